@@ -1,0 +1,45 @@
+# Two commands do the set-up: `make demo` and `make test`. Both install what they need into .venv first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock
+
+help:
+	@echo "make demo   baseline against tuned on this machine, with a table and the traces"
+	@echo "make test   the whole test suite (what CI runs)"
+	@echo "make check  the quick part of it: lint, types, layers"
+	@echo "make setup  only install, into .venv"
+	@echo "make lock   resolve requirements.lock anew"
+
+setup: $(READY)
+
+# Bytecode is compiled at install: without it every cold process pays seconds of import.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "firstword needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv --clear .venv
+	@echo "Installing into .venv (about a minute the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --compile -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q agent telemetry tuning rehearsal firstword
+	@touch $(READY)
+
+demo: setup
+	@$(BIN)/firstword rehearse --profile baseline --profile tuned
+
+test: check
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/pyright
+
+lock:
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url \
+		--prerelease if-necessary-or-explicit --python-version 3.11 --no-header -q -o requirements.lock
