@@ -1,0 +1,175 @@
+"""What leaves the process: held until it may, clean, bounded, and never in the caller's way."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from telemetry import export
+from telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
+from telemetry.testing import StartupTest
+from tests.telemetry.test_run import a_plan
+
+
+@pytest.fixture
+def memory() -> InMemorySpanExporter:
+    """An exporter that keeps what it gets."""
+    return InMemorySpanExporter()
+
+
+def test_what_is_traced_inside_of_a_start_is_kept_for_it(memory: InMemorySpanExporter) -> None:
+    """Held until the start takes it, dropped once the start is over; other traces are not held up."""
+    exporting = Exporting([memory])
+    tracer = exporting.provider.get_tracer("test")
+    with tracer.start_as_current_span("task") as task:
+        trace_id = task.get_span_context().trace_id
+        exporting.open(trace_id, Context())
+        tracer.start_span("request").end()
+        tracer.start_span("elsewhere", context=Context()).end()
+        exporting.flush(5)
+        assert [span.name for span in memory.get_finished_spans()] == ["elsewhere"]
+        assert [span.name for span in exporting.take(trace_id)] == ["request"]
+        exporting.close(trace_id)
+        tracer.start_span("late").end()
+    assert (exporting.take(trace_id), exporting.dropped) == ([], 2)
+    exporting.shutdown()
+
+
+def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(
+    memory: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that never ends must not fill the memory, nor must many of them."""
+    monkeypatch.setattr(export, "MOST_HELD_SPANS", 3)
+    monkeypatch.setattr(export, "MOST_STARTS", 1)
+    exporting = Exporting([memory])
+    tracer = exporting.provider.get_tracer("test")
+    with tracer.start_as_current_span("root") as root:
+        exporting.open(root.get_span_context().trace_id, Context())
+        for i in range(5):
+            tracer.start_span(f"child {i}").end()
+    assert exporting.dropped == 3
+    exporting.open(12345, Context())
+    assert exporting.dropped == 6
+    exporting.shutdown()
+
+
+def test_spans_that_outlive_a_start_stay_outside_of_it(memory: InMemorySpanExporter) -> None:
+    """LiveKit's session span lasts as long as the call: it belongs to the job's trace, whatever task starts it."""
+    exporting = Exporting([memory])
+    ours, theirs = exporting.provider.get_tracer("ours"), exporting.outside.get_tracer("theirs")
+    with ours.start_as_current_span("job") as job:
+        around = otel_context.get_current()
+        with ours.start_as_current_span("task", context=Context()) as task:
+            exporting.open(task.get_span_context().trace_id, around)
+            with theirs.start_as_current_span("agent_session") as session:
+                theirs.start_span("turn").end()
+            assert session.get_span_context().trace_id == job.get_span_context().trace_id
+    exporting.flush(5)
+    parents = {span.name: span.parent.span_id for span in memory.get_finished_spans() if span.parent}
+    assert parents == {
+        "agent_session": job.get_span_context().span_id,
+        "turn": session.get_span_context().span_id,
+    }
+    exporting.shutdown()
+
+
+def test_files_hold_otlp_json_lines(tmp_path: Path, startup_test: StartupTest) -> None:
+    """Ids in hex, kinds as numbers, one export request a line: what any OTLP reader takes."""
+    files = FileExporter(tmp_path / "new folder")
+    startup_test.run(a_plan(), given={"job": "job"})
+    files.export(startup_test.exported())
+    (line,) = files.path.read_text().splitlines()
+    spans = json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    root = next(span for span in spans if "parentSpanId" not in span)
+    assert root["name"] == "session.startup"
+    assert root["traceId"] == f"{1:032x}"
+    assert root["kind"] == 2
+    needs = next(span for span in spans if span["name"] == "caller")["links"][0]
+    assert needs["spanId"] == next(span for span in spans if span["name"] == "room")["spanId"]
+    assert needs["attributes"] == [{"key": "startup.edge", "value": {"stringValue": "needs"}}]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_at_once(tmp_path: Path) -> None:
+    """At the process's start, not at the first caller."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        FileExporter(tmp_path / "file" / "below")
+
+
+def test_the_environment_says_where_spans_go(tmp_path: Path) -> None:
+    """OpenTelemetry's own variables; without an endpoint nothing is sent anywhere."""
+    assert exporters_from_environment({}) == []
+    assert exporters_from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "OTEL_SDK_DISABLED": "true"}) == []
+    none = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "OTEL_TRACES_EXPORTER": "none"}
+    assert [type(e).__name__ for e in exporters_from_environment(none, folder=tmp_path)] == ["FileExporter"]
+    for protocol, module in (("grpc", "grpc"), ("http/protobuf", "http")):
+        (over,) = exporters_from_environment(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+        )
+        assert module in type(over).__module__
+        over.shutdown()
+
+
+def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our defaults."""
+    assert resource("firstword", "1").attributes["service.name"] == "firstword"
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "hotline")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=live")
+    named = resource("firstword", "1").attributes
+    assert (named["service.name"], named["deployment.environment.name"]) == ("hotline", "live")
+    assert named["service.version"] == "1"
+
+
+def test_a_collector_that_is_away_costs_the_caller_nothing(startup_test: StartupTest) -> None:
+    """A start with an exporter that reaches nobody ends as soon as one without; the spans are dropped on a thread."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: refused
+        away = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}/v1/traces", timeout=1)
+        startup_test.exporting.shutdown()
+        startup_test.exporting = Exporting([away], resource=Resource({}))
+        begin = time.monotonic()
+        start = startup_test.new_run(a_plan(), given={"job": "job"})
+        startup_test.loop.run_until_complete(start.perform())
+        assert time.monotonic() - begin < 1.0  # its timeout: nobody waited for it
+        startup_test.exporting.flush(5)
+        assert startup_test.exporting.newly_dropped() > 10
+        assert startup_test.exporting.newly_dropped() == 0
+
+
+def test_keys_and_personal_data_are_stripped(memory: InMemorySpanExporter) -> None:
+    """By key, in attributes and events; free text and the query of a URL go too."""
+    exporting = Exporting([memory])
+    span = exporting.provider.get_tracer("test").start_span(
+        "request",
+        attributes={
+            "lk.pii.room_name": "+49301234567",
+            "http.request.header.authorization": "Bearer sk-1",
+            "deepgram_api_key": "sk-2",
+            "url.full": "https://user:sk-3@api.example.com/v1/listen?token=sk-4",
+            "server.address": "api.example.com",
+            "gen_ai.usage.input_tokens": 17,
+        },
+    )
+    span.record_exception(ValueError("her number is 0301234567"))
+    span.set_status(span.status.__class__(span.status.status_code.ERROR, "sk-5"))  # type: ignore[attr-defined]
+    span.end()
+    exporting.flush(5)
+    (exported,) = memory.get_finished_spans()
+    assert dict(exported.attributes or {}) == {
+        "url.full": "https://api.example.com/v1/listen",
+        "server.address": "api.example.com",
+        "gen_ai.usage.input_tokens": 17,
+    }
+    assert set(exported.events[0].attributes or {}) == {"exception.type", "exception.escaped"}
+    assert exported.status.description is None
+    exporting.shutdown()

@@ -1,0 +1,107 @@
+"""What libraries trace becomes part of the task it ran in, so that a critical piece explains itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+import aiohttp, httpx2
+from aiohttp import web
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from agent.accounts.store import AccountStore
+from telemetry import libraries
+from telemetry.export import Exporting
+from telemetry.plan import Plan
+from telemetry.run import Run
+from telemetry.spans import Trace
+from telemetry.vocabulary import GREET
+
+memory = InMemorySpanExporter()
+exporting = Exporting([memory])
+libraries.switch_on(exporting.provider)
+libraries.switch_on(exporting.provider)
+plan = Plan("session.startup", given=("url", "store"), phases=(GREET,))
+
+@plan.task()
+async def stt(url):
+    async with aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.get(url + "?token=sk-1") as answer:
+                await answer.read()
+
+@plan.task()
+async def llm(url):
+    async with httpx2.AsyncClient() as client:
+        await client.get(url)
+
+@plan.task()
+async def account(store):
+    await store.account("1001")
+
+async def _publish_track():
+    await asyncio.sleep(0)
+
+@plan.task()
+async def voice():
+    await asyncio.create_task(_publish_track())
+
+@plan.first_word
+async def playout(stt, llm, account, voice): ...
+
+plan.check()
+
+async def main():
+    async def answer(_):
+        return web.Response(text="ok")
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "localhost", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]
+    store = await AccountStore.open(f"sqlite+aiosqlite:///{sys.argv[1]}/accounts.db")
+    run = Run(plan.shape({}), given={"url": f"http://localhost:{port}/", "store": store}, trace=Trace(exporting))
+    await run.perform()
+    await store.account("1002")  # after the start: not part of it
+    await store.aclose()
+    await runner.cleanup()
+    exporting.flush(5)
+    spans = {s.context.span_id: s for s in memory.get_finished_spans()}
+    (root,) = [s for s in spans.values() if s.name == "session.startup"]
+    for s in spans.values():
+        if s.instrumentation_scope.name != "firstword.telemetry" and s.context.trace_id == root.context.trace_id:
+            print(spans[s.parent.span_id].name, ">", s.name, "|", " ".join(str(dict(s.attributes or {}).get("db.statement", "")).split()))
+    print(any("sk-1" in s.to_json() or "1001" in s.to_json() for s in spans.values()))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.real
+def test_libraries_explain_the_task_they_ran_in(tmp_path: Path) -> None:
+    """Requests, connections, statements and named coroutines, each under its task; no key, no value, nothing after the start.
+
+    In a process of its own, since instrumentation cannot be taken back whole.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    *lines, leaked = done.stdout.splitlines()
+    seen = [line.partition(" |")[0] for line in lines]
+    assert seen.count("stt > GET") == 2
+    assert seen.count("stt > connect") + seen.count("GET > connect") == 1  # the second request reuses the connection
+    assert "llm > GET" in seen
+    assert any(line.startswith("account > SELECT") and "WHERE" in line for line in lines), done.stdout
+    assert "voice > asyncio coro-_publish_track" in seen
+    assert leaked == "False"
+    assert not done.stderr

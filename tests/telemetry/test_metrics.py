@@ -1,0 +1,96 @@
+"""What a dashboard sees of a start: the instruments, their values, their exemplars, and how they get to the worker."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from telemetry.metrics import Figures, StartInstruments, exporter_from_environment, meter_provider, observe_processes
+from telemetry.testing import StartupTest
+from tests.telemetry.test_run import a_plan
+
+ROOT = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
+
+
+@pytest.fixture
+def reader() -> InMemoryMetricReader:
+    """Reads what was recorded."""
+    return InMemoryMetricReader()
+
+
+def points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
+    return {metric.name: list(metric.data.data_points) for metric in metrics}
+
+
+def figures(test: StartupTest) -> Figures:
+    start = test.run(a_plan(), given={"job": "job"}, flags={"deferred-setup": True}).start
+    return Figures.of(start, ROOT, dropped_spans=2)
+
+
+def test_a_start_fills_the_instruments(reader: InMemoryMetricReader, startup_test: StartupTest) -> None:
+    """TTFW by outcome and by flag, each task's duration, starts, dropped spans; the trace is the exemplar."""
+    provider = MeterProvider(metric_readers=[reader])
+    StartInstruments(provider.get_meter("test")).record(figures(startup_test))
+    seen = points(reader)
+    ttfw = seen["startup.ttfw"][0]
+    assert isinstance(ttfw, HistogramDataPoint)
+    assert ttfw.sum == pytest.approx(0.810)
+    assert dict(ttfw.attributes or {}) == {"startup.outcome": "first_word", "startup.dispatch": "join"}
+    assert [(e.trace_id, e.span_id) for e in ttfw.exemplars] == [(0xABC, 0xDEF)]
+    by_flag = seen["startup.ttfw.by_flag"][0]
+    assert dict(by_flag.attributes or {}) == {
+        "feature_flag.key": "deferred-setup",
+        "feature_flag.result.variant": "on",
+    }
+    durations: dict[Any, Any] = {(p.attributes or {})["startup.task"]: p.sum for p in seen["startup.task.duration"]}
+    assert durations["account"] == pytest.approx(0.270)
+    starts = seen["startup.starts"][0]
+    assert isinstance(starts, NumberDataPoint)
+    assert (starts.value, seen["startup.spans.dropped"][0].value) == (1, 2)
+    provider.shutdown()
+
+
+def test_figures_travel_between_processes(startup_test: StartupTest) -> None:
+    """What the job's process sends is what the worker records, and it fits a datagram; anything else is refused."""
+    sent = figures(startup_test)
+    assert Figures.from_bytes(sent.to_bytes()) == sent
+    assert len(sent.to_bytes()) < 8_000
+    for broken in (b"", b"{}", b"[1]", b'{"tasks": [{"task": 1}]}', sent.to_bytes()[:-5]):
+        with pytest.raises(ValueError, match=r"."):
+            Figures.from_bytes(broken)
+
+
+def test_processes_are_observed(reader: InMemoryMetricReader) -> None:
+    """CPU and memory of the worker and its jobs, by the standard names."""
+    provider = MeterProvider(metric_readers=[reader])
+    observe_processes(provider.get_meter("test"), os.getpid())
+    seen = points(reader)
+    assert seen["process.memory.usage"][0].value > 10_000_000
+    assert {(p.attributes or {})["cpu.mode"] for p in seen["process.cpu.time"]} == {"user", "system"}
+    provider.shutdown()
+
+
+def test_the_environment_says_where_metrics_go() -> None:
+    """OpenTelemetry's own variables; each process has an instance id of its own."""
+    assert exporter_from_environment({}) is None
+    assert (
+        exporter_from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "OTEL_METRICS_EXPORTER": "none"})
+        is None
+    )
+    over = exporter_from_environment(
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    )
+    assert over is not None
+    over.shutdown()
+    provider = meter_provider(Resource({"service.name": "firstword"}), None)
+    assert str(os.getpid()) in str(provider._sdk_config.resource.attributes["service.instance.id"])  # pyright: ignore
+    provider.shutdown()
