@@ -1,0 +1,1 @@
+"""The worker: all that runs in production."""

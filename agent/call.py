@@ -1,0 +1,283 @@
+"""One call from the job to its end: the state that the tasks of the plan share, and what may end it before its time.
+
+Around `telemetry.run`: an absent caller, one who leaves and comes back, a start that takes too long, a room that is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import AgentSession, AutoSubscribe, JobContext
+from livekit.agents.voice import room_io
+from opentelemetry import trace as otel
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from agent import figures, livekit_private, startup
+from agent import greeting as greetings
+from agent.accounts.model import SessionRow
+from agent.accounts.store import StoreError
+from agent.caller import Caller, Presence, until_only_others
+from agent.components import Components, session_of
+from agent.conversation import SESSION_EVENTS, Conversation
+from agent.drawing import draw_session
+from agent.events import Events
+from agent.flags import Flags, Improvement
+from agent.greeting import Greeting
+from agent.identity import Identity, account_hash, caller_identity, job_identity, may_write
+from agent.process import Process
+from agent.settings import Settings
+from agent.unheard import Unheard
+from agent.voice import Speech, Voice
+from telemetry.livekit import start_of
+from telemetry.metrics import Figures
+from telemetry.record import Outcome, Start
+from telemetry.run import StartFailed, used_fallback
+from telemetry.vocabulary import (
+    ACCOUNT_HASH,
+    EDGE_CALLER,
+    FLAG_EVENT,
+    PARTICIPANT_KIND,
+)
+
+logger = logging.getLogger("firstword")
+
+_EMPTY_ROOM = frozenset({rtc.DisconnectReason.ROOM_CLOSED, rtc.DisconnectReason.ROOM_DELETED})
+"""Why a room ends that nobody needs any more."""
+
+
+class Call:
+    """The state of one session; `conduct` runs it."""
+
+    def __init__(self, job: JobContext, process: Process) -> None:
+        self.job = job
+        self.process = process
+        self.events = Events()
+        self.identity: Identity = job_identity(job.job.metadata)
+        """What the job's metadata says of the account."""
+        drawn = draw_session(process.settings, process.drawn, self.identity.account, job.job.room.name)
+        self.flags: Flags = drawn.flags
+        self.conversation: Conversation | None = None
+        self.row: SessionRow | None = None
+        self.speech: Speech | None = None
+        """The greeting that was begun before there was a session."""
+        self.known: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
+        """Who the caller is, once LiveKit has announced them."""
+        self._presence: Presence | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = contextlib.AsyncExitStack()
+        self.at_end(process.aclose)
+        self.run, self._trace = start_of(
+            job,
+            startup.plan.shape(self._conditions(), in_order=Improvement.PARALLEL_INIT not in self.flags),
+            process.exporting,
+            given={"process": process, "call": self},
+            slow=process.settings.slow,
+            deadlines={
+                "account": process.settings.account_deadline,
+                "upgrade": process.settings.account_deadline,
+                "resumption": process.settings.store_deadline,
+                "analytics": process.settings.store_deadline,
+            },
+            flags=self.flags.variants(),
+            join_window=process.settings.join_window,
+        )
+        job.log_context_fields = {**job.log_context_fields, "trace_id": f"{self._trace.context.trace_id:032x}"}
+        self._note(self.identity)
+        for event in drawn.events:
+            self.run.event(FLAG_EVENT, event)
+
+    async def conduct(self) -> None:
+        """Start up, greet, and leave the session to LiveKit; or end the job, with the reason on its trace."""
+        self.job.room.on("disconnected", self._room_gone)
+        self.job.add_shutdown_callback(self._over)
+        self._within(self.process.settings.start_timeout, Outcome.TIMED_OUT)
+        self._unheard = Unheard(self.job.job.id)
+        try:
+            start = await self.run.perform()
+        except StartFailed as error:
+            logger.error("the start failed in task %s", error.task, exc_info=error.__cause__)
+            self.job.shutdown(reason=f"start failed: {error.task}")
+        else:
+            self._started(start)
+        finally:
+            self._unheard.heard()
+            self._no_more_limits()
+            dropped = self.process.exporting.newly_dropped()
+            figures.send(Figures.of(self.run.record(), self._trace.context, dropped_spans=dropped))
+
+    def _started(self, start: Start) -> None:
+        if start.outcome is Outcome.FIRST_WORD:
+            logger.info("first word after %.3f s", start.ttfw or 0.0)
+        else:
+            logger.info("no first word: %s", start.outcome)
+            self.job.shutdown(reason=start.outcome)
+
+    # --- what the tasks ask
+
+    def connected(self) -> None:
+        """The room is there: from now on nobody is late but the caller."""
+        self._within(self.process.settings.caller_timeout, Outcome.NO_CALLER)
+
+    def caller_is(self, caller: Caller) -> int:
+        """The caller is there; returns when they joined, ns on the run's clock."""
+        self._within(self.process.settings.start_timeout, Outcome.TIMED_OUT)
+        self.run.attributes[PARTICIPANT_KIND] = rtc.ParticipantKind.Name(caller.participant.kind)
+        self._presence = Presence(
+            self.job.room,
+            caller,
+            grace=self.process.settings.return_grace,
+            gone=lambda: self.run.stop(Outcome.ABANDONED),
+            back=lambda: self.run.event("caller.returned"),
+        )
+        self.known.set_result(caller)
+        return self.run.caller_joined(caller.joined or self.run.clock())
+
+    async def listener(self) -> Caller | None:
+        """Who subscribed to the voice: the caller; None as soon as those who are announced are no callers."""
+        others = asyncio.ensure_future(until_only_others(self.job.room))
+        try:
+            await asyncio.wait({self.known, others}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            others.cancel()
+        return self.known.result() if self.known.done() else None
+
+    def heard(self) -> None:
+        """The first frame was played."""
+        self._unheard.heard()
+
+    @property
+    def presence(self) -> Presence:
+        """Whether the caller is there; RuntimeError before `caller_is`."""
+        if self._presence is None:
+            raise RuntimeError("nobody has called yet")
+        return self._presence
+
+    def speech_failed(self, error: Exception) -> None:
+        """The greeting's own audio did not come, so the shipped one is played."""
+        reason = type(error).__qualname__
+        logger.warning("the greeting could not be spoken (%s); the shipped one is played", reason)
+        used_fallback(error)
+        self.run.event("greeting.shipped", {"reason": reason})
+
+    def identity_of(self, caller: Caller) -> Identity:
+        """What the caller's attributes say of the account."""
+        participant = caller.participant
+        identity = caller_identity(participant.kind, participant.attributes, may_write(participant))
+        self._note(identity)
+        return identity
+
+    def room_options(self, config: Settings) -> room_io.RoomOptions:
+        """How the session listens in the room; noise cancellation is made only when it is wanted, or always."""
+        lazy = Improvement.LAZY_ROOM_OPTIONS in self.flags
+        wanted = config.noise_cancellation == "bvc"
+        audio = room_io.AudioInputOptions(noise_cancellation=livekit_private.noise_cancellation() if wanted else None)
+        if lazy and not wanted:
+            return room_io.RoomOptions(close_on_disconnect=False)
+        return room_io.RoomOptions(
+            text_input=room_io.TextInputOptions(),
+            audio_input=audio,
+            audio_output=room_io.AudioOutputOptions(),
+            text_output=room_io.TextOutputOptions(),
+            close_on_disconnect=False,
+        )
+
+    def new_session(self, components: Components, voice: Voice | None) -> AgentSession[Any]:
+        """LiveKit's session of these components, on the voice that is published already; its events are kept from now on."""
+        session = session_of(components)
+        if voice is not None:
+            session.output.audio = voice.output
+        self.events.watch(session, SESSION_EVENTS)
+        return session
+
+    def connect_options(self) -> dict[str, Any]:
+        """How the room is joined: as LiveKit does, or with nothing subscribed and one peer connection."""
+        if Improvement.LIGHT_CONNECT not in self.flags:
+            return {}
+        return {"auto_subscribe": AutoSubscribe.SUBSCRIBE_NONE, "single_peer_connection": True}
+
+    def listen(self, caller: Caller) -> None:
+        """Subscribe to the caller's audio, now and whenever they publish it; with the default connection that is done."""
+        if Improvement.LIGHT_CONNECT not in self.flags:
+            return
+
+        def published(publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
+            if participant.identity == caller.identity and publication.kind == rtc.TrackKind.KIND_AUDIO:
+                publication.set_subscribed(True)
+
+        self.job.room.on("track_published", published)
+        if (here := self.job.room.remote_participants.get(caller.identity)) is not None:
+            for publication in here.track_publications.values():
+                published(publication, here)
+
+    def speak(self, voice: Voice, greeting: Greeting) -> Speech:
+        """Say the greeting on the voice, from its beginning; the session will take it over."""
+        audio = greeting.audio or greetings.shipped_audio()
+        self.speech = Speech(voice, greeting.text, audio.play())
+        return self.speech
+
+    def at_end(self, close: Callable[[], Awaitable[object]]) -> None:
+        """Call this when the job ends, after what was opened later has been closed."""
+        self._ending.push_async_callback(close)
+
+    # --- what happens around them
+
+    def _conditions(self) -> dict[str, bool]:
+        return {**self.flags.as_conditions(), startup.ACCOUNT_IN_METADATA: self.identity.account is not None}
+
+    def _note(self, identity: Identity) -> None:
+        for problem in identity.problems:
+            self.run.event("account.rejected", {"reason": problem})
+            logger.warning("what names the account is not taken: %s", problem)
+        if identity.traceparent is not None:
+            sender = TraceContextTextMapPropagator().extract({"traceparent": identity.traceparent}, Context())
+            self._trace.link(otel.get_current_span(sender).get_span_context(), EDGE_CALLER)
+        if identity.account is not None:
+            hashed = account_hash(identity.account, self.process.settings.account_key)
+            if hashed is not None:
+                self.run.attributes[ACCOUNT_HASH] = hashed
+
+    def _within(self, seconds: float, otherwise: Outcome) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.run.stop, otherwise)
+
+    def _no_more_limits(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._presence is not None:
+            self._presence.close()
+        self.job.room.off("disconnected", self._room_gone)
+
+    def _room_gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        self.run.event("room.disconnected", {"reason": rtc.DisconnectReason.Name(reason)})
+        if reason not in _EMPTY_ROOM:
+            self.run.stop(Outcome.FAILED)
+        else:
+            self.run.stop(Outcome.NO_CALLER if self._presence is None else Outcome.ABANDONED)
+
+    async def _over(self, reason: str) -> None:
+        """The job ends: write how, close what this session opened. Its spans are exported when the process ends."""
+        async with self._ending:
+            await self._complete_row(reason)
+
+    async def _complete_row(self, reason: str) -> None:
+        if self.row is None:
+            return
+        row = replace(self.row, first_word=self.run.record().ttfw, ended=reason)
+        try:
+            async with asyncio.timeout(self.process.settings.store_deadline):
+                await self.process.store.record_session(row)
+        except (StoreError, TimeoutError):
+            logger.warning("the session's row could not be completed")
+
+
+async def conduct(job: JobContext, process: Process) -> None:
+    """One call, from the job to the point where LiveKit's session goes on by itself."""
+    await Call(job, process).conduct()

@@ -1,0 +1,69 @@
+"""What happens in room and session, from the first moment on, for handlers that may come later.
+
+Watched before anything can happen; who attaches after the first word gets what came before, in order, nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+logger = logging.getLogger("firstword")
+
+Handler = Callable[..., object]
+
+MOST_KEPT = 10_000
+"""Events kept for handlers that have not come yet; past that the newest are dropped, with one warning."""
+
+
+class Emitter(Protocol):
+    """What LiveKit's rooms and sessions have in common."""
+
+    def on(self, event: Any, callback: Any) -> Any:
+        """Call back on each event of that name."""
+        ...
+
+
+class Events:
+    """The events of one session, as (event name, arguments) in the order they happened."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[str, tuple[Any, ...]]] = []
+        self._handlers: dict[str, Handler] | None = None
+        self._full = False
+
+    def watch(self, emitter: Emitter, names: Iterable[str]) -> None:
+        """Take in these events of an emitter from now on."""
+        for name in names:
+            emitter.on(name, self._take(name))
+
+    def deliver_to(self, handlers: dict[str, Handler]) -> None:
+        """Hand what was kept to the handlers (event name -> function), then everything as it happens. Once."""
+        if self._handlers is not None:
+            raise RuntimeError("the events have their handlers already")
+        while self._kept:
+            kept, self._kept = self._kept, []
+            for name, arguments in kept:
+                _call(handlers, name, arguments)
+        self._handlers = handlers
+
+    def _take(self, name: str) -> Handler:
+        def take(*arguments: Any) -> None:
+            if self._handlers is not None:
+                _call(self._handlers, name, arguments)
+            elif len(self._kept) < MOST_KEPT:
+                self._kept.append((name, arguments))
+            elif not self._full:
+                self._full = True
+                logger.warning("over %d events before their handlers came; the rest is dropped", MOST_KEPT)
+
+        return take
+
+
+def _call(handlers: dict[str, Handler], name: str, arguments: tuple[Any, ...]) -> None:
+    if name in handlers:
+        try:
+            handlers[name](*arguments)
+        except Exception:
+            logger.exception("the handler of %s failed", name)

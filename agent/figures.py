@@ -1,0 +1,79 @@
+"""The figures of finished starts, sent by the process of a job to the worker's own, which records them.
+
+A job's process lives for one call, and a series that lives for one call adds up to nothing in Prometheus. Fire and
+forget: a datagram that can't be delivered costs the caller nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opentelemetry.sdk.resources import Resource
+
+from agent import run_folder
+from telemetry import metrics
+from telemetry.metrics import Figures, StartInstruments
+
+logger = logging.getLogger("firstword")
+
+_SOCKET = "figures"
+_LARGEST = 65_536
+"""Bytes of a datagram; a start of twenty tasks has some four thousand."""
+EXPORT_AT_END_MS = 2_500
+"""How long a worker that ends waits for a collector that doesn't answer."""
+
+
+def send(figures: Figures) -> bool:
+    """Send them to the worker; False where there is none, or it has more than it can take."""
+    folder = run_folder.find()
+    if folder is None:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        try:
+            sender.sendto(figures.to_bytes(), str(folder / _SOCKET))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def recorded(folder: Path, resource: Resource) -> Generator[None]:
+    """Record what jobs send, and CPU and memory of the worker and its jobs, where the `OTEL_*` variables name an endpoint.
+
+    In the worker's own process, on its running loop.
+    """
+    provider = metrics.meter_provider(resource, metrics.exporter_from_environment())
+    meter = metrics.meter_of(provider)
+    instruments = StartInstruments(meter)
+    metrics.observe_processes(meter, os.getpid())
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.setblocking(False)
+        try:
+            receiver.bind(str(folder / _SOCKET))
+        except OSError as error:  # a folder for temporary files whose name is longer than a socket's may be
+            logger.warning("figures of starts are not recorded: %s", error)
+        loop.add_reader(receiver, _record, receiver, instruments)
+        try:
+            yield
+        finally:
+            loop.remove_reader(receiver)
+            _record(receiver, instruments)
+            provider.shutdown(timeout_millis=EXPORT_AT_END_MS)
+
+
+def _record(receiver: socket.socket, instruments: StartInstruments) -> None:
+    while True:
+        try:
+            instruments.record(Figures.from_bytes(receiver.recv(_LARGEST)))
+        except BlockingIOError:
+            return
+        except (ValueError, TypeError, AttributeError) as error:  # JSON of the right keys may hold anything
+            logger.warning("a datagram is passed over: %s", error)

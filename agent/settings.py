@@ -1,0 +1,232 @@
+"""The worker's settings, read from the environment once, so that no session parses a variable while a caller waits.
+
+First in the data path: whatever else the worker builds is given a `Settings`. `OTEL_*` is read by OpenTelemetry,
+`FLAGD_*` by the flag provider. A row of `Settings` is a row of docs/settings.md; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_FILE: Final = ".env.local"
+_PREFIX: Final = "FIRSTWORD_"
+_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_STORES: Final = ("sqlite+aiosqlite", "sqlite+simulated", "postgresql+asyncpg")
+
+
+def read_settings() -> Settings:
+    """Parse the environment and `.env.local` of the working directory; the environment wins. Raises SettingsError."""
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue]  # the required ones come from the environment
+    except ValidationError as error:
+        # `from None`: pydantic's error holds every input, the secrets too.
+        raise SettingsError(
+            _problem(detail["loc"], detail["type"], detail["input"]) for detail in error.errors()
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{ENV_FILE} can't be read ({type(error).__name__}); it may be: UTF-8 text"]) from None
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, parsed at the first call (`cached-config`). Raises SettingsError."""
+    return read_settings()
+
+
+class SettingsError(Exception):
+    """Variables that are wrong or missing: a line each in its text, never with a secret in it."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems: Final = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class MayBe:
+    """What a setting may be, in words: for its error and for docs/settings.md."""
+
+    text: str
+
+
+def _url(*schemes: str, end: str = "") -> AfterValidator:
+    def check(value: str) -> str:
+        parts = urlsplit(value)
+        port_is_number = parts.port is None or parts.port > 0  # reading it raises ValueError for any other text
+        path = parts.path.rstrip("/")
+        clean = value.isprintable() and " " not in value  # urlsplit drops line breaks without a word
+        if not (clean and port_is_number and parts.scheme in schemes and parts.hostname and path.endswith(end)):
+            raise ValueError
+        return value.rstrip("/")
+
+    return AfterValidator(check)
+
+
+def _key(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if not secret.isprintable() or " " in secret:  # a line break at the end fails much later, as a wrong signature
+        raise ValueError
+    return value
+
+
+def _store_url(value: SecretStr) -> SecretStr:
+    scheme, _, rest = value.get_secret_value().partition("://")
+    scheme = _DRIVERS.get(scheme, scheme)
+    # sqlite://accounts.db would name a host; one in memory would be another for each connection
+    names_file = rest.startswith("/") and rest not in ("/", "/:memory:")
+    if scheme not in _STORES or not rest or (scheme.startswith("sqlite") and not names_file):
+        raise ValueError
+    return SecretStr(f"{scheme}://{rest}")
+
+
+def _cache_url(value: SecretStr | None) -> SecretStr | None:
+    parts = urlsplit(value.get_secret_value() if value else "redis://default")
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise ValueError
+    return value
+
+
+def _default_store() -> SecretStr:
+    from platformdirs import user_data_path  # imported only where nobody names a store
+
+    return SecretStr(f"sqlite+aiosqlite:///{user_data_path('firstword') / 'accounts.db'}")
+
+
+LiveKitUrl = Annotated[str, _url("ws", "wss", "http", "https"), MayBe("a ws, wss, http or https URL")]
+BaseUrl = Annotated[str, _url("http", "https", end="/v1"), MayBe("an http or https URL that ends in /v1")]
+Key = Annotated[SecretStr, AfterValidator(_key), MayBe("a key, without blanks")]
+Name = Annotated[str, Field(pattern=r"^[\w.:/@-]{1,100}$"), MayBe("a name, up to 100 characters")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), MayBe("seconds, more than 0")]
+SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), MayBe("seconds, 0 or more")]
+
+
+class Settings(BaseSettings):
+    """All that can be set; times are seconds. Frozen: a change while the process runs would be a mystery."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        extra="ignore",  # .env.local is the user's and holds more than ours
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    livekit_url: LiveKitUrl = Field(validation_alias="LIVEKIT_URL", description="the LiveKit server")
+    livekit_api_key: Key = Field(validation_alias="LIVEKIT_API_KEY", description="its key")
+    livekit_api_secret: Key = Field(validation_alias="LIVEKIT_API_SECRET", description="its secret")
+    openai_api_key: Key = Field(validation_alias="OPENAI_API_KEY", description="key of the LLM")
+    openai_base_url: BaseUrl = Field(
+        "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="where the LLM is"
+    )
+    deepgram_api_key: Key = Field(validation_alias="DEEPGRAM_API_KEY", description="key of STT and TTS")
+    deepgram_base_url: BaseUrl = Field(
+        "https://api.deepgram.com/v1", validation_alias="DEEPGRAM_BASE_URL", description="where STT and TTS are"
+    )
+
+    agent_name: Annotated[str, Field(pattern=r"^[\w.:/@-]{0,100}$"), MayBe("a name, or empty")] = Field(
+        "firstword", description="under which the worker registers; empty: LiveKit's automatic dispatch"
+    )
+    profile: Annotated[
+        str | None, Field(pattern=r"^[a-z][a-z-]*(,[a-z][a-z-]*)*$"), MayBe("`baseline`, `tuned`, or flags with commas")
+    ] = Field(None, description="overrides the flag source")
+    flag_provider: Annotated[str | None, MayBe("`module:factory`")] = Field(
+        None, description="makes another OpenFeature provider; unset: flagd's file, or what `FLAGD_RESOLVER` says"
+    )
+    executor: Annotated[Literal["process", "thread"], MayBe("`process` or `thread`")] = Field(
+        "process", description="what runs a job"
+    )
+    idle_processes: Annotated[int | None, Field(ge=0, le=1000), MayBe("a whole number, 0 or more")] = Field(
+        None, description="kept ready for jobs; unset: LiveKit's own"
+    )
+    fixed_load: Annotated[float | None, Field(ge=0, le=1), MayBe("a number from 0 to 1")] = Field(
+        None, description="reported to LiveKit instead of the CPU's, for small busy machines"
+    )
+    greeting_writer: Annotated[Literal["template", "llm"], MayBe("`template` or `llm`")] = Field(
+        "template", description="who writes the greeting; `llm` writes it after each call for the next one"
+    )
+    noise_cancellation: Annotated[Literal["off", "bvc"], MayBe("`off` or `bvc`")] = Field(
+        "off", description="`bvc` wants LiveKit Cloud and an extra"
+    )
+    traces: Annotated[str | None, MayBe("a folder")] = Field(
+        None, description="each process appends its spans to a file in it, as OTLP JSON lines"
+    )
+    http_port: Annotated[int | None, Field(ge=0, le=65535), MayBe("a port, or 0 for a free one")] = Field(
+        None, description="of the worker's health check; unset: LiveKit's own"
+    )
+    llm_model: Name = Field("gpt-4.1", description="model of the LLM")
+    stt_model: Name = Field("nova-3", description="model of STT")
+    tts_voice: Name = Field("aura-2-andromeda-en", description="voice where the account names none")
+
+    store_url: Annotated[
+        SecretStr,
+        AfterValidator(_store_url),
+        MayBe("`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`"),
+    ] = Field(default_factory=_default_store, description="the accounts; unset: an SQLite file among the user's data")
+    cache_url: Annotated[SecretStr | None, AfterValidator(_cache_url), MayBe("`redis://HOST` or `rediss://HOST`")] = (
+        Field(None, description="cache shared by machines; unset: an SQLite file shared by processes")
+    )
+    cache_days: Annotated[float, Field(gt=0, le=3650), MayBe("days, more than 0")] = Field(
+        7, description="how long personal audio is kept; it goes with the account"
+    )
+    account_key: Annotated[SecretStr | None, Field(min_length=16), MayBe("16 characters or more")] = Field(
+        None, description="secret for the accounts' hash in traces; unset: no account is in any"
+    )
+
+    start_timeout: Seconds = Field(30, description="a start")
+    caller_timeout: Seconds = Field(300, description="an absent caller")
+    return_grace: SecondsFromZero = Field(2, description="a caller who left and may come back")
+    slow: Seconds = Field(1.5, description="time to first word above which a start is `startup.slow`")
+    join_window: SecondsFromZero = Field(
+        5, description="joined before the job was received by no more than this: dispatch `join`, else `late`"
+    )
+
+    # One for each fallback, in the order in which they may strike.
+    flags_deadline: Seconds = Field(0.5, description="flag source, then the last good flags")
+    account_deadline: Seconds = Field(1, description="account from the store, then the generic account")
+    cache_deadline: Seconds = Field(0.2, description="cache, then none")
+    components_deadline: Seconds = Field(3, description="STT or LLM, then greet anyway and retry")
+    greeting_deadline: Seconds = Field(2, description="personal greeting, then the generic one")
+    speech_deadline: Seconds = Field(2, description="TTS, then another provider or cached audio")
+    store_deadline: Seconds = Field(1, description="resumption data, analytics: each read or write, then without")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """An empty variable is one nobody set; the agent's name alone may be empty."""
+        return {name: value for name, value in values.items() if value != "" or name == "agent_name"}
+
+
+def variable(field: str) -> str:
+    """Name of the environment variable that sets the field. KeyError when there is no such field."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{_PREFIX}{field.upper()}"
+
+
+def may_be(field: str) -> str:
+    """What the field may be, in words. KeyError when there is no such field."""
+    return next(entry.text for entry in Settings.model_fields[field].metadata if isinstance(entry, MayBe))
+
+
+def _problem(location: tuple[int | str, ...], kind: str, value: object) -> str:
+    field = next(name for name in Settings.model_fields if location[0] in (name, variable(name)))
+    was = "is missing" if kind == "missing" else f"is {_shown(field, str(value))}"
+    return f"{variable(field)} {was}; it may be: {may_be(field)}"
+
+
+def _shown(field: str, value: str) -> str:
+    """A wrong value as an error may show it: nothing of a secret, of a URL neither user, password nor query."""
+    if "Secret" in str(Settings.model_fields[field].annotation):
+        return "wrong (a secret, not shown)"
+    if field.endswith("_url"):
+        scheme, separator, rest = value.partition("://")
+        # A key pasted into the wrong variable has no "://": show nothing of it.
+        value = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}" if separator else "no URL"
+    return repr(value if len(value) <= 60 else f"{value[:60]}…")

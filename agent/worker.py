@@ -1,0 +1,95 @@
+"""The worker: LiveKit finds `server` in this file (`python -m livekit.agents start agent/worker.py`).
+
+All that a process prepares before a job is in `agent.process`, all that a session does in `agent.call` and `agent.startup`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import sys
+
+from livekit.agents import AgentServer, JobContext, JobExecutorType
+
+from agent import ahead, figures, livekit_private, process, run_folder
+from agent.drawing import draw_process
+from agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
+from agent.flags import Improvement, UnknownFlag, profile
+from agent.settings import SettingsError, settings
+
+PRELOADED = ["agent.call", "agent.flag_source", "telemetry.layout"]
+"""Imported once in the forkserver and shared by every job's process."""
+
+
+class Worker(AgentServer):
+    """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
+
+    async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
+        """Run the worker; with `unregistered` it takes no jobs."""
+        config = settings()
+        with contextlib.ExitStack() as running:
+            folder = run_folder.make()
+            running.callback(run_folder.remove)
+            running.enter_context(figures.recorded(folder, process.named()))
+            if config.profile is None and other_provider(config.flag_provider) is None:
+                running.enter_context(LastGoodKeeper(Improvement))
+            flags = draw_process(config).flags
+            await ahead.first_round(config, flags)
+            async with asyncio.TaskGroup() as beside:
+                fresh = beside.create_task(ahead.keep_fresh(config, flags))
+                try:
+                    await super().run(devmode=devmode, unregistered=unregistered)
+                finally:
+                    fresh.cancel()
+
+
+def _server() -> Worker:
+    try:
+        config = settings()
+        other_provider(config.flag_provider)
+        profile(config.profile or "tuned")
+    except (SettingsError, UnknownFlag, FlagSourceError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the one line that says which variable is wrong
+        raise SystemExit(2) from None
+    if config.executor == "thread":
+        importlib.import_module("agent.call")  # LiveKit's plugins register on the main thread alone
+        livekit_private.start_native_runtime()
+    options: dict[str, object] = {}
+    if config.idle_processes is not None:
+        options["num_idle_processes"] = config.idle_processes
+    if config.fixed_load is not None:
+        options["load_fnc"] = _reported(config.fixed_load)
+    if config.http_port is not None:
+        options["port"] = config.http_port
+    made = Worker(
+        job_executor_type=JobExecutorType(config.executor),
+        ws_url=config.livekit_url,
+        api_key=config.livekit_api_key.get_secret_value(),
+        api_secret=config.livekit_api_secret.get_secret_value(),
+        setup_fnc=process.set_up,
+        preload_modules=PRELOADED,
+        **options,  # type: ignore[arg-type]
+    )
+    made.rtc_session(entrypoint, agent_name=config.agent_name)
+    return made
+
+
+class _reported:
+    """A load function that always says the same; a class, since LiveKit hands it to other processes."""
+
+    def __init__(self, load: float) -> None:
+        self._load = load
+
+    def __call__(self) -> float:
+        return self._load
+
+
+async def entrypoint(job: JobContext) -> None:
+    """One session."""
+    from agent.call import conduct  # after the fork: the worker's own process never runs a session
+
+    await conduct(job, process.of(job.proc))
+
+
+server = _server()

@@ -1,0 +1,273 @@
+"""Callers who leave, come back, come late, or are nobody to greet, with the real worker and real LiveKit clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from livekit import api
+
+from agent.accounts.examples import ACCOUNTS
+from agent.accounts.model import GENERIC
+from rehearsal.providers import voice
+from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Speaker, Stage, until
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
+
+ADA = ACCOUNTS[0]
+ADAS_GREETING = f"Good morning, {ADA.name}! How can I help you today?"
+"""As long as any of hers, by day part, to within two syllables of the simulated voice."""
+
+
+async def _dispatched(stage: Stage, actor: Actor, room: str, **metadata: str) -> str:
+    """Call the agent into a room by the API, as an outbound call does; the room's sid."""
+    await stage.rooms.room.create_room(api.CreateRoomRequest(name=room, departure_timeout=1, empty_timeout=60))
+    await stage.rooms.agent_dispatch.create_dispatch(
+        api.CreateAgentDispatchRequest(agent_name=actor.name, room=room, metadata=json.dumps(metadata))
+    )
+    (listed,) = (await stage.rooms.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms
+    return listed.sid
+
+
+async def test_gone_before_the_agent(slow: Actor) -> None:
+    """A caller who hangs up at once is waited for no longer than their room lasts; the job ends by itself."""
+    caller = slow.caller(account=ADA.id)
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.leave()
+    start = await slow.trace(sid)
+    assert start.outcome in ("no_caller", "abandoned")  # by whether the agent still saw them
+    assert await slow.worker.at_rest()
+
+
+async def test_gone_before_the_first_word(slow: Actor) -> None:
+    """A caller who leaves for good while the greeting is prepared abandons the start; all is released, the job ends."""
+    caller = slow.caller(account=ADA.id)
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.meets_agent(PATIENCE)
+    await asyncio.sleep(0.3)
+    await caller.leave()
+    start = await slow.trace(sid)
+    assert start.outcome == "abandoned"
+    assert "startup.ttfw" not in start.root.attributes
+    assert {"connect", "wait", "greet"} <= set(start.names)
+    assert await slow.worker.at_rest()
+
+
+async def test_back_before_the_session(slow: Actor) -> None:
+    """A caller who is back in time while their account is read is greeted by the same start."""
+    caller = slow.caller(account=ADA.id, departure_timeout=20)
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.meets_agent(PATIENCE)
+    await asyncio.sleep(0.2)
+    await caller.leave()
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    await caller.reads(ADA.name, PATIENCE)
+    await caller.leave()
+    start = await slow.trace(sid)
+    assert start.outcome == "first_word"
+    assert "caller.returned" in start.root.events
+
+
+async def test_back_after_subscribing(slow: Actor) -> None:
+    """A caller who had the agent's track already and comes back hears the greeting from its beginning, on a new subscription."""
+    caller = slow.caller(account=ADA.id, departure_timeout=20)
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.subscribes(PATIENCE)
+    await caller.leave()
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    await caller.reads(ADA.name, PATIENCE)
+    await caller.silence(0.5, PATIENCE)
+    voice = caller.voice()
+    await caller.leave()
+    start = await slow.trace(sid)
+    assert start.outcome == "first_word"
+    assert "caller.returned" in start.root.events
+    assert sum(audible for _, audible in voice) * 0.01 > 3  # 10 ms frames, a greeting of some four seconds
+
+
+async def test_caller_after_the_agent(stage: Stage, slow: Actor) -> None:
+    """An agent that is there first greets the caller who comes; waiting for them is no part of the time to first word."""
+    room = slow.room()
+    sid = await _dispatched(stage, slow, room, account=ADA.id)
+    await asyncio.sleep(2)
+    caller = stage.caller(room)
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    await caller.leave()
+    start = await slow.trace(sid)
+    assert start.outcome == "first_word"
+    assert start.root.attributes["startup.dispatch"] == "ahead"
+    assert start.root.attributes["startup.raw"] - start.root.attributes["startup.ttfw"] > 1
+    assert "critical absent caller" in start.names
+
+
+async def test_nobody_comes(stage: Stage, slow: Actor) -> None:
+    """A recorder alone in the room is nobody to greet: after the caller's time the job ends, without an error."""
+    room = slow.room()
+    sid = await _dispatched(stage, slow, room)
+    recorder = stage.caller(room, kind="egress", identity="recorder")
+    await recorder.connect()
+    start = await slow.trace(sid)
+    assert not recorder.voice()
+    await recorder.leave()
+    assert start.outcome == "no_caller"
+    assert "error.type" not in start.root.attributes
+    assert "startup.slow" not in start.root.attributes or not start.root.attributes["startup.slow"]
+
+
+async def test_agent_called_late(stage: Stage, slow: Actor) -> None:
+    """An agent called to a running conversation counts from its own call, not from the caller's joining."""
+    room = slow.room()
+    caller = stage.caller(room)
+    await caller.connect()
+    await asyncio.sleep(1.2)
+    sid = await _dispatched(stage, slow, room)
+    await caller.hear(PATIENCE)
+    await caller.leave()
+    start = await slow.trace(sid)
+    assert start.root.attributes["startup.dispatch"] == "late"
+    assert start.root.attributes["startup.ttfw"] == pytest.approx(start.root.attributes["startup.raw"])
+
+
+async def test_telephone(stage: Stage, tuned: Actor) -> None:
+    """A telephone is greeted once it is answered, and its time to first word begins there."""
+    caller = tuned.caller(
+        kind="sip", may_update=True, attributes={"sip.callStatus": "ringing", "sip.phoneNumber": ADA.id}
+    )
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.meets_agent(PATIENCE)
+    await asyncio.sleep(1)
+    assert not any(audible for _, audible in caller.voice())
+    await caller.room.local_participant.set_attributes({"sip.callStatus": "active"})
+    await caller.reads(ADA.name, PATIENCE)
+    await caller.leave()
+    start = await tuned.trace(sid)
+    assert start.outcome == "first_word"
+    assert start.root.attributes["startup.raw"] - start.root.attributes["startup.ttfw"] > 0.8
+    assert start.root.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_SIP"
+
+
+async def _published(stage: Stage, room: str) -> bool:
+    """Whether an agent's voice is published in the room."""
+    there = await stage.rooms.room.list_participants(api.ListParticipantsRequest(room=room))
+    return any(track.name == VOICE_TRACK for participant in there.participants for track in participant.tracks)
+
+
+async def _until_published(stage: Stage, room: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await _published(stage, room):  # noqa: ASYNC110 - it happens on the server
+            await asyncio.sleep(0.05)
+
+
+async def _heard_all_of_adas(caller: Speaker, since: float = 0.0) -> None:
+    """The caller hears her greeting from its beginning to its end, once; since: on `time.monotonic()`."""
+    await until(lambda: any(loud and at > since for at, loud in caller.voice()), PATIENCE)
+    await caller.silence(0.7, PATIENCE)
+    audible = [at for at, loud in caller.voice() if loud and at > since]
+    assert audible[-1] - audible[0] == pytest.approx(voice.duration(ADAS_GREETING), abs=0.6)
+
+
+async def test_the_voice_is_there_before_the_caller(stage: Stage, tuned: Actor) -> None:
+    """An agent that is there first has published its voice, and says nothing until the caller listens."""
+    room = tuned.room()
+    sid = await _dispatched(stage, tuned, room, account=ADA.id)
+    await _until_published(stage, room)
+    caller = stage.caller(room)
+    await caller.connect()
+    await _heard_all_of_adas(caller)
+    await caller.leave()
+    start = await tuned.trace(sid)
+    assert start.root.attributes["startup.dispatch"] == "ahead"
+    assert start["voice"].end < start["caller"].end
+
+
+async def test_a_recorder_that_is_there_first(stage: Stage, tuned: Actor) -> None:
+    """It is no caller, though it subscribes: the caller who comes later hears the greeting from its beginning."""
+    room = tuned.room()
+    sid = await _dispatched(stage, tuned, room, account=ADA.id)
+    await _until_published(stage, room)
+    recorder, caller = stage.caller(room, kind="egress", identity="recorder"), stage.caller(room)
+    await recorder.connect()
+    await recorder.subscribes(PATIENCE)
+    await asyncio.sleep(1)
+    await caller.connect()
+    await _heard_all_of_adas(caller)
+    await asyncio.gather(caller.leave(), recorder.leave())
+    start = await tuned.trace(sid)
+    assert start.outcome == "first_word"
+    assert start.root.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_STANDARD"
+
+
+async def test_a_telephone_that_rings_with_the_agent_there(stage: Stage, tuned: Actor) -> None:
+    """An outbound call: what was begun before LiveKit said who had subscribed ends at once; all is said when it is answered."""
+    room = tuned.room()
+    sid = await _dispatched(stage, tuned, room, account=ADA.id)
+    await _until_published(stage, room)
+    caller = stage.caller(room, kind="sip", may_update=True, attributes={"sip.callStatus": "ringing"})
+    await caller.connect()
+    await caller.subscribes(PATIENCE)
+    await asyncio.sleep(1)
+    assert not any(audible for at, audible in caller.voice() if at > time.monotonic() - 0.5)
+    answered = time.monotonic()
+    await caller.room.local_participant.set_attributes({"sip.callStatus": "active"})
+    await _heard_all_of_adas(caller, answered)
+    await caller.leave()
+    start = await tuned.trace(sid)
+    assert start.outcome == "first_word"
+    assert start.root.attributes["startup.raw"] - start.root.attributes["startup.ttfw"] > 0.8
+
+
+async def test_two_callers(tuned: Actor, stage: Stage) -> None:
+    """A second caller hears the greeting too; the start is the first one's."""
+    room = tuned.room()
+    first, second = tuned.caller(room, account=ADA.id), stage.caller(room, identity="second")
+    await first.connect()
+    await second.connect()
+    await asyncio.gather(first.hear(PATIENCE), second.hear(PATIENCE))
+    sid = await first.room.sid
+    await asyncio.gather(first.leave(), second.leave())
+    assert (await tuned.trace(sid)).outcome == "first_word"
+
+
+@pytest.mark.parametrize(
+    ("token", "says", "result", "events"),
+    [
+        pytest.param({"metadata": "{not json"}, GENERIC.greeting, "unknown", ["account.rejected"], id="not JSON"),
+        pytest.param({"account": "nobody"}, GENERIC.greeting, "unknown", [], id="an account nobody knows"),
+        pytest.param(
+            {"attributes": {"firstword.account": ADA.id}, "may_update": True},
+            GENERIC.greeting,
+            "unknown",
+            ["account.rejected"],
+            id="an account that the caller may have written",
+        ),
+        pytest.param(
+            {"attributes": {"firstword.account": ADA.id}},
+            ADA.name,
+            "hit",
+            [],
+            id="an account by the token's attributes",
+        ),
+    ],
+)
+async def test_whose_account(tuned: Actor, token: dict[str, Any], says: str, result: str, events: list[str]) -> None:
+    """Only an account that the caller can't have chosen is greeted by name; the call goes on in any case."""
+    caller = tuned.caller(**token)
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.reads(says, PATIENCE)
+    await caller.leave()
+    start = await tuned.trace(sid)
+    assert start.outcome == "first_word"
+    assert start.root.attributes["startup.account.result"] == result
+    assert [event for event in start.root.events if not event.startswith("job.")] == events

@@ -1,0 +1,616 @@
+"""agent/flag_source.py: real files, flagd's own evaluator, and what happens to a worker when they go wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openfeature.contrib.provider.flagd import FlagdProvider
+from openfeature.contrib.provider.flagd.config import ResolverType
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import GeneralError
+from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.provider import FeatureProvider
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+
+from agent.flag_source import (
+    Evaluation,
+    FlagFileError,
+    FlagSource,
+    FlagSourceError,
+    LastGoodKeeper,
+    MakeProvider,
+    flag_file,
+    last_good_copy,
+    other_provider,
+    parse,
+    shipped_file,
+)
+from agent.flags import Improvement
+
+FILE = "FLAGD_OFFLINE_FLAG_SOURCE_PATH"
+SHARE_25 = {"fractional": [["on", 25], ["off", 75]]}
+ROOMS = [f"room-{number}" for number in range(2_000)]
+SHIPPED: dict[str, Any] = json.loads(shipped_file().read_bytes())["flags"]
+
+
+def flag(default: str = "off", targeting: object = None, **more: object) -> dict[str, Any]:
+    variants = {"on": True, "off": False}
+    return {"state": "ENABLED", "variants": variants, "defaultVariant": default, "targeting": targeting or {}, **more}
+
+
+def text(**flags: object) -> str:
+    """A flag file; `_` in a name stands for `-`."""
+    return json.dumps({"flags": {name.replace("_", "-"): each for name, each in flags.items()}})
+
+
+def problem(content: str | bytes, *names: str) -> str:
+    with pytest.raises(FlagFileError) as error:
+        parse(content.encode() if isinstance(content, str) else content, names)
+    return str(error.value)
+
+
+class Place:
+    """A flag file, and the folder of its last good copy."""
+
+    names = ("parallel-init", "deferred-setup", "component-pool")
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "flags.json"
+        self.cache = folder / "cache"
+
+    def write(self, content: str) -> None:
+        """Replace the file as a rollout does: whole, by a rename."""
+        new = self.file.with_suffix(".new")
+        new.write_text(content)
+        new.replace(self.file)
+
+    def keeper(self) -> LastGoodKeeper:
+        return LastGoodKeeper(self.names, folder=self.cache)
+
+    def source(self, provider: MakeProvider | None = None, deadline: float = 0.5) -> FlagSource:
+        return FlagSource(
+            per_process=self.names[2:],
+            per_session=self.names[:2],
+            deadline=deadline,
+            provider=provider,
+            folder=self.cache,
+        )
+
+    @property
+    def copies(self) -> list[str]:
+        return sorted(each.name for each in self.cache.iterdir())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path)
+    monkeypatch.setenv(FILE, str(made.file))
+    return made
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def drawn(source: FlagSource, room: str = "room", account: str | None = None) -> dict[str, bool]:
+    return {each.flag: each.on for each in source.draw_session(account, room)}
+
+
+# --- drawing
+
+
+def test_a_share_sticks_and_is_what_it_says(place: Place) -> None:
+    """25 % of 2,000 rooms, the same ones each time and in another process's source; flags are split independently."""
+    place.write(text(parallel_init=flag(targeting=SHARE_25), deferred_setup=flag(targeting=SHARE_25)))
+    first = [drawn(place.source(), room) for room in ROOMS[:1]]
+    source = place.source()
+    draws = [drawn(source, room) for room in ROOMS]
+    assert draws[:1] == first
+    assert draws == [drawn(source, room) for room in ROOMS]
+    for name in ("parallel-init", "deferred-setup"):
+        assert 420 <= sum(each[name] for each in draws) <= 580  # 4 standard deviations
+    assert 70 <= sum(each["parallel-init"] and each["deferred-setup"] for each in draws) <= 180
+
+
+def test_it_draws_as_flagd_s_own_file_resolver_does(place: Place) -> None:
+    """A deployment may change over to a flagd without anybody changing sides."""
+    rule = {"if": [{"in": [{"var": "account"}, ["acme"]]}, "on", SHARE_25]}
+    place.write(text(parallel_init=flag(targeting=rule), deferred_setup=flag("on")))
+    source = place.source()
+    flagd = FlagdProvider(resolver_type=ResolverType.FILE, offline_flag_source_path=str(place.file), deadline_ms=50)
+    flagd.initialize(EvaluationContext())
+    try:
+        for account in (None, "acme", "other"):
+            for room in ROOMS[:100]:
+                facts = {"room": room} if account is None else {"room": room, "account": account}
+                context = EvaluationContext(account or room, facts)
+                theirs = {name: flagd.resolve_boolean_details(name, False, context).value for name in place.names[:2]}
+                assert drawn(source, room, account) == theirs
+    finally:
+        flagd.shutdown()
+
+
+def test_who_has_a_flag_keeps_it_when_the_share_grows(place: Place) -> None:
+    """A ramp takes nothing back."""
+    kept: set[str] = set()
+    for percent in (5, 25, 50, 100):
+        place.write(text(parallel_init=flag(targeting={"fractional": [["on", percent], ["off", 100 - percent]]})))
+        source = place.source()
+        on = {room for room in ROOMS[:400] if drawn(source, room)["parallel-init"]}
+        assert kept <= on
+        kept = on
+    assert len(kept) == 400
+
+
+def test_an_account_sticks_whatever_the_room(place: Place) -> None:
+    """Where the job's metadata names the account, it is what is drawn by."""
+    place.write(text(parallel_init=flag(targeting=SHARE_25)))
+    source = place.source()
+    for account in ("a-1", "a-2", "a-3", "a-4", "a-5"):
+        assert len({drawn(source, room, account)["parallel-init"] for room in ROOMS[:20]}) == 1
+
+
+def test_one_account_or_room_can_be_targeted(place: Place) -> None:
+    """Rules know both by name; everybody else gets the default."""
+    one = {"if": [{"in": [{"var": "account"}, ["acme"]]}, "on", {"==": [{"var": "room"}, "lab"]}, "on", None]}
+    place.write(text(parallel_init=flag(targeting=one)))
+    source = place.source()
+    asked = [("acme", "room"), (None, "lab"), ("acme-2", "room"), (None, "room"), (None, "acme")]
+    assert [drawn(source, room, account)["parallel-init"] for account, room in asked] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_a_process_draws_by_itself_and_once(place: Place) -> None:
+    """Each source has a key of its own: over many the share is right, within one the draw stays, sessions don't matter."""
+    place.write(text(component_pool=flag(targeting=SHARE_25)))
+    on = 0
+    for _ in range(200):
+        source = place.source()
+        first = source.draw_process()
+        assert [each.flag for each in first] == ["component-pool"]
+        assert source.draw_process() == first
+        on += first[0].on
+    assert 20 <= on <= 85
+
+
+def test_a_disabled_flag_and_one_that_is_not_named_are_off(place: Place) -> None:
+    """Whatever their default variant, and whatever the shipped file says."""
+    place.write(text(parallel_init=flag("on", state="DISABLED")))
+    evaluations = place.source().draw_session(None, "room")
+    assert evaluations == (
+        Evaluation("parallel-init", False, "disabled", "flagd"),
+        Evaluation("deferred-setup", False, "default", "flagd"),
+    )
+
+
+def test_an_event_is_standard_and_names_nobody(place: Place) -> None:
+    """OpenTelemetry's keys; the account is in none of them."""
+    place.write(text(parallel_init=flag("on"), deferred_setup=flag(targeting=SHARE_25)))
+    static, targeted = place.source().draw_session("secret-account", "secret-room")
+    assert static.attributes() == {
+        "feature_flag.key": "parallel-init",
+        "feature_flag.result.variant": "on",
+        "feature_flag.result.reason": "static",
+        "feature_flag.provider.name": "flagd",
+    }
+    assert targeted.reason == "targeting_match"
+    assert "secret" not in str(targeted.attributes())
+
+
+# --- the file while the worker runs
+
+
+def test_a_changed_file_is_followed(place: Place, said: pytest.LogCaptureFixture) -> None:
+    """The keeper's next look makes it what the next session of a running process gets; nothing is logged."""
+    place.write(text(parallel_init=flag("off")))
+    keeper = place.keeper()
+    keeper.look()
+    source = place.source()
+    assert drawn(source)["parallel-init"] is False
+    place.write(text(parallel_init=flag("on")))
+    assert drawn(source)["parallel-init"] is False
+    keeper.look()
+    assert drawn(source)["parallel-init"] is True
+    place.file.write_text(text(parallel_init=flag("off"), deferred_setup=flag("on")))  # in place, as an editor does
+    keeper.look()
+    assert drawn(source) == {"parallel-init": False, "deferred-setup": True}
+    assert said.records == []
+
+
+BROKEN = {
+    "cut": text(parallel_init=flag("on"))[:40],
+    "empty": "",
+    "not utf-8": "\udcff",
+    "a list": "[]",
+    "no flags": "{}",
+    "too deep": "[" * 100_000,
+    "wrong type": text(parallel_init=flag("on", variants={"on": "yes", "off": "no"})),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_file_costs_one_warning(place: Place, said: pytest.LogCaptureFixture, content: str) -> None:
+    """The last good flags stay, for processes that run and for new ones; however often one looks, and it is said when over."""
+    place.write(text(parallel_init=flag("on"), deferred_setup=flag("off")))
+    keeper = place.keeper()
+    keeper.look()
+    before = place.source()
+    place.file.write_bytes(content.encode(errors="surrogateescape"))
+    for _ in range(5):
+        keeper.look()
+        good = {"parallel-init": True, "deferred-setup": False}
+        assert drawn(place.source()) == drawn(before) == good
+    place.file.write_text("broken in another way")
+    keeper.look()
+    assert [(record.levelname, "last good" in record.message) for record in said.records] == [("WARNING", True)]
+    assert said.records[0].exc_info is None
+    place.write(text(parallel_init=flag("on"), deferred_setup=flag("on")))
+    keeper.look()
+    assert drawn(place.source())["deferred-setup"] is True
+    assert [record.levelname for record in said.records] == ["WARNING", "INFO"]
+
+
+def test_a_file_that_goes_and_comes_back_is_one_warning(place: Place, said: pytest.LogCaptureFixture) -> None:
+    """Even as the very same file."""
+    place.write(text(parallel_init=flag("on")))
+    keeper = place.keeper()
+    keeper.look()
+    away = place.file.rename(place.file.with_suffix(".away"))
+    keeper.look()
+    keeper.look()
+    assert drawn(place.source())["parallel-init"] is True
+    away.rename(place.file)
+    keeper.look()
+    keeper.look()
+    assert [record.levelname for record in said.records] == ["WARNING", "INFO"]
+    assert "No such file" in said.records[0].message
+
+
+def test_before_any_good_flags_the_shipped_ones_count(place: Place, said: pytest.LogCaptureFixture) -> None:
+    """A missing or broken file at the first start of a worker: a warning that says so, and the flags as shipped."""
+    keeper = place.keeper()
+    keeper.look()
+    shipped = {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
+    assert drawn(place.source()) == shipped
+    place.file.write_text("{")
+    keeper.look()
+    assert drawn(place.source()) == shipped
+    assert ["shipped" in record.message for record in said.records] == [True]
+
+
+def test_a_worker_that_restarts_on_a_broken_file_has_the_last_good_flags(place: Place) -> None:
+    """The copy outlives the worker."""
+    place.write(text(parallel_init=flag("off"), deferred_setup=flag("on")))
+    place.keeper().look()
+    place.file.write_text("{")
+    place.keeper().look()
+    assert drawn(place.source()) == {"parallel-init": False, "deferred-setup": True}
+
+
+def test_the_copy_is_replaced_whole_and_comes_back(place: Place) -> None:
+    """Nothing else is left in the cache folder; a copy that somebody deletes is there again after the next look."""
+    place.write(text(parallel_init=flag("on")))
+    keeper = place.keeper()
+    keeper.look()
+    copy = last_good_copy(place.file, place.cache)
+    assert place.copies == [copy.name]
+    inode = copy.stat().st_ino
+    place.write(text(parallel_init=flag("off")))
+    keeper.look()
+    assert copy.stat().st_ino != inode
+    copy.unlink()
+    keeper.look()
+    assert place.copies == [copy.name]
+    assert copy.read_bytes() == place.file.read_bytes()
+
+
+def test_without_a_copy_processes_read_the_file(place: Place, said: pytest.LogCaptureFixture) -> None:
+    """A cache folder that can't be written to costs one warning, and changes are still followed."""
+    place.cache.write_text("a file where the folder should be")
+    place.write(text(parallel_init=flag("on")))
+    keeper = place.keeper()
+    keeper.look()
+    keeper.look()
+    source = place.source()
+    assert drawn(source)["parallel-init"] is True
+    place.write(text(parallel_init=flag("off")))
+    assert drawn(source)["parallel-init"] is False
+    place.file.write_text("{")
+    assert drawn(source)["parallel-init"] is False
+    assert [record.levelname for record in said.records] == ["WARNING"]
+
+
+def test_two_files_have_two_copies(tmp_path: Path) -> None:
+    """Two workers of one user don't take each other's flags."""
+    assert last_good_copy(tmp_path / "a.json", tmp_path) != last_good_copy(tmp_path / "b.json", tmp_path)
+
+
+def test_an_unknown_flag_is_named_once_with_the_nearest(place: Place, said: pytest.LogCaptureFixture) -> None:
+    """The rest of the file counts; another mistake is another warning."""
+    place.write(
+        text(paralel_init=flag("on"), deferred_setup=flag("on"), somebody_elses={**flag(), "variants": {"a": 1}})
+    )
+    keeper = place.keeper()
+    for _ in range(3):
+        os.utime(place.file, (time.time(), time.time() + 1))
+        keeper.look()
+    assert drawn(place.source()) == {"parallel-init": False, "deferred-setup": True}
+    assert len(said.records) == 1
+    assert "paralel-init, nearest is parallel-init" in said.records[0].message
+    assert "; somebody-elses; in" in said.records[0].message
+
+
+def test_the_keeper_looks_by_itself_until_it_ends(place: Place) -> None:
+    """As a context manager: once before anything else starts, then again and again in its thread."""
+    place.write(text(parallel_init=flag("off")))
+    with LastGoodKeeper(place.names, folder=place.cache, every=0.01):
+        source = place.source()
+        assert drawn(source)["parallel-init"] is False
+        place.write(text(parallel_init=flag("on")))
+        waited_until = time.monotonic() + 20
+        while not drawn(source)["parallel-init"]:
+            assert time.monotonic() < waited_until
+            time.sleep(0.01)
+    assert "flag file" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_threads_draw_while_the_file_changes(place: Place) -> None:
+    """With threads for jobs one source serves them all."""
+    place.write(text(parallel_init=flag("off")))
+    keeper = place.keeper()
+    keeper.look()
+    source = place.source()
+    seen: list[bool] = []
+
+    def draw() -> None:
+        seen.extend(drawn(source)["parallel-init"] for _ in range(100))
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for default in ("on", "off", "on"):
+        place.write(text(parallel_init=flag(default)))
+        keeper.look()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 400
+    assert drawn(source)["parallel-init"] is True
+
+
+def test_processes_agree(place: Place) -> None:
+    """Two processes draw the same for the same rooms, from the copy, while the file is broken."""
+    place.write(text(parallel_init=flag(targeting=SHARE_25)))
+    place.keeper().look()
+    place.file.write_text("{")
+    code = (
+        "import sys; from pathlib import Path; from agent.flag_source import FlagSource\n"
+        "source = FlagSource(per_process=[], per_session=['parallel-init'], deadline=1, folder=Path(sys.argv[1]))\n"
+        "print(''.join('01'[source.draw_session(None, f'room-{n}')[0].on] for n in range(200)))"
+    )
+    command = [sys.executable, "-c", code, str(place.cache)]
+    here = {**os.environ, "PYTHONWARNINGS": "error"}
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, env=here, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0].strip() for process in running]
+    source = place.source()
+    expected = "".join("01"[drawn(source, room)["parallel-init"]] for room in ROOMS[:200])
+    assert outputs == [expected, expected]
+    assert {"0", "1"} == set(expected)
+
+
+# --- what a file may hold
+
+WRONG: Mapping[str, tuple[object, str]] = {
+    "state": (flag(state="ON"), '"state"'),
+    "no state": ({"variants": {"on": True, "off": False}}, '"state"'),
+    "no object": ("on", '"state"'),
+    "variants": (flag(variants={"on": True}), '"variants"'),
+    "numbers for variants": (flag(variants={"on": 1, "off": 0}), '"variants"'),
+    "swapped variants": (flag(variants={"on": False, "off": True}), '"variants"'),
+    "a third variant": (flag(variants={"on": True, "off": False, "half": True}), '"variants"'),
+    "default": (flag("yes"), "`defaultVariant`"),
+    "key": (flag(percent=5), ""),
+    "metadata": (flag(metadata={"why": {"nested": 1}}), "Metadata"),
+    "rule": (flag(targeting=["on"]), "targeting"),
+    "operator": (flag(targeting={"fractionl": [["on", 5], ["off", 95]]}), "targeting"),
+    "variant of a rule": (flag(targeting={"if": [{"var": "account"}, "yes", "off"]}), "yes"),
+    "half percents": (flag("on", {"fractional": [["on", 2.5], ["off", 97.5]]}), "`fractional`"),
+    "shares by name": (flag("on", {"if": [{"var": "nobody"}, {"fractional": ["on", 5]}]}), "`fractional`"),
+    "no shares": (flag("on", {"fractional": []}), "`fractional`"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "named"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_flag_is_named(wrong: object, named: str) -> None:
+    """And the whole file is not taken: half a change would be neither what was nor what was meant."""
+    said = problem(text(deferred_setup=flag(), parallel_init=wrong), "parallel-init", "deferred-setup")
+    assert said.startswith(("parallel-init: ", "flagd: "))
+    assert named in said
+
+
+def test_a_shared_rule_is_held_to_the_same(place: Place) -> None:
+    """flagd's `$evaluators` work, and a share in one that can't be read is found."""
+    document = json.loads(text(parallel_init=flag(targeting={"if": [{"$ref": "ours"}, "on", "off"]})))
+    document["$evaluators"] = {"ours": {"in": [{"var": "account"}, ["acme"]]}}
+    place.write(json.dumps(document))
+    assert drawn(place.source(), account="acme")["parallel-init"] is True
+    assert drawn(place.source(), account="other")["parallel-init"] is False
+    document["$evaluators"]["ours"] = {"fractional": [["on", "5"], ["off", 95]]}
+    assert "`fractional`" in problem(json.dumps(document), "parallel-init")
+
+
+@pytest.mark.parametrize("answer", ["onn", {"/": [1, 0]}])
+def test_a_flag_that_fails_only_for_some_falls_back_for_them(
+    place: Place, said: pytest.LogCaptureFixture, answer: object
+) -> None:
+    """What no check has found: the shipped variant, the error on the event, one warning, no traceback."""
+    rule = {"if": [{"==": [{"var": "account"}, "acme"]}, answer, "off"]}
+    place.write(text(parallel_init=flag(targeting=rule)))
+    source = place.source()
+    for _ in range(3):
+        (evaluation, _other) = source.draw_session("acme", "room")
+        on = SHIPPED["parallel-init"]["defaultVariant"] == "on"
+        assert evaluation == Evaluation("parallel-init", on, "error", "flagd", error="general")
+        assert evaluation.attributes()["error.type"] == "general"
+    assert drawn(source, account="other")["parallel-init"] is False
+    assert [(record.levelname, record.exc_info) for record in said.records] == [("WARNING", None)]
+
+
+# --- the file as shipped
+
+
+def test_the_shipped_file_is_good_and_names_every_improvement() -> None:
+    """Also its metadata: what each flag changes, where it is drawn, what it predicts."""
+    names = {improvement.value for improvement in Improvement}
+    assert names <= parse(shipped_file().read_bytes(), names).named
+    for entry in SHIPPED.values():
+        assert entry["metadata"].keys() == {"changes", "drawn", "predicts"}
+        assert entry["metadata"]["drawn"] in ("process", "session")
+        for change in entry["metadata"]["predicts"].split():
+            assert change.partition("=")[2] in ("earlier", "gone", "before-job", "deferred")
+
+
+def test_what_a_flag_predicts_is_said_of_tasks_that_there_are() -> None:
+    """A renamed task would make a what-if of nothing."""
+    from agent.startup import plan  # LiveKit's import takes seconds
+
+    tasks = {node.name for node in plan.shape({}).nodes}
+    predicted = [
+        change.partition("=")[0] for entry in SHIPPED.values() for change in entry["metadata"]["predicts"].split()
+    ]
+    assert set(predicted) <= tasks
+
+
+def test_without_a_variable_the_shipped_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is one nobody set."""
+    monkeypatch.setenv(FILE, "")
+    assert flag_file() == shipped_file()
+    assert shipped_file().is_file()
+
+
+# --- another provider
+
+
+def memory() -> FeatureProvider:
+    """As a factory in a user's module makes one."""
+    variants = {"on": True, "off": False}
+    return InMemoryProvider(
+        {"parallel-init": InMemoryFlag("off", variants), "component-pool": InMemoryFlag("on", variants)}
+    )
+
+
+class Hangs(InMemoryProvider):
+    """A provider that answers too late."""
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        time.sleep(0.2)
+        return FlagResolutionDetails(default_value)
+
+
+class Fails(InMemoryProvider):
+    """A provider that has no answer."""
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        raise GeneralError("no connection")
+
+
+def hangs_at_its_start() -> FeatureProvider:
+    time.sleep(0.2)
+    return memory()
+
+
+def fails_at_its_start() -> FeatureProvider:
+    raise OSError("no route")
+
+
+def test_any_provider_can_be_named(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    """By module and factory; the file is then not read."""
+    place.file.write_text("{")
+    made = other_provider(f"{__name__}:memory")
+    assert made is memory
+    source = place.source(provider=made)
+    assert source.draw_process() == (Evaluation("component-pool", True, "static", "In-Memory Provider"),)
+    assert drawn(source) == {"parallel-init": False, "deferred-setup": False}
+
+
+def test_flagd_s_own_resolvers_are_chosen_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rpc` and `in-process` are flagd's provider; a file that is named wins over `in-process`, as in flagd."""
+    monkeypatch.delenv(FILE, raising=False)
+    assert other_provider(None) is None
+    for resolver in ("rpc", "in-process"):
+        monkeypatch.setenv("FLAGD_RESOLVER", resolver)
+        made = other_provider(None)
+        assert made is not None
+        assert getattr(made, "__name__", "") == "FlagdProvider"
+    monkeypatch.setenv(FILE, "flags.json")
+    assert other_provider(None) is None
+
+
+@pytest.mark.parametrize("spec", ["nowhere:factory", "agent.flags:nothing", "not a module"])
+def test_a_provider_that_is_not_there_is_a_wrong_setting(spec: str) -> None:
+    """One line that names the variable, what it was and what it may be."""
+    with pytest.raises(FlagSourceError, match=f"FIRSTWORD_FLAG_PROVIDER is '{spec}'; it may be: module:factory"):
+        other_provider(spec)
+
+
+def test_a_resolver_nobody_knows_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise."""
+    monkeypatch.setenv("FLAGD_RESOLVER", "grpc")
+    with pytest.raises(FlagSourceError, match="FLAGD_RESOLVER is 'grpc'; it may be: `file`, `rpc` or `in-process`"):
+        other_provider(None)
+
+
+@pytest.mark.parametrize(
+    ("provider", "error"),
+    [
+        (lambda: Hangs({}), "timeout"),
+        (lambda: Fails({}), "general"),
+        (hangs_at_its_start, "timeout"),
+        (fails_at_its_start, "timeout"),
+    ],
+    ids=["hangs", "fails", "hangs at its start", "fails at its start"],
+)
+def test_a_provider_without_an_answer_is_not_waited_for(
+    place: Place, said: pytest.LogCaptureFixture, provider: MakeProvider, error: str
+) -> None:
+    """A draw takes no longer than the deadline and gives the shipped flags; one warning a process."""
+    source = place.source(provider=provider, deadline=0.05)
+    for _ in range(2):
+        evaluations = source.draw_session(None, "room")
+        assert [(each.flag, each.on, each.error) for each in evaluations] == [
+            (name, SHIPPED[name]["defaultVariant"] == "on", error) for name in place.names[:2]
+        ]
+    assert [(record.levelname, record.exc_info) for record in said.records] == [("WARNING", None)]
+
+
+def test_flagd_away_is_one_warning(
+    place: Place, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flagd's remote resolver, with nobody at the port: the shipped flags, within the deadline."""
+    monkeypatch.setenv("FLAGD_RESOLVER", "rpc")
+    monkeypatch.setenv("FLAGD_PORT", "9")
+    monkeypatch.setenv("FLAGD_DEADLINE_MS", "50")
+    source = place.source(provider=other_provider(None), deadline=0.3)
+    assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
+    assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
+    assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING"]

@@ -1,0 +1,224 @@
+"""The greeting's sound: played from its beginning at any time, from the cache where it is there, joined where a part is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from livekit import rtc
+
+from agent import components as parts
+from agent.accounts.examples import ACCOUNTS
+from agent.accounts.model import GENERIC, GreetingFields
+from agent.caches.audio import BOUNDS, AudioCache, Speech
+from agent.caches.cache import Cache
+from agent.caches.sqlite import SQLiteFile
+from agent.components import SAMPLE_RATE, Components
+from agent.greeting import Audio, Greeting, keep, make_ahead, prepared, shipped
+from agent.greeting_text import GreetingText, greeting_text, opening_of
+from agent.splice import Samples, clicks, frames_of, largest_gap, samples_of
+from rehearsal.providers import voice
+from tests.agent.providers import made, simulated
+
+ADA = ACCOUNTS[0]
+NOON = 1_790_000_000.0
+WRITTEN = greeting_text(ADA, NOON)
+OPENING = opening_of(ADA, WRITTEN) or ""
+TONE = frames_of(voice.speech("Hello there", SAMPLE_RATE), SAMPLE_RATE)
+
+
+@pytest.fixture
+async def cache(tmp_path: Path) -> AsyncIterator[AudioCache]:
+    kept = Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=1)
+    await kept.prepare()
+    yield AudioCache(kept, days=7)
+    await kept.aclose()
+
+
+@pytest.fixture
+async def components(tmp_path: Path) -> AsyncIterator[Components]:
+    """The real plugins, with the simulators behind them."""
+    async with simulated(tmp_path) as settings:
+        built = parts.build(settings)
+        yield built
+        await built.aclose()
+
+
+@pytest.fixture
+async def refused(tmp_path: Path, components: Components) -> AsyncIterator[Components]:
+    """The real plugins; nobody answers."""
+    built = parts.build(made(tmp_path, DEEPGRAM_BASE_URL="http://127.0.0.1:9/v1"))
+    yield built
+    await built.aclose()
+
+
+def samples(frames: Sequence[rtc.AudioFrame]) -> Samples:
+    return samples_of(frames, SAMPLE_RATE)
+
+
+async def prepare(cache: AudioCache, components: Components, account: GreetingFields = ADA) -> Greeting:
+    return await prepared(_written(account), account, components, account.voice or "default", cache)
+
+
+def _written(account: GreetingFields) -> GreetingText:
+    return greeting_text(account, NOON)
+
+
+def _speech(text: str, account: str = "") -> Speech:
+    return Speech(account, ADA.voice, text, WRITTEN.day_part, SAMPLE_RATE)
+
+
+async def whole(greeting: Greeting) -> Samples:
+    assert greeting.audio is not None
+    return samples(await greeting.audio.whole())
+
+
+# --- sound that is still coming
+
+
+async def test_it_plays_from_its_beginning_twice_while_it_comes() -> None:
+    """Who comes in the middle hears all of it, and so does who was there before."""
+    gate = asyncio.Event()
+
+    async def source() -> AsyncGenerator[rtc.AudioFrame]:
+        for frame in TONE[1:4]:
+            yield frame
+        await gate.wait()
+        for frame in TONE[4:]:
+            yield frame
+
+    audio = Audio(TONE[:1], source())
+    first, second = audio.play(), audio.play()
+    heard = [await anext(first) for _ in range(4)]
+    assert heard == TONE[:4]
+    assert await anext(second) is TONE[0]
+    waiting = [asyncio.ensure_future(anext(first)), asyncio.ensure_future(audio.whole())]
+    await asyncio.sleep(0)
+    gate.set()
+    assert await waiting[0] is TONE[4]
+    assert await waiting[1] == TONE
+    assert [frame async for frame in second] == TONE[1:]
+    assert await audio.whole() == TONE
+
+
+async def test_an_error_reaches_everybody_who_plays_after_the_frames_before_it() -> None:
+    """The frames that came are played; then it is the error, each time."""
+
+    async def source() -> AsyncGenerator[rtc.AudioFrame]:
+        yield TONE[0]
+        raise LookupError("no more")
+
+    audio = Audio(source=source())
+    for _ in range(2):
+        playing = audio.play()
+        assert await anext(playing) is TONE[0]
+        with pytest.raises(LookupError):
+            await anext(playing)
+    with pytest.raises(LookupError):
+        await audio.whole()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_closing_ends_it_for_who_plays(begun: bool) -> None:
+    """Also before the source was begun; what was cut short is never taken for the whole."""
+    closed = asyncio.Event()
+
+    async def source() -> AsyncGenerator[rtc.AudioFrame]:
+        try:
+            await asyncio.Event().wait()
+            yield TONE[1]
+        finally:
+            closed.set()
+
+    audio = Audio(TONE[:1], source())
+    playing = audio.play()
+    assert await anext(playing) is TONE[0]
+    if begun:
+        await asyncio.sleep(0)
+    next_frame = asyncio.ensure_future(anext(playing, None))
+    await audio.aclose()
+    assert await next_frame is None
+    assert closed.is_set() == begun
+    with pytest.raises(asyncio.CancelledError):
+        await audio.whole()
+    await Audio(TONE).aclose()
+
+
+# --- from the cache, or not
+
+
+async def test_a_greeting_that_was_made_is_a_hit(cache: AudioCache, components: Components) -> None:
+    """Sample for sample, without a word to the TTS, and nothing is missing."""
+    sound = voice.speech("anything", SAMPLE_RATE)
+    await cache.put(_speech(WRITTEN.text, ADA.id), frames_of(sound, SAMPLE_RATE))
+    greeting = await prepare(cache, components)
+    assert (greeting.hit, greeting.missing, greeting.text) == (True, (), WRITTEN.text)
+    assert (await whole(greeting) == sound).all()
+
+
+async def test_a_miss_begins_with_the_opening_and_goes_on_without_gap_or_click(
+    cache: AudioCache, components: Components
+) -> None:
+    """It is kept for the next call, which is a hit and the same sound."""
+    components.fit(ADA)
+    await cache.put(_speech(OPENING), frames_of(voice.speech(OPENING, SAMPLE_RATE), SAMPLE_RATE))
+    greeting = await prepare(cache, components)
+    assert (greeting.hit, [speech.text for speech in greeting.missing]) == (False, [WRITTEN.text])
+    heard = await whole(greeting)
+    assert largest_gap(heard, SAMPLE_RATE) <= 0.060
+    assert not clicks(heard, SAMPLE_RATE).size
+    parts_alone = voice.duration(OPENING) + voice.duration(WRITTEN.text.removeprefix(OPENING.rstrip("!")).lstrip(" ,"))
+    assert len(heard) / SAMPLE_RATE == pytest.approx(parts_alone, abs=0.05)
+    assert [joint.error_type for joint in greeting.joints] == [None]
+    await keep(greeting, components, cache)
+    again = await prepare(cache, components)
+    assert again.hit
+    assert (await whole(again) == heard).all()
+
+
+async def test_a_miss_of_both_is_spoken_and_both_are_kept(cache: AudioCache, components: Components) -> None:
+    """The first caller of a voice pays for the opening of all others."""
+    components.fit(ADA)
+    greeting = await prepare(cache, components)
+    assert [speech.text for speech in greeting.missing] == [WRITTEN.text, OPENING]
+    heard = await whole(greeting)
+    assert len(heard) / SAMPLE_RATE == pytest.approx(voice.duration(WRITTEN.text), abs=0.05)
+    await keep(greeting, components, cache)
+    assert (await prepare(cache, components)).hit
+    assert await cache.get(_speech(OPENING)) is not None
+
+
+async def test_what_was_said_in_its_place_is_not_kept(
+    cache: AudioCache, refused: Components, components: Components
+) -> None:
+    """TTS is gone after the opening: the caller hears the shipped words, but the next one not these under their name."""
+    opening = voice.speech(OPENING, SAMPLE_RATE)
+    await cache.put(_speech(OPENING), frames_of(opening, SAMPLE_RATE))
+    greeting = await prepare(cache, refused)
+    heard = await whole(greeting)
+    assert np.abs(heard[len(opening) :].astype(int)).max() > 1_000
+    assert [joint.error_type for joint in greeting.joints] == ["APIConnectionError"]
+    components.fit(ADA)
+    await keep(greeting, components, cache)
+    again = await whole(await prepare(cache, components))
+    assert len(again) / SAMPLE_RATE == pytest.approx(voice.duration(WRITTEN.text), abs=0.05)
+
+
+async def test_made_ahead_is_made_once(cache: AudioCache, components: Components) -> None:
+    """Greeting and opening; the second time there is nothing left to make, and the caller's is a hit."""
+    components.fit(ADA)
+    assert await make_ahead(WRITTEN, ADA, components, ADA.voice, cache) == 2
+    assert await make_ahead(WRITTEN, ADA, components, ADA.voice, cache) == 0
+    assert (await prepare(cache, components)).hit
+    generic = _written(GENERIC)
+    assert await make_ahead(generic, GENERIC, components, "default", cache) == 1  # begins with no salutation
+
+
+async def test_what_is_shipped_needs_no_provider() -> None:
+    """It is loud enough to be heard, at the voice's rate, and has no gap of its own."""
+    sound = await whole(shipped())
+    assert np.abs(sound.astype(int)).max() > 3_000
+    assert largest_gap(sound, SAMPLE_RATE) < 0.3

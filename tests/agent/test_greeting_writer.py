@@ -1,0 +1,53 @@
+"""The greeting that the LLM writes: now, or during one call for the next, and the template where it can't."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from livekit.agents import APIError
+
+from agent import greeting_writer
+from agent.accounts.examples import ACCOUNTS
+from agent.caches.audio import BOUNDS
+from agent.caches.cache import Cache
+from agent.caches.sqlite import SQLiteFile
+from agent.components import build
+from agent.greeting_text import MAX_TEXT, DayPart, GreetingText
+from rehearsal.providers.latency import Latencies
+from rehearsal.providers.server import simulators
+from tests.agent.providers import made
+
+ADA = ACCOUNTS[0]
+TEMPLATE = GreetingText("Good morning, Ada!", DayPart.MORNING)
+
+
+async def test_the_llm_is_told_who_calls_and_what_it_says_is_one_line(tmp_path: Path) -> None:
+    """By the real plugin: the simulator answers with what it was asked."""
+    async with simulators(Latencies.load(None)) as providers:
+        components = build(made(tmp_path, OPENAI_BASE_URL=providers.openai))
+        written = await greeting_writer.write(ADA, TEMPLATE, components)
+        await components.aclose()
+    assert ADA.name in written.text
+    assert written.text.isprintable()
+    assert len(written.text) <= MAX_TEXT
+    assert written.day_part is None
+
+
+async def test_an_llm_that_is_down_is_the_callers_error_to_handle(tmp_path: Path) -> None:
+    """The start has a deadline and the template for it."""
+    components = build(made(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1"))
+    with pytest.raises(APIError):
+        await greeting_writer.write(ADA, TEMPLATE, components)
+    await components.aclose()
+
+
+async def test_what_was_written_during_a_call_is_said_in_the_next(tmp_path: Path) -> None:
+    """By account; before there is any, the template's."""
+    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=1)) as cache:
+        await cache.prepare()
+        assert await greeting_writer.last_written(ADA, TEMPLATE, cache) == TEMPLATE
+        await greeting_writer.keep(ADA, GreetingText("Welcome back, Ada!", None), cache)
+        assert (await greeting_writer.last_written(ADA, TEMPLATE, cache)).text == "Welcome back, Ada!"
+        assert await greeting_writer.last_written(ACCOUNTS[1], TEMPLATE, cache) == TEMPLATE

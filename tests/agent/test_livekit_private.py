@@ -1,0 +1,33 @@
+"""What we take from LiveKit unpublished: fails here, by name, when an upgrade moves it."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from livekit.rtc._ffi_client import FfiClient
+
+from agent import livekit_private
+from agent.livekit_private import noise_cancellation, start_native_runtime
+
+
+def test_start_native_runtime() -> None:
+    """It makes the one native client of the process; a second call makes no other."""
+    start_native_runtime()
+    made = FfiClient._instance  # pyright: ignore[reportPrivateUsage]
+    assert made is not None
+    start_native_runtime()
+    assert FfiClient.instance is made
+
+
+def test_noise_cancellation_is_an_extra() -> None:
+    """Without the extra it says so by ImportError, when it is asked for and not before."""
+    with pytest.raises(ImportError):
+        noise_cancellation()
+
+
+def test_each_name_has_its_reason() -> None:
+    """Each function says what it takes and from where."""
+    for name, function in inspect.getmembers(livekit_private, inspect.isfunction):
+        if function.__module__ == livekit_private.__name__:
+            assert inspect.getdoc(function), name

@@ -1,0 +1,278 @@
+"""The session of the real worker, as real LiveKit clients hear it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import re
+import secrets
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from livekit import api
+
+from agent.accounts.examples import ACCOUNTS
+from agent.accounts.model import Account
+from agent.accounts.store import AccountStore
+from agent.flag_source import shipped_file
+from agent.flags import PER_PROCESS, Improvement
+from agent.greeting_text import greeting_text
+from agent.splice import Samples, clicks, largest_gap
+from rehearsal.callers import AUDIBLE, EAR_RATE
+from rehearsal.processes import ServerFailed
+from rehearsal.providers import voice
+from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
+
+SPEECH = Path(__file__).parents[2] / "agent" / "sounds" / "hello.wav"
+ADA = ACCOUNTS[0]
+
+PHASES = ["connect", "wait", "greet"]
+BASELINE = [
+    "room",
+    "caller",
+    "participant",
+    "account",
+    "config",
+    "components",
+    "assistant",
+    "room_options",
+    "session",
+    "event_handlers",
+    "background_audio",
+    "resumption",
+    "analytics",
+    "metrics",
+    "greeting",
+    "playout",
+]
+LATE = {"event_handlers", "background_audio", "resumption", "analytics", "metrics"}
+TUNED_LATE = {"session", "upgrade", "greeting_cache", "next_greeting", *LATE}
+
+
+async def _greeted(actor: Actor) -> Traced:
+    """The trace of a caller who was greeted by name and left."""
+    caller = actor.caller(account=ADA.id)
+    await caller.connect()
+    try:
+        await caller.hear(PATIENCE)
+        await caller.reads(ADA.name, PATIENCE)
+        sid = await caller.room.sid
+    finally:
+        await caller.leave()
+    return await actor.trace(sid, whole=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def greeted(tuned: Actor) -> Traced:
+    """The trace of a tuned session from its start to the end of its process."""
+    return await _greeted(tuned)
+
+
+def _tasks(start: Traced) -> list[str]:
+    return [name for name in start.names if name in BASELINE]
+
+
+def _phases(start: Traced) -> list[str]:
+    """Those spans right under the root; aiohttp's `connect` lies deeper."""
+    below = sorted((span for span in start.spans if span.parent_id == start.root.span_id), key=lambda span: span.begin)
+    return [span.name for span in below if span.name in PHASES]
+
+
+async def test_baseline_greets(baseline: Actor) -> None:
+    """With every improvement off a caller hears their account's greeting, after every step of the brief, one by one."""
+    start = await _greeted(baseline)
+    assert start.outcome == "first_word"
+    assert start.root.attributes["startup.dispatch"] == "join"
+    assert _tasks(start) == BASELINE
+    assert _phases(start) == PHASES
+    for one, other in itertools.pairwise(BASELINE):
+        assert start[one].end <= start[other].begin, f"{one} and {other} overlap"
+    assert start["session.ready"].begin >= start.root.end
+    assert start["session.ready"].attributes["startup.init"] > 0
+    assert not [name for name in start.names if name.startswith("deferred.")]
+
+
+async def test_tuned_greets(greeted: Traced) -> None:
+    """With every improvement on a caller hears their account's greeting; what it doesn't need runs beside it or after it."""
+    start = greeted
+    assert start.outcome == "first_word"
+    assert start.root.attributes["startup.account.result"] == "hit"
+    assert set(_tasks(start)) == set(BASELINE) - TUNED_LATE
+    assert {name.removeprefix("deferred.") for name in start.names if name.startswith("deferred.")} == TUNED_LATE
+    for name in TUNED_LATE:
+        assert start[f"deferred.{name}"].begin > start.root.end
+    assert _phases(start) == PHASES
+    assert start["dispatch"].begin == start.root.begin
+
+
+async def test_traces_are_whole_and_tell_nothing(tuned: Actor, greeted: Traced) -> None:
+    """LiveKit's own trace of the job is exported to its last span, is linked with the start's, and nothing said is in any."""
+    (job_trace,) = greeted.root.links
+    job = [span for span in tuned.spans if span.trace_id == job_trace]
+    (entry,) = (span for span in job if span.name == "job_entrypoint")
+    assert greeted.root.trace_id in entry.links
+    exported = tuned.exported.decode()
+    for secret in (ADA.name, ADA.name.split()[0], "How can I help", "simulated"):
+        assert secret not in exported
+
+
+async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
+    """What a session logs, LiveKit's lines too, names its trace, and none of it is an error."""
+    start = greeted
+    lines = [line for line in tuned.log if line.get("job_id") == start.root.attributes["lk.job_id"]]
+    ours = [line for line in lines if line.get("trace_id") == start.root.trace_id]
+    assert any(line["message"].startswith("first word after") for line in ours)
+    assert any(line["name"] == "livekit.agents" for line in ours)
+    assert not [line["message"] for line in lines if line["level"] == "ERROR" and line["name"] != "livekit"]
+
+
+async def test_conversation(tuned: Actor) -> None:
+    """After the greeting the caller is understood and answered by the full assistant, tools included, again and again."""
+    caller = tuned.caller(account=ADA.id)
+    await caller.connect()
+    await caller.reads(ADA.name, PATIENCE)
+    await caller.say(500, 1)
+    await caller.reads("You said: tell me about my account. I have 3 tools.", PATIENCE)
+    await caller.say(400, 1)
+    await caller.reads("The answer is: ", PATIENCE)
+    answer = next(text for text in caller.texts if "The answer is" in text)
+    assert re.search(r"\d\d:\d\d on [A-Z][a-z]+day", answer)
+    await caller.leave()
+
+
+async def _heard(actor: Actor, account: Account) -> tuple[Samples, Traced]:
+    """The greeting of an account at the caller's ear, from its first sound to its last, and the start's trace."""
+    caller = actor.caller(account=account.id)
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    await caller.silence(0.7, PATIENCE)
+    sid = await caller.room.sid
+    samples = np.concatenate([frame.samples for frame in caller.heard_on(VOICE_TRACK)])
+    await caller.leave()
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+    return samples[loud[0] : loud[-1] + 1], await actor.trace(sid)
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["made ahead", "opening and synthesis"])
+async def test_the_greeting_is_one_continuous_sound(baseline: Actor, tuned: Actor, cached: bool) -> None:
+    """Through the hand-over to the session, and from a cached opening to the personal part: no gap, no click, all of it."""
+    account = ADA
+    if not cached:
+        account = replace(ADA, id="2001", name=f"Grace {secrets.token_hex(3)}")
+        store = await AccountStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
+        await store.save(account)
+        await store.aclose()
+    heard, start = await _heard(tuned, account)
+    assert start["greeting"].attributes["startup.cache"] == ("hit" if cached else "miss")
+    assert "greeting.shipped" not in start.root.events
+    assert largest_gap(heard, EAR_RATE) <= 0.060
+    assert not clicks(heard, EAR_RATE).size
+    text = greeting_text(account, time.time()).text
+    assert len(heard) / EAR_RATE == pytest.approx(voice.duration(text), abs=0.3)
+
+
+async def test_a_caller_who_speaks_at_once(tuned: Actor) -> None:
+    """The first answer is the full assistant's, also when the caller talks into the greeting's first second."""
+    caller = tuned.caller(account=ADA.id)
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    await caller.say(500, 1.5)
+    await caller.reads("I have 3 tools", PATIENCE)
+    await caller.leave()
+
+
+async def test_interruption(tuned: Actor) -> None:
+    """From half a second of the greeting on the caller can interrupt it by speaking."""
+    caller = tuned.caller(account=ADA.id)
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    began = time.monotonic()
+    await asyncio.sleep(0.5)
+    await caller.play(SPEECH)
+    await caller.leave()
+    assert caller.last_heard() - began < voice.duration(f"Good evening, {ADA.name}! How can I help you today?") - 1
+
+
+async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
+    """Without an agent name any caller's room gets the agent; at SIGTERM the call goes on, then the worker ends well."""
+    async with stage.actor("tuned", name="") as actor:
+        room = actor.room()
+        caller = stage.caller(room)
+        await caller.connect()
+        await caller.hear(PATIENCE)
+        began = time.monotonic()
+        os.kill(actor.pid, signal.SIGTERM)
+        await caller.silence(0.7, PATIENCE)
+        assert caller.last_heard() - began > voice.duration("Hello! How can I help you today?") - 0.5
+        sid = await caller.room.sid
+        await caller.leave()
+        await stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
+        with pytest.raises(ServerFailed, match=r"exit code 0"):
+            async with asyncio.timeout(PATIENCE):
+                await actor.worker.ended()
+        start = await actor.trace(sid)
+        assert start.outcome == "first_word"
+        assert start["deferred.analytics"]
+
+
+async def test_jobs_as_threads(stage: Stage) -> None:
+    """With threads for jobs two callers at once are greeted by name, each with a whole trace of their own."""
+    async with stage.actor("tuned", {"FIRSTWORD_EXECUTOR": "thread", "FIRSTWORD_IDLE_PROCESSES": "2"}) as actor:
+        callers = [actor.caller(account=account.id) for account in ACCOUNTS[:2]]
+        await asyncio.gather(*(caller.connect() for caller in callers))
+        await asyncio.gather(*(caller.hear(PATIENCE) for caller in callers))
+        await asyncio.gather(*(c.reads(a.name, PATIENCE) for c, a in zip(callers, ACCOUNTS, strict=False)))
+        sids = [await caller.room.sid for caller in callers]
+        await asyncio.sleep(1)
+        await asyncio.gather(*(caller.leave() for caller in callers))
+        starts = [await actor.trace(sid) for sid in sids]
+    assert {start.outcome for start in starts} == {"first_word"}
+    assert starts[0].root.trace_id != starts[1].root.trace_id
+    for start in starts:
+        assert {f"deferred.{name}" for name in LATE} <= set(start.names)
+
+
+async def test_flags_by_file(stage: Stage) -> None:
+    """Without a profile a running worker follows its flag file; each session's trace says what was drawn, and why."""
+    file = stage.folder / "flags.json"
+    flags = json.loads(shipped_file().read_text())
+
+    def write(variant: str) -> None:
+        for flag in flags["flags"].values():
+            flag["defaultVariant"] = variant
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(flags))
+        new.replace(file)
+
+    write("off")
+    environment = {"FIRSTWORD_PROFILE": "", "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(file)}
+    async with stage.actor("by-file", environment) as actor:
+        before = after = await _drawn(actor)
+        write("on")
+        for _ in range(5):  # the keeper looks once a second; a session takes longer than that
+            if (after := await _drawn(actor)) != before:
+                break
+            await actor.worker.at_rest()
+    assert set(before.values()) == {"off"}
+    assert {after[flag] for flag in set(Improvement) - PER_PROCESS} == {"on"}
+
+
+async def _drawn(actor: Actor) -> dict[str, str]:
+    """The variants of one more session: as attributes of its root, each with an event."""
+    caller = actor.caller()
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    sid = await caller.room.sid
+    await caller.leave()
+    root = (await actor.trace(sid)).root
+    assert root.events.count("feature_flag.evaluation") == len(Improvement)
+    return {flag: root.attributes[f"startup.flag.{flag}"] for flag in Improvement}

@@ -1,0 +1,239 @@
+"""agent/settings.py: what the environment says, once, and a line for each thing it says wrong."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from livekit.plugins import deepgram, openai
+from pydantic import ValidationError
+
+from agent.settings import Settings, SettingsError, may_be, read_settings, settings, variable
+
+TABLE = Path(__file__).parents[2] / "docs" / "settings.md"
+REQUIRED = {
+    "LIVEKIT_URL": "ws://localhost:7880",
+    "LIVEKIT_API_KEY": "devkey",
+    "LIVEKIT_API_SECRET": "hush-livekit",
+    "OPENAI_API_KEY": "hush-openai",
+    "DEEPGRAM_API_KEY": "hush-deepgram",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only what is required is set, and no .env.local is around."""
+    for name in os.environ:
+        if name.startswith(("FIRSTWORD_", "LIVEKIT_", "OPENAI_", "DEEPGRAM_")):
+            monkeypatch.delenv(name)
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    settings.cache_clear()
+
+
+def problem_of(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> str:
+    """The whole text of the error for one wrong variable."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as raised:
+        read_settings()
+    return str(raised.value)
+
+
+def test_only_server_and_keys_must_be_set() -> None:
+    """Everything else has a default that works."""
+    read = read_settings()
+    assert read.livekit_url == "ws://localhost:7880"
+    assert read.livekit_api_secret.get_secret_value() == "hush-livekit"
+    assert (read.agent_name, read.executor, read.idle_processes, read.slow) == ("firstword", "process", None, 1.5)
+    assert read.store_url.get_secret_value().startswith("sqlite+aiosqlite:////")
+    assert read.cache_url is read.account_key is read.profile is None
+
+
+def test_what_is_missing_is_named_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them at once, so that nobody runs it five times; an empty one is missing too."""
+    for name in REQUIRED:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    with pytest.raises(SettingsError) as raised:
+        read_settings()
+    assert str(raised.value).splitlines() == [
+        "LIVEKIT_URL is missing; it may be: a ws, wss, http or https URL",
+        "LIVEKIT_API_KEY is missing; it may be: a key, without blanks",
+        "LIVEKIT_API_SECRET is missing; it may be: a key, without blanks",
+        "OPENAI_API_KEY is missing; it may be: a key, without blanks",
+        "DEEPGRAM_API_KEY is missing; it may be: a key, without blanks",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("LIVEKIT_URL", "localhost:7880", "'no URL'"),
+        ("LIVEKIT_URL", "ftp://host", "'ftp://host'"),
+        ("LIVEKIT_URL", "ws://", "'ws://'"),
+        ("LIVEKIT_URL", "ws://host:port", "'ws://host:port'"),
+        ("LIVEKIT_URL", "ws://[::1", "'ws://[::1'"),
+        ("LIVEKIT_URL", "ws://ho\nst", r"'ws://ho\nst'"),
+        ("OPENAI_BASE_URL", "https://host", "'https://host'"),
+        ("OPENAI_BASE_URL", "ws://host/v1", "'ws://host/v1'"),
+        ("DEEPGRAM_BASE_URL", "https://host/v1/listen", "'https://host/v1/listen'"),
+        ("FIRSTWORD_AGENT_NAME", "two words", "'two words'"),
+        ("FIRSTWORD_PROFILE", "Tuned", "'Tuned'"),
+        ("FIRSTWORD_EXECUTOR", "fork", "'fork'"),
+        ("FIRSTWORD_IDLE_PROCESSES", "-1", "'-1'"),
+        ("FIRSTWORD_IDLE_PROCESSES", "1.5", "'1.5'"),
+        ("FIRSTWORD_FIXED_LOAD", "1.1", "'1.1'"),
+        ("FIRSTWORD_NOISE_CANCELLATION", "on", "'on'"),
+        ("FIRSTWORD_GREETING_WRITER", "LLM", "'LLM'"),
+        ("FIRSTWORD_START_TIMEOUT", "0", "'0'"),
+        ("FIRSTWORD_START_TIMEOUT", "nan", "'nan'"),
+        ("FIRSTWORD_CALLER_TIMEOUT", "inf", "'inf'"),
+        ("FIRSTWORD_RETURN_GRACE", "-0.1", "'-0.1'"),
+        ("FIRSTWORD_SLOW", "1,5", "'1,5'"),
+        ("FIRSTWORD_SLOW", "9" * 99 + "x", f"'{'9' * 60}…'"),
+        ("FIRSTWORD_CACHE_DAYS", "0", "'0'"),
+        ("FIRSTWORD_TTS_VOICE", "a voice", "'a voice'"),
+    ],
+)
+def test_a_wrong_value_gets_one_line(name: str, value: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the variable, what it was, and what it may be."""
+    field = next(field for field in Settings.model_fields if variable(field) == name)
+    assert problem_of(monkeypatch, name, value) == f"{name} is {shown}; it may be: {may_be(field)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LIVEKIT_API_SECRET", "hush secret"),
+        ("OPENAI_API_KEY", "hush\n"),
+        ("FIRSTWORD_ACCOUNT_KEY", "hush"),
+        ("FIRSTWORD_STORE_URL", "mysql://user:hush@host/db"),
+        ("FIRSTWORD_STORE_URL", "sqlite://hush.db"),
+        ("FIRSTWORD_STORE_URL", "sqlite:///:memory:"),
+        ("FIRSTWORD_STORE_URL", "hush"),
+        ("FIRSTWORD_STORE_URL", "postgresql://"),
+        ("FIRSTWORD_CACHE_URL", "http://:hush@host"),
+        ("LIVEKIT_URL", "hush-key-in-the-wrong-variable"),
+        ("LIVEKIT_URL", "ftp://user:hush@host?token=hush"),
+        ("OPENAI_BASE_URL", "https://hush:hush@host/v2?key=hush"),
+    ],
+)
+def test_no_error_shows_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its text, nor the error it came from, which a traceback would print."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as raised:
+        read_settings()
+    assert str(raised.value).startswith(f"{name} is ")
+    assert "\n" not in str(raised.value)
+    assert "hush" not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+def test_no_repr_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings in a log give nothing away, the passwords in URLs included."""
+    monkeypatch.setenv("FIRSTWORD_STORE_URL", "postgresql://user:hush@host/db")
+    monkeypatch.setenv("FIRSTWORD_CACHE_URL", "redis://:hush@host")
+    monkeypatch.setenv("FIRSTWORD_ACCOUNT_KEY", "hush hush hush hush")
+    assert "hush" not in f"{read_settings()!r} {read_settings()}"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgresql://u:p@host/db", "postgresql+asyncpg://u:p@host/db"),
+        ("postgres://u:p@host/db", "postgresql+asyncpg://u:p@host/db"),
+        ("postgresql+asyncpg://u@/db?host=/run/pg", "postgresql+asyncpg://u@/db?host=/run/pg"),
+        ("sqlite:///accounts.db", "sqlite+aiosqlite:///accounts.db"),
+        ("sqlite:////var/accounts.db", "sqlite+aiosqlite:////var/accounts.db"),
+        ("sqlite+simulated:///accounts.db?latency=0.12", "sqlite+simulated:///accounts.db?latency=0.12"),
+    ],
+)
+def test_a_store_without_a_driver_gets_ours(given: str, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people have in their environment already works as it is."""
+    monkeypatch.setenv("FIRSTWORD_STORE_URL", given)
+    assert read_settings().store_url.get_secret_value() == read
+
+
+def test_only_the_agents_name_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it means automatic dispatch; elsewhere an empty variable is one that nobody set."""
+    for name in ("AGENT_NAME", "SLOW", "PROFILE", "STORE_URL", "IDLE_PROCESSES", "ACCOUNT_KEY"):
+        monkeypatch.setenv(f"FIRSTWORD_{name}", "")
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    read = read_settings()
+    assert read.agent_name == ""
+    assert (read.slow, read.profile, read.idle_processes, read.account_key) == (1.5, None, None, None)
+    assert read.openai_base_url == "https://api.openai.com/v1"
+
+
+def test_the_environment_goes_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """.env.local fills in what is not set, and what else is in it is ignored."""
+    Path(".env.local").write_text(
+        "LIVEKIT_URL=wss://file\nFIRSTWORD_SLOW=2\nSOMETHING=else\nFIRSTWORD_EXECUTOR=thread\n"
+    )
+    monkeypatch.setenv("FIRSTWORD_SLOW", "3")
+    monkeypatch.delenv("LIVEKIT_URL")
+    read = read_settings()
+    assert (read.livekit_url, read.slow, read.executor) == ("wss://file", 3, "thread")
+
+
+def test_a_file_that_is_no_text_gets_one_line() -> None:
+    """Not a traceback out of a decoder."""
+    Path(".env.local").write_bytes(b"LIVEKIT_URL=\xff\xfe")
+    with pytest.raises(
+        SettingsError, match=r"^\.env\.local can't be read \(UnicodeDecodeError\); it may be: UTF-8 text$"
+    ):
+        read_settings()
+
+
+def test_urls_end_without_a_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a path can be added."""
+    monkeypatch.setenv("DEEPGRAM_BASE_URL", "http://127.0.0.1:8080/v1/")
+    assert read_settings().deepgram_base_url == "http://127.0.0.1:8080/v1"
+
+
+def test_settings_are_parsed_once_a_process_and_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`settings()` keeps what it read; `read_settings()` reads again (`cached-config` off)."""
+    first = settings()
+    monkeypatch.setenv("FIRSTWORD_SLOW", "9")
+    assert settings() is first
+    assert read_settings().slow == 9
+    with pytest.raises(ValidationError, match="frozen"):
+        first.slow = 2  # pyright: ignore[reportAttributeAccessIssue]  # what the test is about
+
+
+def test_default_models_are_the_plugins_own() -> None:
+    """A new default of the plugins fails here, so that it is a decision."""
+    defaults = Settings.model_fields
+    for plugin, parameter, field in (
+        (openai.LLM, "model", "llm_model"),
+        (deepgram.STT, "model", "stt_model"),
+        (deepgram.TTS, "model", "tts_voice"),
+    ):
+        assert inspect.signature(plugin).parameters[parameter].default == defaults[field].default
+
+
+def table() -> str:
+    """docs/settings.md's table as the model has it."""
+    rows = ["| variable | default | may be | |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "required" if field.is_required() else "" if field.default in (None, ...) else f"`{field.default}`"
+        if field.default_factory is not None:
+            default = ""
+        rows.append(f"| `{variable(name)}` | {default} | {may_be(name)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_the_table_of_settings_is_the_model() -> None:
+    """After a change: paste what the failure shows into docs/settings.md."""
+    assert table() in TABLE.read_text()
+
+
+def test_settings_import_nothing_of_livekit_or_the_store() -> None:
+    """They are the first thing a process reads; what they import is start-up time."""
+    code = "import sys, agent.settings; sys.exit(bool({'livekit', 'sqlalchemy', 'platformdirs'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=TABLE.parents[1]).returncode == 0

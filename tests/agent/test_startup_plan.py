@@ -1,0 +1,93 @@
+"""The plan of a session's start, in each shape that the flags and the job's metadata can give it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from agent.flags import Improvement
+from agent.startup import ACCOUNT_IN_METADATA, plan
+from telemetry.plan import Shape
+
+BRIEF = [
+    "room",
+    "caller",
+    "participant",
+    "account",
+    "config",
+    "components",
+    "assistant",
+    "room_options",
+    "session",
+    "event_handlers",
+    "background_audio",
+    "resumption",
+    "analytics",
+    "metrics",
+    "greeting",
+    "playout",
+]
+"""improvements.md, "What the baseline does"."""
+LATE = {"event_handlers", "background_audio", "resumption", "analytics"}
+
+
+def _shape(*on: str, in_order: bool = False) -> Shape:
+    return plan.shape(dict.fromkeys(on, True), in_order=in_order)
+
+
+def _names(shape: Shape) -> list[str]:
+    return [node.name for node in shape.nodes]
+
+
+def test_baseline_is_the_brief() -> None:
+    """The baseline does the brief's steps in the brief's order, each after the one before."""
+    shape = _shape(ACCOUNT_IN_METADATA, in_order=True)
+    assert _names(shape) == BRIEF
+    assert [node.order for node in shape.nodes] == [None, *BRIEF[:-1]]
+
+
+def test_account_by_attributes() -> None:
+    """Where the metadata names no account, who is called is asked of the caller, before the account is read."""
+    shape = _shape(in_order=True)
+    assert _names(shape) == [*BRIEF[:3], "identity", *BRIEF[3:]]
+    assert "caller" in shape.needs_of("account")
+
+
+def test_account_in_metadata() -> None:
+    """Where the metadata names the account it is read at once, without room or caller."""
+    assert _shape(ACCOUNT_IN_METADATA).needs_of("account") == {"account"}
+
+
+def test_deferred() -> None:
+    """With `deferred-setup` the first word needs nothing of the late set-up, without it all of it."""
+    deferred = _shape(Improvement.DEFERRED_SETUP)
+    assert {node.name for node in deferred.nodes if node.deferred} == LATE
+    assert not LATE & deferred.needs_of("playout")
+    assert _shape().needs_of("playout") > LATE
+
+
+@pytest.mark.parametrize("facts", list(itertools.product((False, True), repeat=len(plan.flags))))
+@pytest.mark.parametrize("in_order", [False, True])
+def test_every_shape_ends(facts: tuple[bool, ...], in_order: bool) -> None:
+    """In every shape each task can start, and the three phases are closed on the way to the first word."""
+    shape = plan.shape(dict(zip(plan.flags, facts, strict=True)), in_order=in_order)
+    done: set[str] = set()
+    while startable := [node.name for node in shape.nodes if node.name not in done and node.edges <= done]:
+        done.update(startable)
+    assert done == set(_names(shape))
+    needed = shape.needs_of(shape.first_word)
+    assert [node.closes for node in shape.nodes if node.closes and node.name in needed] == ["connect", "wait", "greet"]
+    ready = {node.name for node in shape.nodes if node.readies}
+    assert ready - {"upgrade"} == {"assistant", "session"}
+
+
+def test_tuned_speaks_before_it_listens() -> None:
+    """With the greeting at hand and the track published, all the first word needs is room, voice, caller and greeting."""
+    shape = _shape(*Improvement, ACCOUNT_IN_METADATA)
+    assert shape.needs_of("playout") == {
+        "room", "voice", "caller", "account", "config", "components", "greeting", "playout"
+    }  # fmt: skip
+    assert {node.name for node in shape.nodes if node.deferred} == {
+        "session", "upgrade", *LATE, "metrics", "greeting_cache", "next_greeting"
+    }  # fmt: skip

@@ -1,0 +1,79 @@
+"""A process that warms up waits for callers who are there and unheard, and not for those of a process that died."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import run_folder
+from agent.unheard import LONGEST_WAIT_S, Unheard, wait_for_the_unheard
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = run_folder.make()
+    yield made
+    run_folder.remove()
+
+
+def test_the_folder_is_known_to_children_and_gone_at_the_end() -> None:
+    """It is named in the environment, which children inherit, for as long as the worker runs."""
+    assert run_folder.find() is None
+    made = run_folder.make()
+    assert str(made) in os.environ.values()
+    assert run_folder.find() == made
+    (made / "left behind").touch()
+    run_folder.remove()
+    assert not made.exists()
+    assert run_folder.find() is None
+    run_folder.remove()
+
+
+def test_it_waits_until_the_caller_hears_something(folder: Path) -> None:
+    """Of two who wait, the last one counts."""
+    first, second = Unheard("AJ_1"), Unheard("AJ_2")
+    first.heard()
+    began = time.monotonic()
+    heard: list[float] = []
+
+    def hear() -> None:
+        heard.append(time.monotonic() - began)
+        second.heard()
+
+    timer = threading.Timer(0.2, hear)
+    timer.start()
+    waited = wait_for_the_unheard()
+    timer.join()
+    assert waited >= heard[0]
+    assert waited < LONGEST_WAIT_S
+    assert not list(folder.iterdir())
+    second.heard()
+
+
+def test_nobody_waits_for_a_process_that_died(folder: Path) -> None:
+    """A mark that is older than the longest wait doesn't count."""
+    Unheard("AJ_1")
+    (mark,) = folder.iterdir()
+    long_ago = time.time() - LONGEST_WAIT_S - 1
+    os.utime(mark, (long_ago, long_ago))
+    assert wait_for_the_unheard() < LONGEST_WAIT_S
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["no worker", "the worker's folder is gone"])
+def test_without_a_folder_nobody_is_told(gone: bool) -> None:
+    """A console, a test, a worker that was killed: the start goes on."""
+    if gone:
+        folder = run_folder.make()
+        folder.rmdir()
+    try:
+        waiting = Unheard("AJ_1")
+        assert wait_for_the_unheard() < LONGEST_WAIT_S
+        waiting.heard()
+    finally:
+        run_folder.remove()

@@ -1,0 +1,101 @@
+"""The figures of a session as Prometheus gets them: a real worker, the collector, and the page that lists the instruments."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from livekit import api
+from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableUpDownCounter
+
+from rehearsal.stack import LocalStack
+from rehearsal.surroundings import simulators
+from telemetry.metrics import StartInstruments, observe_processes
+from tests.agent.stage import EXPORTED_WITHIN, PATIENCE, Stage
+
+PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+SHOWN: tuple[str, ...] = (
+    r'startup_starts_total{[^}]*startup_outcome="first_word"[^}]*} 1',
+    r"startup_ttfw_seconds_count{[^}]*} 1",
+    r"startup_init_seconds_count{[^}]*} 1",
+    r'startup_ttfw_by_flag_seconds_count{[^}]*feature_flag_key="light-connect"[^}]*} 1',
+    r'startup_task_duration_seconds_count{[^}]*startup_task="greeting"[^}]*} 1',
+    r'startup_cache_total{[^}]*startup_cache="hit"[^}]*} \d',
+    r"process_memory_usage_bytes{[^}]*} \d",
+    r"process_cpu_time_seconds{[^}]*} \d",
+)
+"""Lines that Prometheus must find after one session."""
+
+
+class Listed(NoOpMeter):
+    """Notes what is created on it."""
+
+    def __init__(self) -> None:
+        super().__init__("page")
+        self.created: set[tuple[str, str]] = set()
+
+    def create_histogram(self, name: str, unit: str = "", *more: Any, **options: Any) -> Histogram:
+        self.created.add((name, unit))
+        return super().create_histogram(name, unit, *more, **options)
+
+    def create_counter(self, name: str, unit: str = "", *more: Any, **options: Any) -> Counter:
+        self.created.add((name, unit))
+        return super().create_counter(name, unit, *more, **options)
+
+    def create_observable_up_down_counter(
+        self, name: str, callbacks: Any = None, unit: str = "", *more: Any, **options: Any
+    ) -> ObservableUpDownCounter:
+        self.created.add((name, unit))
+        return super().create_observable_up_down_counter(name, callbacks, unit, *more, **options)
+
+
+def test_the_page_lists_each_instrument() -> None:
+    """Name and unit, as the code creates them, and none that there isn't."""
+    meter = Listed()
+    StartInstruments(meter)
+    observe_processes(meter, os.getpid())
+    listed = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", PAGE.read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(meter.created)
+
+
+@pytest.mark.real
+async def test_a_session_reaches_prometheus(tmp_path: Path) -> None:
+    """One session, and the collector shows its start, its tasks, its flags, and what worker and jobs use."""
+    async with (
+        LocalStack(tmp_path, jaeger=True) as stack,
+        simulators(None, tmp_path / "providers.log") as addresses,
+        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
+    ):
+        providers = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()}
+        stage = Stage(stack, providers, tmp_path, rooms)
+        assert stack.otlp_endpoint is not None
+        assert stack.metrics_url is not None
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "1000"}
+        async with stage.actor("tuned", environment) as actor:
+            caller = actor.caller()
+            await caller.connect()
+            await caller.hear(PATIENCE)
+            await asyncio.sleep(1)  # until initialization is complete
+            await caller.leave()
+            missing = await _missing(stack.metrics_url)
+    assert not missing
+
+
+async def _missing(url: str) -> list[str]:
+    """Which of the lines are not there when all should have been exported."""
+    missing: list[str] = list(SHOWN)
+    try:
+        async with asyncio.timeout(EXPORTED_WITHIN), aiohttp.ClientSession() as http:
+            while missing:
+                async with http.get(url) as answer:
+                    text = await answer.text()
+                missing = [line for line in SHOWN if not re.search(line, text)]
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        pass
+    return missing
