@@ -1,0 +1,173 @@
+"""The latency model: how slow the simulated providers are and how often they fail, read from one TOML file.
+
+Above the simulators, which draw from it; `default.toml` beside this file explains every entry.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+DEFAULT = Path(__file__).with_name("default.toml")
+
+
+class LatencyError(ValueError):
+    """A latency file that can't be used; the message names the file, the key, what it was and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A lognormal distribution of times: median * exp(sigma * z), z standard normal."""
+
+    median_ms: float
+    sigma: float
+
+    def draw(self, stream: random.Random) -> float:
+        """The stream's next time, in seconds. One draw takes one value from the stream, also with sigma 0."""
+        return self.median_ms / 1e3 * math.exp(self.sigma * stream.normalvariate())
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one request suffers; mostly nothing."""
+
+    refused: bool
+    cut: bool
+    delay: float
+    """Seconds more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How a provider fails: probabilities from 0 to 1, and how much later a slow answer comes."""
+
+    refuse: float
+    cut: float
+    slow: float
+    slow_ms: float
+
+    def draw(self, stream: random.Random) -> Fault:
+        """The stream's next fault. One draw takes three values from the stream, also when nothing can fail."""
+        refuse, cut, slow = stream.random(), stream.random(), stream.random()
+        return Fault(
+            refused=refuse < self.refuse, cut=cut < self.cut, delay=self.slow_ms / 1e3 if slow < self.slow else 0.0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LLM:
+    """The language model: request to first token, then each further token."""
+
+    first_token: Distribution
+    token: Distribution
+    faults: Faults
+
+
+@dataclass(frozen=True, slots=True)
+class TTS:
+    """The voice: a complete sentence to its first audio."""
+
+    first_byte: Distribution
+    faults: Faults
+
+
+@dataclass(frozen=True, slots=True)
+class STT:
+    """The ear: the WebSocket's handshake, and the silence that ends an utterance."""
+
+    connect: Distribution
+    silence: Distribution
+    faults: Faults
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The account store: each statement that reads or writes rows."""
+
+    read: Distribution
+    write: Distribution
+    faults: Faults
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The whole model."""
+
+    seed: int
+    connection: Distribution
+    llm: LLM
+    tts: TTS
+    stt: STT
+    store: Store
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Self:
+        """The model in a file, over the defaults; the defaults alone without one. Raises LatencyError."""
+        table = _read(DEFAULT)
+        if path is not None:
+            table = _merge(table, _read(Path(path)), file=Path(path), at="")
+        return cls(
+            seed=table["seed"],
+            connection=Distribution(**table["connection"]),
+            llm=LLM(**_entries(table["llm"])),
+            tts=TTS(**_entries(table["tts"])),
+            stt=STT(**_entries(table["stt"])),
+            store=Store(**_entries(table["store"])),
+        )
+
+    def stream(self, name: str) -> random.Random:
+        """A source of draws of its own: the same seed and name give the same draws, whatever others draw."""
+        return random.Random(f"{self.seed}/{name}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LatencyError(
+            f"{path}: can't be read ({error.strerror}); may be a TOML file like {DEFAULT.name}"
+        ) from None
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise LatencyError(f"{path}: is not TOML ({error}); may be a file like {DEFAULT.name}") from None
+
+
+def _merge(default: dict[str, Any], given: dict[str, Any], *, file: Path, at: str) -> dict[str, Any]:
+    """The default's table with what is given put over it; the default says which keys there are and what kind each is."""
+    merged = dict(default)
+    for key, value in given.items():
+        where = f"{file}: {at}{key}"
+        if key not in default:
+            raise LatencyError(f"{where}: is unknown; may be one of {', '.join(default)}")
+        if isinstance(default[key], dict):
+            if not isinstance(value, dict):
+                raise LatencyError(f"{where}: was {value!r}, may be a table of {', '.join(default[key])}")
+            merged[key] = _merge(default[key], cast(dict[str, Any], value), file=file, at=f"{at}{key}.")
+        elif not _allowed(key, value):
+            raise LatencyError(f"{where}: was {value!r}, may be {_range(key)}")
+        else:
+            merged[key] = value
+    return merged
+
+
+def _allowed(key: str, value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if key == "seed" else (int, float)):
+        return False
+    return 0 <= value <= _highest(key) and math.isfinite(value)
+
+
+def _range(key: str) -> str:
+    if key == "seed":
+        return "a whole number of at least 0"
+    return "a number from 0 to 1" if _highest(key) == 1 else "a number of at least 0"
+
+
+def _highest(key: str) -> float:
+    return 1 if key in ("refuse", "cut", "slow") else math.inf
+
+
+def _entries(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: Faults(**entry) if key == "faults" else Distribution(**entry) for key, entry in table.items()}

@@ -1,0 +1,212 @@
+"""A rehearsal: profiles side by side in one run, session by session, with callers who listen.
+
+The order of a round turns with each round, so that no profile always goes first; the callers who call at once are of
+one profile, so that a profile competes with itself only. Between sessions the machine comes to rest: all processes of
+the last session gone, their replacements ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from platform import python_version
+
+from livekit import api, rtc
+
+from agent.accounts.examples import ACCOUNTS
+from rehearsal.callers import Caller, join_token
+from rehearsal.result import LOGS, TRACES, Figures, Result, Session, figures, read_starts
+from rehearsal.servers import LIVEKIT, Progress
+from rehearsal.stack import Stack
+from rehearsal.surroundings import Choice, opened, own_store
+from rehearsal.workers import FLOOR, Worker, running_worker
+from telemetry.record import Dispatch
+
+PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
+"""Whose versions a result names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What to rehearse; times in seconds."""
+
+    profiles: Sequence[str] = ("baseline", "tuned")
+    """Beside the floor, which always runs."""
+    sessions: int = 20
+    """Of each profile."""
+    dispatch: Dispatch = Dispatch.JOIN
+    ahead_by: float = 3.0
+    """With dispatch `ahead`: how long the job comes before the caller."""
+    concurrency: int = 1
+    """Callers at once."""
+    rate: float | None = None
+    """Sessions a second at most."""
+    patience: float = 20.0
+    """How long a caller waits to hear something."""
+    stay: float = 2.0
+    """How long a caller stays after that, so that the deferred set-up ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Callers who call at once, all of one profile."""
+
+    profile: str
+    first: int
+    """Number of its first session among its profile's: every profile is called by the same accounts in the same order."""
+    size: int
+
+
+def groups(plan: Rehearsal) -> Iterator[Group]:
+    """The groups of a rehearsal in the order in which they call: each round every profile once, each round turned by one."""
+    profiles = (FLOOR, *plan.profiles)
+    for number, done in enumerate(range(0, plan.sessions, plan.concurrency)):
+        size = min(plan.concurrency, plan.sessions - done)
+        turn = number % len(profiles)
+        for profile in (*profiles[turn:], *profiles[:turn]):
+            yield Group(profile, done, size)
+
+
+async def rehearse(
+    plan: Rehearsal, choice: Choice, folder: Path, *, report: Callable[[Progress], None] = lambda _: None
+) -> Result:
+    """Run `plan` with its logs and traces in `folder`, and say how it goes to `report`.
+
+    Cancelled once (Ctrl-C), it ends everything it started and returns what there is, `interrupted`.
+    Raises ServerError where no server, simulator or worker can be had.
+    """
+    sessions: list[Session] = []
+    interrupted = False
+    try:
+        async with _stage(plan, choice, folder, report) as stage:
+            await _perform(plan, stage, sessions, report)
+    except asyncio.CancelledError:
+        interrupted = True
+    return Result(
+        profiles={profile: _figures(profile, sessions, folder) for profile in (FLOOR, *plan.profiles)},
+        dispatch=plan.dispatch,
+        providers={name: url or "simulated" for name, url in choice.providers.items()},
+        versions=versions(),
+        sessions=sessions,
+        interrupted=interrupted,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """All that runs during a rehearsal."""
+
+    stack: Stack
+    workers: Mapping[str, Worker]
+    rooms: api.LiveKitAPI
+    metadata: Sequence[str]
+    """Of the jobs, in turn: whose call it is. Callers come back, so accounts repeat."""
+
+
+@contextlib.asynccontextmanager
+async def _stage(
+    plan: Rehearsal, choice: Choice, folder: Path, report: Callable[[Progress], None]
+) -> AsyncGenerator[_Stage]:
+    """Servers, simulators and a registered worker a profile, for as long as the rehearsal runs."""
+    logs = folder / LOGS
+    logs.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as running:
+        report(Progress("starting the servers"))
+        place = await running.enter_async_context(opened(choice, logs, report=report))
+        run = secrets.token_hex(3)
+        # One for each caller at least: cold processes would drown what is measured, and the worker would decline jobs.
+        idle = {"FIRSTWORD_IDLE_PROCESSES": os.environ.get("FIRSTWORD_IDLE_PROCESSES") or str(max(2, plan.concurrency))}
+        workers: dict[str, Worker] = {}
+        profiles = (FLOOR, *plan.profiles)
+        # One after the other: cold imports of all at once would take longer than LiveKit gives a process to initialize.
+        for done, profile in enumerate(profiles):
+            report(Progress(f"warming the worker of {profile}", done, len(profiles)))
+            worker = running_worker(
+                profile,
+                agent_name=f"rehearsal-{run}-{done}",
+                folder=folder,
+                stack=place.stack,
+                environment={**place.environment, **own_store(choice, folder, profile), **idle},
+                real=choice.real,
+            )
+            workers[profile] = await running.enter_async_context(worker)
+            await workers[profile].registered()
+        server = place.stack
+        rooms = api.LiveKitAPI(server.livekit_url, server.api_key, server.api_secret)
+        # The example accounts are in the rehearsal's own stores, not in the user's.
+        metadata = [""] if choice.real else [json.dumps({"account": account.id}) for account in ACCOUNTS]
+        yield _Stage(server, workers, await running.enter_async_context(rooms), metadata)
+
+
+async def _perform(plan: Rehearsal, stage: _Stage, sessions: list[Session], report: Callable[[Progress], None]) -> None:
+    """Group after group; each session goes into `sessions` as it ends."""
+    total = plan.sessions * len(stage.workers)
+    began = 0.0
+    for group in groups(plan):
+        worker = stage.workers[group.profile]
+        for each in stage.workers.values():
+            await each.at_rest()
+        if plan.rate:
+            await asyncio.sleep(began - time.monotonic())
+            began = time.monotonic() + group.size / plan.rate
+        report(Progress(f"session {len(sessions) + 1} of {total}: {group.profile}", len(sessions), total))
+        async with asyncio.TaskGroup() as calls:
+            for number in range(group.first, group.first + group.size):
+                calls.create_task(_call(plan, stage, worker, number, sessions))
+        report(Progress(f"session {len(sessions)} of {total}: {group.profile}", len(sessions), total))
+    # What a worker has not written yet is written as the last processes end.
+    report(Progress("waiting for the last traces", total, total))
+    for each in stage.workers.values():
+        await each.at_rest()
+
+
+async def _call(plan: Rehearsal, stage: _Stage, worker: Worker, number: int, sessions: list[Session]) -> None:
+    """One session: call, listen, stay a little, hang up. The room is deleted, as a telephone call's is."""
+    room = f"{worker.agent_name}-{secrets.token_hex(4)}"
+    caller = Caller(
+        stage.stack.livekit_url, await _invited(plan, stage, worker, room, stage.metadata[number % len(stage.metadata)])
+    )
+    sid = heard = error = None
+    try:
+        await caller.connect()
+        sid = await caller.room.sid
+        heard = await caller.hear(plan.patience)
+        await asyncio.sleep(plan.stay)
+    except TimeoutError:
+        error = f"nothing heard within {plan.patience:g} s"
+    except rtc.ConnectError as refused:
+        error = f"not connected: {refused.message}"
+    finally:
+        await caller.leave()
+        with contextlib.suppress(api.TwirpError):  # it may be gone already
+            await stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
+    sessions.append(Session(worker.profile, room, sid, heard, error))
+
+
+async def _invited(plan: Rehearsal, stage: _Stage, worker: Worker, room: str, metadata: str) -> str:
+    """The caller's token: with the worker's dispatch in it, or once the room has had the worker for `ahead_by`."""
+    if plan.dispatch is not Dispatch.AHEAD:
+        return join_token(stage.stack, room=room, identity="caller", agent_name=worker.agent_name, metadata=metadata)
+    agent = api.RoomAgentDispatch(agent_name=worker.agent_name, metadata=metadata)
+    await stage.rooms.room.create_room(api.CreateRoomRequest(name=room, agents=[agent]))
+    await asyncio.sleep(plan.ahead_by)
+    return join_token(stage.stack, room=room, identity="caller")
+
+
+def _figures(profile: str, sessions: Sequence[Session], folder: Path) -> Figures:
+    starts = None if profile == FLOOR else read_starts(folder / TRACES / profile)
+    return figures([session for session in sessions if session.profile == profile], starts)
+
+
+def versions() -> dict[str, str]:
+    """Of Python, the packages that matter to a start, and the LiveKit server that is started here."""
+    packages = {name: metadata.version(name) for name in PACKAGES}
+    return {"python": python_version(), **packages, LIVEKIT.name: LIVEKIT.version.removeprefix("v")}

@@ -1,0 +1,265 @@
+"""A rehearsal: its order, its workers' environment, and runs of it on a real server."""
+
+import asyncio
+import contextlib
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from livekit import rtc
+
+from rehearsal.callers import MICROPHONE_RATE, Caller, join_token
+from rehearsal.processes import ServerFailed
+from rehearsal.rehearse import Group, Rehearsal, groups, rehearse
+from rehearsal.servers import Progress
+from rehearsal.stack import LocalStack, Stack
+from rehearsal.surroundings import Choice, MissingKeys, choose, is_loopback, own_store
+from rehearsal.workers import Standing, dropped_variables, running_worker
+from telemetry.record import Dispatch
+
+LOCAL = Choice(stack=None, livekit="a server of its own", providers={"openai": None, "deepgram": None}, real=False)
+
+
+def test_each_round_begins_with_another_profile() -> None:
+    """The floor is always there; no profile always goes first, and no two rounds have the same order."""
+    order = [group.profile for group in groups(Rehearsal(("baseline", "tuned"), sessions=3))]
+    assert order == [
+        *("floor", "baseline", "tuned"),
+        *("baseline", "tuned", "floor"),
+        *("tuned", "floor", "baseline"),
+    ]
+
+
+def test_callers_at_once_are_of_one_profile() -> None:
+    """Seven sessions by three at once: the last group is what is left."""
+    assert list(groups(Rehearsal(("tuned",), sessions=7, concurrency=3))) == [
+        *(Group("floor", 0, 3), Group("tuned", 0, 3)),
+        *(Group("tuned", 3, 3), Group("floor", 3, 3)),
+        *(Group("floor", 6, 1), Group("tuned", 6, 1)),
+    ]
+
+
+def test_every_profile_has_its_sessions() -> None:
+    """However many callers are at once, each profile gets the number asked for."""
+    count: Counter[str] = Counter()
+    for group in groups(Rehearsal(("baseline", "tuned"), sessions=10, concurrency=4)):
+        count[group.profile] += group.size
+    assert count == {"floor": 10, "baseline": 10, "tuned": 10}
+
+
+def test_the_log_says_how_a_worker_stands() -> None:
+    """Ready processes, jobs and their ends are counted; what isn't LiveKit's JSON changes nothing."""
+    standing = Standing()
+    for record in (
+        {"message": "process initialized", "pid": 7},
+        {"message": "process initialized", "pid": 8},
+        {"message": "registered worker"},
+        {"message": "received job request"},
+        {"message": "process initialized", "pid": 9},
+        {"message": "process exiting", "pid": 7},
+        {"message": "process exited with non-zero exit code 255", "pid": 8},
+        {"message": "a plugin says hello"},
+    ):
+        standing = standing.after(json.dumps(record))
+    for noise in ("not JSON", "[1]", '"registered worker"', ""):
+        standing = standing.after(noise)
+    assert standing == Standing(registered=True, warmed=3, taken=1, ended=frozenset({7, 8}))
+
+
+def test_threads_are_told_from_processes() -> None:
+    """Their runners are counted alike."""
+    assert Standing().after('{"message": "job runner initialized"}') == Standing(warmed=1, threads=True)
+
+
+def test_a_worker_sees_no_key_and_no_address_of_the_shell() -> None:
+    """What shapes the worker stays: its executor, its idle processes."""
+    shell = [
+        *("LIVEKIT_URL", "LIVEKIT_API_SECRET", "LIVEKIT_AGENT_NAME_OVERRIDE", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"),
+        *("OTEL_EXPORTER_OTLP_ENDPOINT", "FLAGD_HOST", "FIRSTWORD_STORE_URL", "FIRSTWORD_ACCOUNT_KEY"),
+        *("https_proxy", "HTTP_PROXY", "PYTHONDONTWRITEBYTECODE"),
+    ]
+    kept = ["PATH", "HOME", "FIRSTWORD_EXECUTOR", "FIRSTWORD_IDLE_PROCESSES"]
+    assert dropped_variables([*shell, *kept]) == set(shell)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ws://localhost:7880", True),
+        ("http://127.0.0.1:9/v1", True),
+        ("ws://127.8.9.1:7880", True),
+        ("ws://[::1]:7880", True),
+        ("wss://example.livekit.cloud", False),
+        ("http://127.0.0.1.example.com", False),
+        ("http://localhost.example.com", False),
+        ("http://10.0.0.1", False),
+        ("localhost", False),
+        ("", False),
+    ],
+)
+def test_only_loopback_is_local(url: str, expected: bool) -> None:
+    """An address that merely looks local is not."""
+    assert is_loopback(url) is expected
+
+
+@pytest.fixture
+def no_stack_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache folder in which no `firstword up` has said where it is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_stack_runs")
+async def test_keys_and_addresses_elsewhere_are_not_used() -> None:
+    """A shell set for production rehearses on this machine all the same."""
+    shell = {
+        "LIVEKIT_URL": "wss://example.livekit.cloud",
+        "LIVEKIT_API_KEY": "APIxyz",
+        "LIVEKIT_API_SECRET": "hidden",
+        "OPENAI_API_KEY": "sk-hidden",
+        "OPENAI_BASE_URL": "https://llm.example.com/v1",
+    }
+    choice = await choose(shell)
+    assert choice.stack is None
+    assert choice.providers == {"openai": None, "deepgram": None}
+    assert choice.sentence == "LiveKit: a server of its own on this machine. Providers: simulated."
+
+
+async def test_loopback_addresses_are_used() -> None:
+    """With the key of `livekit-server --dev` where none is set, and the simulator for the provider that isn't there."""
+    choice = await choose({"LIVEKIT_URL": "ws://127.0.0.1:7880", "OPENAI_BASE_URL": "http://localhost:11434/v1"})
+    assert choice.stack == Stack("ws://127.0.0.1:7880", "devkey", "secret", pid=0)
+    assert choice.providers_in_words == "openai http://localhost:11434/v1, deepgram simulated"
+
+
+async def test_real_names_the_keys_that_are_missing() -> None:
+    """And shows none that is there."""
+    shell = {"LIVEKIT_URL": "wss://example.livekit.cloud", "LIVEKIT_API_KEY": "APIxyz", "OPENAI_API_KEY": "sk-hidden"}
+    with pytest.raises(MissingKeys) as error:
+        await choose(shell, real=True)
+    assert str(error.value) == "--real needs DEEPGRAM_API_KEY, LIVEKIT_API_SECRET in the environment or in .env.local"
+
+
+async def test_real_uses_what_is_set() -> None:
+    """The server and the key of the shell, and the providers themselves."""
+    shell = {
+        name: name.lower() for name in ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
+    }
+    choice = await choose({**shell, "LIVEKIT_URL": "wss://example.livekit.cloud"}, real=True)
+    assert choice.stack == Stack("wss://example.livekit.cloud", "livekit_api_key", "livekit_api_secret", pid=0)
+    assert choice.providers == {"openai": "https://api.openai.com/v1", "deepgram": "https://api.deepgram.com/v1"}
+    assert own_store(choice, Path(), "tuned") == {}
+
+
+def left_of(folder: Path) -> list[list[str]]:
+    """The processes that were started for a run in this folder and are still there; other tests have theirs."""
+    found: list[list[str]] = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            command = child.cmdline()
+            if command and any(str(folder) in text for text in (*command, child.cwd())):
+                found.append(command)
+    return found
+
+
+@pytest.mark.real
+async def test_the_floor_is_heard(tmp_path: Path) -> None:
+    """Every caller hears it, dispatched with the caller and, two at once, ahead of them; all processes are gone after."""
+    told: list[Progress] = []
+    result = await rehearse(Rehearsal((), sessions=2), LOCAL, tmp_path, report=told.append)
+    floor = result.profiles["floor"]
+    assert (floor.sessions, floor.errors, floor.ttfw_s) == (2, 0, None)
+    assert floor.heard_s is not None
+    assert math.isfinite(floor.heard_s.max)
+    assert [now.done for now in told if now.doing.startswith("session")] == [0, 1, 1, 2]
+
+    plan = Rehearsal((), sessions=2, dispatch=Dispatch.AHEAD, ahead_by=1.0, concurrency=2, stay=0.2)
+    ahead = await rehearse(plan, LOCAL, tmp_path / "ahead")
+    assert (ahead.profiles["floor"].errors, ahead.dispatch) == (0, Dispatch.AHEAD)
+    assert not left_of(tmp_path)
+
+
+@pytest.mark.real
+async def test_an_interrupted_run_gives_what_it_has(tmp_path: Path) -> None:
+    """Cancelled in its second session, it ends its servers and returns the first."""
+    second = asyncio.Event()
+
+    def report(now: Progress) -> None:
+        if now.doing.startswith("session 2"):
+            second.set()
+
+    run = asyncio.create_task(rehearse(Rehearsal((), sessions=50, stay=0.1), LOCAL, tmp_path, report=report))
+    await second.wait()
+    run.cancel()
+    result = await run
+    assert (result.interrupted, len(result.sessions)) == (True, 1)
+    assert not left_of(tmp_path)
+
+
+@pytest.mark.real
+async def test_nobody_there_is_an_error(tmp_path: Path) -> None:
+    """A caller in a room without an agent hears nothing, and says so in time."""
+    async with LocalStack(tmp_path) as stack:
+        caller = Caller(stack.livekit_url, join_token(stack, room="empty", identity="caller"))
+        await caller.connect()
+        with pytest.raises(TimeoutError):
+            await caller.hear(0.3)
+        await caller.leave()
+
+
+@pytest.mark.real
+async def test_a_worker_that_ends_says_why(tmp_path: Path) -> None:
+    """Its last words are in the error."""
+    async with (
+        LocalStack(tmp_path) as stack,
+        running_worker(
+            "floor", agent_name="x", folder=tmp_path, stack=stack, environment={"FIRSTWORD_EXECUTOR": "fork"}
+        ) as worker,
+    ):
+        with pytest.raises(ServerFailed, match="'fork' is not a valid JobExecutorType"):
+            await worker.registered()
+
+
+@pytest.mark.real
+async def test_a_caller_speaks_hangs_up_and_comes_back(tmp_path: Path) -> None:
+    """What is said reaches the agent as a tone of that frequency; the agent sees the caller go and return."""
+    async with LocalStack(tmp_path) as stack:
+        token = join_token(stack, room="talk", identity="caller", attributes={"firstword.account": "1001"})
+        caller = Caller(stack.livekit_url, token)
+        room, seen, tracks = rtc.Room(), list[str](), asyncio.Queue[rtc.Track]()
+
+        def came(who: rtc.RemoteParticipant) -> None:
+            seen.append(f"{who.identity} of {who.attributes} came")
+
+        def went(who: rtc.RemoteParticipant) -> None:
+            seen.append(f"{who.identity} went")
+
+        def subscribed(track: rtc.Track, *_: object) -> None:
+            tracks.put_nowait(track)
+
+        room.on("participant_connected", came)  # pyright: ignore[reportUnknownMemberType]  # rtc's callbacks are untyped
+        room.on("participant_disconnected", went)  # pyright: ignore[reportUnknownMemberType]
+        room.on("track_subscribed", subscribed)  # pyright: ignore[reportUnknownMemberType]
+        await room.connect(stack.livekit_url, join_token(stack, room="talk", identity="agent"))
+
+        await caller.connect()
+        stream = rtc.AudioStream(await tracks.get(), sample_rate=MICROPHONE_RATE)
+        saying = asyncio.create_task(caller.say(500, 1.0))
+        async for event in stream:
+            samples = np.frombuffer(event.frame.data, dtype=np.int16)
+            if np.abs(samples).max() > 5_000:
+                break
+        tone = np.concatenate([np.frombuffer((await anext(stream)).frame.data, dtype=np.int16) for _ in range(40)])
+        assert np.argmax(np.abs(np.fft.rfft(tone))) * MICROPHONE_RATE / len(tone) == pytest.approx(500, abs=5)
+        await saying
+        await stream.aclose()
+        await caller.leave()
+        await caller.connect()
+        await tracks.get()
+        await caller.leave()
+        await room.disconnect()
+    coming = "caller of {'firstword.account': '1001'} came"
+    assert seen[:3] == [coming, "caller went", coming]

@@ -1,0 +1,272 @@
+"""The local stack with its real servers: up, used, gone, and what is said when one of them can't run."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+from livekit import api, rtc
+
+from rehearsal.processes import Child, PortTaken, ServerFailed, free_ports, running
+from rehearsal.stack import LocalStack, Ports, Stack, published, running_stack
+
+WAIT_S = 20.0
+
+
+# One child process
+
+
+async def test_a_server_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
+    """The error has its name, its exit code and the last lines of its log, not all of them."""
+    child = shell(tmp_path, "for n in 1 2 3 4 5 6 7 8 9 10 11; do echo line $n; done; exit 3")
+    with pytest.raises(ServerFailed) as caught:
+        async with running(child):
+            pass
+    assert str(caught.value).splitlines() == [
+        f"server ended before it was ready (exit code 3); {child.log} ends with:",
+        *(f"  line {n}" for n in range(2, 12)),
+    ]
+
+
+async def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path) -> None:
+    """After `ready_s`; one that ignores SIGTERM goes by SIGKILL, and so do its own children."""
+    child = replace(shell(tmp_path, "trap '' TERM; sleep 600 & echo $$ $!; wait; wait"), ready_s=0.3)
+    with pytest.raises(ServerFailed, match=r"server was not ready within 0\.3 s"):
+        async with running(child):
+            pass
+    await gone(int(pid) for pid in child.log.read_text().split())
+
+
+async def test_a_server_that_ends_while_in_use_is_an_error(tmp_path: Path) -> None:
+    """Also when the block went well: its results are not to be trusted."""
+    port = free_ports(1)[0]
+    child = Child("server", web(port), {}, tmp_path / "log", f"http://127.0.0.1:{port}/")
+    with pytest.raises(ServerFailed, match=r"server ended while in use \(exit code -9\)"):
+        async with running(child) as process:
+            await killed(process)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+async def test_a_taken_port_is_said_with_who_has_it(tmp_path: Path, kind: socket.SocketKind) -> None:
+    """Before anything starts: the port, the server that wants it, the process that has it by name and id."""
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        child = shell(tmp_path, "exit 0")
+        child = replace(child, **{"tcp_ports" if kind is socket.SOCK_STREAM else "udp_ports": (port,)})
+        owner = f"{psutil.Process().name()} (pid {os.getpid()})"
+        with pytest.raises(PortTaken) as caught:
+            async with running(child):
+                pass
+        assert f"port {port}, which server needs, is taken by {owner}" in str(caught.value)
+        assert not child.log.exists()
+
+
+def test_free_ports_are_different_and_can_be_bound() -> None:
+    """By TCP and by UDP."""
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    for port in ports:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_INET, kind) as free:
+                free.bind(("127.0.0.1", port))
+
+
+# The stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
+    """LiveKit, collector and Jaeger, started where variables lie about that each of them would obey."""
+    with pytest.MonkeyPatch.context() as shell:
+        shell.setenv("LIVEKIT_CONFIG", "port: 1")
+        shell.setenv("NODE_IP", "192.0.2.1")
+        shell.setenv("COLLECTOR_OTLP_HTTP", "192.0.2.1:1")
+        async with LocalStack(tmp_path_factory.mktemp("stack"), jaeger=True) as stack:
+            yield stack
+
+
+@pytest.mark.real
+@pytest.mark.asyncio(loop_scope="module")
+async def test_two_parties_hear_each_other_over_loopback(stack: Stack) -> None:
+    """The key opens the server's API, and a track published in a room is subscribed by the other party."""
+    speaker, listener, subscribed = rtc.Room(), rtc.Room(), asyncio.Event()
+    listener.on("track_subscribed", lambda *_: subscribed.set())  # pyright: ignore[reportUnknownLambdaType]
+    try:
+        await listener.connect(stack.livekit_url, token(stack, "listener"))
+        await speaker.connect(stack.livekit_url, token(stack, "speaker"))
+        track = rtc.LocalAudioTrack.create_audio_track("voice", rtc.AudioSource(48000, 1))
+        await speaker.local_participant.publish_track(track)
+        async with asyncio.timeout(WAIT_S):
+            await subscribed.wait()
+        async with api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as livekit:
+            rooms = await livekit.room.list_rooms(api.ListRoomsRequest())
+        assert [room.name for room in rooms.rooms] == ["room"]
+    finally:
+        await speaker.disconnect()
+        await listener.disconnect()
+
+
+@pytest.mark.real
+@pytest.mark.asyncio(loop_scope="module")
+async def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
+    """A rehearsal is no service for the network it runs in."""
+    children = psutil.Process(stack.pid).children()
+    addresses = {
+        connection.laddr.ip
+        for child in children
+        if child.name().startswith(("livekit", "jaeger"))
+        for connection in child.net_connections("inet")
+        if connection.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)
+    }
+    assert addresses == {"127.0.0.1"}
+
+
+@pytest.mark.real
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_published_stack_is_found_and_a_stale_one_is_not(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its file, which is the user's alone, and only if LiveKit takes the key and Jaeger answers."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = tmp_path / "firstword" / "stack.json"
+    assert await running_stack() is None
+    with published(stack):
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert await running_stack() == stack
+        for text in ("", "[]", "{}", '{"livekit_url": 1, "pid": 2}', json.dumps({"unknown": "field"})):
+            file.write_text(text)
+            assert await running_stack() is None
+    assert not file.exists()
+    for stale in (
+        replace(stack, api_secret="a secret that is another stack's, long ago"),
+        replace(stack, livekit_url=f"ws://127.0.0.1:{free_ports(1)[0]}"),
+        replace(stack, jaeger_url=f"http://127.0.0.1:{free_ports(1)[0]}"),
+    ):
+        with published(stale):
+            assert await running_stack() is None
+
+
+@pytest.mark.real
+async def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
+    """No process and no port; the exception comes through as it is."""
+    ports = Ports.free()
+    async with nothing_left(ports):
+        with pytest.raises(ZeroDivisionError):
+            async with LocalStack(tmp_path, jaeger=True, ports=ports):
+                raise ZeroDivisionError
+    assert {name for name in os.listdir(tmp_path) if name.endswith(".log")} == {
+        "livekit-server.log",
+        "collector.log",
+        "jaeger.log",
+    }
+
+
+@pytest.mark.real
+async def test_a_port_taken_later_ends_what_had_started(tmp_path: Path) -> None:
+    """Jaeger and collector are up when LiveKit finds its port taken."""
+    ports = Ports.free()
+    async with nothing_left(ports):
+        with (
+            socket.create_server(("127.0.0.1", ports.livekit)),
+            pytest.raises(PortTaken, match=f"port {ports.livekit}, which livekit-server needs"),
+        ):
+            async with LocalStack(tmp_path, jaeger=True, ports=ports):
+                pass
+    assert (tmp_path / "collector.log").exists()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_is_left_when_the_command_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+    """By Ctrl-C, by a supervisor, by the kernel."""
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMAND, str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert parent.stdout is not None
+    ports = Ports(*json.loads(await parent.stdout.readline()))
+    children = [child.pid for child in psutil.Process(parent.pid).children()]
+    assert len(children) == 3
+    async with nothing_left(ports):
+        parent.send_signal(number)
+        await asyncio.wait_for(parent.wait(), WAIT_S)
+        await gone(children)
+
+
+COMMAND = """
+import asyncio, json, sys
+from dataclasses import astuple
+from pathlib import Path
+from rehearsal.stack import LocalStack, Ports
+
+async def main():
+    ports = Ports.free()
+    async with LocalStack(Path(sys.argv[1]), jaeger=True, ports=ports):
+        print(json.dumps(astuple(ports)), flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def shell(folder: Path, script: str) -> Child:
+    """A child that runs `script` and is never ready."""
+    return Child("server", ("/bin/sh", "-c", script), {}, folder / "log", f"http://127.0.0.1:{free_ports(1)[0]}/")
+
+
+def web(port: int) -> tuple[str, ...]:
+    """The command of a server that answers any GET."""
+    return (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port))
+
+
+def token(stack: Stack, identity: str) -> str:
+    """A participant's token for one room."""
+    grants = api.VideoGrants(room_join=True, room="room")
+    return api.AccessToken(stack.api_key, stack.api_secret).with_identity(identity).with_grants(grants).to_jwt()
+
+
+async def gone(pids: Iterable[int]) -> None:
+    """Returns when none of the processes is left; TimeoutError if that takes long."""
+    left = set(pids)
+    assert left
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            left = {
+                pid for pid in left if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+            }
+            if not left:
+                return
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def nothing_left(ports: Ports) -> AsyncGenerator[None]:
+    """Fails unless, afterwards, no new child of ours is left and, as soon as the kernel is done, each of the ports is free."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    assert set(psutil.Process().children(recursive=True)) <= before
+    async with asyncio.timeout(WAIT_S):
+        for port in astuple(ports):
+            while True:
+                with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                    break
+                await asyncio.sleep(0.02)
+
+
+async def killed(process: asyncio.subprocess.Process) -> None:
+    """Kills the process and waits until it has ended."""
+    process.kill()
+    await process.wait()
