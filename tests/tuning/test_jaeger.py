@@ -1,0 +1,128 @@
+"""Jaeger as a source: the real one by both of its APIs, page by page; and what is said where no Jaeger answers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import urllib.request
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from rehearsal.processes import free_ports
+from rehearsal.stack import LocalStack
+from tests.tuning.test_sessions import a_start
+from tests.tuning.written import T0, no_problem, otlp_span, request, write
+from tuning.jaeger import Jaeger
+from tuning.sessions import NoSession, median, named
+from tuning.sources import Files, Query, Source, SourceError
+from tuning.start import RecordedStart, start_of
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("classic", [False, True])
+async def test_a_real_jaeger_gives_back_what_the_files_have(tmp_path: Path, classic: bool) -> None:
+    """All of seven starts in pages of two, path, tasks and figures alike, and one by each of its ids; no other service's."""
+    folder = tmp_path / "traces"
+    # close together, as callers come
+    begins_us = (0, 1, 2, 700, 701, 60_000_000, 90_000_000)
+    ids = write(folder, *(a_start(100 + n, n, begin=T0 + us * 1000) for n, us in enumerate(begins_us)))
+    (folder / "others.jsonl").write_text(request([otlp_span("order", 1, None, 0, 5)], service="shop"))
+    async with LocalStack(tmp_path / "stack", jaeger=True) as stack:
+        assert stack.otlp_http_endpoint is not None
+        assert stack.jaeger_url is not None
+        for file in folder.iterdir():
+            for line in file.read_text().splitlines():
+                await asyncio.to_thread(_post, f"{stack.otlp_http_endpoint}/v1/traces", line.encode())
+        jaeger = Jaeger(stack.jaeger_url, page_size=2, version=1 if classic else None)
+        await _until(lambda: len(_starts(jaeger)) == 7)
+        assert await asyncio.to_thread(_starts, jaeger) == _starts(Files(folder), Query(service="firstword"))
+        assert len(await asyncio.to_thread(_starts, jaeger, Query(limit=3))) == 3
+        assert jaeger.page(ids[0]) == f"{stack.jaeger_url}/trace/{ids[0]}"
+        for session in (ids[3], ids[3][:10], "RM_3", "AJ_3"):
+            chosen = await asyncio.to_thread(named, jaeger, session, Query(), no_problem)
+            assert chosen.trace.trace_id == ids[3]
+        with pytest.raises(NoSession, match=r"no session RM_77 in .*; nearest: RM_6"):
+            await asyncio.to_thread(named, jaeger, "RM_77", Query(), no_problem)
+        with pytest.raises(SourceError, match="has no service bank; it has: firstword, shop"):
+            await asyncio.to_thread(median, jaeger, Query(service="bank"), no_problem)
+        others = await asyncio.to_thread(median, jaeger, Query(service="shop"), no_problem)
+        assert others.trace.root.name == "order"
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    """Another scheme, no host; a password isn't repeated."""
+    for url in ("localhost:16686", "ftp://localhost", "http://", "http://me:secret@localhost", "nonsense"):
+        with pytest.raises(ValueError, match=r"^it may be: http://HOST:PORT") as caught:
+            Jaeger(url)
+        assert "secret" not in str(caught.value)
+
+
+def test_nobody_there_is_said() -> None:
+    """With the address and the reason."""
+    port = free_ports(1)[0]
+    with pytest.raises(SourceError, match=rf"Jaeger at http://127\.0\.0\.1:{port} can't be read: .*refused"):
+        list(Jaeger(f"http://127.0.0.1:{port}").traces(Query(), no_problem))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (200, b"<html>", "answers, but not as Jaeger's query API does"),
+        (200, b"[[[", "answers, but not as Jaeger's query API does"),
+        (404, b"404 page not found", "answers, but not as Jaeger's query API does"),
+        (500, b"", "answers 500 Internal Server Error to /api/v3/services"),
+        (200, b'{"services": []}', "has no service firstword; it has none yet"),
+    ],
+)
+def test_something_else_that_answers_is_said(status: int, body: bytes, says: str) -> None:
+    """A page, an error, a Jaeger that has heard nothing yet."""
+    with _answering(status, body) as url, pytest.raises(SourceError) as caught:
+        list(Jaeger(url).traces(Query(), no_problem))
+    assert says in str(caught.value)
+
+
+def _starts(source: Source, query: Query | None = None) -> dict[str, RecordedStart]:
+    try:
+        return {trace.trace_id: start_of(trace) for trace in source.traces(query or Query(), no_problem)}
+    except SourceError:  # Jaeger knows no service before its first span
+        return {}
+
+
+def _post(url: str, body: bytes) -> None:
+    asked = urllib.request.Request(url, body, {"content-type": "application/json"})
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=10).close()
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    """Returns when it is true; TimeoutError if that takes long."""
+    async with asyncio.timeout(30):
+        while not await asyncio.to_thread(true):  # noqa: ASYNC110 # a server has no event to wait for
+            await asyncio.sleep(0.2)
+
+
+@contextmanager
+def _answering(status: int, body: bytes) -> Generator[str]:
+    """A server on loopback that answers everything alike."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing on standard error."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

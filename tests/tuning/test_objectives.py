@@ -1,0 +1,74 @@
+"""Objectives: what may be written, what they answer, and how sure that is."""
+
+import math
+
+import pytest
+
+from telemetry.record import Outcome
+from tests.tuning.sessions_drawn import World, experiment
+from tuning.objectives import ObjectiveError, answer, objective
+from tuning.observation import Observation
+
+SESSIONS = experiment(1, 400, World(), World())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ttfw.p90<1.5", "ttfw.p90<1.5: missed: 1.75 s in 400 sessions"),
+        (" ttfw.p50 < 1.5", "ttfw.p50<1.5: met: 1.21 s in 400 sessions"),
+        ("errors<0.2", "errors<0.2: met: 0.005 in 400 sessions"),
+        ("fallbacks<0.1", "fallbacks<0.1: met: 0 in 400 sessions"),
+        ("task.voice.max<0.2", "task.voice.max<0.2: met: 0.1 s in 393 sessions"),
+        ("init.max<9", "init.max<9: missed: never in 400 sessions"),
+    ],
+)
+def test_an_objective_is_met_or_missed(text: str, says: str) -> None:
+    """The line says the figure and of how many sessions."""
+    assert str(answer(objective(text), SESSIONS)) == says
+
+
+def test_too_few_sessions_are_said() -> None:
+    """The figure seen decides; that it may be chance is said: p99 of twenty is the slowest one. Of many, it is sure."""
+    few, many = (answer(objective("ttfw.p50<1.5"), sessions) for sessions in (SESSIONS[:10], SESSIONS))
+    assert (few.met, few.sure) == (True, False)
+    assert "; too few to be sure, it may be " in str(few)
+    assert (many.met, many.sure) == (True, True)
+    assert str(answer(objective("ttfw.p99<9"), SESSIONS[:5])).endswith(" s or more")
+
+
+def test_one_session_all_failed_and_no_session_that_says() -> None:
+    """One session is its own median; errors are never on time; where none says, the objective is missed."""
+    assert answer(objective("ttfw.p90<2"), [Observation(Outcome.FIRST_WORD, 1.0)]).met
+    failed = [Observation(Outcome.FAILED, math.inf)] * 30
+    late = answer(objective("ttfw.p50<2"), failed)
+    assert (late.met, late.sure, str(late)) == (False, True, "ttfw.p50<2: missed: never in 30 sessions")
+    nothing = answer(objective("ttfw.p50<2"), [])
+    assert (nothing.met, str(nothing)) == (False, "ttfw.p50<2: missed: no session says")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ttfw.p90>1.5", "'ttfw.p90>1.5' is no objective; it may be: ttfw.p90<1.5, errors<0.01"),
+        ("tfw.p90<1.5", "no figure is named 'tfw.p90'; there is: ttfw.p90"),
+        ("ttfw.p95<1.5", "no figure is named 'ttfw.p95'; there is: ttfw.p"),
+        ("eror<1", "there is: errors"),
+        ("task.p90<1", "there is: task.NAME.p90"),
+        ("errors<1.2.3", "'1.2.3' is no number"),
+        ("", "is no objective"),
+    ],
+)
+def test_a_wrong_objective_gets_the_nearest_right_one(text: str, says: str) -> None:
+    """Before any trace is read."""
+    with pytest.raises(ObjectiveError) as wrong:
+        objective(text)
+    assert says in str(wrong.value)
+
+
+def test_a_task_that_no_session_has() -> None:
+    """The nearest ones that there are; without any, that."""
+    with pytest.raises(ObjectiveError, match="no session has a task 'acount'; there is: account"):
+        answer(objective("task.acount.p50<1"), SESSIONS)
+    with pytest.raises(ObjectiveError, match="none has any task"):
+        answer(objective("task.account.p50<1"), [Observation(Outcome.FIRST_WORD, 1.0)])

@@ -1,0 +1,101 @@
+"""Which start counts how: errors, callers who left, callers who never came, sampled stores."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telemetry.record import Outcome
+from tests.tuning.written import otlp_span, request
+from tuning import observation as about
+from tuning.observation import Observation, observation
+from tuning.sources import Files, Query
+from tuning.statistics import quantile, rate
+
+
+def read(
+    folder: Path, attributes: dict[str, Any], *more: dict[str, Any], end_us: int = 1_500_000
+) -> Observation | None:
+    """The observation of a start whose root has these attributes."""
+    root = otlp_span("session.startup", 1, None, 0, end_us, attributes=[attribute(k, v) for k, v in attributes.items()])
+    (folder / "traces.jsonl").write_text(request([root, *more], "firstword"))
+    (trace,) = Files(folder).traces(Query(), lambda problem: pytest.fail(str(problem)))
+    return observation(trace)
+
+
+def attribute(key: str, value: Any) -> dict[str, Any]:
+    kinds: dict[type, str] = {bool: "boolValue", str: "stringValue", float: "doubleValue", int: "intValue"}
+    return {"key": key, "value": {kinds[type(value)]: str(value) if type(value) is int else value}}
+
+
+def test_a_start_with_a_first_word(tmp_path: Path) -> None:
+    """TTFW as the root says it, initialization as `session.ready` says it, tasks by their spans, flags by variant."""
+    task = otlp_span("account", 2, 1, 0, 400_000, attributes=[attribute("startup.critical", 0.4)])
+    ready = otlp_span("session.ready", 3, 1, 1_500_001, 2_000_000, attributes=[attribute("startup.init", 2.1)])
+    told = {"startup.outcome": "first_word", "startup.ttfw": 1.25, "startup.flag.f": "on", "startup.fallbacks": 2}
+    seen = read(tmp_path, {**told, "startup.account.hash": "ab12"}, task, ready)
+    assert seen is not None
+    assert (seen.outcome, seen.ttfw, seen.init, seen.fallbacks) == (Outcome.FIRST_WORD, 1.25, 2.1, 2)
+    assert (dict(seen.flags), dict(seen.tasks), seen.account) == ({"f": "on"}, {"account": 0.4}, "ab12")
+    assert seen.weight == 1.0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ttfw", "error", "abandoned"),
+    [("failed", math.inf, True, False), ("timed_out", math.inf, True, False), ("abandoned", 1.5, False, True)],
+)
+def test_a_start_without_a_first_word(tmp_path: Path, outcome: str, ttfw: float, error: bool, abandoned: bool) -> None:
+    """An error is infinitely late; who left waited until the root's end."""
+    seen = read(tmp_path, {"startup.outcome": outcome})
+    assert seen is not None
+    assert (seen.ttfw, seen.error, seen.abandoned) == (ttfw, error, abandoned)
+
+
+def test_waiting_for_who_is_not_there_does_not_count(tmp_path: Path) -> None:
+    """An abandoned start that came ahead of its caller: only the time after they joined is theirs."""
+    connect = otlp_span("connect", 2, 1, 0, 1_499_999)
+    absent = otlp_span("critical absent caller", 3, 2, 0, 999_999)
+    waited = otlp_span(
+        "critical account", 4, 2, 1_000_000, 1_499_998, attributes=[attribute("startup.task", "account")]
+    )
+    seen = read(tmp_path, {"startup.outcome": "abandoned"}, connect, absent, waited)
+    assert seen is not None
+    assert seen.ttfw == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("told", [{"startup.outcome": "no_caller"}, {"startup.outcome": "vanished"}, {}])
+def test_what_is_left_out(tmp_path: Path, told: dict[str, Any]) -> None:
+    """Nobody called; or the trace does not say how it ended; or it is no start."""
+    assert read(tmp_path, told) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "weight"),
+    [
+        ({"startup.sampling.percent": 25.0}, 4.0),
+        ({"startup.sampling.percent": 25}, 4.0),
+        ({"startup.sampling.percent": 25.0, "startup.slow": True}, 1.0),
+        ({"startup.sampling.percent": 0.0}, 1.0),
+        ({}, 1.0),
+    ],
+)
+def test_what_a_start_of_a_sampled_store_weighs(tmp_path: Path, told: dict[str, Any], weight: float) -> None:
+    """As many as it stands for; slow and failed ones are all there, so they stand for themselves."""
+    seen = read(tmp_path, {"startup.outcome": "first_word", "startup.ttfw": 1.0, **told})
+    assert seen is not None
+    assert seen.weight == weight
+
+
+def test_samples_of_many() -> None:
+    """Errors never come and callers who left are censored, in TTFW and in initialization; shares are shares."""
+    of = [
+        Observation(Outcome.FIRST_WORD, 1.0, 1.5, tasks={"account": 0.2}),
+        Observation(Outcome.FIRST_WORD, 1.2, None, fallbacks=1),
+        Observation(Outcome.ABANDONED, 0.8),
+        Observation(Outcome.FAILED, math.inf),
+    ]
+    assert quantile(about.ttfw(of), 0.5) == 1.2
+    assert [quantile(about.init(of), p) for p in (0.5, 0.9)] == [1.5, math.inf]
+    assert quantile(about.task(of, "account"), 0.5) == 0.2
+    assert [rate(about.share(of, which)) for which in (about.failed, about.left, about.fell_back)] == [0.25] * 3

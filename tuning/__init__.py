@@ -1,0 +1,1 @@
+"""Reads traces, explains, decides; runs anywhere but in the worker."""

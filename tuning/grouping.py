@@ -1,0 +1,67 @@
+"""Spans in any order become traces, however many there are: past a limit they are sorted through files, not memory.
+
+Between the readers of spans and `tuning.sources`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
+from tempfile import TemporaryFile
+from typing import IO
+from zlib import crc32
+
+from telemetry.foreign import NoRoot
+from tuning.spans import Problem, Report, Span, Trace, trace_of
+
+MOST_HELD = 100_000
+"""Spans in memory at once, about 200 MB; what is more goes through files, of which one at a time is in memory."""
+MOST_IN_A_TRACE = 500_000
+"""Spans of one trace that are used."""
+_FILES = 64
+
+
+def traces_of(spans: Iterable[Span], report: Report, *, most_held: int = MOST_HELD) -> Iterator[Trace]:
+    """The traces of these spans; a trace's spans may lie anywhere among them. One without a root is reported.
+
+    Raises OSError where more than `most_held` spans come and no temporary file can be written.
+    """
+    spans = iter(spans)
+    held = list(islice(spans, most_held))
+    if len(held) < most_held:
+        yield from _grouped(held, report)
+        return
+    with ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile()) for _ in range(_FILES)]
+        for span in chain(held, spans):
+            pickle.dump(span, files[crc32(span.trace_id.encode()) % _FILES])
+        held.clear()
+        for file in files:
+            file.seek(0)
+            yield from _grouped(_unpickled(file), report)
+
+
+def _unpickled(file: IO[bytes]) -> Iterator[Span]:
+    while True:
+        try:
+            yield pickle.load(file)  # noqa: S301 # our own, just written, in a file without a name
+        except EOFError:
+            return
+
+
+def _grouped(spans: Iterable[Span], report: Report) -> Iterator[Trace]:
+    by_trace: dict[str, list[Span]] = {}
+    for span in spans:
+        known = by_trace.setdefault(span.trace_id, [])
+        if len(known) < MOST_IN_A_TRACE:
+            known.append(span)
+        elif len(known) == MOST_IN_A_TRACE:
+            known.append(span)
+            report(Problem(f"trace {span.trace_id}", "more spans, left out", f"at most {MOST_IN_A_TRACE}"))
+    for trace_id in list(by_trace):
+        try:
+            yield trace_of(by_trace.pop(trace_id))
+        except NoRoot as error:
+            report(Problem(f"trace {trace_id}", str(error), "a span without a parent"))
