@@ -1,0 +1,252 @@
+"""`firstword rehearse`: hands what was typed to `rehearsal.rehearse`, shows how it goes, and prints what it found."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from agent.flags import UnknownFlag, profile
+from firstword.critical_chain import median_chain
+from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
+from rehearsal.processes import ServerError
+from rehearsal.providers.latency import Latencies, LatencyError
+from rehearsal.rehearse import Rehearsal, rehearse
+from rehearsal.result import LOGS, RESULT_FILE, TRACES, Figures, Quantiles, Result, new_folder, save
+from rehearsal.servers import Progress
+from rehearsal.surroundings import Choice, choose, shell
+from rehearsal.workers import FLOOR
+from telemetry.record import Dispatch
+
+_PLAIN_EVERY_S = 10.0
+"""How often a pipe hears of the sessions' progress."""
+_SHOWN_ERRORS = 3
+
+
+def command(
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="`baseline`, `tuned`, or flags by name with commas; repeatable. Without it: baseline and tuned.",
+        ),
+    ] = None,
+    dispatch: Annotated[
+        Literal["join", "ahead"], typer.Option(help="The job comes with the caller, or ahead of them.")
+    ] = "join",
+    ahead_by: Annotated[float, typer.Option(min=0, metavar="S", help="With `ahead`: by how many seconds.")] = 3.0,
+    sessions: Annotated[int, typer.Option(min=1, metavar="N", help="Of each profile.")] = 20,
+    concurrency: Annotated[int, typer.Option(min=1, metavar="C", help="Callers at once, all of one profile.")] = 1,
+    rate: Annotated[float | None, typer.Option(metavar="R", help="At most so many sessions a second.")] = None,
+    providers: Annotated[
+        Path | None, typer.Option(metavar="FILE", resolve_path=True, help="Latency model of the simulated providers.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A new or empty folder. [default: rehearsals/DATE-TIME]")
+    ] = None,
+    real: Annotated[bool, typer.Option("--real", help="Real providers, with the keys and addresses set here.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+) -> None:
+    """Call the worker with synthetic callers and compare profiles, side by side in one run.
+
+    A real LiveKit server, real workers and real clients on this machine; only the providers are simulated, and no key
+    is used unless `--real` is given. Beside the profiles runs `floor`: the least that LiveKit allows, the yardstick.
+
+    What a caller heard, and when, is measured at the caller's ear; time to first word (TTFW) and initialization come
+    from the sessions' traces. An error is infinitely late. Exit code 1 when a caller heard nothing.
+
+    **Examples**
+
+    `firstword rehearse --sessions 5`
+
+    `firstword rehearse --profile baseline --profile parallel-init,deferred-setup`
+
+    `firstword rehearse --dispatch ahead --ahead-by 3 --concurrency 4`
+    """
+    names = _profiles(profiles or ["baseline", "tuned"])
+    if rate is not None and not 0 < rate < math.inf:
+        fail(f"--rate is {rate:g}; it may be: a number of sessions a second, more than 0", code=BAD_INPUT)
+    if not math.isfinite(ahead_by):
+        fail(f"--ahead-by is {ahead_by:g}; it may be: seconds, 0 or more", code=BAD_INPUT)
+    try:
+        Latencies.load(providers)
+    except LatencyError as error:
+        fail(f"--providers {error}", code=BAD_INPUT)
+    plan = Rehearsal(names, sessions, Dispatch(dispatch), ahead_by, concurrency, rate)
+    folder = _folder(output)
+    try:
+        choice = asyncio.run(choose(shell(), real=real, latencies=providers))
+        # With --json standard output is the JSON alone.
+        typer.echo(choice.sentence, err=as_json)
+        result = _run(plan, choice, folder)
+    except ServerError as error:
+        fail(str(error))
+    except KeyboardInterrupt:  # a second Ctrl-C: nobody waits for the figures
+        raise typer.Exit(INTERRUPTED) from None
+    save(result, folder)
+    if as_json:
+        typer.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        _print(result, folder, console())
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if result.unheard:
+        raise typer.Exit(1)
+
+
+def _profiles(names: Sequence[str]) -> tuple[str, ...]:
+    """The profiles to rehearse, each once; the floor always runs and need not be named."""
+    for name in names:
+        try:
+            if name != FLOOR:
+                profile(name)
+        except UnknownFlag as error:
+            fail(f"--profile: {error}", code=BAD_INPUT)
+    return tuple(dict.fromkeys(name for name in names if name != FLOOR))
+
+
+def _folder(output: Path | None) -> Path:
+    """The folder of this rehearsal, made and empty: traces of another would mix with its own."""
+    try:
+        if output is None:
+            return new_folder(Path("rehearsals"))
+        output.mkdir(parents=True, exist_ok=True)
+        if any(output.iterdir()):
+            fail(f"--output {output} is not empty; it may be: a new or empty folder", code=BAD_INPUT)
+    except OSError as error:
+        fail(f"{output or Path('rehearsals')} can't be made or read: {error.strerror}", code=BAD_INPUT)
+    return output
+
+
+def _run(plan: Rehearsal, choice: Choice, folder: Path) -> Result:
+    with _progress(console(stderr=True)) as report:
+        return asyncio.run(rehearse(plan, choice, folder, report=report))
+
+
+@contextlib.contextmanager
+def _progress(out: Console) -> Generator[Callable[[Progress], None]]:
+    """Shows progress on `out`: a bar on a terminal, now and then a line in a pipe."""
+    if not out.is_terminal:
+        yield _Lines()
+        return
+    text = TextColumn("{task.description}", markup=False)
+    with Bar(
+        text,
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=out,
+        transient=True,
+        refresh_per_second=2,
+    ) as bar:
+        row = bar.add_task("starting", total=None)
+        yield lambda now: bar.update(row, description=now.doing, completed=now.done, total=now.total or None)
+
+
+class _Lines:
+    """Progress for a pipe: each new kind of work, and within one a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._kind = ""
+        self._said_at = -math.inf
+
+    def __call__(self, now: Progress) -> None:
+        kind = now.doing.partition(" ")[0]
+        if kind != self._kind or time.monotonic() - self._said_at > _PLAIN_EVERY_S:
+            self._kind, self._said_at = kind, time.monotonic()
+            count = f" ({now.done}/{now.total})" if now.total else ""
+            sys.stderr.write(f"{now.doing}{count}\n")
+
+
+def _print(result: Result, folder: Path, out: Console) -> None:
+    for table in _tables(result):
+        out.print()
+        out.print(table)
+    out.print()
+    for line in _remarks(result):
+        out.print(line, style="bold red", soft_wrap=True)
+    for name in result.profiles:
+        if name != FLOOR and (chain := median_chain(folder / TRACES / name)) is not None:
+            out.print(f"What the caller of a median session of {name} waited for:", style="bold", soft_wrap=True)
+            out.print(chain)
+            out.print()
+    out.print(f"Traces, a folder for each profile: {folder / TRACES}", soft_wrap=True)
+    out.print(f"Figures: {folder / RESULT_FILE}", soft_wrap=True)
+    if result.unheard:
+        out.print(f"What the workers say: {folder / LOGS}", soft_wrap=True)
+
+
+def _tables(result: Result) -> Generator[Table]:
+    """One table for each measure, a row for each profile: they fit sixty columns and cut no text."""
+    floor = result.profiles[FLOOR].heard_s
+    traced = {name: figures for name, figures in result.profiles.items() if name != FLOOR}
+    quantiles = ("p50", "p90", "p99")
+    for title, of in (("Time to first word, s", _ttfw), ("Initialization, s", _init)):
+        table = _table(title, quantiles)
+        for name, figures in traced.items():
+            table.add_row(name, *_seconds(of(figures)))
+        yield table
+    table = _table("Heard by the caller, s (x the floor)", quantiles)
+    for name, figures in result.profiles.items():
+        table.add_row(name, *_seconds(figures.heard_s, floor if name != FLOOR else None))
+    yield table
+    table = _table("Count", ("sessions", "errors", "fallbacks"))
+    for name, figures in result.profiles.items():
+        table.add_row(name, str(figures.sessions), str(figures.errors), str(figures.fallbacks))
+    yield table
+
+
+def _table(title: str, headings: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(title, width=22, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, min_width=11, justify="right", no_wrap=True, vertical="bottom")
+    return table
+
+
+def _ttfw(figures: Figures) -> Quantiles | None:
+    return figures.ttfw_s
+
+
+def _init(figures: Figures) -> Quantiles | None:
+    return figures.init_s
+
+
+def _seconds(values: Quantiles | None, floor: Quantiles | None = None) -> list[str]:
+    """The cells of p50, p90, p99, each with its ratio to the floor's, if there is one."""
+    if values is None:
+        return ["-"] * 3
+    cells: list[str] = []
+    for name in ("p50", "p90", "p99"):
+        seconds: float = getattr(values, name)
+        yardstick: float = getattr(floor, name) if floor else math.inf
+        ratio = f" x{seconds / yardstick:.1f}" if math.isfinite(seconds) and math.isfinite(yardstick) else ""
+        cells.append(f"{seconds:.2f}{ratio}" if math.isfinite(seconds) else "never")
+    return cells
+
+
+def _remarks(result: Result) -> Generator[str]:
+    """What the figures do not say: what went wrong."""
+    if result.interrupted:
+        yield f"Interrupted: these are the {len(result.sessions)} sessions that had ended."
+    unheard = [session for session in result.sessions if session.heard_s is None]
+    for session in unheard[:_SHOWN_ERRORS]:
+        yield f"A caller of {session.profile} heard nothing: {session.error} (room {session.room})"
+    if len(unheard) > _SHOWN_ERRORS:
+        yield f"... and {len(unheard) - _SHOWN_ERRORS} more callers"
+    for name, figures in result.profiles.items():
+        if figures.untraced:
+            yield f"{figures.untraced} of {figures.sessions} sessions of {name} left no trace, and count in no figure of it."

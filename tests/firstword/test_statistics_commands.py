@@ -1,0 +1,255 @@
+"""`compare`, `tune`, `check`, `save` and `diff` as they are typed: what they print, in a pipe and as JSON, and their exit codes."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from firstword.__main__ import app
+from telemetry.record import Outcome
+from tests.firstword.sessions_written import write
+from tests.tuning.sessions_drawn import World, experiment
+from tuning.flag_file import definition
+from tuning.observation import Observation
+
+FAST = experiment(1, 1200, World(0.6), World(), flag="parallel-init")
+COMMANDS = (
+    ["compare", "--by", "parallel-init"],
+    ["check", "--slo", "ttfw.p90<1.5"],
+    ["save", "startup.json"],
+    ["diff", "saved.json"],
+    ["tune", "--flags", "flags.json"],
+)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """In an empty folder, sixty columns wide."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def typed(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def flags_at(percent: int) -> Path:
+    """A flag file that nobody moved since before the sessions."""
+    path = Path("flags.json")
+    path.write_text(json.dumps({"flags": {"parallel-init": definition(percent), "light-connect": definition(0)}}))
+    os.utime(path, (1e8, 1e8))
+    return path
+
+
+def test_compare_prints_both_variants_and_the_verdict() -> None:
+    """Tables within sixty columns, whole sentences; the JSON says the same under stable keys."""
+    write(Path("t.jsonl"), FAST)
+    code, output, error = typed("compare", "--by", "parallel-init", "--share", "50", "--traces", "t.jsonl")
+    assert (code, error) == (0, "")
+    lines = output.splitlines()
+    on, off = (sum(o.flags["parallel-init"] == variant for o in FAST) for variant in ("on", "off"))
+    assert lines[:2] == ["Traces: t.jsonl", f"parallel-init: {off} off and {on} on sessions, drawn by session"]
+    assert lines[-1].startswith("On is faster: p90 0.")
+    assert lines[-2] == ""
+    assert max(len(line) for line in lines) <= 60
+    assert [line.split()[0] for line in lines if line.startswith("p")] == ["parallel-init:", *["p50", "p90", "p99"] * 2]
+    code, output, error = typed("compare", "--by", "parallel-init", "--share", "50", "--traces", "t.jsonl", "--json")
+    found = json.loads(output)
+    assert (code, error) == (0, "Traces: t.jsonl\n")
+    assert set(found) == {
+        "flag", "before", "after", "sessions", "units", "drawn", "ttfw_s", "init_s", "errors", "abandoned", "split",
+        "among", "together_with", "sampled_percent", "verdict", "sentence", "more_sessions",
+    }  # fmt: skip
+    assert found["verdict"] == "faster"
+    assert set(found["ttfw_s"]["p90"]) == {"before", "after", "difference"}
+    assert found["ttfw_s"]["p90"]["difference"]["high"] < 0
+
+
+def test_compare_of_an_unknown_flag() -> None:
+    """Exit code 2, the nearest right name."""
+    write(Path("t.jsonl"), FAST[:5])
+    code, _, error = typed("compare", "--by", "paralel-init", "--traces", "t.jsonl")
+    assert (code, error) == (2, "firstword: no session has a flag 'paralel-init'; there is: parallel-init\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS[:4])
+def test_without_sessions(command: Sequence[str]) -> None:
+    """An empty file, traces of others, a caller who never came: one sentence, exit code 1."""
+    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    Path("t.jsonl").write_text("")
+    code, _, error = typed(*command, "--traces", "t.jsonl")
+    assert code == 1
+    assert error.splitlines()[-1].startswith("firstword: no trace in t.jsonl")
+    write(Path("t.jsonl"), [Observation(Outcome.NO_CALLER, 1.0, time=1e9)])
+    code, _, error = typed(*command, "--traces", "t.jsonl")
+    assert (code, error) == (1, "firstword: none of 1 traces in t.jsonl is a start of ours with a caller\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "sessions",
+    [
+        [Observation(Outcome.FIRST_WORD, 1.0, 1.5, 1e9, {"parallel-init": v}) for v in ("on", "off")],
+        [dataclasses.replace(o, outcome=Outcome.FAILED, ttfw=float("inf"), init=None) for o in FAST[:60]],
+        [dataclasses.replace(o, outcome=Outcome.FIRST_WORD, ttfw=1.0, init=2.0) for o in FAST[:60]],
+        [dataclasses.replace(o, outcome=Outcome.ABANDONED, init=None) for o in FAST[:60]],
+    ],
+    ids=["one each", "all failed", "all the same", "all left"],
+)
+def test_odd_sessions_get_an_honest_answer(command: Sequence[str], sessions: list[Observation]) -> None:
+    """No command breaks on them, none prints a line that is not a number or a sentence."""
+    write(Path("t.jsonl"), sessions)
+    flags_at(50)
+    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    code, output, error = typed(*command, "--traces", "t.jsonl")
+    assert code in (0, 1), error
+    assert "nan" not in output
+    assert " inf" not in output
+    for document in ([*command, "--json"],):
+        code, output, error = typed(*document, "--traces", "t.jsonl")
+        assert json.loads(output) is not None
+
+
+def test_check_says_one_line_for_each_objective_missed() -> None:
+    """Exit code 1 and those lines; 0 when all are met; the same in the JUnit file and as JSON."""
+    write(Path("t.jsonl"), FAST)
+    wanted = ["--slo", "ttfw.p90<0.5", "--slo", "task.account.p50<9", "--slo", "errors<0.0001"]
+    code, output, _ = typed("check", *wanted, "--traces", "t.jsonl", "--junit", "out.xml")
+    lines = output.splitlines()
+    assert code == 1
+    assert [line.partition(": missed: ")[0] for line in lines[1:3]] == ["ttfw.p90<0.5", "errors<0.0001"]
+    assert lines[3:] == ["1 of 3 objectives met"]
+    suite = ElementTree.parse("out.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "2")
+    assert [failure.get("message") for failure in suite.iter("failure")] == lines[1:3]
+    code, output, _ = typed("check", *wanted, "--traces", "t.jsonl", "--json")
+    assert code == 1
+    assert [each["met"] for each in json.loads(output)["objectives"]] == [False, True, False]
+    assert typed("check", "--slo", "ttfw.p90<9", "--traces", "t.jsonl")[:2] == (
+        0,
+        "Traces: t.jsonl\n1 of 1 objectives met\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("slo", "says"),
+    [("ttwf.p90<1", "there is: ttfw.p90"), ("task.acount.p90<1", "there is: account"), ("ttfw.p90", "is no objective")],
+)
+def test_a_wrong_objective(slo: str, says: str) -> None:
+    """Exit code 2, the nearest right name."""
+    write(Path("t.jsonl"), FAST[:5])
+    code, _, error = typed("check", "--slo", slo, "--traces", "t.jsonl")
+    assert code == 2
+    assert says in error
+
+
+def test_save_and_diff() -> None:
+    """The same sessions again are noise; a slower task is worse, and named."""
+    write(Path("then.jsonl"), experiment(1, 400, World(), World()))
+    assert typed("save", "startup.json", "--traces", "then.jsonl")[:2] == (
+        0,
+        "Traces: then.jsonl\n13 figures of 400 sessions: startup.json\n",
+    )
+    code, output, _ = typed("diff", "startup.json", "--traces", "then.jsonl")
+    assert (code, output.splitlines()[-1]) == (0, "Nothing surely changed.")
+    assert max(len(line) for line in output.splitlines()) <= 60
+    write(Path("now.jsonl"), [dataclasses.replace(o, tasks={n: s * 3 for n, s in o.tasks.items()}) for o in FAST])
+    code, output, _ = typed("diff", "startup.json", "--traces", "now.jsonl")
+    assert (code, "Worse: task.account.p50" in output.replace("\n", " ")) == (0, True)
+    found = json.loads(typed("diff", "startup.json", "--traces", "now.jsonl", "--json")[1])
+    assert set(found) == {"sessions", "figures"}
+    assert set(found["figures"][0]) == {"name", "then", "now", "low", "high", "change"}
+    assert typed("diff", "now.jsonl", "--traces", "now.jsonl")[0] == 2
+
+
+def test_tune_proposes_and_applies_only_when_told() -> None:
+    """Without --apply the file stays; with it the share is the next one, the reason is in it, the old one is kept."""
+    write(Path("t.jsonl"), FAST)
+    path = flags_at(50)
+    before = path.read_bytes()
+    code, output, _ = typed("tune", "--flags", "flags.json", "--traces", "t.jsonl")
+    assert (code, path.read_bytes()) == (0, before)
+    assert "parallel-init: ramp from 50 to 100 %; it is surely faster: p90" in output
+    assert "Nothing written; --apply does it." in output
+    code, output, _ = typed("tune", "--flags", "flags.json", "--traces", "t.jsonl", "--apply", "--json")
+    found = json.loads(output)
+    assert (code, found["applied"], found["sessions"]) == (0, "parallel-init", 1200)
+    assert set(found["steps"][0]) == {"flag", "action", "percent", "to", "reason", "predicted_s", "comparison"}
+    assert [(step["flag"], step["action"]) for step in found["steps"]] == [
+        ("parallel-init", "ramp"),
+        ("light-connect", "wait"),
+    ]
+    flag = json.loads(path.read_text())["flags"]["parallel-init"]
+    assert flag["targeting"] == {"fractional": [["on", 100], ["off", 0]]}
+    assert flag["metadata"]["tune.reason"] == found["steps"][0]["reason"]
+    assert Path("flags.json.previous").read_bytes() == before
+    assert "100 % done" in " ".join(typed("tune", "--flags", "flags.json", "--traces", "t.jsonl")[1].split())
+
+
+def test_a_bad_flag_is_turned_back_and_not_tried_again() -> None:
+    """At once, from 50 %; the next look leaves it alone and says why."""
+    write(Path("t.jsonl"), experiment(1, 300, World(2.0), World(), flag="parallel-init"))
+    flags_at(50)
+    code, output, _ = typed("tune", "--flags", "flags.json", "--traces", "t.jsonl", "--apply")
+    assert (code, "parallel-init: turn back from 50 to 0 %; p" in output) == (0, True)
+    again = json.loads(typed("tune", "--flags", "flags.json", "--traces", "t.jsonl", "--apply", "--json")[1])
+    left = next(step for step in again["steps"] if step["flag"] == "parallel-init")
+    assert (left["action"], left["to"]) == ("left alone", 0)
+    assert left["reason"].startswith("turned back before: p")
+
+
+@pytest.mark.parametrize(
+    "source", [["--traces", "none"], ["--jaeger", "http://127.0.0.1:9"], ["--traces", "broken.jsonl"]]
+)
+def test_a_broken_trace_source_changes_nothing(source: list[str]) -> None:
+    """A file that is not there, a Jaeger that is away, a file of rubbish: the flag file is as it was."""
+    path = flags_at(50)
+    Path("broken.jsonl").write_text("{rubbish\n" * 20)
+    before = path.read_bytes()
+    typed("tune", "--flags", "flags.json", "--apply", *source)
+    assert path.read_bytes() == before
+    assert not Path("flags.json.previous").exists()
+
+
+def test_a_broken_flag_file() -> None:
+    """Exit code 2, the file and what is wrong with it."""
+    write(Path("t.jsonl"), FAST[:5])
+    for content, says in (("{", "is no JSON"), ("{}", "has no flag")):
+        Path("flags.json").write_text(content)
+        code, _, error = typed("tune", "--flags", "flags.json", "--traces", "t.jsonl", "--apply")
+        assert (code, says in error) == (2, True)
+
+
+@pytest.mark.timeout(60)
+def test_watch_looks_again_until_ctrl_c() -> None:
+    """Sessions come, and the next look ramps; while the flag file is broken it waits; Ctrl-C ends it with 130."""
+    path, traces = flags_at(50), write(Path("t.jsonl"), FAST[:40])
+    command = [sys.executable, "-m", "firstword", "tune", "--apply", "--watch", "1", "--json", "--flags", "flags.json"]
+    with subprocess.Popen([*command, "--traces", "t.jsonl"], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert json.loads(run.stdout.readline())["applied"] is None
+        whole = path.read_bytes()
+        path.write_text("{")
+        time.sleep(1.5)
+        path.write_bytes(whole)
+        os.utime(path, (1e8, 1e8))
+        write(traces, FAST)
+        try:
+            assert any(json.loads(line)["applied"] for line in run.stdout)
+        finally:
+            run.send_signal(signal.SIGINT)
+        run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert json.loads(path.read_text())["flags"]["parallel-init"]["defaultVariant"] == "on"
