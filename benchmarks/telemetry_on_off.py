@@ -1,0 +1,89 @@
+"""What the telemetry costs the caller: `tuned` with it and without (OTEL_SDK_DISABLED), heard at the ear, interleaved.
+
+    python benchmarks/telemetry_on_off.py --sessions 100
+
+Two workers on one real LiveKit server, called in turn, the order turned each round. Prints the median of each, and the ratio of
+the medians with its 95 % interval by a paired bootstrap over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from livekit import api
+
+from agent.accounts.examples import ACCOUNTS
+from rehearsal.callers import Caller, join_token
+from rehearsal.stack import LocalStack, Stack
+from rehearsal.surroundings import Choice, opened, own_store
+from rehearsal.workers import Worker, running_worker
+
+SIDES = {"on": {}, "off": {"OTEL_SDK_DISABLED": "true"}}
+
+
+async def heard(stack: Stack, worker: Worker, number: int) -> float:
+    """Seconds from calling connect to the first audible frame; infinite for a caller who heard nothing."""
+    room, metadata = f"cost-{secrets.token_hex(4)}", json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
+    token = join_token(stack, room=room, identity="caller", agent_name=worker.agent_name, metadata=metadata)
+    caller = Caller(stack.livekit_url, token)
+    try:
+        await caller.connect()
+        with contextlib.suppress(TimeoutError):
+            return await caller.hear(15)
+        return float("inf")
+    finally:
+        await asyncio.sleep(0.5)
+        await caller.leave()
+        async with api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as server:
+            with contextlib.suppress(api.TwirpError):
+                await server.room.delete_room(api.DeleteRoomRequest(room=room))
+
+
+async def measure(sessions: int) -> dict[str, list[float]]:
+    """Seconds of each session, by side."""
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with LocalStack(folder) as stack, contextlib.AsyncExitStack() as running:
+            choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
+            place = await running.enter_async_context(opened(choice, folder))
+            workers: dict[str, Worker] = {}
+            for side, switched in SIDES.items():
+                environment = {**place.environment, **own_store(choice, folder, side), **switched}
+                made = running_worker(
+                    "tuned", agent_name=side, folder=folder / side, stack=stack, environment=environment
+                )
+                workers[side] = await running.enter_async_context(made)
+                await workers[side].registered()
+            for number in range(sessions):
+                for side in sorted(SIDES, reverse=number % 2 == 0):
+                    seconds[side].append(await heard(stack, workers[side], number))
+                    await workers[side].at_rest()
+                print(f"\r{number + 1} of {sessions} rounds", end="", file=sys.stderr, flush=True)
+            print(file=sys.stderr)
+    return seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=100, help="of each side")
+    seconds = asyncio.run(measure(parser.parse_args().sessions))
+    on, off = np.array(seconds["on"]), np.array(seconds["off"])
+    rounds = np.random.default_rng(0).integers(0, len(on), (10_000, len(on)))
+    ratios = np.median(on[rounds], axis=1) / np.median(off[rounds], axis=1)
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    print(f"with telemetry: median {np.median(on):.3f} s; without: {np.median(off):.3f} s; {len(on)} sessions each")
+    print(f"ratio of the medians: {np.median(on) / np.median(off):.3f} ({low:.3f} to {high:.3f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Who may import whom, and what a committed file must not hold: promises of the whole repository."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def tracked() -> list[Path]:
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    return [ROOT / name.decode() for name in names.split(b"\0") if name]
+
+
+def test_imports_go_one_way() -> None:
+    """The contracts of pyproject.toml, checked by import-linter."""
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml")) == 0
+
+
+def test_the_worker_carries_neither_tuning_nor_rehearsal() -> None:
+    """What it imports is start-up time, and what it needs is image size."""
+    code = "import sys, agent.startup, agent.process; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    environment = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    loaded = set(done.stdout.split())
+    assert loaded.isdisjoint({"tuning", "rehearsal", "firstword", "typer", "rich", "scipy", "pytest"})
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    """Paths of a machine and hosts of package registries don't belong in the repository."""
+    forbidden = re.compile(r"(?<![\w.])/(?:work|root|home)/|pypi\.org|pythonhosted|proxy\.golang|sum\.golang")
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in tracked()
+        if path.suffix not in {".png", ".wav", ".sum"} and path != Path(__file__)
+        for match in forbidden.finditer(path.read_text(encoding="utf-8", errors="ignore"))
+    ]
+    assert found == []

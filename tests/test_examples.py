@@ -1,0 +1,73 @@
+"""examples/quickstart.py runs as its page says: a real server, a caller who hears it, a trace of its start."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from rehearsal.callers import join_token
+from rehearsal.processes import started
+from rehearsal.stack import LocalStack
+from rehearsal.surroundings import simulators
+from telemetry.vocabulary import ROOT
+from tests.agent.stage import EXPORTED_WITHIN, PATIENCE, Span, Speaker, spans_in, until
+
+TOP = Path(__file__).parents[1]
+QUICKSTART = TOP / "examples" / "quickstart.py"
+
+
+def test_its_page_counts_the_lines_that_were_added() -> None:
+    """Fewer than twenty, and as many as the page says."""
+    added = sum(line.endswith("# +") for line in QUICKSTART.read_text().splitlines())
+    page = (TOP / "docs" / "any-livekit-agent.md").read_text()
+    said = re.search(r"(\d+) lines were added", page)
+    assert said is not None
+    assert int(said[1]) == added < 20
+
+
+@pytest.mark.real
+async def test_the_quickstart_is_heard_and_traced(tmp_path: Path) -> None:
+    """Automatic dispatch: whoever comes is greeted, and its start has its first word in ./traces."""
+    async with (
+        LocalStack(tmp_path) as stack,
+        simulators(None, tmp_path / "providers.log") as addresses,
+    ):
+        environment = {
+            **{f"{name.upper()}_BASE_URL": address for name, address in addresses.items()},
+            "OPENAI_API_KEY": "simulated",
+            "DEEPGRAM_API_KEY": "simulated",
+            "LIVEKIT_URL": stack.livekit_url,
+            "LIVEKIT_API_KEY": stack.api_key,
+            "LIVEKIT_API_SECRET": stack.api_secret,
+            "HTTP_PORT": "0",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        command = (sys.executable, "-m", "livekit.agents", "start", str(QUICKSTART))
+        log = tmp_path / "worker.log"
+        with log.open("wb") as output:
+            async with started(command, environment, output=output.fileno(), folder=tmp_path):
+                await until(lambda: b"registered worker" in log.read_bytes(), 60)
+                token = join_token(stack, room="quickstart", identity="caller")
+                start = await _start(Speaker(stack.livekit_url, token), tmp_path)
+    assert start.attributes["startup.outcome"] == "first_word"
+    assert start.attributes["startup.ttfw"] > 0
+
+
+async def _start(caller: Speaker, folder: Path) -> Span:
+    """The root span of the start, once the caller has heard the agent and hung up."""
+    await caller.connect()
+    try:
+        await caller.hear(PATIENCE)
+    finally:
+        await caller.leave()
+
+    def roots() -> list[Span]:
+        files = sorted((folder / "traces").glob("*.jsonl"))
+        return [span for file in files for span in spans_in(file.read_bytes()) if span.name == ROOT]
+
+    await until(lambda: bool(roots()), EXPORTED_WITHIN)
+    (root,) = roots()
+    return root

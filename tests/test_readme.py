@@ -1,0 +1,63 @@
+"""The README's commands do what it says: each line of its `sh` blocks is run as a new user would type it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line]
+UNTIL_CTRL_C = "firstword up"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the user's own; state and cache of the commands stay in it, the built servers are shared."""
+    return tmp_path_factory.mktemp("readme")
+
+
+def environment(place: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "XDG_STATE_HOME": str(place / "state"), "COLUMNS": "80"}
+
+
+@pytest.mark.real
+def test_each_command_works_in_turn(place: Path) -> None:
+    """One after the other, since later ones read what earlier ones wrote."""
+    assert UNTIL_CTRL_C in COMMANDS
+    for command in COMMANDS:
+        if command == UNTIL_CTRL_C:
+            continue
+        done = subprocess.run(
+            shlex.split(command), cwd=place, env=environment(place), capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        assert done.stdout.strip(), command
+
+
+@pytest.mark.real
+def test_up_brings_up_all_until_ctrl_c(place: Path) -> None:
+    """It prints where everything is, and Ctrl-C ends it cleanly."""
+    with subprocess.Popen(
+        shlex.split(UNTIL_CTRL_C), cwd=place, env=environment(place), stdout=subprocess.PIPE, text=True
+    ) as up:
+        said = ""
+        deadline = time.monotonic() + 120
+        assert up.stdout is not None
+        while "Ctrl-C" not in said and time.monotonic() < deadline and (line := up.stdout.readline()):
+            said += line
+        up.send_signal(signal.SIGINT)
+        said += up.communicate(timeout=60)[0]
+    assert up.returncode in (0, 130), said
+    assert "LiveKit" in said
+    assert "Jaeger" in said
