@@ -90,6 +90,8 @@ class Cell:
     profile: str
     dispatch: str
     sessions: int
+    family: str
+    """Cells that are compared with each other."""
 
     @property
     def key(self) -> Key:
@@ -138,16 +140,18 @@ def cells(parts: Sequence[str], sessions: int | None) -> list[Cell]:
     every = frozenset(Improvement)
     made: dict[Key, Cell] = {}
     if "alone" in parts:
-        sets = {"baseline": frozenset[Improvement](), "tuned": every}
-        sets |= {f"baseline+{flag}": frozenset({flag}) for flag in Improvement}
-        sets |= {f"tuned-{flag}": every - {flag} for flag in Improvement}
-        for name, on in sets.items():
-            cell = Cell(name, profile_of(on), Dispatch.JOIN.value, sessions or 30)
-            made[cell.key] = cell
+        added = {"baseline": frozenset[Improvement]()} | {f"baseline+{flag}": frozenset({flag}) for flag in Improvement}
+        taken = {"tuned": every} | {f"tuned-{flag}": every - {flag} for flag in Improvement}
+        for family, sets in {"alone: added": added, "alone: taken": taken}.items():
+            for name, on in sets.items():
+                cell = Cell(name, profile_of(on), Dispatch.JOIN.value, sessions or 30, family)
+                made[cell.key] = cell
     if "factorial" in parts:
         for dispatch in (Dispatch.JOIN.value, Dispatch.AHEAD.value):
             for number, on in enumerate(factorial(), 1):
-                cell = Cell(f"run-{number:02d}-{dispatch}", profile_of(on), dispatch, sessions or 10)
+                cell = Cell(
+                    f"run-{number:02d}-{dispatch}", profile_of(on), dispatch, sessions or 10, f"factorial: {dispatch}"
+                )
                 made.setdefault(cell.key, cell)
     return list(made.values())
 
@@ -222,7 +226,7 @@ def _heading() -> Iterator[str]:
 def _cells_table(by_key: Mapping[Key, Sequence[Lived]], wanted: Sequence[Cell]) -> Iterator[str]:
     yield "| cell | sessions | unheard | heard p50, s | p90, s | x floor p50 | p90 | CPU, s a session | job's memory, MB |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
-    floors = [Cell(f"floor-{dispatch}", FLOOR, dispatch, 0) for dispatch in Dispatch]
+    floors = [Cell(f"floor-{dispatch}", FLOOR, dispatch, 0, "") for dispatch in Dispatch]
     for cell in (*floors, *wanted):
         if of := by_key.get(cell.key):
             blocks = {session.block for session in of}

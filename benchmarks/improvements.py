@@ -2,7 +2,8 @@
 
     python -m benchmarks.improvements --output rehearsals/improvements
 
-Blocks of two cells and the floor beside them go through `rehearsal.rehearse`; the tables of docs/results.md come out.
+Blocks of up to eleven cells and the floor beside them go through `rehearsal.rehearse`, so that cells that are compared meet
+the same moods of the machine; the tables of docs/results.md come out.
 Resumable: each finished block is a file `blocks/*/cells.jsonl`, and what is counted is what lies there.
 """
 
@@ -36,14 +37,18 @@ from telemetry.record import Dispatch
 from tuning.sources import Files, Query
 from tuning.start import RecordedStart, start_of
 
+CELLS = 11
+"""At most in a block: `baseline` with each flag added to it, or `tuned` with each taken from it."""
+STAY_S = 1.0
+"""How long a caller stays after the first word: the deferred set-up takes half of it."""
+
 
 def next_block(wanted: Sequence[Cell], done: Mapping[Key, int], chance: np.random.Generator) -> list[Cell]:
-    """Up to two cells of one dispatch that have the least of their sessions; empty when all have all."""
+    """Up to `CELLS` cells of one family that have the least of their sessions; empty when all have all."""
     missing = [cell for cell in wanted if done.get(cell.key, 0) < cell.sessions]
-    turn = chance.random(len(missing))
-    least = sorted(range(len(missing)), key=lambda i: (done.get(missing[i].key, 0) / missing[i].sessions, turn[i]))
-    order = [missing[i] for i in least]
-    return [cell for cell in order if cell.dispatch == order[0].dispatch][:2]
+    chance.shuffle(missing)
+    order = sorted(missing, key=lambda cell: (done.get(cell.key, 0) / cell.sessions, cell.family))
+    return [cell for cell in order if cell.family == order[0].family][:CELLS]
 
 
 def measure(block: Sequence[Cell], sessions: int, choice: Choice, output: Path, bar: Bar) -> list[Lived] | None:
@@ -53,7 +58,7 @@ def measure(block: Sequence[Cell], sessions: int, choice: Choice, output: Path, 
     """
     folder = new_folder(output / "blocks")
     dispatch = Dispatch(block[0].dispatch)
-    plan = Rehearsal(tuple(cell.profile for cell in block), sessions, dispatch)
+    plan = Rehearsal(tuple(cell.profile for cell in block), sessions, dispatch, stay=STAY_S)
     meter = Meter(bar)
     result = asyncio.run(rehearse(plan, choice, folder, report=meter))
     if result.interrupted:
@@ -211,7 +216,7 @@ def _measure_all(chosen: Sequence[Cell], options: argparse.Namespace) -> None:
                 bar.console.print("interrupted; the block that was cut off will be measured again")
                 return
             heard = ", ".join(f"{cell.name} {_heard(lived, cell.profile)}" for cell in block)
-            bar.console.print(f"{block[0].dispatch}: {heard}, floor {_heard(lived, FLOOR)}", soft_wrap=True)
+            bar.console.print(f"{block[0].dispatch}: floor {_heard(lived, FLOOR)}, {heard}", soft_wrap=True)
         bar.console.print("the time is up; the same command goes on from here")
 
 
@@ -235,20 +240,22 @@ def _options() -> argparse.Namespace:
 cells are named baseline, tuned, baseline+FLAG, tuned-FLAG, run-01-join to run-32-join, run-01-ahead to run-32-ahead
 
 examples:
-  what one flag is worth, in five minutes
+  what one flag is worth, in two minutes
     python -m benchmarks.improvements --only baseline --only baseline+smart-greeting --sessions 10
   an hour of all of it; the same command again goes on
     python -m benchmarks.improvements --minutes 60
   the tables of what there is
     python -m benchmarks.improvements --tables
 
-Three workers run at once, each with two warm processes: keep the machine free of other work.""",
+Up to twelve workers run at once, each with two warm processes (8 GB), called one by one: keep the machine free of other work.""",
     )
     parser.add_argument("--output", type=Path, default=Path("rehearsals/improvements"), help="its sessions and tables")
     parser.add_argument("--part", action="append", choices=["alone", "factorial"], help="repeatable; without it both")
     parser.add_argument("--only", action="append", default=[], metavar="CELL", help="only this cell; repeatable")
     parser.add_argument("--sessions", type=_count, help="of each cell at least; without it 30 (alone), 10 (factorial)")
-    parser.add_argument("--block", type=_count, default=5, help="sessions of a cell before others have their turn (5)")
+    parser.add_argument(
+        "--block", type=_count, default=10, help="sessions of a cell before others have their turn (10)"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no block after that (60)")
     parser.add_argument("--tables", action="store_true", help="measure nothing, write the tables of what there is")
     return parser.parse_args()
