@@ -1,86 +1,91 @@
-"""How near `firstword what-if --flag` comes: predicted from `baseline` traces, measured in the same rehearsal.
+"""How near `firstword what-if --flag` comes: predicted from `baseline` traces, measured in the same rehearsals.
 
-    python -m benchmarks.what_if --output FOLDER [--sessions 40] [FLAG ...]
+    python -m benchmarks.improvements --part alone
+    python -m benchmarks.what_if [--improvements rehearsals/improvements] [FLAG ...]
 
-For each flag that leaves evidence in a baseline trace, rehearses `baseline` beside the flag alone (interleaved, so that
-the machine's moods meet both), predicts, and prints predicted against measured p50. The target: within 10 % or 30 ms.
-Resumable: a flag whose rehearsal is in FOLDER already is not rehearsed again. Exit code 1 where one misses the target.
+Reads the blocks in which `benchmarks.improvements` called `baseline` beside each flag added to it, so that the machine's
+moods met both. For each flag that leaves evidence in a baseline trace it predicts, and prints predicted against measured p50.
+The target: within 10 % or 30 ms. Exit code 1 where one misses it.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agent.flag_source import shipped_file
-from rehearsal.result import RESULT_FILE, TRACES
-from tuning.change import BadChange, changes_of_flag, predictions
+from rehearsal.result import TRACES
+from tuning.change import changes_of_flag, predictions
 from tuning.flag_file import FlagFile, read
-from tuning.observation import Observation, observation, ttfw
+from tuning.observation import observation, ttfw
 from tuning.sources import Files, Query
-from tuning.spans import Problem
+from tuning.spans import Problem, Trace
 from tuning.statistics import quantile
 from tuning.whatif import predict
 
 NEAR_S, NEAR_SHARE = 0.030, 0.10
+BASELINE = "baseline"
 
 
 def main() -> None:
-    """Rehearse what is missing, then print the table."""
-    arguments = argparse.ArgumentParser(prog="benchmarks.what_if")
-    arguments.add_argument("flags", nargs="*")
-    arguments.add_argument("--output", type=Path, required=True)
-    arguments.add_argument("--sessions", type=int, default=40)
-    given = arguments.parse_args()
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.what_if", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("flags", nargs="*", metavar="FLAG", help="without it all")
+    parser.add_argument("--improvements", type=Path, default=Path("rehearsals/improvements"), help="what was measured")
+    options = parser.parse_args()
     file = read(shipped_file())
     told = predictions(file)
-    flags = given.flags or [flag for flag, changes in told.items() if changes]
-    unguessed = [flag for flag, changes in told.items() if not changes]
-    print(f"no evidence in a baseline trace, so not predicted: {', '.join(unguessed) or 'none'}")
-    print(f"{'flag':20} {'baseline':>9} {'measured':>9} {'predicted':>9} {'range':>16} {'off by':>8} {'':>7}")
-    misses = 0
-    for flag in flags:
-        folder = given.output / flag
-        if not (folder / RESULT_FILE).exists():
-            rehearse(flag, folder, given.sessions)
-        misses += not compared(file, flag, folder / TRACES)
+    if unknown := [flag for flag in options.flags if flag not in told]:
+        parser.error(f"there is no flag {unknown[0]}; there is: {', '.join(told)}")
+    flags = options.flags or [flag for flag, changes in told.items() if changes]
+    print(f"No evidence in a baseline trace, so not predicted: {', '.join(f for f in told if not told[f]) or 'none'}\n")
+    print("| flag | sessions | baseline p50, s | measured p50, s | predicted p50, s (95 %) | off by | |")
+    print("|---|---:|---:|---:|---:|---:|---|")
+    misses = [flag for flag in flags if not compared(file, flag, blocks(options.improvements, flag))]
     sys.exit(1 if misses else 0)
 
 
-def rehearse(flag: str, folder: Path, sessions: int) -> None:
-    """One rehearsal of `baseline` and the flag."""
-    profiles = ["--profile", "baseline", "--profile", flag]
-    command = [sys.executable, "-m", "firstword", "rehearse", *profiles, "--sessions", str(sessions)]
-    subprocess.run([*command, "--output", str(folder)], check=True, stdout=sys.stderr)
+def blocks(improvements: Path, flag: str) -> list[Path]:
+    """The trace folders of the finished blocks that called both."""
+    finished = [file.parent / TRACES for file in sorted(improvements.glob("blocks/*/cells.jsonl"))]
+    both = [folder for folder in finished if (folder / BASELINE).is_dir() and (folder / flag).is_dir()]
+    if not both:
+        sys.exit(
+            f"{improvements} has no block with {BASELINE} and {flag}; benchmarks.improvements --part alone makes it"
+        )
+    return both
 
 
-def compared(file: FlagFile, flag: str, traces: Path) -> bool:
+def compared(file: FlagFile, flag: str, folders: Sequence[Path]) -> bool:
     """Print one line; whether the prediction is near enough."""
-    baseline, measured = median(traces / "baseline"), median(traces / flag)
-    try:
-        changes = changes_of_flag(file, flag)
-    except BadChange as error:
-        sys.exit(str(error))
-    forecast = predict(Files(traces / "baseline").traces(Query(), say), changes, flag=flag).forecasts[0]
+    baseline, measured = (median(traces(folders, profile)) for profile in (BASELINE, flag))
+    forecast = predict(traces(folders, BASELINE), changes_of_flag(file, flag), flag=flag).forecasts[0]
     off = forecast.predicted - measured
     near = abs(off) <= max(NEAR_S, NEAR_SHARE * measured)
     within = forecast.predicted_range
-    shown = "" if within is None else f"{within.low:.3f} to {within.high:.3f}"
+    shown = "" if within is None else f" ({within.low:.3f} to {within.high:.3f})"
+    count = sum(1 for _ in traces(folders, flag))
     print(
-        f"{flag:20} {baseline:9.3f} {measured:9.3f} {forecast.predicted:9.3f} {shown:>16} {1000 * off:+5.0f} ms"
-        f" {100 * off / measured:+5.1f} %{'' if near else '  MISS'}",
+        f"| `{flag}` | {count} | {baseline:.3f} | {measured:.3f} | {forecast.predicted:.3f}{shown}"
+        f" | {1000 * off:+.0f} ms, {100 * off / measured:+.1f} % | {'near' if near else 'missed'} |",
         flush=True,
     )
     return near
 
 
-def median(folder: Path) -> float:
+def traces(folders: Sequence[Path], profile: str) -> Iterator[Trace]:
+    """All of a profile, block after block."""
+    for folder in folders:
+        yield from Files(folder / profile).traces(Query(), say)
+
+
+def median(of: Iterator[Trace]) -> float:
     """p50 of the time to first word, in seconds."""
-    found = (observation(trace) for trace in Files(folder).traces(Query(), say))
-    starts: list[Observation] = [start for start in found if start is not None]
-    return quantile(ttfw(starts), 0.5)
+    return quantile(ttfw([start for start in map(observation, of) if start is not None]), 0.5)
 
 
 def say(problem: Problem) -> None:
