@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from agent.flags import UnknownFlag, profile
+from agent.flag_source import FlagFileError, parse
+from agent.flags import Improvement, UnknownFlag, profile
 from firstword.critical_chain import median_chain
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from rehearsal.processes import ServerError
@@ -41,8 +42,12 @@ def command(
         typer.Option(
             "--profile",
             metavar="NAME",
-            help="`baseline`, `tuned`, or flags by name with commas; repeatable. Without it: baseline and tuned.",
+            help="`baseline`, `tuned`, or flags by name with commas; repeatable. Without it and --flags: baseline and tuned.",
         ),
+    ] = None,
+    flags: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A flag file; a worker named `flags` follows it, instead of a profile."),
     ] = None,
     dispatch: Annotated[
         Literal["join", "ahead"], typer.Option(help="The job comes with the caller, or ahead of them.")
@@ -54,6 +59,9 @@ def command(
     providers: Annotated[
         Path | None, typer.Option(metavar="FILE", resolve_path=True, help="Latency model of the simulated providers.")
     ] = None,
+    strangers: Annotated[
+        bool, typer.Option("--strangers", help="Every caller calls for the first time: nothing of theirs is cached.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A new or empty folder. [default: rehearsals/DATE-TIME]")
     ] = None,
@@ -74,18 +82,23 @@ def command(
 
     `firstword rehearse --profile baseline --profile parallel-init,deferred-setup`
 
+    `firstword rehearse --flags flags.json --sessions 50`
+
     `firstword rehearse --dispatch ahead --ahead-by 3 --concurrency 4`
     """
-    names = _profiles(profiles or ["baseline", "tuned"])
+    names = _profiles(profiles or ([] if flags else ["baseline", "tuned"]))
+    _check_flags(flags)
     if rate is not None and not 0 < rate < math.inf:
         fail(f"--rate is {rate:g}; it may be: a number of sessions a second, more than 0", code=BAD_INPUT)
+    if strangers and real:
+        fail("--strangers needs accounts made for the rehearsal, and --real uses the store you have", code=BAD_INPUT)
     if not math.isfinite(ahead_by):
         fail(f"--ahead-by is {ahead_by:g}; it may be: seconds, 0 or more", code=BAD_INPUT)
     try:
         Latencies.load(providers)
     except LatencyError as error:
         fail(f"--providers {error}", code=BAD_INPUT)
-    plan = Rehearsal(names, sessions, Dispatch(dispatch), ahead_by, concurrency, rate)
+    plan = Rehearsal(names, sessions, Dispatch(dispatch), ahead_by, concurrency, rate, flags=flags, strangers=strangers)
     folder = _folder(output)
     try:
         choice = asyncio.run(choose(shell(), real=real, latencies=providers))
@@ -116,6 +129,17 @@ def _profiles(names: Sequence[str]) -> tuple[str, ...]:
         except UnknownFlag as error:
             fail(f"--profile: {error}", code=BAD_INPUT)
     return tuple(dict.fromkeys(name for name in names if name != FLOOR))
+
+
+def _check_flags(file: Path | None) -> None:
+    """A worker would start with a broken file too, on the shipped flags, and prove nothing of it."""
+    try:
+        if file is not None:
+            parse(file.read_bytes(), Improvement)
+    except OSError as error:
+        fail(f"--flags {file} can't be read: {error.strerror}", code=BAD_INPUT)
+    except FlagFileError as error:
+        fail(f"--flags {file}: {error}", code=BAD_INPUT)
 
 
 def _folder(output: Path | None) -> Path:

@@ -14,7 +14,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
@@ -22,12 +22,14 @@ from platform import python_version
 from livekit import api, rtc
 
 from agent.accounts.examples import ACCOUNTS
+from agent.accounts.model import Account
+from agent.accounts.store import AccountStore
 from rehearsal.callers import Caller, join_token
 from rehearsal.result import LOGS, TRACES, Figures, Result, Session, figures, read_starts
 from rehearsal.servers import LIVEKIT, Progress
 from rehearsal.stack import Stack
-from rehearsal.surroundings import Choice, opened, own_store
-from rehearsal.workers import FLOOR, Worker, running_worker
+from rehearsal.surroundings import Choice, opened, own_store, store_file
+from rehearsal.workers import FLAGS, FLOOR, Worker, running_worker
 from telemetry.record import Dispatch
 
 PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
@@ -53,6 +55,15 @@ class Rehearsal:
     """How long a caller waits to hear something."""
     stay: float = 2.0
     """How long a caller stays after that, so that the deferred set-up ends."""
+    flags: Path | None = None
+    """A flag file, and one worker more, `flags`, that follows it."""
+    strangers: bool = False
+    """Each caller has an account that has never called: a worker has neither read nor greeted it before."""
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """By profile: the floor, those that were named, and the one that follows the flag file."""
+        return (FLOOR, *self.profiles, *([FLAGS] if self.flags else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class Group:
 
 def groups(plan: Rehearsal) -> Iterator[Group]:
     """The groups of a rehearsal in the order in which they call: each round every profile once, each round turned by one."""
-    profiles = (FLOOR, *plan.profiles)
+    profiles = plan.workers
     for number, done in enumerate(range(0, plan.sessions, plan.concurrency)):
         size = min(plan.concurrency, plan.sessions - done)
         turn = number % len(profiles)
@@ -91,7 +102,7 @@ async def rehearse(
     except asyncio.CancelledError:
         interrupted = True
     return Result(
-        profiles={profile: _figures(profile, sessions, folder) for profile in (FLOOR, *plan.profiles)},
+        profiles={profile: _figures(profile, sessions, folder) for profile in plan.workers},
         dispatch=plan.dispatch,
         providers={name: url or "simulated" for name, url in choice.providers.items()},
         versions=versions(),
@@ -101,20 +112,22 @@ async def rehearse(
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class Stage:
     """All that runs during a rehearsal."""
 
     stack: Stack
     workers: Mapping[str, Worker]
     rooms: api.LiveKitAPI
-    metadata: Sequence[str]
-    """Of the jobs, in turn: whose call it is. Callers come back, so accounts repeat."""
+    accounts: Sequence[Account]
+    """Who calls, in turn: callers come back. Empty with the user's own store: then the jobs name nobody."""
+    folder: Path
+    """That of the rehearsal, with the workers' stores."""
 
 
 @contextlib.asynccontextmanager
 async def _stage(
     plan: Rehearsal, choice: Choice, folder: Path, report: Callable[[Progress], None]
-) -> AsyncGenerator[_Stage]:
+) -> AsyncGenerator[Stage]:
     """Servers, simulators and a registered worker a profile, for as long as the rehearsal runs."""
     logs = folder / LOGS
     logs.mkdir(parents=True, exist_ok=True)
@@ -125,16 +138,20 @@ async def _stage(
         # One for each caller at least: cold processes would drown what is measured, and the worker would decline jobs.
         idle = {"FIRSTWORD_IDLE_PROCESSES": os.environ.get("FIRSTWORD_IDLE_PROCESSES") or str(max(2, plan.concurrency))}
         workers: dict[str, Worker] = {}
-        profiles = (FLOOR, *plan.profiles)
         # One after the other: cold imports of all at once would take longer than LiveKit gives a process to initialize.
-        for done, profile in enumerate(profiles):
-            report(Progress(f"warming the worker of {profile}", done, len(profiles)))
+        for done, profile in enumerate(plan.workers):
+            report(Progress(f"warming the worker of {profile}", done, len(plan.workers)))
             worker = running_worker(
                 profile,
                 agent_name=f"rehearsal-{run}-{done}",
                 folder=folder,
                 stack=place.stack,
-                environment={**place.environment, **own_store(choice, folder, profile), **idle},
+                environment={
+                    **place.environment,
+                    **own_store(choice, folder, profile),
+                    **idle,
+                    **_flag_file(plan, profile),
+                },
                 real=choice.real,
             )
             workers[profile] = await running.enter_async_context(worker)
@@ -142,11 +159,16 @@ async def _stage(
         server = place.stack
         rooms = api.LiveKitAPI(server.livekit_url, server.api_key, server.api_secret)
         # The example accounts are in the rehearsal's own stores, not in the user's.
-        metadata = [""] if choice.real else [json.dumps({"account": account.id}) for account in ACCOUNTS]
-        yield _Stage(server, workers, await running.enter_async_context(rooms), metadata)
+        accounts = () if choice.real else ACCOUNTS
+        yield Stage(server, workers, await running.enter_async_context(rooms), accounts, folder)
 
 
-async def _perform(plan: Rehearsal, stage: _Stage, sessions: list[Session], report: Callable[[Progress], None]) -> None:
+def _flag_file(plan: Rehearsal, profile: str) -> dict[str, str]:
+    followed = plan.flags if profile == FLAGS else None
+    return {"FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(followed.resolve())} if followed else {}
+
+
+async def _perform(plan: Rehearsal, stage: Stage, sessions: list[Session], report: Callable[[Progress], None]) -> None:
     """Group after group; each session goes into `sessions` as it ends."""
     total = plan.sessions * len(stage.workers)
     began = 0.0
@@ -160,7 +182,7 @@ async def _perform(plan: Rehearsal, stage: _Stage, sessions: list[Session], repo
         report(Progress(f"session {len(sessions) + 1} of {total}: {group.profile}", len(sessions), total))
         async with asyncio.TaskGroup() as calls:
             for number in range(group.first, group.first + group.size):
-                calls.create_task(_call(plan, stage, worker, number, sessions))
+                calls.create_task(call(plan, stage, worker, number, sessions))
         report(Progress(f"session {len(sessions)} of {total}: {group.profile}", len(sessions), total))
     # What a worker has not written yet is written as the last processes end.
     report(Progress("waiting for the last traces", total, total))
@@ -168,12 +190,14 @@ async def _perform(plan: Rehearsal, stage: _Stage, sessions: list[Session], repo
         await each.at_rest()
 
 
-async def _call(plan: Rehearsal, stage: _Stage, worker: Worker, number: int, sessions: list[Session]) -> None:
-    """One session: call, listen, stay a little, hang up. The room is deleted, as a telephone call's is."""
+async def call(plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessions: list[Session]) -> None:
+    """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up.
+
+    The room is deleted, as a telephone call's is. `number` says whose call it is.
+    """
     room = f"{worker.agent_name}-{secrets.token_hex(4)}"
-    caller = Caller(
-        stage.stack.livekit_url, await _invited(plan, stage, worker, room, stage.metadata[number % len(stage.metadata)])
-    )
+    metadata = await _whose(plan, stage, worker, number)
+    caller = Caller(stage.stack.livekit_url, await _invited(plan, stage, worker, room, metadata))
     sid = heard = error = None
     try:
         await caller.connect()
@@ -191,7 +215,22 @@ async def _call(plan: Rehearsal, stage: _Stage, worker: Worker, number: int, ses
     sessions.append(Session(worker.profile, room, sid, heard, error))
 
 
-async def _invited(plan: Rehearsal, stage: _Stage, worker: Worker, room: str, metadata: str) -> str:
+async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> str:
+    """The job's metadata: whose call it is. A stranger is written into the worker's store now: it is read ahead otherwise."""
+    if not stage.accounts:
+        return ""
+    account = stage.accounts[number % len(stage.accounts)]
+    if plan.strangers and worker.profile != FLOOR:
+        account = replace(account, id=f"stranger-{number}")
+        store = AccountStore(f"sqlite+aiosqlite:///{store_file(stage.folder, worker.profile)}")
+        try:
+            await store.save(account)
+        finally:
+            await store.aclose()
+    return json.dumps({"account": account.id})
+
+
+async def _invited(plan: Rehearsal, stage: Stage, worker: Worker, room: str, metadata: str) -> str:
     """The caller's token: with the worker's dispatch in it, or once the room has had the worker for `ahead_by`."""
     if plan.dispatch is not Dispatch.AHEAD:
         return join_token(stage.stack, room=room, identity="caller", agent_name=worker.agent_name, metadata=metadata)

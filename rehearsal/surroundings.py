@@ -54,7 +54,8 @@ class Choice:
     @property
     def sentence(self) -> str:
         """The first line of output: what is used."""
-        return f"LiveKit: {self.livekit}. Providers: {self.providers_in_words}."
+        traces = f" Traces: also in {self.stack.jaeger_url}." if self.stack and self.stack.jaeger_url else ""
+        return f"LiveKit: {self.livekit}. Providers: {self.providers_in_words}.{traces}"
 
     @property
     def providers_in_words(self) -> str:
@@ -153,10 +154,15 @@ def own_store(choice: Choice, folder: Path, profile: str) -> dict[str, str]:
     """
     if choice.real:
         return {}
-    store = (folder / "stores" / f"{profile}.db").resolve()
+    store = store_file(folder, profile)
     store.parent.mkdir(exist_ok=True)
     latency = f"?latency={quote(str(choice.latencies))}" if choice.latencies else ""
     return {"FIRSTWORD_STORE_URL": f"sqlite+simulated:///{store}{latency}"}
+
+
+def store_file(folder: Path, profile: str) -> Path:
+    """Where the store of that worker lies, an absolute path."""
+    return (folder / "stores" / f"{profile}.db").resolve()
 
 
 @contextlib.asynccontextmanager

@@ -24,6 +24,8 @@ from rehearsal.result import LOGS, TRACES
 from rehearsal.stack import Stack
 
 FLOOR = "floor"
+FLAGS = "flags"
+"""The worker without a profile: it follows a flag file."""
 REGISTER_S = 60.0
 """A cold worker imports for seconds, and prepares its idle processes before it registers."""
 REST_S = 15.0
@@ -90,6 +92,11 @@ class Worker:
         self._standing = Standing()
         self._idle = 0
 
+    @property
+    def pid(self) -> int:
+        """Of the worker's main process."""
+        return self._process.pid
+
     async def registered(self) -> None:
         """Returns when LiveKit knows the worker; its idle processes are ready by then. Raises ServerFailed."""
         if not await self._until(lambda now: now.registered, REGISTER_S):
@@ -145,13 +152,21 @@ class Worker:
 
 @contextlib.asynccontextmanager
 async def running_worker(
-    profile: str, *, agent_name: str, folder: Path, stack: Stack, environment: Mapping[str, str], real: bool = False
+    profile: str,
+    *,
+    agent_name: str,
+    folder: Path,
+    stack: Stack,
+    environment: Mapping[str, str],
+    real: bool = False,
+    entrypoint: Path | None = None,
 ) -> AsyncGenerator[Worker]:
-    """Runs the worker of `profile` (`floor`, `baseline`, `tuned`, flags by name) and ends it on exit.
+    """Runs the worker of `profile` (`floor`, `flags`, `baseline`, `tuned`, flags by name) and ends it on exit.
 
     `folder` gets `logs/PROFILE.log`, `traces/PROFILE/` and, as XDG_CACHE_HOME, a cache that no other worker shares.
-    `environment` says where the providers and the store are. Nothing else that names a server or a key comes from the
-    shell, unless `real`. The worker may not be registered yet. Raises OSError.
+    `environment` says where the providers, the store and the flag file are. Nothing else that names a server or a key
+    comes from the shell, unless `real`. `entrypoint`: the file that has the `server`, instead of the profile's own.
+    The worker may not be registered yet. Raises OSError.
     """
     log, traces, cache = folder / LOGS / f"{profile}.log", folder / TRACES / profile, folder / "cache" / profile
     for path in (log.parent, traces, cache):
@@ -161,14 +176,15 @@ async def running_worker(
         "LIVEKIT_API_KEY": stack.api_key,
         "LIVEKIT_API_SECRET": stack.api_secret,
         "FIRSTWORD_AGENT_NAME": agent_name,
-        "FIRSTWORD_PROFILE": profile,
+        **({} if profile == FLAGS else {"FIRSTWORD_PROFILE": profile}),
         "FIRSTWORD_FIXED_LOAD": "0.1",  # a busy small machine would declare itself full
         "FIRSTWORD_HTTP_PORT": "0",
         "FIRSTWORD_TRACES": str(traces.resolve()),
         "XDG_CACHE_HOME": str(cache.resolve()),
     }
     dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
-    command = (*_without(dropped), sys.executable, "-m", "livekit.agents", "start", str(_entrypoint(profile)))
+    server = entrypoint or _entrypoint(profile)
+    command = (*_without(dropped), sys.executable, "-m", "livekit.agents", "start", str(server))
     with log.open("ab") as output:
         # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
         place = None if real else folder

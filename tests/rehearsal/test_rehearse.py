@@ -12,14 +12,18 @@ import psutil
 import pytest
 from livekit import rtc
 
+from agent.flag_source import shipped_file
 from rehearsal.callers import MICROPHONE_RATE, Caller, join_token
 from rehearsal.processes import ServerFailed
 from rehearsal.rehearse import Group, Rehearsal, groups, rehearse
+from rehearsal.result import TRACES
 from rehearsal.servers import Progress
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import Choice, MissingKeys, choose, is_loopback, own_store
 from rehearsal.workers import Standing, dropped_variables, running_worker
 from telemetry.record import Dispatch
+from tuning.sources import Files, Query
+from tuning.start import start_of
 
 LOCAL = Choice(stack=None, livekit="a server of its own", providers={"openai": None, "deepgram": None}, real=False)
 
@@ -179,6 +183,25 @@ async def test_the_floor_is_heard(tmp_path: Path) -> None:
     plan = Rehearsal((), sessions=2, dispatch=Dispatch.AHEAD, ahead_by=1.0, concurrency=2, stay=0.2)
     ahead = await rehearse(plan, LOCAL, tmp_path / "ahead")
     assert (ahead.profiles["floor"].errors, ahead.dispatch) == (0, Dispatch.AHEAD)
+    assert not left_of(tmp_path)
+
+
+@pytest.mark.real
+async def test_callers_who_come_back_and_strangers(tmp_path: Path) -> None:
+    """By a flag file or by a profile; whoever has not called before has neither account nor greeting cached."""
+    flags = tmp_path / "flags.json"
+    flags.write_bytes(shipped_file().read_bytes())
+    results = [
+        await rehearse(Rehearsal((), 1, stay=0.2, flags=flags), LOCAL, tmp_path / "back"),
+        await rehearse(Rehearsal(("tuned",), 1, stay=0.2, strangers=True), LOCAL, tmp_path / "strangers"),
+    ]
+    found = [
+        {task.name: task.cache for task in start.tasks if task.cache}
+        for folder in ("back", "strangers")
+        for start in map(start_of, Files(tmp_path / folder / TRACES).traces(Query(), lambda _: None))
+    ]
+    assert [result.unheard for result in results] == [0, 0]
+    assert found == [{"account": "hit", "greeting": "hit"}, {"account": "miss", "greeting": "miss"}]
     assert not left_of(tmp_path)
 
 
