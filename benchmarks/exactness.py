@@ -1,6 +1,6 @@
 """Whether what Jaeger marks as critical is the exact path, and whether anything personal is in any exported byte.
 
-    python benchmarks/exactness.py --sessions 100
+    python -m benchmarks.exactness --sessions 100
 
 A rehearsal of `baseline` and `tuned`, `join` and `ahead`, on a real LiveKit server; every fifth caller hangs up early, and
 the simulated providers and the store fail now and then. The traces are read back from a real Jaeger behind a real collector.
@@ -25,6 +25,7 @@ from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
 from agent.greeting_text import generic_greeting
+from benchmarks.contract import violations
 from rehearsal.callers import Caller, join_token
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import Choice, opened, own_store
@@ -155,12 +156,16 @@ def report(traces: list[Trace], exported: str, sessions: int) -> int:
     ]
     personal += [word for word in (generic_greeting("en"), "simulated-key", "How can I help") if word in exported]
     wrong = [us for us in differing if us > MOST_US]
+    broken = Counter(what for trace in traces for what in violations(trace))
     print(f"starts read back from Jaeger: {len(traces)} of {sessions} callers; outcomes: {dict(outcomes)}")
     print(f"method: {dict(methods)}")
     print(f"time in which the two paths differ, us: median {differing[len(differing) // 2]}, most {differing[-1]}")
     print(f"paths that differ by more than {MOST_US} us: {len(wrong)}")
+    print(f"contract: {sum(not violations(trace) for trace in traces)} of {len(traces)} starts keep all of it")
+    for what, count in broken.most_common(20):
+        print(f"  {count} x {what}")
     print(f"personal words in {len(exported) / 1e6:.1f} MB of exported spans: {personal or 'none'}")
-    return 1 if wrong or personal or len(traces) < 0.9 * sessions else 0
+    return 1 if wrong or broken or personal or len(traces) < 0.9 * sessions else 0
 
 
 if __name__ == "__main__":
