@@ -1,0 +1,156 @@
+"""What a session and an idle process cost: the worker, all on, beside LiveKit's quickstart agent.
+
+    python -m benchmarks.footprint --sessions 20
+
+Called in turn, one caller at a time, the order turned each round. CPU is that of all of the
+worker's processes from rest to rest: the job, the replacement of its process, and what the main process does for both.
+Memory is what a process holds alone (USS): the job's when the caller has heard it for a while, an idle one's at rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import secrets
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+from livekit import api
+
+from agent.accounts.examples import ACCOUNTS
+from rehearsal.callers import Caller, join_token
+from rehearsal.stack import LocalStack, Stack
+from rehearsal.surroundings import Choice, opened, own_store
+from rehearsal.workers import Worker, running_worker
+
+QUICKSTART = Path(__file__).with_name("quickstart_worker.py")
+STAY_S = 2.0
+"""After the first word; the deferred set-up is over by then."""
+PATIENCE_S = 20.0
+IDLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One worker, and what it has cost so far."""
+
+    worker: Worker
+    stack: Stack
+    cpu_s: list[float] = field(default_factory=list[float])
+    """A session."""
+    job_mb: list[float] = field(default_factory=list[float])
+    idle_mb: list[float] = field(default_factory=list[float])
+
+    async def session(self, number: int) -> None:
+        """Call once, and take down what it cost."""
+        await self.worker.at_rest()
+        before = self._held()
+        self.idle_mb.extend(before.values())
+        began = self._cpu_s()
+        await self._call(number, frozenset(before))
+        await self.worker.at_rest()
+        self.cpu_s.append(self._cpu_s() - began)
+
+    async def _call(self, number: int, idle: frozenset[int]) -> None:
+        room, metadata = secrets.token_hex(6), json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
+        name = self.worker.agent_name
+        token = join_token(self.stack, room=room, identity="caller", agent_name=name, metadata=metadata)
+        caller = Caller(self.stack.livekit_url, token)
+        await caller.connect()
+        await caller.hear(PATIENCE_S)
+        await asyncio.sleep(STAY_S)
+        held = self._held()
+        self.job_mb.append(max((held[pid] for pid in idle if pid in held), default=math.nan))
+        await caller.leave()
+        async with api.LiveKitAPI(self.stack.livekit_url, self.stack.api_key, self.stack.api_secret) as server:
+            with contextlib.suppress(api.TwirpError):
+                await server.room.delete_room(api.DeleteRoomRequest(room=room))
+
+    def _held(self) -> dict[int, float]:
+        """MB that each process which may have a job holds alone, by process id: the children of the forkserver."""
+        held: dict[int, float] = {}
+        for child in psutil.Process(self.worker.pid).children():
+            if "forkserver" in " ".join(child.cmdline()):
+                for process in child.children():
+                    with contextlib.suppress(psutil.Error):
+                        held[process.pid] = process.memory_full_info().uss / 2**20
+        return held
+
+    def _cpu_s(self) -> float:
+        """Of the worker's processes, those that have ended too: who reaped them has it."""
+        worker = psutil.Process(self.worker.pid)
+        seconds = 0.0
+        for process in (worker, *worker.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                seconds += math.fsum(process.cpu_times()[:4])
+        return seconds
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path) -> AsyncGenerator[dict[str, Side]]:
+    """Both workers, warm."""
+    async with contextlib.AsyncExitStack() as everything:
+        stack = await everything.enter_async_context(LocalStack(folder))
+        choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
+        place = await everything.enter_async_context(opened(choice, folder))
+        sides: dict[str, Side] = {}
+        for name, entrypoint in (("quickstart", QUICKSTART), ("tuned", None)):
+            worker = running_worker(
+                name,
+                agent_name=name,
+                folder=folder,
+                stack=stack,
+                environment={
+                    **place.environment,
+                    **own_store(choice, folder, name),
+                    "FIRSTWORD_IDLE_PROCESSES": str(IDLE),
+                },
+                entrypoint=entrypoint,
+            )
+            sides[name] = Side(await everything.enter_async_context(worker), stack)
+            await sides[name].worker.registered()
+        yield sides
+
+
+async def measure(sessions: int) -> dict[str, Side]:
+    """Call each so often."""
+    with tempfile.TemporaryDirectory() as name:
+        async with running(Path(name)) as sides:
+            for number in range(sessions):
+                for side in sorted(sides, reverse=number % 2 == 0):
+                    await sides[side].session(number)
+                print(f"\r{number + 1} of {sessions} rounds", end="", file=sys.stderr, flush=True)
+            print(file=sys.stderr)
+            return sides
+
+
+def _shown(values: list[float], digits: int) -> str:
+    low, median, high = np.quantile(values, (0.1, 0.5, 0.9), method="inverted_cdf")
+    return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.footprint",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--sessions", type=int, default=20, help="of each (20)")
+    sides = asyncio.run(measure(parser.parse_args().sessions))
+    print("| median (p10 to p90) | CPU, s a session | job's memory, MB | idle process's memory, MB |")
+    print("|---|---:|---:|---:|")
+    for name, side in sides.items():
+        print(f"| {name} | {_shown(side.cpu_s, 2)} | {_shown(side.job_mb, 0)} | {_shown(side.idle_mb, 0)} |")
+
+
+if __name__ == "__main__":
+    main()
