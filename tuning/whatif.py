@@ -87,7 +87,7 @@ def predict(traces: Iterable[Trace], changes: Sequence[Change], *, flag: str | N
             seen.played += 1
         seen.now.append(watched.ttfw)
         seen.predicted.append(predicted)
-        seen.weights.append(watched.weight)
+        seen.weights.append(watched.sampling.weight)
         seen.censored.append(watched.abandoned)
     seen.check(changes, flag)
     return seen.prediction(tuple(changes))
