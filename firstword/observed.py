@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import typer
 
-from firstword.source_options import Problems, Reading
+from firstword.source_options import Problems, Reading, say_weighted
 from firstword.terminal import console, fail
 from tuning.observation import Observation, observation
 from tuning.sources import Files, SourceError
@@ -29,6 +29,11 @@ class Observed:
     traces: int
     problems: int
     """Pieces that could not be read."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the store was sampled, and each start counts for as many as it stands for."""
+        return any(start.sampling.weight != 1.0 for start in self.starts)
 
     @property
     def reliable(self) -> bool:
@@ -68,6 +73,7 @@ def observed(read: Reading, *, as_json: bool) -> Observed:
         )
     if not found.starts:
         fail(f"none of {found.traces} traces in {read.source.name} is a start of ours with a caller")
+    say_weighted(found.weighted, as_json=as_json)
     return found
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from agent.flag_source import flag_file
 from firstword.compare import as_json_object
 from firstword.observed import Json, observe, say
-from firstword.source_options import JaegerUrl, Last, Limit, Reading, Service, Since, Traces, reading
+from firstword.source_options import JaegerUrl, Last, Limit, Reading, Service, Since, Traces, reading, say_weighted
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from tuning.change import BadChange, predictions, read_changes
 from tuning.compare import gain
@@ -38,6 +38,7 @@ class _Round:
 
     steps: tuple[Step, ...]
     sessions: int
+    weighted: bool
     applied: bool
 
 
@@ -103,6 +104,7 @@ def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: 
             fail(f"{error}; nothing changed")
         typer.echo(f"firstword: {error}; nothing changed", err=True)
     else:
+        say_weighted(look.weighted, as_json=as_json)
         if as_json:
             typer.echo(json.dumps(_as_json(look), indent=None if watching else 2))
         else:
@@ -123,7 +125,7 @@ def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
     applied = apply and step.moves
     if applied:
         write(file, step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
-    return _Round(steps, len(found.starts), applied)
+    return _Round(steps, len(found.starts), found.weighted, applied)
 
 
 def _predicted(source: Reading, file: FlagFile) -> dict[str, float]:

@@ -20,6 +20,7 @@ from tests.firstword.sessions_written import write
 from tests.tuning.sessions_drawn import World, experiment
 from tuning.flag_file import definition
 from tuning.observation import Observation
+from tuning.sampling import WEIGHTED, Sampling
 
 FAST = experiment(1, 1200, World(0.6), World(), flag="parallel-init")
 COMMANDS = (
@@ -77,6 +78,17 @@ def test_compare_prints_both_variants_and_the_verdict() -> None:
     assert found["ttfw_s"]["p90"]["difference"]["high"] < 0
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_weighting_is_said(command: Sequence[str]) -> None:
+    """Of a sampled store, in one line; with --json on standard error, where the source is said too."""
+    write(Path("t.jsonl"), [dataclasses.replace(o, sampling=Sampling(10.0)) for o in FAST[:100]])
+    flags_at(50)
+    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    assert typed(*command, "--traces", "t.jsonl")[1].count(f"{WEIGHTED}\n") == 1
+    _, output, error = typed(*command, "--traces", "t.jsonl", "--json")
+    assert (WEIGHTED in output, error) == (False, f"Traces: t.jsonl\n{WEIGHTED}\n")
+
+
 def test_compare_of_an_unknown_flag() -> None:
     """Exit code 2, the nearest right name."""
     write(Path("t.jsonl"), FAST[:5])
@@ -95,6 +107,31 @@ def test_without_sessions(command: Sequence[str]) -> None:
     write(Path("t.jsonl"), [Observation(Outcome.NO_CALLER, 1.0, time=1e9)])
     code, _, error = typed(*command, "--traces", "t.jsonl")
     assert (code, error) == (1, "firstword: none of 1 traces in t.jsonl is a start of ours with a caller\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *COMMANDS,
+        ["blame"],
+        ["critical-chain"],
+        ["critical-chain", "--slowest"],
+        ["plot", "-o", "a.svg"],
+        ["plot", "--many", "-o", "a.svg"],
+        ["what-if", "account=0.5"],
+    ],
+    ids=" ".join,
+)
+def test_a_store_without_ordinary_starts_is_refused(command: Sequence[str]) -> None:
+    """The collector keeps 0 % of them: what is there are the slow and the failed ones, and no figure of those is one."""
+    write(Path("t.jsonl"), [dataclasses.replace(o, sampling=Sampling(0.0)) for o in FAST[:20]])
+    path, before = flags_at(50), Path("flags.json").read_bytes()
+    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    code, _, error = typed(*command, "--traces", "t.jsonl")
+    assert code == 1
+    assert "store that keeps 0 % of ordinary starts" in error
+    assert "Traceback" not in error
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)
