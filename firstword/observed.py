@@ -29,6 +29,8 @@ class Observed:
     traces: int
     problems: int
     """Pieces that could not be read."""
+    whole_files: int
+    """Of these, files and answers of which nothing could be used."""
 
     @property
     def weighted(self) -> bool:
@@ -37,8 +39,8 @@ class Observed:
 
     @property
     def reliable(self) -> bool:
-        """Whether hardly anything was lost: one piece in a hundred at most."""
-        return self.problems * 100 <= self.traces
+        """Whether hardly anything was lost: one piece in a hundred at most, and no whole file."""
+        return not self.whole_files and self.problems * 100 <= self.traces
 
 
 def observe(read: Reading) -> Observed:
@@ -55,7 +57,7 @@ def observe(read: Reading) -> Observed:
                 starts.append(seen)
     finally:
         problems.say_rest()
-    return Observed(starts, traces, problems.count)
+    return Observed(starts, traces, problems.count, problems.whole_files)
 
 
 def observed(read: Reading, *, as_json: bool) -> Observed:

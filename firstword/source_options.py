@@ -82,10 +82,13 @@ class Problems:
     """Says the first few problems of a source on standard error, counts the rest."""
 
     count: int = field(default=0)
+    whole_files: int = field(default=0)
+    """Of these, files and answers of which nothing could be used."""
 
     def report(self, problem: Problem) -> None:
         """Say or count it."""
         self.count += 1
+        self.whole_files += problem.whole_file
         if self.count <= _SHOWN:
             typer.echo(f"firstword: {problem}", err=True)
 

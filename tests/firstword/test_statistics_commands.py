@@ -248,14 +248,26 @@ def test_a_bad_flag_is_turned_back_and_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [["--traces", "none"], ["--jaeger", "http://127.0.0.1:9"], ["--traces", "broken.jsonl"]]
+    ("source", "exits", "says"),
+    [
+        (["--traces", "none"], 2, "--traces none is not there"),
+        (["--jaeger", "http://127.0.0.1:9"], 1, "can't be read"),
+        (["--traces", "broken"], 0, "hold; no session to compare since the last move."),
+        (["--traces", "half"], 0, "hold; part of the traces could not be read."),
+    ],
+    ids=["no file", "no Jaeger", "a file of rubbish", "one good file of two"],
 )
-def test_a_broken_trace_source_changes_nothing(source: list[str]) -> None:
-    """A file that is not there, a Jaeger that is away, a file of rubbish: the flag file is as it was."""
+def test_a_broken_trace_source_changes_nothing(source: list[str], exits: int, says: str) -> None:
+    """The flag file is as it was, and what is wrong is said; of a good file beside a broken one the gain isn't trusted."""
     path = flags_at(50)
-    Path("broken.jsonl").write_text("{rubbish\n" * 20)
+    for folder in ("broken", "half"):
+        Path(folder).mkdir()
+        Path(folder, "broken.jsonl").write_text("{rubbish\n" * 20)
+    write(Path("half/good.jsonl"), FAST)
     before = path.read_bytes()
-    typed("tune", "--flags", "flags.json", "--apply", *source)
+    code, output, error = typed("tune", "--flags", "flags.json", "--apply", *source)
+    assert code == exits
+    assert says in output + error
     assert path.read_bytes() == before
     assert not Path("flags.json.previous").exists()
 
