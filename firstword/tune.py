@@ -29,6 +29,8 @@ from tuning.whatif import NothingToPlay, predict
 
 _FOR_PREDICTIONS = 300
 """Newest starts that are played again under what each flag says it would change."""
+_PLAIN = (Action.WAIT, Action.DONE)
+"""What the table says enough of; any other step has its reason in a line below."""
 _STYLES = {Action.TURN_BACK: "bold red", Action.RAMP: "bold green", Action.START: "bold green"}
 
 
@@ -171,14 +173,14 @@ def _print(look: _Round, path: Path, *, apply: bool) -> None:
     say()
     console().print(_table(look.steps))
     say()
-    step = look.steps[0]
-    doing = f"{step.flag}: {step.action.value}"
-    if step.moves:
-        doing += f" from {step.percent} to {step.to} %"
-    say(f"{doing}; {step.reason}.", _STYLES.get(step.action))
+    for step in [step for step in look.steps if step.action not in _PLAIN] or look.steps[:1]:
+        doing = f"{step.flag}: {step.action.value}"
+        if step.moves:
+            doing += f" from {step.percent} to {step.to} %"
+        say(f"{doing}; {step.reason}.", _STYLES.get(step.action))
     if look.applied:
         say(f"Written to {path}; before: {path.name}.previous")
-    elif step.moves and not apply:
+    elif look.steps[0].moves and not apply:
         say("Nothing written; --apply does it.")
 
 
@@ -187,8 +189,11 @@ def _table(steps: Sequence[Step]) -> Table:
     table.add_column("flag", width=18, overflow="fold")
     table.add_column("at", width=5, justify="right")
     table.add_column("next", width=10)
+    table.add_column("predicted,\nms earlier", width=10, justify="right")
     table.add_column("measured", overflow="fold")
     for step in steps:
+        predicted = "-" if step.predicted is None else f"{1000 * step.predicted:.0f}"
         measured = "-" if step.comparison is None else gain(step.comparison)
-        table.add_row(step.flag, f"{step.percent} %", step.action.value, measured, style=_STYLES.get(step.action))
+        cells = (step.flag, f"{step.percent} %", step.action.value, predicted, measured)
+        table.add_row(*cells, style=_STYLES.get(step.action))
     return table

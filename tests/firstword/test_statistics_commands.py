@@ -12,12 +12,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from inline_snapshot import snapshot
 from typer.testing import CliRunner
 
 from firstword.__main__ import app
 from telemetry.record import Outcome
 from tests.firstword.sessions_written import write
 from tests.tuning.sessions_drawn import World, experiment
+from tests.tuning.simulated import simulate
+from tests.tuning.test_whatif import SMALL
+from tests.tuning.written import write as write_starts
 from tuning.flag_file import definition
 from tuning.observation import Observation
 from tuning.sampling import WEIGHTED, Sampling
@@ -233,6 +237,32 @@ def test_tune_proposes_and_applies_only_when_told() -> None:
     assert flag["metadata"]["tune.reason"] == found["steps"][0]["reason"]
     assert Path("flags.json.previous").read_bytes() == before
     assert "100 % done" in " ".join(typed("tune", "--flags", "flags.json", "--traces", "t.jsonl")[1].split())
+
+
+def test_tune_shows_what_it_predicts_and_why_it_does_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 80 columns; a reason for each flag that does not just wait its turn."""
+    monkeypatch.setenv("COLUMNS", "80")
+    told = {"parallel-init": "room=earlier components=earlier", "component-pool": "components=before-job", "typed": ""}
+    flags = {name: {**definition(0), "metadata": {"predicts": changes}} for name, changes in told.items()}
+    flags["typed"]["targeting"] = {"if": [True, "on"]}
+    Path("flags.json").write_text(json.dumps({"flags": flags}))
+    os.utime("flags.json", (1e8, 1e8))
+    start = dataclasses.replace(simulate(SMALL, in_order=True), flags=dict.fromkeys(told, "off"))
+    write_starts(Path("traces"), *[start] * 60)
+    code, output, error = typed("tune", "--flags", "flags.json", "--traces", "traces")
+    assert (code, error) == (0, "")
+    assert "\n".join(line.rstrip() for line in output.splitlines()).split("\n", 2)[2] == snapshot("""\
+
+                                    predicted,
+flag                  at next       ms earlier measured
+parallel-init        0 % start             160 -
+component-pool       0 % wait               60 -
+typed                0 % left alone          - -
+
+parallel-init: start from 0 to 5 %; predicted to save 0.16 s.
+typed: left alone; its rule was written by hand.
+Nothing written; --apply does it.\
+""")
 
 
 def test_a_bad_flag_is_turned_back_and_not_tried_again() -> None:

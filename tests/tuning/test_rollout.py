@@ -181,6 +181,21 @@ def test_sessions_before_the_last_move_do_not_count() -> None:
     assert sum(step.comparison.sessions.values()) == 100
 
 
+def test_what_is_measured_goes_before_what_was_predicted() -> None:
+    """Two flags that somebody set to 50 %, both surely faster: the one that gains most goes first, whatever was promised."""
+    random, seen = np.random.default_rng(1), list[Observation]()
+    for number in range(3000):
+        small, large = random.random() < 0.5, random.random() < 0.5
+        flags = {"small": "on" if small else "off", "large": "on" if large else "off"}
+        seen.append(draw(random, flags, World((0.8 if small else 1.0) * (0.6 if large else 1.0)), 1e9 + number))
+    steps = plan(seen, [Rollout("small", 50), Rollout("large", 50)], {"small": 1.0, "large": 0.1})
+    assert [(step.flag, step.action, step.predicted) for step in steps] == [
+        ("large", Action.RAMP, 0.1),
+        ("small", Action.WAIT, 1.0),
+    ]
+    assert steps[1].reason == "one flag at a time: large goes first"
+
+
 def test_what_promises_most_starts_first() -> None:
     """By predicted gain; one that should bring nothing isn't started, one nobody knows comes last; one at a time."""
     flags = ("small", "large", "none", "unknown", "tried")
