@@ -17,6 +17,7 @@ from firstword.terminal import BAD_INPUT, console, fail
 from tuning.blame import Blame, NothingToBlame, Quantiles, Row, blame
 from tuning.costs import Among, Kind, costs_of
 from tuning.glance import Unfamiliar, glance
+from tuning.sampling import WEIGHTED
 from tuning.sources import Query, SourceError
 
 _WIDE = 100
@@ -147,7 +148,7 @@ def _summary(found: Blame) -> Iterator[str]:
     if left_out:
         yield f"Left out: {', '.join(left_out)}"
     if found.weighted:
-        yield "The store was sampled: each session counts for as many as it stands for"
+        yield WEIGHTED
     waited = found.waited
     shown = f"{waited.p50:.3f} s" if one else f"p50 {waited.p50:.3f} s, p90 {waited.p90:.3f} s, p99 {waited.p99:.3f} s"
     what = {Among.HEARD: "Time to first word", Among.UNHEARD: "Until they ended", Among.OTHERS: "Duration"}

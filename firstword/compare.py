@@ -103,8 +103,6 @@ def _print(found: Comparison) -> None:
         say(f"Only sessions with {alike}: the others are spread unevenly")
     if found.together_with:
         say(f"Changed with it, so it can't be told apart: {', '.join(found.together_with)}")
-    if found.sampled < 100:
-        say(f"The store keeps {found.sampled:g} % of ordinary starts: weighted, ranges wider")
     for title, rows in (("Time to first word, s", found.ttfw), ("Initialization, s", found.init)):
         say()
         console().print(_table(title, found, rows, _seconds, 1.0))

@@ -12,10 +12,22 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from firstword.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
+from firstword.source_options import (
+    JaegerUrl,
+    Last,
+    Limit,
+    Problems,
+    Reading,
+    Service,
+    Since,
+    Traces,
+    reading,
+    say_weighted,
+)
 from firstword.terminal import BAD_INPUT, console, fail
 from tuning import sessions
 from tuning.chain import Entry, chain_of
+from tuning.sampling import WEIGHTED
 from tuning.sources import Files, Query, SourceError
 from tuning.start import Method, RecordedStart, TracedTask, start_of
 
@@ -83,11 +95,13 @@ def command(
     start = start_of(chosen.trace)
     if as_json:
         typer.echo(f"Traces: {read.source.name}", err=True)
+        say_weighted(chosen.weighted, as_json=True)
         typer.echo(json.dumps(start.as_json(), indent=2))
         return
     out = console()
     page = read.source.page(start.trace_id)
-    for line in (Text(f"Traces: {read.source.name}"), Text(f"Shown: {chosen.why}"), *chain_lines(start, page)):
+    head = (f"Traces: {read.source.name}", f"Shown: {chosen.why}", *((WEIGHTED,) if chosen.weighted else ()))
+    for line in (*map(Text, head), *chain_lines(start, page)):
         # a pipe gets whole lines; a terminal breaks those that are too long, and cuts none
         if out.is_terminal:
             out.print(line, overflow="fold")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import typer
 
-from firstword.source_options import Problems, Reading
+from firstword.source_options import Problems, Reading, say_weighted
 from firstword.terminal import console, fail
 from tuning.observation import Observation, observation
 from tuning.sources import Files, SourceError
@@ -29,11 +29,18 @@ class Observed:
     traces: int
     problems: int
     """Pieces that could not be read."""
+    whole_files: int
+    """Of these, files and answers of which nothing could be used."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the store was sampled, and each start counts for as many as it stands for."""
+        return any(start.sampling.weight != 1.0 for start in self.starts)
 
     @property
     def reliable(self) -> bool:
-        """Whether hardly anything was lost: one piece in a hundred at most."""
-        return self.problems * 100 <= self.traces
+        """Whether hardly anything was lost: one piece in a hundred at most, and no whole file."""
+        return not self.whole_files and self.problems * 100 <= self.traces
 
 
 def observe(read: Reading) -> Observed:
@@ -50,7 +57,7 @@ def observe(read: Reading) -> Observed:
                 starts.append(seen)
     finally:
         problems.say_rest()
-    return Observed(starts, traces, problems.count)
+    return Observed(starts, traces, problems.count, problems.whole_files)
 
 
 def observed(read: Reading, *, as_json: bool) -> Observed:
@@ -68,6 +75,7 @@ def observed(read: Reading, *, as_json: bool) -> Observed:
         )
     if not found.starts:
         fail(f"none of {found.traces} traces in {read.source.name} is a start of ours with a caller")
+    say_weighted(found.weighted, as_json=as_json)
     return found
 
 

@@ -8,11 +8,22 @@ from typing import Annotated
 
 import typer
 
-from firstword.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
+from firstword.source_options import (
+    JaegerUrl,
+    Last,
+    Limit,
+    Problems,
+    Reading,
+    Service,
+    Since,
+    Traces,
+    reading,
+    say_weighted,
+)
 from firstword.terminal import BAD_INPUT, fail
 from tuning import sessions
-from tuning.drawing import Picture, html, svg
-from tuning.plot import NothingToPlot, percentiles, waterfall
+from tuning.drawing import html, svg
+from tuning.plot import Drawn, NothingToPlot, percentiles, waterfall
 from tuning.sources import SourceError
 from tuning.start import start_of
 
@@ -61,8 +72,8 @@ def command(
     read = reading(last, jaeger, traces, since, service, limit)
     problems = Problems()
     try:
-        picture, trace_ids = _drawn(read, session, slowest, many, problems)
-        output.write_text(write(picture), encoding="utf-8")
+        drawn = _drawn(read, session, slowest, many, problems)
+        output.write_text(write(drawn.picture), encoding="utf-8")
     except NothingToPlot as error:
         fail(f"{error}, in {read.source.name}")
     except (SourceError, sessions.NoSession, OSError) as error:
@@ -70,19 +81,19 @@ def command(
     finally:
         problems.say_rest()
     typer.echo(f"Traces: {read.source.name}", err=as_json)
+    say_weighted(drawn.weighted, as_json=as_json)
+    title = drawn.picture.title
     if as_json:
-        typer.echo(json.dumps({"file": str(output), "title": picture.title, "trace_ids": trace_ids}, indent=2))
+        typer.echo(json.dumps({"file": str(output), "title": title, "trace_ids": drawn.trace_ids}, indent=2))
     else:
-        typer.echo(f"{picture.title}\nWritten: {output}")
+        typer.echo(f"{title}\nWritten: {output}")
 
 
-def _drawn(
-    read: Reading, session: str | None, slowest: bool, many: bool, problems: Problems
-) -> tuple[Picture, tuple[str, ...]]:
+def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, problems: Problems) -> Drawn:
     if many:
         return percentiles(read.source.traces(read.query, problems.report))
     if session is not None:
         chosen = sessions.named(read.source, session, read.query, problems.report)
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
-    return waterfall(start_of(chosen.trace)), (chosen.trace.trace_id,)
+    return Drawn(waterfall(start_of(chosen.trace)), (chosen.trace.trace_id,), chosen.weighted)

@@ -1,4 +1,4 @@
-"""The options of every command that reads traces: which source, which part of it, and how its problems are said.
+"""The options of every command that reads traces: which source, which part of it, and how its problems and its sampling are said.
 
 Makes a `tuning.sources.Source` of what was typed. A rehearsal says where its traces are; `tuning` may not know rehearsals.
 """
@@ -16,6 +16,7 @@ import typer
 from firstword.terminal import BAD_INPUT, fail
 from rehearsal.result import TRACES, last_folder
 from tuning.jaeger import Jaeger
+from tuning.sampling import WEIGHTED
 from tuning.sources import Files, Query, Source
 from tuning.spans import Problem
 
@@ -81,10 +82,13 @@ class Problems:
     """Says the first few problems of a source on standard error, counts the rest."""
 
     count: int = field(default=0)
+    whole_files: int = field(default=0)
+    """Of these, files and answers of which nothing could be used."""
 
     def report(self, problem: Problem) -> None:
         """Say or count it."""
         self.count += 1
+        self.whole_files += problem.whole_file
         if self.count <= _SHOWN:
             typer.echo(f"firstword: {problem}", err=True)
 
@@ -92,6 +96,12 @@ class Problems:
         """Say how many were not said."""
         if self.count > _SHOWN:
             typer.echo(f"firstword: ... and {self.count - _SHOWN} more problems", err=True)
+
+
+def say_weighted(weighted: bool, *, as_json: bool) -> None:
+    """Say, of a sampled store, that its starts are weighted: the same line in every command."""
+    if weighted:
+        typer.echo(WEIGHTED, err=as_json)
 
 
 def _instant(since: str) -> int:

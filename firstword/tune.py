@@ -18,7 +18,7 @@ from rich.table import Table
 from agent.flag_source import flag_file
 from firstword.compare import as_json_object
 from firstword.observed import Json, observe, say
-from firstword.source_options import JaegerUrl, Last, Limit, Reading, Service, Since, Traces, reading
+from firstword.source_options import JaegerUrl, Last, Limit, Reading, Service, Since, Traces, reading, say_weighted
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from tuning.change import BadChange, predictions, read_changes
 from tuning.compare import gain
@@ -29,6 +29,8 @@ from tuning.whatif import NothingToPlay, predict
 
 _FOR_PREDICTIONS = 300
 """Newest starts that are played again under what each flag says it would change."""
+_PLAIN = (Action.WAIT, Action.DONE)
+"""What the table says enough of; any other step has its reason in a line below."""
 _STYLES = {Action.TURN_BACK: "bold red", Action.RAMP: "bold green", Action.START: "bold green"}
 
 
@@ -38,6 +40,7 @@ class _Round:
 
     steps: tuple[Step, ...]
     sessions: int
+    weighted: bool
     applied: bool
 
 
@@ -103,6 +106,7 @@ def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: 
             fail(f"{error}; nothing changed")
         typer.echo(f"firstword: {error}; nothing changed", err=True)
     else:
+        say_weighted(look.weighted, as_json=as_json)
         if as_json:
             typer.echo(json.dumps(_as_json(look), indent=None if watching else 2))
         else:
@@ -123,7 +127,7 @@ def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
     applied = apply and step.moves
     if applied:
         write(file, step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
-    return _Round(steps, len(found.starts), applied)
+    return _Round(steps, len(found.starts), found.weighted, applied)
 
 
 def _predicted(source: Reading, file: FlagFile) -> dict[str, float]:
@@ -169,14 +173,14 @@ def _print(look: _Round, path: Path, *, apply: bool) -> None:
     say()
     console().print(_table(look.steps))
     say()
-    step = look.steps[0]
-    doing = f"{step.flag}: {step.action.value}"
-    if step.moves:
-        doing += f" from {step.percent} to {step.to} %"
-    say(f"{doing}; {step.reason}.", _STYLES.get(step.action))
+    for step in [step for step in look.steps if step.action not in _PLAIN] or look.steps[:1]:
+        doing = f"{step.flag}: {step.action.value}"
+        if step.moves:
+            doing += f" from {step.percent} to {step.to} %"
+        say(f"{doing}; {step.reason}.", _STYLES.get(step.action))
     if look.applied:
         say(f"Written to {path}; before: {path.name}.previous")
-    elif step.moves and not apply:
+    elif look.steps[0].moves and not apply:
         say("Nothing written; --apply does it.")
 
 
@@ -185,8 +189,11 @@ def _table(steps: Sequence[Step]) -> Table:
     table.add_column("flag", width=18, overflow="fold")
     table.add_column("at", width=5, justify="right")
     table.add_column("next", width=10)
+    table.add_column("predicted,\nms earlier", width=10, justify="right")
     table.add_column("measured", overflow="fold")
     for step in steps:
+        predicted = "-" if step.predicted is None else f"{1000 * step.predicted:.0f}"
         measured = "-" if step.comparison is None else gain(step.comparison)
-        table.add_row(step.flag, f"{step.percent} %", step.action.value, measured, style=_STYLES.get(step.action))
+        cells = (step.flag, f"{step.percent} %", step.action.value, predicted, measured)
+        table.add_row(*cells, style=_STYLES.get(step.action))
     return table

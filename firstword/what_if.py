@@ -92,6 +92,7 @@ def as_json_object(found: Prediction, flag: str | None) -> Json:
         ],
         "sessions": found.sessions,
         "played": found.played,
+        "left_out": found.left_out,
         "moved": found.moved,
         "already_on": found.already,
         "ttfw_s": {f"p{100 * forecast.p:.0f}": _forecast(forecast) for forecast in found.forecasts},
@@ -174,8 +175,10 @@ def _print(found: Prediction, flag: str | None) -> None:
 
 def _counted(found: Prediction) -> str:
     parts = [f"{found.played:,} {'start' if found.played == 1 else 'starts'} played again"]
-    if found.sessions > found.played:
-        parts.append(f"{found.sessions - found.played:,} without a first word stay as they were")
+    if unheard := found.sessions - found.played - found.left_out:
+        parts.append(f"{unheard:,} without a first word {'stays as it was' if unheard == 1 else 'stay as they were'}")
+    if found.left_out:
+        parts.append(f"{found.left_out:,} left out: spans are lost")
     if found.already:
         parts.append(f"{found.already:,} with the flag on left out")
     return "; ".join(parts)

@@ -191,17 +191,21 @@ async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, drop
 
 @pytest.mark.real
 @pytest.mark.asyncio(loop_scope="module")
-async def test_failed_and_slow_starts_are_always_kept_and_later_spans_follow(dropping: Stack) -> None:
-    """With a share of 0: a usual start is dropped, the others stay, and a span that comes after the decision goes the same way."""
+async def test_slow_starts_and_those_without_a_first_word_are_always_kept_and_later_spans_follow(
+    dropping: Stack,
+) -> None:
+    """With a share of 0: a usual start is dropped, the others stay (`tuning.sampling` weighs by the same rule), and a span
+    that comes after the decision goes the same way."""
     usual = send(exporter(dropping), {vocabulary.OUTCOME: "first_word", vocabulary.SLOW: False})
     other = send(exporter(dropping), {}, name="job_entrypoint")
     slow = send(exporter(dropping), {vocabulary.OUTCOME: "first_word", vocabulary.SLOW: True})
     failed = send(exporter(dropping), {vocabulary.OUTCOME: "timed_out", vocabulary.SLOW: False})
-    await stored(dropping, slow)
-    await stored(dropping, failed)
-    for root in (usual, slow, failed):
+    left = send(exporter(dropping), {vocabulary.OUTCOME: "abandoned", vocabulary.SLOW: False})
+    for root in (slow, failed, left):
+        await stored(dropping, root)
+    for root in (usual, slow, failed, left):
         send(exporter(dropping), {}, name=vocabulary.READY, parent=root)
-    for root in (slow, failed):
+    for root in (slow, failed, left):
         names = {span["operationName"] for span in await stored(dropping, root, spans=2)}
         assert names == {vocabulary.ROOT, vocabulary.READY}
     assert await trace(dropping, usual) == []

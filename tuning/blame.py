@@ -40,9 +40,9 @@ class Row:
     duration: Quantiles
     """Of the task, in the starts that have it; of what is no task, its time on the path."""
     loop_time: float | None
-    hits: int
-    misses: int
-    """Of its cache; both 0 where it has none."""
+    hits: float
+    misses: float
+    """Of its cache, weighted; both 0 where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class _Sums:
     loop_time: float = 0.0
     path: float = 0.0
     critical: float = 0.0
-    hits: int = 0
-    misses: int = 0
+    hits: float = 0.0
+    misses: float = 0.0
 
     def add_duration(self, seconds: float, weight: float) -> None:
         self.durations.append(seconds)
@@ -110,8 +110,8 @@ class _Sums:
         self.contention += weight * task.contention
         self.loop_time += weight * task.loop_time
         if task.cache is not None:
-            self.hits += task.cache == "hit"
-            self.misses += task.cache == "miss"
+            self.hits += weight * (task.cache == "hit")
+            self.misses += weight * (task.cache == "miss")
 
 
 @dataclass(slots=True)

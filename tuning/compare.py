@@ -157,7 +157,7 @@ def compare(observations: Sequence[Observation], flag: str, *, share: float | No
         split=split,
         among=among,
         together_with=together,
-        sampled=min(o.percent for o in chosen),
+        sampled=min(o.sampling.percent for o in chosen),
         verdict=verdict,
         more=_more(*ttfw, len(a) + len(b)) if verdict is Verdict.UNDECIDED else None,
     )

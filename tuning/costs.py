@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from telemetry.record import Outcome
-from telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP, SAMPLING_PERCENT
-from tuning.observation import observation
+from telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP
+from tuning.sampling import sampling_of
 from tuning.spans import Trace
 from tuning.start import Method, Piece, RecordedStart, start_of
 
@@ -86,12 +86,12 @@ class Costs(NamedTuple):
 
 
 def costs_of(trace: Trace) -> Costs:
-    """The costs of any trace."""
+    """The costs of any trace. Raises SourceError where its store has no ordinary starts (`tuning.sampling`)."""
     start = start_of(trace)
     return Costs(
         among=_among(trace, start),
         waited=start.duration_us / 1e6 if start.ttfw_s is None else start.ttfw_s,
-        weight=_weight(trace),
+        weight=sampling_of(trace).weight,
         tasks=[
             TaskCost(
                 task.name,
@@ -133,10 +133,3 @@ def _among(trace: Trace, start: RecordedStart) -> Among | None:
     if start.outcome == Outcome.NO_CALLER:
         return None
     return Among.HEARD if start.outcome == Outcome.FIRST_WORD else Among.UNHEARD
-
-
-def _weight(trace: Trace) -> float:
-    if SAMPLING_PERCENT not in trace.root.attributes:
-        return 1.0
-    seen = observation(trace)
-    return 1.0 if seen is None else seen.weight

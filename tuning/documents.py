@@ -50,7 +50,7 @@ class _Problems:
 
     def add_of_whole(self, line: int, found: str) -> None:
         """What is wrong with the file as one document; it counts where the lines by themselves are none."""
-        self._whole = Problem(f"{self._where} line {line}", found, EXPECTED)
+        self._whole = Problem(f"{self._where} line {line}", found, EXPECTED, whole_file=True)
 
     def add(self, line: int, found: str) -> None:
         """Line 0: the whole file."""
@@ -79,7 +79,7 @@ class _Problems:
             self.add(0, "it has no span")
         first = self._held[0]
         more = f" (and {self._count - 1} more)" if self._count > 1 else ""
-        self._report(Problem(first.where, first.found + more, first.expected))
+        self._report(Problem(first.where, first.found + more, first.expected, whole_file=True))
 
 
 def _documents(file: BinaryIO, problems: _Problems, trace_id: str | None) -> Iterator[tuple[int, Any]]:

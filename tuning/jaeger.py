@@ -103,7 +103,7 @@ class Jaeger:
             yield from self.traces(Query(service=query.service, limit=query.limit), report)
 
     def _windows(self, begin: int, end: int, parameters: Mapping[str, str | None], report: Report) -> Iterator[Trace]:
-        """All traces with a span that begins in a stretch of time (µs), the newest part first, each once."""
+        """All traces with a span that begins in a stretch of time (µs), each once; the newest part first, in it the newest."""
         seen: set[str] = set()
         windows = [(begin, end)]
         while windows:
@@ -119,7 +119,7 @@ class Jaeger:
                 continue
             if len(found) >= most:
                 report(Problem(self.name, f"{most} traces or more that began in one microsecond", "fewer"))
-            for trace in found:
+            for trace in sorted(found, key=lambda trace: (trace.root.start_ns, trace.trace_id), reverse=True):
                 if trace.trace_id not in seen:
                     seen.add(trace.trace_id)
                     yield trace

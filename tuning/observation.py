@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from telemetry import vocabulary as words
 from telemetry.record import Outcome
+from tuning.sampling import Sampling, sampling_of
 from tuning.spans import Trace
 from tuning.start import start_of
 from tuning.statistics import Sample, sample
@@ -47,10 +48,7 @@ class Observation:
     tasks: Mapping[str, float] = field(default_factory=dict[str, float])
     """Task name -> seconds it took."""
     fallbacks: int = 0
-    percent: float = 100.0
-    """Of the starts that were neither slow nor failed, how many the store keeps."""
-    always_kept: bool = False
-    """Slow or failed: in the store whatever `percent` is."""
+    sampling: Sampling = field(default_factory=Sampling)
     process: str | None = None
     account: str | None = None
     """Keyed hash."""
@@ -65,19 +63,12 @@ class Observation:
         """Whether the caller left before the first word."""
         return self.outcome is Outcome.ABANDONED
 
-    @property
-    def weight(self) -> float:
-        """How many starts it stands for."""
-        return 1.0 if self.always_kept else 100.0 / self.percent
-
-    @property
-    def heaviest(self) -> float:
-        """What a start in the same store weighs at most."""
-        return 100.0 / self.percent
-
 
 def observation(trace: Trace) -> Observation | None:
-    """The start a trace tells of; None where it is no start of ours, nobody called, or it does not say how it ended."""
+    """The start a trace tells of; None where it is no start of ours, nobody called, or it does not say how it ended.
+
+    Raises SourceError where the store has no ordinary starts (`tuning.sampling`).
+    """
     told = trace.root.attributes
     start = start_of(trace)
     try:
@@ -90,7 +81,6 @@ def observation(trace: Trace) -> Observation | None:
     waited = (start.duration_us - absent_us) / 1e6
     if outcome is Outcome.FIRST_WORD:
         waited = waited if start.ttfw_s is None else start.ttfw_s
-    percent = told.get(words.SAMPLING_PERCENT)
     fallbacks = told.get(words.FALLBACKS)
     account = told.get(words.ACCOUNT_HASH)
     process = next((str(where[key]) for where in (trace.root.resource, told) for key in _PROCESS if key in where), None)
@@ -102,8 +92,7 @@ def observation(trace: Trace) -> Observation | None:
         flags=start.flags,
         tasks={task.name: task.duration_us / 1e6 for task in start.tasks},
         fallbacks=fallbacks if isinstance(fallbacks, int) else 0,
-        percent=float(percent) if isinstance(percent, int | float) and 0 < percent <= 100 else 100.0,
-        always_kept=told.get(words.SLOW) is True or outcome in _ERRORS,
+        sampling=sampling_of(trace),
         process=process,
         account=account if isinstance(account, str) else None,
     )
@@ -169,8 +158,8 @@ def drawn_by(of: Of, flag: str) -> Drawn:
 
 
 def _sample(of: Of, drawn: Drawn, values: Sequence[float], censored: Sequence[bool] | None = None) -> Sample:
-    weights = [o.weight for o in of]
-    heaviest = max((o.heaviest for o in of), default=1.0)
+    weights = [o.sampling.weight for o in of]
+    heaviest = max((o.sampling.heaviest for o in of), default=1.0)
     # a session without the key stands alone
     groups = None if drawn is Drawn.SESSION else [_key(o, drawn) or index for index, o in enumerate(of)]
     return sample(values, censored=censored, weights=weights, heaviest=heaviest, groups=groups)

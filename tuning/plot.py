@@ -12,6 +12,7 @@ from telemetry.record import Outcome
 from telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP
 from tuning.costs import Among, Cause, costs_of
 from tuning.drawing import SERIES, Bar, Picture, Section, Strip, duration
+from tuning.sampling import WEIGHTED, place
 from tuning.spans import Trace
 from tuning.start import Method, Piece, RecordedStart, TracedTask
 
@@ -34,6 +35,17 @@ _LEGEND = (
     ("after", "After the first word"),
     ("absent", "No caller was there yet"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture, and of which sessions it is."""
+
+    picture: Picture
+    trace_ids: tuple[str, ...]
+    """In the picture's order."""
+    weighted: bool
+    """The store was sampled: where sessions were ranked, each counted for as many as it stands for."""
 
 
 # One session
@@ -163,10 +175,11 @@ class _Waited:
     waited_us: float
     trace_id: str
     causes: dict[Cause, int]
+    weight: float
 
 
-def percentiles(traces: Iterable[Trace]) -> tuple[Picture, tuple[str, ...]]:
-    """Where the sessions at p10 to p99 of the time to first word spent it; with their trace ids.
+def percentiles(traces: Iterable[Trace]) -> Drawn:
+    """Where the sessions at p10 to p99 of the time to first word spent it.
 
     Of those with a first word; where none had one, of those without; where no trace is a start of ours, of all, by
     duration. Raises NothingToPlot, and what `traces` raises.
@@ -178,7 +191,7 @@ def percentiles(traces: Iterable[Trace]) -> tuple[Picture, tuple[str, ...]]:
             causes: dict[Cause, int] = {}
             for cause, _, us in costs.path:
                 causes[cause] = causes.get(cause, 0) + us
-            seen[costs.among].append(_Waited(costs.waited * 1e6, trace.trace_id, causes))
+            seen[costs.among].append(_Waited(costs.waited * 1e6, trace.trace_id, causes, costs.weight))
     for among, sessions in seen.items():
         if sessions:
             ordered = sorted(sessions, key=lambda session: (session.waited_us, session.trace_id))
@@ -186,17 +199,17 @@ def percentiles(traces: Iterable[Trace]) -> tuple[Picture, tuple[str, ...]]:
     raise NothingToPlot("no trace in which a caller was there")
 
 
-def _many(among: Among, ordered: Sequence[_Waited]) -> tuple[Picture, tuple[str, ...]]:
+def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
     shown: dict[str, list[int]] = {}
-    count = len(ordered)
-    places = {percent: min(-(-percent * count // 100), count) - 1 for percent in PERCENTILES}
-    for percent, place in places.items():
-        shown.setdefault(ordered[place].trace_id, []).append(percent)
+    count, weights = len(ordered), [session.weight for session in ordered]
+    for percent in PERCENTILES:
+        shown.setdefault(ordered[place(weights, percent / 100)].trace_id, []).append(percent)
     sessions = [session for session in ordered if session.trace_id in shown]
+    whole = sum(weights)
     means: dict[Cause, float] = {}
     for session in ordered:
         for cause, us in session.causes.items():
-            means[cause] = means.get(cause, 0.0) + us / count
+            means[cause] = means.get(cause, 0.0) + session.weight * us / whole
     causes = sorted(means, key=lambda cause: -means[cause])
     styles = {cause: f"s{i}" for i, cause in enumerate(causes[:SERIES])}
     rows = tuple(_stacked(session, shown[session.trace_id], causes, styles) for session in sessions)
@@ -205,15 +218,18 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> tuple[Picture, tuple[str,
     if len(causes) > SERIES:
         rest = sum(means[cause] for cause in causes[SERIES:])
         legend.append(("rest", f"{len(causes) - SERIES} others: {duration(rest)} a session"))
-    return (
+    weighted = any(weight != 1.0 for weight in weights)
+    lines = ("Of each session only its critical path: what the caller waited for", *((WEIGHTED,) if weighted else ()))
+    return Drawn(
         Picture(
             title=f"{what[among]}: where {count:,} {'session spends' if count == 1 else 'sessions spend'} it",
-            lines=("Of each session only its critical path: what the caller waited for",),
+            lines=lines,
             legend=tuple(legend),
             sections=(Section("", rows),),
             length=max(max(sum(session.causes.values()) for session in sessions), 1),
         ),
         tuple(session.trace_id for session in sessions),
+        weighted,
     )
 
 

@@ -69,6 +69,15 @@ class Step:
         """Whether it changes the flag file."""
         return self.to != self.percent
 
+    @property
+    def saves(self) -> float | None:
+        """Seconds of the median time to first word: as measured, else as predicted; None where neither is known."""
+        if self.comparison is not None:
+            p50 = self.comparison.ttfw[0]
+            if math.isfinite(p50.before - p50.after):
+                return p50.before - p50.after
+        return self.predicted
+
 
 def plan(
     observations: Sequence[Observation],
@@ -80,15 +89,16 @@ def plan(
     """A step for each flag, the one to take first: at most one of them `moves`.
 
     observations: all that is known; those before the last move, or just after it, are not used.
-    predicted: flag -> seconds it should save; decides the order. reliable: False where part of the traces could not be
+    predicted: flag -> seconds it should save; decides the order until the gain is measured. reliable: False where part of the traces could not be
     read: then nothing is started or ramped, what is surely worse is turned back all the same.
     """
     predicted = predicted or {}
     moved = max((rollout.since for rollout in rollouts), default=0.0)
     recent = [o for o in observations if not moved or o.time >= moved + SETTLING]
-    steps = [_moving(recent, rollout, reliable) for rollout in rollouts if _is_moving(rollout)]
-    steps += [_resting(recent, rollout, predicted.get(rollout.flag)) for rollout in rollouts if not _is_moving(rollout)]
-    ranked = sorted(steps, key=lambda step: _rank(step, predicted))
+    promised = [(rollout, predicted.get(rollout.flag)) for rollout in rollouts]
+    steps = [_moving(recent, rollout, promise, reliable) for rollout, promise in promised if _is_moving(rollout)]
+    steps += [_resting(recent, rollout, promise) for rollout, promise in promised if not _is_moving(rollout)]
+    ranked = sorted(steps, key=_rank)
     if not reliable:
         ranked = [_held(step, "part of the traces could not be read") for step in ranked]
     return (ranked[0], *(_waits(step, ranked[0]) for step in ranked[1:])) if ranked else ()
@@ -98,10 +108,12 @@ def _is_moving(rollout: Rollout) -> bool:
     return 0 < rollout.percent < 100 and not rollout.by_hand
 
 
-def _rank(step: Step, predicted: Mapping[str, float]) -> tuple[int, int, float, str]:
-    """Harm first, then the flag that is furthest on, then what promises most; what has no prediction, last."""
+def _rank(step: Step) -> tuple[int, int, float, int, str]:
+    """Harm first, that of most sessions; then what saves most, of equals what is furthest on; what nobody knows, last."""
     order = [Action.TURN_BACK, Action.RAMP, Action.HOLD, Action.START, Action.WAIT, Action.DONE, Action.LEFT]
-    return (order.index(step.action), -step.percent, -predicted.get(step.flag, -math.inf), step.flag)
+    exposed = step.percent if step.action is Action.TURN_BACK else 0
+    saves = -math.inf if step.saves is None else step.saves
+    return (order.index(step.action), -exposed, -saves, -step.percent, step.flag)
 
 
 def _waits(step: Step, first: Step) -> Step:
@@ -144,12 +156,12 @@ def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None
     return step(Action.START, promise, START)
 
 
-def _moving(recent: Sequence[Observation], rollout: Rollout, reliable: bool) -> Step:
+def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | None, reliable: bool) -> Step:
     percent = rollout.percent
     to = next(share for share in LADDER if share > percent)
 
     def step(action: Action, reason: str, to: int = percent, comparison: Comparison | None = None) -> Step:
-        return Step(rollout.flag, action, percent, to, reason, None, comparison)
+        return Step(rollout.flag, action, percent, to, reason, predicted, comparison)
 
     try:
         found = compare(recent, rollout.flag, share=None if rollout.by_process else percent / 100)

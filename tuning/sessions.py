@@ -10,8 +10,10 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from telemetry.vocabulary import TTFW
+from tuning.sampling import place, sampling_of
 from tuning.sources import Query, Source, session_ids
 from tuning.spans import Problem, Report, Trace
 
@@ -30,6 +32,8 @@ class Chosen:
 
     trace: Trace
     why: str
+    weighted: bool = False
+    """The store was sampled, and each session counted for as many as it stands for."""
 
 
 def named(source: Source, session: str, query: Query, report: Report) -> Chosen:
@@ -60,44 +64,54 @@ def median(source: Source, query: Query, report: Report) -> Chosen:
     """The session in the middle by time to first word; of an even number the faster of the two in the middle.
 
     Of those that had a first word. Where none had, in the middle by duration of those that had none; where no trace is
-    a start, of all traces. Raises NoSession where there is no trace, SourceError.
+    a start, of all traces. In a sampled store each counts for as many as it stands for. Raises NoSession where there is no
+    trace, SourceError.
     """
     ranking = _Ranking.of(source, query, report)
     ordered = ranking.ordered
-    _, trace_id = ordered[(len(ordered) - 1) // 2]
-    return Chosen(_again(source, trace_id), f"the median of {ranking.counted}")
+    weights = [each.weight for each in ordered]
+    middle = ordered[place(weights, 0.5)]
+    return Chosen(_again(source, middle.trace_id), f"the median of {ranking.counted}", any(w != 1.0 for w in weights))
 
 
 def slowest(source: Source, query: Query, report: Report) -> Chosen:
     """The session with the longest time to first word; where none had one, as `median` says. Raises as `median`."""
     ranking = _Ranking.of(source, query, report)
-    _, trace_id = ranking.ordered[-1]
-    return Chosen(_again(source, trace_id), f"the slowest of {ranking.counted}")
+    return Chosen(_again(source, ranking.ordered[-1].trace_id), f"the slowest of {ranking.counted}")
+
+
+class _Ranked(NamedTuple):
+    """In the order in which they are ranked: how long it took, then its id."""
+
+    waited: float
+    trace_id: str
+    weight: float
 
 
 @dataclass(slots=True)
 class _Ranking:
-    """Durations with trace ids, of each kind of trace."""
+    """How long each trace waited, by its kind."""
 
-    heard: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
-    unheard: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
-    others: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    heard: list[_Ranked] = field(default_factory=list[_Ranked])
+    unheard: list[_Ranked] = field(default_factory=list[_Ranked])
+    others: list[_Ranked] = field(default_factory=list[_Ranked])
 
     @staticmethod
     def of(source: Source, query: Query, report: Report) -> _Ranking:
         ranking = _Ranking()
         for trace in source.traces(query, report):
-            ttfw = trace.root.attributes.get(TTFW)
+            ttfw, weight = trace.root.attributes.get(TTFW), sampling_of(trace).weight
             if trace.is_start and isinstance(ttfw, int | float) and math.isfinite(ttfw):
-                ranking.heard.append((ttfw, trace.trace_id))
+                ranking.heard.append(_Ranked(ttfw, trace.trace_id, weight))
             else:
-                (ranking.unheard if trace.is_start else ranking.others).append((trace.root.duration_us, trace.trace_id))
+                unheard = ranking.unheard if trace.is_start else ranking.others
+                unheard.append(_Ranked(trace.root.duration_us, trace.trace_id, weight))
         if not ranking.ordered:
             raise NoSession(f"no trace in {source.name}{_narrowed(query)}")
         return ranking
 
     @property
-    def ordered(self) -> list[tuple[float, str]]:
+    def ordered(self) -> list[_Ranked]:
         return sorted(self.heard or self.unheard or self.others)
 
     @property

@@ -111,7 +111,7 @@ class Files:
                 with path.open("rb") as file:
                     yield from spans_in(file, self._shown(path), report, trace_id=trace_id)
             except OSError as error:
-                report(Problem(self._shown(path), error.strerror or str(error), EXPECTED))
+                report(Problem(self._shown(path), error.strerror or str(error), EXPECTED, whole_file=True))
 
     def _files(self) -> list[Path]:
         if self._path.is_file():

@@ -64,6 +64,8 @@ class Problem:
     """File and line, trace, or address."""
     found: str
     expected: str
+    whole_file: bool = False
+    """A file or an answer of which nothing could be used, or that broke off: nobody knows how much is lost."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.found}; expected {self.expected}"

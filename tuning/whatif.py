@@ -47,7 +47,9 @@ class Prediction:
     sessions: int
     """In which a caller was there."""
     played: int
-    """Of these played again; the others stay as they were."""
+    """Of these played again; those without a first word stay as they were."""
+    left_out: int
+    """Of these in no figure: they had a first word, but their trace has lost spans."""
     moved: int
     """Of these how many would have spoken at another time, by a millisecond at least."""
     already: int
@@ -81,13 +83,14 @@ def predict(traces: Iterable[Trace], changes: Sequence[Change], *, flag: str | N
                 model = model_of(start_of(trace))
                 predicted = ttfw(model, changes)
             except NotPlayable:
+                seen.left_out += 1
                 continue
             finally:
                 seen.tasks.update(watched.tasks)
             seen.played += 1
         seen.now.append(watched.ttfw)
         seen.predicted.append(predicted)
-        seen.weights.append(watched.weight)
+        seen.weights.append(watched.sampling.weight)
         seen.censored.append(watched.abandoned)
     seen.check(changes, flag)
     return seen.prediction(tuple(changes))
@@ -100,6 +103,7 @@ class _Seen:
     traces: int = 0
     sessions: int = 0
     played: int = 0
+    left_out: int = 0
     already: int = 0
     now: array[float] = field(default_factory=lambda: array("d"))
     predicted: array[float] = field(default_factory=lambda: array("d"))
@@ -132,6 +136,7 @@ class _Seen:
             changes=changes,
             sessions=self.sessions,
             played=self.played,
+            left_out=self.left_out,
             moved=moved,
             already=self.already,
             forecasts=_forecasts(now, predicted, weights, censored),

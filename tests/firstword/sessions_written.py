@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.observation import Observation
+from tuning.sampling import Sampling
 
 
 def write(path: Path, sessions: Iterable[Observation]) -> Path:
@@ -21,6 +22,8 @@ def _request(number: int, session: Observation) -> dict[str, Any]:
     trace_id, start = f"{number:032x}", int(session.time * 1e9)
     told: dict[str, Any] = {"startup.outcome": session.outcome.value, "startup.fallbacks": session.fallbacks}
     told |= {f"startup.flag.{name}": variant for name, variant in session.flags.items()}
+    if session.sampling != Sampling():
+        told |= {"startup.sampling.percent": session.sampling.percent, "startup.slow": session.sampling.always_kept}
     waited = 5.0 if session.error else session.ttfw
     if not (session.error or session.abandoned):
         told["startup.ttfw"] = session.ttfw

@@ -12,14 +12,19 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from inline_snapshot import snapshot
 from typer.testing import CliRunner
 
 from firstword.__main__ import app
 from telemetry.record import Outcome
 from tests.firstword.sessions_written import write
 from tests.tuning.sessions_drawn import World, experiment
+from tests.tuning.simulated import simulate
+from tests.tuning.test_whatif import SMALL
+from tests.tuning.written import write as write_starts
 from tuning.flag_file import definition
 from tuning.observation import Observation
+from tuning.sampling import WEIGHTED, Sampling
 
 FAST = experiment(1, 1200, World(0.6), World(), flag="parallel-init")
 COMMANDS = (
@@ -77,6 +82,17 @@ def test_compare_prints_both_variants_and_the_verdict() -> None:
     assert found["ttfw_s"]["p90"]["difference"]["high"] < 0
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_weighting_is_said(command: Sequence[str]) -> None:
+    """Of a sampled store, in one line; with --json on standard error, where the source is said too."""
+    write(Path("t.jsonl"), [dataclasses.replace(o, sampling=Sampling(10.0)) for o in FAST[:100]])
+    flags_at(50)
+    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    assert typed(*command, "--traces", "t.jsonl")[1].count(f"{WEIGHTED}\n") == 1
+    _, output, error = typed(*command, "--traces", "t.jsonl", "--json")
+    assert (WEIGHTED in output, error) == (False, f"Traces: t.jsonl\n{WEIGHTED}\n")
+
+
 def test_compare_of_an_unknown_flag() -> None:
     """Exit code 2, the nearest right name."""
     write(Path("t.jsonl"), FAST[:5])
@@ -95,6 +111,31 @@ def test_without_sessions(command: Sequence[str]) -> None:
     write(Path("t.jsonl"), [Observation(Outcome.NO_CALLER, 1.0, time=1e9)])
     code, _, error = typed(*command, "--traces", "t.jsonl")
     assert (code, error) == (1, "firstword: none of 1 traces in t.jsonl is a start of ours with a caller\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *COMMANDS,
+        ["blame"],
+        ["critical-chain"],
+        ["critical-chain", "--slowest"],
+        ["plot", "-o", "a.svg"],
+        ["plot", "--many", "-o", "a.svg"],
+        ["what-if", "account=0.5"],
+    ],
+    ids=" ".join,
+)
+def test_a_store_without_ordinary_starts_is_refused(command: Sequence[str]) -> None:
+    """The collector keeps 0 % of them: what is there are the slow and the failed ones, and no figure of those is one."""
+    write(Path("t.jsonl"), [dataclasses.replace(o, sampling=Sampling(0.0)) for o in FAST[:20]])
+    path, before = flags_at(50), Path("flags.json").read_bytes()
+    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    code, _, error = typed(*command, "--traces", "t.jsonl")
+    assert code == 1
+    assert "store that keeps 0 % of ordinary starts" in error
+    assert "Traceback" not in error
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -198,6 +239,32 @@ def test_tune_proposes_and_applies_only_when_told() -> None:
     assert "100 % done" in " ".join(typed("tune", "--flags", "flags.json", "--traces", "t.jsonl")[1].split())
 
 
+def test_tune_shows_what_it_predicts_and_why_it_does_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 80 columns; a reason for each flag that does not just wait its turn."""
+    monkeypatch.setenv("COLUMNS", "80")
+    told = {"parallel-init": "room=earlier components=earlier", "component-pool": "components=before-job", "typed": ""}
+    flags = {name: {**definition(0), "metadata": {"predicts": changes}} for name, changes in told.items()}
+    flags["typed"]["targeting"] = {"if": [True, "on"]}
+    Path("flags.json").write_text(json.dumps({"flags": flags}))
+    os.utime("flags.json", (1e8, 1e8))
+    start = dataclasses.replace(simulate(SMALL, in_order=True), flags=dict.fromkeys(told, "off"))
+    write_starts(Path("traces"), *[start] * 60)
+    code, output, error = typed("tune", "--flags", "flags.json", "--traces", "traces")
+    assert (code, error) == (0, "")
+    assert "\n".join(line.rstrip() for line in output.splitlines()).split("\n", 2)[2] == snapshot("""\
+
+                                    predicted,
+flag                  at next       ms earlier measured
+parallel-init        0 % start             160 -
+component-pool       0 % wait               60 -
+typed                0 % left alone          - -
+
+parallel-init: start from 0 to 5 %; predicted to save 0.16 s.
+typed: left alone; its rule was written by hand.
+Nothing written; --apply does it.\
+""")
+
+
 def test_a_bad_flag_is_turned_back_and_not_tried_again() -> None:
     """At once, from 50 %; the next look leaves it alone and says why."""
     write(Path("t.jsonl"), experiment(1, 300, World(2.0), World(), flag="parallel-init"))
@@ -211,14 +278,26 @@ def test_a_bad_flag_is_turned_back_and_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [["--traces", "none"], ["--jaeger", "http://127.0.0.1:9"], ["--traces", "broken.jsonl"]]
+    ("source", "exits", "says"),
+    [
+        (["--traces", "none"], 2, "--traces none is not there"),
+        (["--jaeger", "http://127.0.0.1:9"], 1, "can't be read"),
+        (["--traces", "broken"], 0, "hold; no session to compare since the last move."),
+        (["--traces", "half"], 0, "hold; part of the traces could not be read."),
+    ],
+    ids=["no file", "no Jaeger", "a file of rubbish", "one good file of two"],
 )
-def test_a_broken_trace_source_changes_nothing(source: list[str]) -> None:
-    """A file that is not there, a Jaeger that is away, a file of rubbish: the flag file is as it was."""
+def test_a_broken_trace_source_changes_nothing(source: list[str], exits: int, says: str) -> None:
+    """The flag file is as it was, and what is wrong is said; of a good file beside a broken one the gain isn't trusted."""
     path = flags_at(50)
-    Path("broken.jsonl").write_text("{rubbish\n" * 20)
+    for folder in ("broken", "half"):
+        Path(folder).mkdir()
+        Path(folder, "broken.jsonl").write_text("{rubbish\n" * 20)
+    write(Path("half/good.jsonl"), FAST)
     before = path.read_bytes()
-    typed("tune", "--flags", "flags.json", "--apply", *source)
+    code, output, error = typed("tune", "--flags", "flags.json", "--apply", *source)
+    assert code == exits
+    assert says in output + error
     assert path.read_bytes() == before
     assert not Path("flags.json.previous").exists()
 

@@ -16,6 +16,7 @@ from firstword import observed
 from firstword import what_if as command
 from firstword.__main__ import app
 from telemetry.record import Outcome, Start
+from telemetry.vocabulary import CRITICAL
 from tests.tuning.simulated import simulate
 from tests.tuning.test_whatif import SMALL
 from tests.tuning.written import T0, write
@@ -103,7 +104,7 @@ def test_json_has_the_stable_keys_and_nothing_beside() -> None:
     code, out, error = typed("account=0.5", "room=-80ms", "--json", "--traces", "traces")
     assert (code, error) == (0, "Traces: traces\n")
     answer = json.loads(out)
-    assert list(answer) == ["flag", "changes", "sessions", "played", "moved", "already_on", "ttfw_s"]
+    assert list(answer) == ["flag", "changes", "sessions", "played", "left_out", "moved", "already_on", "ttfw_s"]
     assert answer["changes"] == [
         {"task": "account", "effect": "scaled", "factor": 0.5, "shift_s": None},
         {"task": "room", "effect": "shifted", "factor": None, "shift_s": -0.08},
@@ -133,6 +134,21 @@ def test_few_and_equal_starts_are_said_to_be_so(tmp_path: Path) -> None:
     assert "All starts come out the same, so the ranges say nothing." in typed("room=gone", "--traces", "same")[1]
     write(tmp_path / "at once", ON)
     assert "No caller would have waited a millisecond more or less." in typed("room=gone", "--traces", "at once")[1]
+
+
+def test_a_start_that_lost_spans_is_said_to_be_left_out(tmp_path: Path) -> None:
+    """Beside those without a first word, which stay: in words and in JSON."""
+    lossy, *_ = write(tmp_path / "lossy", OFF, OFF, _failed(OFF))
+    (file,) = (tmp_path / "lossy").iterdir()
+    written = json.loads(file.read_text())
+    for span in written["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        if span["traceId"] == lossy:
+            span["attributes"] = [told for told in span.get("attributes", []) if told["key"] != CRITICAL]
+    file.write_text(json.dumps(written))
+    told = "1 start played again; 1 without a first word stays as it was; 1 left out: spans are lost"
+    assert told in typed("account=0.5", "--traces", "lossy")[1]
+    answer = json.loads(typed("account=0.5", "--traces", "lossy", "--json")[1])
+    assert [answer[key] for key in ("sessions", "played", "left_out")] == [3, 1, 1]
 
 
 def _failed(start: Start) -> Start:

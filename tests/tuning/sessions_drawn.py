@@ -30,7 +30,7 @@ def draw(random: np.random.Generator, variants: Mapping[str, str], world: World,
     """One session: lognormal with a median of 1.2 s, some fail, some callers leave half-way."""
     ttfw, chance = 1.2 * math.exp(SPREAD * random.standard_normal()) * world.factor, random.random()
     if chance < world.errors:
-        return Observation(Outcome.FAILED, math.inf, None, time, variants, always_kept=True)
+        return Observation(Outcome.FAILED, math.inf, None, time, variants)
     if chance < world.errors + world.leaving:
         return Observation(Outcome.ABANDONED, ttfw / 2, None, time, variants)
     return Observation(Outcome.FIRST_WORD, ttfw, ttfw + 0.5, time, variants, {"account": ttfw / 3, "voice": 0.1})

@@ -103,12 +103,18 @@ def test_caches_are_counted(tmp_path: Path) -> None:
 
 def test_a_sampled_store_is_weighted(tmp_path: Path) -> None:
     """One in ten of the ordinary starts was kept, each counts for ten; the slow one is whole and counts for one."""
-    ordinary, slow = (replace(a_start(account), attributes={SAMPLING_PERCENT: 10.0}) for account in (200, 2000))
-    found = blamed(tmp_path, ordinary, slow)
+
+    def sampled(account: float, cache: str) -> Start:
+        start = a_start(account)
+        tasks = tuple(replace(t, cache=cache if t.name == "account" else None) for t in start.tasks)
+        return replace(start, tasks=tasks, attributes={SAMPLING_PERCENT: 10.0})
+
+    found = blamed(tmp_path, sampled(200, "hit"), sampled(2000, "miss"))
     assert found.weighted
     assert row(found, "account").drag == pytest.approx((10 * 0.120 + 1 * 1.920) / 11, abs=1e-4)
     assert found.waited.p90 == pytest.approx(0.390, abs=1e-4)
     assert found.waited.p99 == pytest.approx(2.190, abs=1e-4)
+    assert (row(found, "account").hits, row(found, "account").misses) == (10, 1)
 
 
 def test_starts_without_a_first_word_are_left_out_unless_there_are_only_such(tmp_path: Path) -> None:

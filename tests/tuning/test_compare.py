@@ -10,6 +10,7 @@ from telemetry.record import Outcome
 from tests.tuning.sessions_drawn import World, draw, experiment
 from tuning.compare import ERROR, NotComparable, Verdict, compare, sentence
 from tuning.observation import Drawn, Observation
+from tuning.sampling import Sampling
 from tuning.statistics import Floats, log_mixture
 
 EXPERIMENTS, SESSIONS = 1000, 1000
@@ -235,14 +236,16 @@ def test_a_flag_drawn_by_process_is_compared_by_process() -> None:
 
 
 def test_a_tail_sampled_store_is_weighted() -> None:
-    """Slow and failed starts are all there, of the others a tenth: error rates come out as they were, not tenfold."""
+    """Slow starts and those without a first word are all there, of the others a tenth: shares come out as they were."""
     random = np.random.default_rng(1)
     whole = experiment(1, 20_000, World(0.8))
-    slow = [dataclasses.replace(o, percent=10.0, always_kept=o.error or o.ttfw > 1.5) for o in whole]
-    kept = [o for o in slow if o.always_kept or random.random() < 0.1]
+    always = [o.outcome is not Outcome.FIRST_WORD or o.ttfw > 1.5 for o in whole]
+    told = [dataclasses.replace(o, sampling=Sampling(10.0, kept)) for o, kept in zip(whole, always, strict=True)]
+    kept = [o for o in told if o.sampling.always_kept or random.random() < 0.1]
     result = compare(kept, "f", share=0.5)
     assert result.sampled == 10
     assert result.errors.before == pytest.approx(0.01, abs=0.006)
+    assert result.abandoned.before == pytest.approx(0.02, abs=0.006)
     assert result.ttfw[0].before == pytest.approx(1.22, abs=0.04)
     assert result.ttfw[0].after == pytest.approx(0.97, abs=0.04)
     assert result.verdict is Verdict.FASTER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import urllib.request
 from collections.abc import Callable, Generator
@@ -40,7 +41,7 @@ async def test_a_real_jaeger_gives_back_what_the_files_have(tmp_path: Path, clas
         jaeger = Jaeger(stack.jaeger_url, page_size=2, version=1 if classic else None)
         await _until(lambda: len(_starts(jaeger)) == 7)
         assert await asyncio.to_thread(_starts, jaeger) == _starts(Files(folder), Query(service="firstword"))
-        assert len(await asyncio.to_thread(_starts, jaeger, Query(limit=3))) == 3
+        assert list(await asyncio.to_thread(_starts, jaeger, Query(limit=3))) == ids[:3:-1]
         assert jaeger.page(ids[0]) == f"{stack.jaeger_url}/trace/{ids[0]}"
         for session in (ids[3], ids[3][:10], "RM_3", "AJ_3"):
             chosen = await asyncio.to_thread(named, jaeger, session, Query(), no_problem)
@@ -51,6 +52,18 @@ async def test_a_real_jaeger_gives_back_what_the_files_have(tmp_path: Path, clas
             await asyncio.to_thread(median, jaeger, Query(service="bank"), no_problem)
         others = await asyncio.to_thread(median, jaeger, Query(service="shop"), no_problem)
         assert others.trace.root.name == "order"
+
+
+def test_a_limit_is_the_newest_in_whatever_order_jaeger_answers(tmp_path: Path) -> None:
+    """Its stores promise none. One answer has the list of services and the traces, in no order."""
+    ids = write(tmp_path, *(a_start(100, n, begin=T0 + n * 1_000_000_000) for n in (3, 0, 4, 1, 2)))
+    (file,) = tmp_path.iterdir()
+    answer = {"services": ["firstword"], "resourceSpans": []}
+    for line in file.read_text().splitlines():
+        answer["resourceSpans"] += json.loads(line)["resourceSpans"]
+    with _answering(200, json.dumps(answer).encode()) as url:
+        newest = [trace.trace_id for trace in Jaeger(url).traces(Query(limit=3), no_problem)]
+    assert newest == [ids[2], ids[0], ids[4]]
 
 
 def test_an_address_that_is_none_is_refused() -> None:

@@ -10,7 +10,7 @@ from telemetry.record import Outcome
 from tests.tuning.written import otlp_span, request
 from tuning import observation as about
 from tuning.observation import Observation, observation
-from tuning.sources import Files, Query
+from tuning.sources import Files, Query, SourceError
 from tuning.statistics import quantile, rate
 
 
@@ -38,7 +38,7 @@ def test_a_start_with_a_first_word(tmp_path: Path) -> None:
     assert seen is not None
     assert (seen.outcome, seen.ttfw, seen.init, seen.fallbacks) == (Outcome.FIRST_WORD, 1.25, 2.1, 2)
     assert (dict(seen.flags), dict(seen.tasks), seen.account) == ({"f": "on"}, {"account": 0.4}, "ab12")
-    assert seen.weight == 1.0
+    assert seen.sampling.weight == 1.0
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,26 @@ def test_what_is_left_out(tmp_path: Path, told: dict[str, Any]) -> None:
         ({"startup.sampling.percent": 25.0}, 4.0),
         ({"startup.sampling.percent": 25}, 4.0),
         ({"startup.sampling.percent": 25.0, "startup.slow": True}, 1.0),
-        ({"startup.sampling.percent": 0.0}, 1.0),
+        ({"startup.sampling.percent": 25.0, "startup.outcome": "failed"}, 1.0),
+        ({"startup.sampling.percent": 25.0, "startup.outcome": "timed_out"}, 1.0),
+        ({"startup.sampling.percent": 25.0, "startup.outcome": "abandoned"}, 1.0),
         ({}, 1.0),
     ],
 )
 def test_what_a_start_of_a_sampled_store_weighs(tmp_path: Path, told: dict[str, Any], weight: float) -> None:
-    """As many as it stands for; slow and failed ones are all there, so they stand for themselves."""
+    """As many as it stands for; slow ones and those without a first word are all there, and stand for themselves."""
     seen = read(tmp_path, {"startup.outcome": "first_word", "startup.ttfw": 1.0, **told})
     assert seen is not None
-    assert seen.weight == weight
+    assert seen.sampling.weight == weight
+
+
+def test_a_store_without_ordinary_starts_is_refused(tmp_path: Path) -> None:
+    """It has slow and failed ones alone; the message says which variable of the collector to set."""
+    told = {"startup.outcome": "first_word", "startup.slow": True, "startup.sampling.percent": 0.0}
+    with pytest.raises(
+        SourceError, match=r"keeps 0 % of ordinary starts.*; FIRSTWORD_KEEP_PERCENT may be: more than 0"
+    ):
+        read(tmp_path, told)
 
 
 def test_samples_of_many() -> None:

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telemetry.record import Outcome, Start, Task
+from telemetry.vocabulary import SAMPLING_PERCENT
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Script, ms, simulate
 from tests.tuning.test_blame import a_start
 from tests.tuning.written import no_problem, otlp_span, request, write
 from tuning.drawing import LETTERS, Bar, Picture, Section, Strip, duration, html, svg
 from tuning.plot import NothingToPlot, percentiles, waterfall
+from tuning.sampling import WEIGHTED
 from tuning.sources import Files, Query
 from tuning.spans import Trace
 from tuning.start import start_of
@@ -112,7 +114,8 @@ def test_percentile_sessions_are_stacked_by_what_they_waited_for(tmp_path: Path)
     """Of ten sessions the p50 one is the fifth; each bar is as long as its session waited."""
     starts = [a_start(100 + 20 * number) for number in range(10)]
     found = traces(tmp_path, *starts)
-    picture, ids = percentiles(found)
+    drawn = percentiles(found)
+    picture, ids = drawn.picture, drawn.trace_ids
     assert list(strips(picture)) == ["p10", "p20", "p30", "p40", "p50", "p60", "p70", "p80", "p90", "p95, p99"]
     assert len(ids) == 10
     for row, start in zip(strips(picture).values(), starts, strict=True):
@@ -122,11 +125,23 @@ def test_percentile_sessions_are_stacked_by_what_they_waited_for(tmp_path: Path)
         percentiles([])
 
 
+def test_percentile_sessions_of_a_sampled_store_are_weighted(tmp_path: Path) -> None:
+    """One in ten of the ordinary starts was kept, so three of them are thirty of 32: the two slow ones are p95 and p99."""
+    sampled = {SAMPLING_PERCENT: 10.0}
+    starts = [replace(a_start(account), attributes=sampled) for account in (200, 300, 400, 2000, 3000)]
+    drawn = percentiles(traces(tmp_path, *starts))
+    assert list(strips(drawn.picture)) == ["p10, p20, p30", "p40, p50, p60", "p70, p80, p90", "p95", "p99"]
+    # (10 * (200 + 300 + 400) + 2000 + 3000) / 32
+    assert drawn.picture.legend[0] == ("s0", "account: 437 ms a session")
+    assert drawn.weighted
+    assert WEIGHTED in drawn.picture.lines
+
+
 def test_percentiles_of_starts_without_a_first_word(tmp_path: Path) -> None:
     """Where there are only such; the title says so."""
     good = a_start(200)
     failed = replace(good, outcome=Outcome.FAILED, last="account", end=good.start + 300_000_000, tasks=good.tasks[:2])
-    picture, _ = percentiles(traces(tmp_path, failed))
+    picture = percentiles(traces(tmp_path, failed)).picture
     assert picture.title == "Starts without a first word: where 1 session spends it"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from telemetry.record import Outcome, Phase, Start, Task
-from telemetry.vocabulary import JOB_ID, ROOM_SID
+from telemetry.vocabulary import JOB_ID, ROOM_SID, SAMPLING_PERCENT
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
 from tuning.sessions import NoSession, median, named, slowest
 from tuning.sources import Files, Query
@@ -51,6 +51,15 @@ def test_the_median_is_of_those_with_a_first_word(tmp_path: Path) -> None:
         "the median of 4 sessions with a first word; 1 more had none",
     )
     assert slowest(source, EVERYTHING, no_problem).trace.trace_id == ids[0]
+
+
+def test_the_median_of_a_sampled_store_is_weighted(tmp_path: Path) -> None:
+    """One in ten of the ordinary starts was kept, three slow ones are there whole: the median is the first one's."""
+    starts = [a_start(100, 1), *(a_start(ms, ms) for ms in (2000, 3000, 4000))]
+    ids = write(tmp_path, *(replace(s, attributes={**s.attributes, SAMPLING_PERCENT: 10.0}) for s in starts))
+    chosen = median(Files(tmp_path), EVERYTHING, no_problem)
+    assert (chosen.trace.trace_id, chosen.weighted) == (ids[0], True)
+    assert slowest(Files(tmp_path), EVERYTHING, no_problem).trace.trace_id == ids[3]
 
 
 def test_without_a_first_word_the_longest_waits_are_ranked(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from telemetry.record import Outcome, Start
+from telemetry.vocabulary import CRITICAL
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Rewrite, Script, agent, ms, rewritten, simulate
 from tests.tuning.written import T0, no_problem, write
@@ -253,6 +254,17 @@ def test_errors_stay_infinitely_late_and_callers_who_left_stay_censored(tmp_path
     assert [of.predicted for of in found.forecasts] == [float("inf")] * 2
     with pytest.raises(NothingToPlay, match="none of 1 starts can be played"):
         predict(read_back(tmp_path / "failed", failed), read_changes(["room=gone"]))
+
+
+def test_a_start_that_lost_spans_is_left_out_and_counted(tmp_path: Path) -> None:
+    """It had a first word and can't be played: it is in no figure, and not among those without one."""
+    good = simulate(SMALL, in_order=True)
+    lossy, *whole = read_back(tmp_path, good, good, good)
+    lossy = replace(lossy, spans=tuple(span for span in lossy.spans if CRITICAL not in span.attributes))
+    changes = read_changes(["account=0.5"])
+    found = predict([*whole, lossy], changes)
+    assert (found.sessions, found.played, found.left_out) == (3, 2, 1)
+    assert found.forecasts == predict(whole, changes).forecasts
 
 
 def test_a_flag_is_predicted_from_starts_without_it(tmp_path: Path) -> None:
