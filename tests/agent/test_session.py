@@ -26,6 +26,7 @@ from agent.flags import PER_PROCESS, Improvement
 from agent.greeting_text import greeting_text
 from agent.splice import Samples, clicks, largest_gap
 from rehearsal.callers import AUDIBLE, EAR_RATE
+from rehearsal.privacy import PHONE, private_in
 from rehearsal.processes import ServerFailed
 from rehearsal.providers import voice
 from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced
@@ -115,14 +116,12 @@ async def test_tuned_greets(greeted: Traced) -> None:
 
 
 async def test_traces_are_whole_and_tell_nothing(tuned: Actor, greeted: Traced) -> None:
-    """LiveKit's own trace of the job is exported to its last span, is linked with the start's, and nothing said is in any."""
+    """LiveKit's own trace of the job is exported to its last span, is linked with the start's, and nothing private is in any."""
     (job_trace,) = greeted.root.links
     job = [span for span in tuned.spans if span.trace_id == job_trace]
     (entry,) = (span for span in job if span.name == "job_entrypoint")
     assert greeted.root.trace_id in entry.links
-    exported = tuned.exported.decode()
-    for secret in (ADA.name, ADA.name.split()[0], "How can I help", "simulated"):
-        assert secret not in exported
+    assert private_in(tuned.exported, tuned.stage.stack) == []
 
 
 async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
@@ -136,9 +135,14 @@ async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
 
 
 async def test_conversation(tuned: Actor) -> None:
-    """After the greeting the caller is understood and answered by the full assistant, tools included, again and again."""
-    caller = tuned.caller(account=ADA.id)
+    """After the greeting the caller is understood and answered by the full assistant, tools included, again and again.
+
+    Nothing of it leaves the worker in a span: no name or number, nothing said, no instruction, no tool's result.
+    """
+    attributes = {"sip.phoneNumber": PHONE}
+    caller = tuned.caller(account=ADA.id, identity=f"sip_{PHONE}", attributes=attributes)
     await caller.connect()
+    sid = await caller.room.sid
     await caller.reads(ADA.name, PATIENCE)
     await caller.say(500, 1)
     await caller.reads("You said: tell me about my account. I have 3 tools.", PATIENCE)
@@ -147,6 +151,10 @@ async def test_conversation(tuned: Actor) -> None:
     answer = next(text for text in caller.texts if "The answer is" in text)
     assert re.search(r"\d\d:\d\d on [A-Z][a-z]+day", answer)
     await caller.leave()
+    (job_trace,) = (await tuned.trace(sid, whole=True)).root.links
+    turns = [span.name for span in tuned.spans if span.trace_id == job_trace]
+    assert {"llm_request", "function_tool"} <= set(turns)
+    assert private_in(tuned.exported, tuned.stage.stack) == []
 
 
 async def _heard(actor: Actor, account: Account) -> tuple[Samples, Traced]:
