@@ -133,7 +133,7 @@ def _exporting(folder: str | None) -> Exporting:
         exporters_from_environment(folder=Path(folder) if folder else None),
         resource=named().merge(Resource(instance)),
     )
-    libraries.switch_on(exporting.provider)
+    libraries.switch_on(exporting.inside)
     livekit_telemetry.gen_ai.set_capture_content(False)  # 1.8.9 writes what is said into its spans unless told not to
     livekit_telemetry.set_tracer_provider(exporting.outside)
     _at_end(exporting.shutdown)

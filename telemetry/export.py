@@ -13,12 +13,14 @@ import os
 import threading
 from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -35,6 +37,14 @@ MOST_HELD_SPANS = 2_000
 """Spans held for one start; more are dropped and counted."""
 MOST_STARTS = 4_096
 """Starts a process remembers; the oldest is forgotten when one more comes."""
+
+_task: ContextVar[otel.Span | None] = ContextVar("telemetry_task_span", default=None)
+
+
+def enter(task: otel.Span) -> None:
+    """From here on, in this context and those copied from it, work is done for the task of a start with this span."""
+    _task.set(task)
+    otel_context.attach(otel.set_span_in_context(task))
 
 
 class Exporting:
@@ -64,7 +74,29 @@ class Exporting:
     @property
     def outside(self) -> otel.TracerProvider:
         """A provider for tracers whose spans outlive a start, LiveKit's: inside of one they belong to what is around it."""
-        return _Outside(self)
+        return _Placing(self.provider, self._around)
+
+    @property
+    def inside(self) -> otel.TracerProvider:
+        """A provider for tracers whose spans explain a task, libraries': they belong to the task that the work is done for
+        while its start goes on, also where LiveKit's span is the current one; else to what is current.
+        """
+        return _Placing(self.provider, self._in_task)
+
+    def _around(self, context: Context | None) -> Context | None:
+        current = otel.get_current_span(context).get_span_context()
+        around = self._starts.around(current.trace_id)
+        return context if around is None else around
+
+    def _in_task(self, context: Context | None) -> Context | None:
+        task = _task.get()
+        if task is None:
+            return context
+        trace_id = task.get_span_context().trace_id
+        current = otel.get_current_span(context).get_span_context()
+        if current.trace_id == trace_id or not self._starts.goes_on(trace_id):
+            return context
+        return otel.set_span_in_context(task, context)
 
     def open(self, trace_id: int, around: Context) -> None:
         """A start with this trace begins; `around` is the context it was begun in. Its spans are held."""
@@ -77,10 +109,6 @@ class Exporting:
     def close(self, trace_id: int) -> None:
         """The start is over: what libraries trace in its tasks' contexts from now on is dropped."""
         self._starts.close(trace_id)
-
-    def around(self, trace_id: int) -> Context | None:
-        """The context around the start with this trace; None when there is no such start."""
-        return self._starts.around(trace_id)
 
     def emit(self, span: ReadableSpan) -> None:
         """Hand on a finished span."""
@@ -166,6 +194,10 @@ class _Starts(SpanProcessor):
         start = self._starts.get(trace_id)
         return None if start is None else start.around
 
+    def goes_on(self, trace_id: int) -> bool:
+        start = self._starts.get(trace_id)
+        return start is not None and not start.over
+
     def pass_on(self, span: ReadableSpan) -> None:
         clean = redacted(span)
         for batch in self._batches:
@@ -198,31 +230,27 @@ class _Starts(SpanProcessor):
         return all(batch.force_flush(timeout_millis) for batch in self._batches)
 
 
-class _Outside(otel.TracerProvider):
-    """Tracers whose spans never become part of a start."""
+class _Placing(otel.TracerProvider):
+    """Tracers whose spans get their parent from `place`: given the context they would have had, the one they have."""
 
-    def __init__(self, exporting: Exporting) -> None:
-        self._exporting = exporting
+    def __init__(self, provider: TracerProvider, place: Callable[[Context | None], Context | None]) -> None:
+        self._provider = provider
+        self._place = place
 
     def get_tracer(self, *arguments: Any, **options: Any) -> otel.Tracer:
-        return _OutsideTracer(self._exporting, self._exporting.provider.get_tracer(*arguments, **options))
+        return _PlacingTracer(self._provider.get_tracer(*arguments, **options), self._place)
 
 
-class _OutsideTracer(otel.Tracer):
-    def __init__(self, exporting: Exporting, tracer: otel.Tracer) -> None:
-        self._exporting = exporting
+class _PlacingTracer(otel.Tracer):
+    def __init__(self, tracer: otel.Tracer, place: Callable[[Context | None], Context | None]) -> None:
         self._tracer = tracer
+        self._place = place
 
     def start_span(self, name: str, context: Context | None = None, *arguments: Any, **options: Any) -> otel.Span:
-        return self._tracer.start_span(name, self._outside(context), *arguments, **options)
+        return self._tracer.start_span(name, self._place(context), *arguments, **options)
 
     def start_as_current_span(self, name: str, context: Context | None = None, *arguments: Any, **options: Any) -> Any:
-        return self._tracer.start_as_current_span(name, self._outside(context), *arguments, **options)
-
-    def _outside(self, context: Context | None) -> Context | None:
-        parent = otel.get_current_span(context).get_span_context()
-        around = self._exporting.around(parent.trace_id)
-        return context if around is None else around
+        return self._tracer.start_as_current_span(name, self._place(context), *arguments, **options)
 
 
 class FileExporter(SpanExporter):
