@@ -267,7 +267,11 @@ class Run:
 
     def _export(self) -> None:
         if self._trace is not None:
-            self._trace.export(self.record(), finished=False)
+            record = self.record()
+            to_come = len(self._shape.nodes) - len(self._tasks)
+            if record.ready is None and any(node.readies for node in self._shape.nodes):
+                to_come += 1
+            self._trace.export(record, to_come=to_come, finished=False)
 
     def _finish(self) -> Start:
         self._ended(Outcome.FAILED)

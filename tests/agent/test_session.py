@@ -29,6 +29,8 @@ from rehearsal.callers import AUDIBLE, EAR_RATE
 from rehearsal.privacy import PHONE, private_in
 from rehearsal.processes import ServerFailed
 from rehearsal.providers import voice
+from telemetry.libraries import COROUTINES
+from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
@@ -100,6 +102,10 @@ async def test_baseline_greets(baseline: Actor) -> None:
     assert start["session.ready"].begin >= start.root.end
     assert start["session.ready"].attributes["startup.init"] > 0
     assert not [name for name in start.names if name.startswith("deferred.")]
+    assert len(start.spans) <= MOST_SPANS_IN_ORDER
+    # though LiveKit's own span is the current one in there
+    explained = {span.name for span in start.spans if span.parent_id == start["session"].span_id}
+    assert {"GET", *(f"asyncio coro-{name}" for name in COROUTINES)} <= explained
 
 
 async def test_tuned_greets(greeted: Traced) -> None:
@@ -113,6 +119,7 @@ async def test_tuned_greets(greeted: Traced) -> None:
         assert start[f"deferred.{name}"].begin > start.root.end
     assert _phases(start) == PHASES
     assert start["dispatch"].begin == start.root.begin
+    assert len(start.spans) <= MOST_SPANS
 
 
 async def test_traces_are_whole_and_tell_nothing(tuned: Actor, greeted: Traced) -> None:
