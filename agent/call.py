@@ -109,8 +109,8 @@ class Call:
         finally:
             self._unheard.heard()
             self._no_more_limits()
-            dropped = self.process.exporting.newly_dropped()
-            figures.send(Figures.of(self.run.record(), self._trace.context, dropped_spans=dropped))
+            figures.send(Figures.of(self.run.record(), self._trace.context))
+            figures.send_dropped(self.process.exporting.newly_dropped())
 
     def _started(self, start: Start) -> None:
         if start.outcome is Outcome.FIRST_WORD:

@@ -35,6 +35,8 @@ logger = logging.getLogger("firstword")
 
 MOST_HELD_SPANS = 2_000
 """Spans held for one start; more are dropped and counted."""
+MOST_WAITING = 2_048
+"""Spans that wait for one exporter, as many as the SDK's queue has by default; more are dropped and counted."""
 MOST_STARTS = 4_096
 """Starts a process remembers; the oldest is forgotten when one more comes."""
 
@@ -53,22 +55,16 @@ class Exporting:
     def __init__(
         self, exporters: Sequence[SpanExporter], *, resource: Resource | None = None, ids: IdGenerator | None = None
     ) -> None:
-        self._exporters = [_Counted(exporter) for exporter in exporters]
-        self._batches = [BatchSpanProcessor(exporter) for exporter in self._exporters]
+        self._batches = [_Batch(exporter) for exporter in exporters]
         self._starts = _Starts(self._batches)
         self.provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=False, id_generator=ids)
         self.provider.add_span_processor(self._starts)
         self._told = 0
 
-    @property
-    def dropped(self) -> int:
-        """Spans lost until now: too many were held, they came after their start was over, or an exporter failed."""
-        return self._starts.dropped + sum(exporter.lost for exporter in self._exporters)
-
-    def newly_dropped(self) -> int:
-        """`dropped` since the last call."""
-        new = self.dropped - self._told
-        self._told += new
+    def newly_dropped(self, *, last: bool = False) -> int:
+        """Spans lost since the last call: too many were held or waited, or an exporter failed. last: what waits is lost too."""
+        dropped = self._starts.dropped + sum(batch.lost(last=last) for batch in self._batches)
+        new, self._told = dropped - self._told, dropped
         return new
 
     @property
@@ -107,7 +103,7 @@ class Exporting:
         return self._starts.take(trace_id)
 
     def close(self, trace_id: int) -> None:
-        """The start is over: what libraries trace in its tasks' contexts from now on is dropped."""
+        """The start is over: what libraries trace in its tasks' contexts from now on is left out."""
         self._starts.close(trace_id)
 
     def emit(self, span: ReadableSpan) -> None:
@@ -121,7 +117,7 @@ class Exporting:
     def shutdown(self) -> None:
         """Export what is there, held or not, and end the threads; spans after that are lost."""
         self.provider.shutdown()
-        if lost := sum(exporter.lost for exporter in self._exporters):
+        if lost := sum(batch.lost(last=True) for batch in self._batches):
             logger.warning("%d spans could not be exported", lost)
 
     async def shutdown_soon(self) -> None:
@@ -130,20 +126,21 @@ class Exporting:
 
 
 class _Counted(SpanExporter):
-    """An exporter whose failures are counted: the SDK only logs them."""
+    """An exporter that counts what it has exported and what it could not: the SDK only logs failures."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self.lost = 0
+        self.exported = self.failed = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = SpanExportResult.FAILURE
         try:
             result = self._exporter.export(spans)
-        except Exception:
-            self.lost += len(spans)
-            raise
-        if result is not SpanExportResult.SUCCESS:
-            self.lost += len(spans)
+        finally:
+            if result is SpanExportResult.SUCCESS:
+                self.exported += len(spans)
+            else:
+                self.failed += len(spans)
         return result
 
     def shutdown(self) -> None:
@@ -151,6 +148,29 @@ class _Counted(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+class _Batch(BatchSpanProcessor):
+    """Exports in batches on a thread, and knows how many spans it was given and has exported."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._counted = _Counted(exporter)
+        super().__init__(self._counted)
+        self._given = self._refused = 0
+        self._lock = threading.Lock()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with self._lock:
+            waiting = self._given - self._counted.exported - self._counted.failed
+            if waiting >= MOST_WAITING:
+                self._refused += 1
+                return
+            self._given += 1
+        super().on_end(span)
+
+    def lost(self, *, last: bool) -> int:
+        """Spans that were not exported and won't be; `last`: those that still wait won't be either."""
+        return self._refused + (self._given - self._counted.exported if last else self._counted.failed)
 
 
 @dataclass
@@ -165,7 +185,7 @@ class _StartSpans:
 class _Starts(SpanProcessor):
     """Keeps back what is traced inside of starts, hands everything else to the batches."""
 
-    def __init__(self, batches: Sequence[BatchSpanProcessor]) -> None:
+    def __init__(self, batches: Sequence[_Batch]) -> None:
         self._batches = batches
         self._starts: OrderedDict[int, _StartSpans] = OrderedDict()
         self._lock = threading.Lock()
@@ -211,9 +231,9 @@ class _Starts(SpanProcessor):
         with self._lock:
             start = None if context is None else self._starts.get(context.trace_id)
             if start is not None:
-                if start.over or len(start.held) >= MOST_HELD_SPANS:
+                if len(start.held) >= MOST_HELD_SPANS:
                     self.dropped += 1
-                else:
+                elif not start.over:  # what comes then explains nothing of the start: it is not missed
                     start.held.append(span)
                 return
         self.pass_on(span)

@@ -185,6 +185,11 @@ class Actor:
         """Every span that has been exported."""
         return spans_in(self.exported)
 
+    @property
+    def spans_by_process(self) -> list[list[Span]]:
+        """The same, of each process by itself."""
+        return [spans_in(file.read_bytes()) for file in self._traces.glob("*.jsonl")]
+
     async def trace(self, room_sid: str, *, whole: bool = False) -> Traced:
         """The trace of the session in that room, once its root is there; `whole`: once its process has ended too."""
         if whole:
