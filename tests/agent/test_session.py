@@ -124,11 +124,26 @@ async def test_tuned_greets(greeted: Traced) -> None:
 
 async def test_traces_are_whole_and_tell_nothing(tuned: Actor, greeted: Traced) -> None:
     """LiveKit's own trace of the job is exported to its last span, is linked with the start's, and nothing private is in any."""
-    (job_trace,) = greeted.root.links
+    (job_trace,) = greeted.root.edges
     job = [span for span in tuned.spans if span.trace_id == job_trace]
     (entry,) = (span for span in job if span.name == "job_entrypoint")
-    assert greeted.root.trace_id in entry.links
+    assert entry.edges[greeted.root.trace_id] == greeted.root.edges[job_trace] == "job"
     assert private_in(tuned.exported, tuned.stage.stack) == []
+
+
+async def test_the_callers_own_traces_are_linked(tuned: Actor) -> None:
+    """Who asks for the agent and who calls may each name a trace, also where only the former names the account."""
+    asked, called = secrets.token_hex(16), secrets.token_hex(16)
+    metadata = json.dumps({"account": ADA.id, "traceparent": f"00-{asked}-{secrets.token_hex(8)}-01"})
+    attributes = {"traceparent": f"00-{called}-{secrets.token_hex(8)}-01"}
+    caller = tuned.caller(metadata=metadata, attributes=attributes)
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    sid = await caller.room.sid
+    await caller.leave()
+    root = (await tuned.trace(sid)).root
+    assert root.edges[asked] == root.edges[called] == "caller"
+    assert root.trace_id not in (asked, called)
 
 
 async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
@@ -158,7 +173,7 @@ async def test_conversation(tuned: Actor) -> None:
     answer = next(text for text in caller.texts if "The answer is" in text)
     assert re.search(r"\d\d:\d\d on [A-Z][a-z]+day", answer)
     await caller.leave()
-    (job_trace,) = (await tuned.trace(sid, whole=True)).root.links
+    (job_trace,) = (await tuned.trace(sid, whole=True)).root.edges
     turns = [span.name for span in tuned.spans if span.trace_id == job_trace]
     assert {"llm_request", "function_tool"} <= set(turns)
     assert private_in(tuned.exported, tuned.stage.stack) == []
