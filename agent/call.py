@@ -35,6 +35,7 @@ from agent.process import Process
 from agent.settings import Settings
 from agent.unheard import Unheard
 from agent.voice import Speech, Voice
+from telemetry.guard import guarded
 from telemetry.livekit import start_of
 from telemetry.metrics import Figures
 from telemetry.record import Outcome, Start
@@ -110,8 +111,7 @@ class Call:
         finally:
             self._unheard.heard()
             self._no_more_limits()
-            figures.send(Figures.of(self.run.record(), self._trace.context))
-            figures.send_dropped(self.process.exporting.newly_dropped())
+            self._tell_figures()
 
     def _started(self, start: Start) -> None:
         if start.outcome is Outcome.FIRST_WORD:
@@ -251,6 +251,11 @@ class Call:
         if identity.traceparent is not None:
             sender = TraceContextTextMapPropagator().extract({"traceparent": identity.traceparent}, Context())
             self._trace.link(otel.get_current_span(sender).get_span_context(), EDGE_CALLER)
+
+    @guarded
+    def _tell_figures(self) -> None:
+        figures.send(Figures.of(self.run.record(), self._trace.context))
+        figures.send_dropped(self.process.exporting.newly_dropped())
 
     def _within(self, seconds: float, otherwise: Outcome) -> None:
         if self._timer is not None:

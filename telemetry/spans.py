@@ -18,6 +18,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from telemetry.critical_path import Analysis, Piece, analyse
 from telemetry.export import Exporting, enter
+from telemetry.guard import guarded
 from telemetry.layout import ROOT_KEY, SpanData, lay_out, task_key, unsettled, without_shortest_delay
 from telemetry.record import Start
 from telemetry.vocabulary import EDGE, ROOT
@@ -46,6 +47,8 @@ def most_spans(start: Start) -> int:
 class Trace:
     """The spans of one start. Nothing of it is exported before `export()` is called the first time.
 
+    What goes wrong in a method is logged and nothing is raised (`telemetry.guard`): it is never the call's.
+
     links: span contexts of other traces with the kind of edge (`startup.edge`): LiveKit's job, the caller's own trace.
     slow: seconds of TTFW past which the root is marked `startup.slow`.
     """
@@ -72,11 +75,13 @@ class Trace:
         """The root's span context: for links from other traces and for logs."""
         return self._contexts[ROOT_KEY]
 
+    @guarded
     def link(self, context: SpanContext, edge: str) -> None:
         """Link the root to another trace; until the first export."""
         if context.is_valid:
             self._links = (*self._links, Link(context, {EDGE: edge}))
 
+    @guarded
     def enter_task(self, task: str) -> None:
         """Make the task's span the current one in this context, and the parent of what libraries trace in it."""
         key = task_key(task)
@@ -84,14 +89,17 @@ class Trace:
         self._contexts[key] = span.get_span_context()
         enter(span)
 
+    @guarded
     def event(self, name: str, instant: int, attributes: Attributes) -> None:
         """An event on the root span at `instant` (ns since the epoch)."""
         self._live[ROOT_KEY].add_event(name, dict(attributes), timestamp=instant)
 
+    @guarded
     def task_event(self, task: str, name: str, instant: int, attributes: Attributes) -> None:
         """An event on a task's span at `instant` (ns since the epoch)."""
         self._live[task_key(task)].add_event(name, dict(attributes), timestamp=instant)
 
+    @guarded
     def export(self, start: Start, *, to_come: int = 0, finished: bool) -> None:
         """Hand on every span that is settled and wasn't yet; `finished`: all of them are.
 
@@ -99,6 +107,8 @@ class Trace:
         """
         trace_id = self.context.trace_id
         libraries = self._exporting.take(trace_id)
+        if finished:
+            self._exporting.close(trace_id)
         if self._live[ROOT_KEY].is_recording():
             most = most_spans(start) - to_come
             analysis = self._within(most, start, analyse(start))
@@ -113,8 +123,6 @@ class Trace:
             for span in self._explaining(libraries, critical)[: max(room, 0)]:
                 self._explained += 1
                 self._exporting.emit(span)
-        if finished:
-            self._exporting.close(trace_id)
 
     def _within(self, most: int, start: Start, analysis: Analysis) -> Analysis:
         """With so few pieces of the event loop's delay that the start has no more spans than it may, if that can be.
