@@ -19,6 +19,7 @@ from telemetry.loop_time import StepLog, attribute_to, install
 from telemetry.plan import ERROR, Node, Shape
 from telemetry.record import Dispatch, Outcome, Phase, Start, Task, TaskState
 from telemetry.spans import Trace
+from telemetry.vocabulary import WAIT
 
 logger = logging.getLogger("firstword")
 
@@ -322,6 +323,8 @@ class Run:
         ended = running.end if running.end is not None else (now if node.deferred else end)
         # as of the root's end: a task that ended later was still running then
         late = not node.deferred and ended > end
+        nobody_came = self._joined is None and node.closes == WAIT
+        waits = nobody_came and running.state in (TaskState.RUNNING, TaskState.CANCELLED)
         log = self._late_log if node.deferred else self._log
         return Task(
             name=node.name,
@@ -330,7 +333,7 @@ class Run:
             end=max(ended, running.begin),
             needs=node.needs,
             order=node.order,
-            outside=running.outside,
+            outside=end if waits else running.outside,
             steps=log.of(node.name),
             deferred=node.deferred,
             readies=node.readies,

@@ -208,6 +208,34 @@ def test_a_start_that_is_stopped_returns_its_record(startup_test: StartupTest, o
     assert traced.start.task("account").state is TaskState.CANCELLED
 
 
+def test_a_start_that_fails_before_anybody_came_says_so(startup_test: StartupTest) -> None:
+    """The task that closes `wait` waited for a caller who was absent until the end; one that had joined was not."""
+
+    async def lose(run: Run) -> None:
+        await asyncio.sleep(5)
+        run.stop(Outcome.FAILED)
+
+    plan = Plan("session.startup")
+
+    @plan.task(closes=CONNECT)
+    async def room() -> None:
+        await asyncio.sleep(0.100)
+
+    @plan.task(closes=WAIT)
+    async def caller(room: None) -> None:
+        await asyncio.sleep(60)
+
+    @plan.first_word
+    async def playout(caller: None) -> None: ...
+
+    plan.check()
+    absent = startup_test.run(plan, joined=None, meanwhile=lose)
+    assert absent.critical_path == ["room", "absent caller"]
+    assert absent.drag("caller") == 0
+    assert absent.start.outcome is Outcome.FAILED
+    assert startup_test.run(plan, joined=0.0, meanwhile=lose).critical_path == ["room", "caller"]
+
+
 def test_stopping_after_the_first_word_changes_nothing(startup_test: StartupTest) -> None:
     """The outcome is settled by the first word; deferred tasks still run to their end."""
 
