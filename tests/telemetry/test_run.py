@@ -10,7 +10,7 @@ from inline_snapshot import snapshot
 
 from telemetry.plan import Plan, when
 from telemetry.record import Dispatch, Outcome, TaskState
-from telemetry.run import Run, StartFailed, cache_result, waited_for
+from telemetry.run import Run, StartFailed, cache_result, used_fallback, waited_for
 from telemetry.testing import EPOCH, StartupTest
 from telemetry.vocabulary import CONNECT, GREET, WAIT
 
@@ -234,6 +234,36 @@ def test_a_start_that_fails_before_anybody_came_says_so(startup_test: StartupTes
     assert absent.drag("caller") == 0
     assert absent.start.outcome is Outcome.FAILED
     assert startup_test.run(plan, joined=0.0, meanwhile=lose).critical_path == ["room", "caller"]
+
+
+def test_a_detached_task_is_exported_with_all_it_did(startup_test: StartupTest) -> None:
+    """It used its fallback before the first word and computed before and after it: one span, when it has ended."""
+    plan = Plan("session.startup", phases=(GREET,))
+
+    @plan.task()
+    async def session() -> None:
+        used_fallback(TimeoutError())
+        startup_test.loop.jump(0.010)
+        await asyncio.sleep(0.490)
+        startup_test.loop.jump(0.030)
+
+    @plan.first_word
+    async def playout() -> None:
+        await asyncio.sleep(0.200)
+
+    async def look(run: Run) -> None:
+        await asyncio.sleep(0.300)
+        seen.extend(span.name for span in startup_test.exported())
+
+    plan.check()
+    seen: list[str] = []
+    start = startup_test.run(plan, meanwhile=look)
+    assert "playout" in seen
+    assert "session" not in seen
+    (span,) = (span for span in start.spans if span.name == "session")
+    assert (span.end_time or 0) - (span.start_time or 0) == 530_000_000
+    assert (span.attributes or {})["startup.loop_time"] == pytest.approx(0.040)
+    assert start.start.task("session").state is TaskState.FALLBACK
 
 
 def test_stopping_after_the_first_word_changes_nothing(startup_test: StartupTest) -> None:
