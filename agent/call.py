@@ -35,6 +35,7 @@ from agent.process import Process
 from agent.settings import Settings
 from agent.unheard import Unheard
 from agent.voice import Speech, Voice
+from telemetry.guard import guarded
 from telemetry.livekit import start_of
 from telemetry.metrics import Figures
 from telemetry.record import Outcome, Start
@@ -90,6 +91,7 @@ class Call:
         )
         job.log_context_fields = {**job.log_context_fields, "trace_id": f"{self._trace.context.trace_id:032x}"}
         self._note(self.identity)
+        self._link(self.identity)
         for event in drawn.events:
             self.run.event(FLAG_EVENT, event)
 
@@ -109,8 +111,7 @@ class Call:
         finally:
             self._unheard.heard()
             self._no_more_limits()
-            dropped = self.process.exporting.newly_dropped()
-            figures.send(Figures.of(self.run.record(), self._trace.context, dropped_spans=dropped))
+            self._tell_figures()
 
     def _started(self, start: Start) -> None:
         if start.outcome is Outcome.FIRST_WORD:
@@ -136,6 +137,7 @@ class Call:
             gone=lambda: self.run.stop(Outcome.ABANDONED),
             back=lambda: self.run.event("caller.returned"),
         )
+        self._link(self._said_by(caller))
         self.known.set_result(caller)
         return self.run.caller_joined(caller.joined or self.run.clock())
 
@@ -168,8 +170,7 @@ class Call:
 
     def identity_of(self, caller: Caller) -> Identity:
         """What the caller's attributes say of the account."""
-        participant = caller.participant
-        identity = caller_identity(participant.kind, participant.attributes, may_write(participant))
+        identity = self._said_by(caller)
         self._note(identity)
         return identity
 
@@ -235,13 +236,26 @@ class Call:
         for problem in identity.problems:
             self.run.event("account.rejected", {"reason": problem})
             logger.warning("what names the account is not taken: %s", problem)
-        if identity.traceparent is not None:
-            sender = TraceContextTextMapPropagator().extract({"traceparent": identity.traceparent}, Context())
-            self._trace.link(otel.get_current_span(sender).get_span_context(), EDGE_CALLER)
         if identity.account is not None:
             hashed = account_hash(identity.account, self.process.settings.account_key)
             if hashed is not None:
                 self.run.attributes[ACCOUNT_HASH] = hashed
+
+    @staticmethod
+    def _said_by(caller: Caller) -> Identity:
+        participant = caller.participant
+        return caller_identity(participant.kind, participant.attributes, may_write(participant))
+
+    def _link(self, identity: Identity) -> None:
+        """Link the sender's own trace, whether or not it is they who name the account."""
+        if identity.traceparent is not None:
+            sender = TraceContextTextMapPropagator().extract({"traceparent": identity.traceparent}, Context())
+            self._trace.link(otel.get_current_span(sender).get_span_context(), EDGE_CALLER)
+
+    @guarded
+    def _tell_figures(self) -> None:
+        figures.send(Figures.of(self.run.record(), self._trace.context))
+        figures.send_dropped(self.process.exporting.newly_dropped())
 
     def _within(self, seconds: float, otherwise: Outcome) -> None:
         if self._timer is not None:

@@ -1,4 +1,5 @@
-"""The figures of finished starts, sent by the process of a job to the worker's own, which records them.
+"""The figures of finished starts, and how many spans were dropped, sent by the process of a job to the worker's own,
+which records them.
 
 A job's process lives for one call, and a series that lives for one call adds up to nothing in Prometheus. Fire and
 forget: a datagram that can't be delivered costs the caller nothing.
@@ -7,12 +8,14 @@ forget: a datagram that can't be delivered costs the caller nothing.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from opentelemetry.sdk.resources import Resource
 
@@ -23,6 +26,7 @@ from telemetry.metrics import Figures, StartInstruments
 logger = logging.getLogger("firstword")
 
 _SOCKET = "figures"
+_DROPPED = "dropped_spans"
 _LARGEST = 65_536
 """Bytes of a datagram; a start of twenty tasks has some four thousand."""
 EXPORT_AT_END_MS = 2_500
@@ -31,13 +35,23 @@ EXPORT_AT_END_MS = 2_500
 
 def send(figures: Figures) -> bool:
     """Send them to the worker; False where there is none, or it has more than it can take."""
+    return _sent(figures.to_bytes())
+
+
+def send_dropped(spans: int) -> None:
+    """Tell the worker how many spans were dropped since this was last told."""
+    if spans:
+        _sent(json.dumps({_DROPPED: spans}).encode())
+
+
+def _sent(datagram: bytes) -> bool:
     folder = run_folder.find()
     if folder is None:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         try:
-            sender.sendto(figures.to_bytes(), str(folder / _SOCKET))
+            sender.sendto(datagram, str(folder / _SOCKET))
         except OSError:
             return False
     return True
@@ -72,8 +86,16 @@ def recorded(folder: Path, resource: Resource) -> Generator[None]:
 def _record(receiver: socket.socket, instruments: StartInstruments) -> None:
     while True:
         try:
-            instruments.record(Figures.from_bytes(receiver.recv(_LARGEST)))
+            _record_one(receiver.recv(_LARGEST), instruments)
         except BlockingIOError:
             return
         except (ValueError, TypeError, AttributeError) as error:  # JSON of the right keys may hold anything
             logger.warning("a datagram is passed over: %s", error)
+
+
+def _record_one(datagram: bytes, instruments: StartInstruments) -> None:
+    received: Any = json.loads(datagram)
+    if isinstance(received, dict) and _DROPPED in received:
+        instruments.record_dropped(int(cast("dict[str, Any]", received)[_DROPPED]))
+    else:
+        instruments.record(Figures.from_bytes(datagram))

@@ -20,6 +20,7 @@ from livekit.agents import JobExecutorType, JobProcess
 from livekit.agents import telemetry as livekit_telemetry
 from opentelemetry.sdk.resources import Resource
 
+from agent import figures
 from agent.accounts.model import GENERIC, Account, GreetingFields
 from agent.accounts.store import AccountStore, StoreError
 from agent.caches.accounts import AccountCache
@@ -133,19 +134,24 @@ def _exporting(folder: str | None) -> Exporting:
         exporters_from_environment(folder=Path(folder) if folder else None),
         resource=named().merge(Resource(instance)),
     )
-    libraries.switch_on(exporting.provider)
+    libraries.switch_on(exporting.inside)
+    livekit_telemetry.gen_ai.set_capture_content(False)  # 1.8.9 writes what is said into its spans unless told not to
     livekit_telemetry.set_tracer_provider(exporting.outside)
-    _at_end(exporting.shutdown)
+    _at_end(exporting.shutdown, lambda: figures.send_dropped(exporting.newly_dropped(last=True)))
     return exporting
 
 
-def _at_end(export: Callable[[], None]) -> None:
-    """Call it when the process ends, also after a crash of the entrypoint: later than the job's own last span."""
+def _at_end(export: Callable[[], None], then: Callable[[], None] = lambda: None) -> None:
+    """Call it when the process ends, also after a crash of the entrypoint: later than the job's own last span.
+
+    then: called when that is done, or has taken too long.
+    """
 
     def bounded() -> None:
         last = threading.Thread(target=export, daemon=True)
         last.start()
         last.join(EXPORT_AT_END_S)
+        then()
 
     # atexit's functions don't run in the processes of multiprocessing before Python 3.13; these run in any process
     Finalize(None, bounded, exitpriority=0)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.exactness --sessions 100
 
-A rehearsal of `baseline` and `tuned`, `join` and `ahead`, on a real LiveKit server; every fifth caller hangs up early, and
+A rehearsal of `baseline` and `tuned`, `join` and `ahead`, on a real LiveKit server; the callers speak, every fifth hangs up early, and
 the simulated providers and the store fail now and then. The traces are read back from a real Jaeger behind a real collector.
 For each, the path that the `critical` spans say is compared with the one that the rule of Jaeger's page finds (from the root's
 end back, always to the child that finished last): the time in which they differ, at most 1 ms. Exits 1 where they don't agree.
@@ -24,9 +24,9 @@ from pathlib import Path
 from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
-from agent.greeting_text import generic_greeting
 from benchmarks.contract import violations
 from rehearsal.callers import Caller, join_token
+from rehearsal.privacy import private_in
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import Choice, opened, own_store
 from rehearsal.workers import Worker, running_worker
@@ -73,7 +73,7 @@ def differing_us(trace: Trace) -> int:
 
 
 async def call(stack: Stack, worker: Worker, number: int, ahead: bool, hang_up: float | None) -> None:
-    """One caller, who stays a second after the greeting began, or hangs up after so many seconds."""
+    """One caller, who asks what time it is once the greeting began, or hangs up after so many seconds."""
     room, metadata = f"exact-{secrets.token_hex(4)}", json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
     async with api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as server:
         token = join_token(stack, room=room, identity="caller", agent_name=worker.agent_name, metadata=metadata)
@@ -90,7 +90,8 @@ async def call(stack: Stack, worker: Worker, number: int, ahead: bool, hang_up: 
             else:
                 with contextlib.suppress(TimeoutError):
                     await caller.hear(15)
-                await asyncio.sleep(1)
+                await caller.say(400, 1)
+                await asyncio.sleep(3)  # for the answer, of a tool
         finally:
             await caller.leave()
             with contextlib.suppress(api.TwirpError):
@@ -135,26 +136,20 @@ async def main(sessions: int) -> int:
             await asyncio.sleep(5)
             assert stack.jaeger_url is not None
             traces = await asyncio.to_thread(lambda: list(Jaeger(stack.jaeger_url or "").traces(Query(), print)))
-        return report(traces, everything_in(folder / "traces"), sessions)
+        return report(traces, everything_in(folder / "traces"), stack, sessions)
 
 
-def everything_in(folder: Path) -> str:
+def everything_in(folder: Path) -> bytes:
     """All that the workers exported."""
-    return b"".join(path.read_bytes() for path in folder.glob("**/*.jsonl")).decode()
+    return b"".join(path.read_bytes() for path in folder.glob("**/*.jsonl"))
 
 
-def report(traces: list[Trace], exported: str, sessions: int) -> int:
+def report(traces: list[Trace], exported: bytes, stack: Stack, sessions: int) -> int:
     """Print what was found; 1 where a path differs, a trace is missing, or something personal was exported."""
     outcomes = Counter(str(trace.root.attributes.get(OUTCOME)) for trace in traces)
     methods = Counter(start_of(trace).method for trace in traces)
     differing = sorted(differing_us(trace) for trace in traces)
-    personal = [
-        word
-        for account in ACCOUNTS
-        for word in (account.name, account.name.split()[0], f'"{account.id}"')
-        if word in exported
-    ]
-    personal += [word for word in (generic_greeting("en"), "simulated-key", "How can I help") if word in exported]
+    personal = private_in(exported, stack)
     wrong = [us for us in differing if us > MOST_US]
     broken = Counter(what for trace in traces for what in violations(trace))
     print(f"starts read back from Jaeger: {len(traces)} of {sessions} callers; outcomes: {dict(outcomes)}")

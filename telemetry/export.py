@@ -13,12 +13,14 @@ import os
 import threading
 from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -33,8 +35,18 @@ logger = logging.getLogger("firstword")
 
 MOST_HELD_SPANS = 2_000
 """Spans held for one start; more are dropped and counted."""
+MOST_WAITING = 2_048
+"""Spans that wait for one exporter, as many as the SDK's queue has by default; more are dropped and counted."""
 MOST_STARTS = 4_096
 """Starts a process remembers; the oldest is forgotten when one more comes."""
+
+_task: ContextVar[otel.Span | None] = ContextVar("telemetry_task_span", default=None)
+
+
+def enter(task: otel.Span) -> None:
+    """From here on, in this context and those copied from it, work is done for the task of a start with this span."""
+    _task.set(task)
+    otel_context.attach(otel.set_span_in_context(task))
 
 
 class Exporting:
@@ -43,28 +55,44 @@ class Exporting:
     def __init__(
         self, exporters: Sequence[SpanExporter], *, resource: Resource | None = None, ids: IdGenerator | None = None
     ) -> None:
-        self._exporters = [_Counted(exporter) for exporter in exporters]
-        self._batches = [BatchSpanProcessor(exporter) for exporter in self._exporters]
+        self._batches = [_Batch(exporter) for exporter in exporters]
         self._starts = _Starts(self._batches)
         self.provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=False, id_generator=ids)
         self.provider.add_span_processor(self._starts)
         self._told = 0
 
-    @property
-    def dropped(self) -> int:
-        """Spans lost until now: too many were held, they came after their start was over, or an exporter failed."""
-        return self._starts.dropped + sum(exporter.lost for exporter in self._exporters)
-
-    def newly_dropped(self) -> int:
-        """`dropped` since the last call."""
-        new = self.dropped - self._told
-        self._told += new
+    def newly_dropped(self, *, last: bool = False) -> int:
+        """Spans lost since the last call: too many were held or waited, or an exporter failed. last: what waits is lost too."""
+        dropped = self._starts.dropped + sum(batch.lost(last=last) for batch in self._batches)
+        new, self._told = dropped - self._told, dropped
         return new
 
     @property
     def outside(self) -> otel.TracerProvider:
         """A provider for tracers whose spans outlive a start, LiveKit's: inside of one they belong to what is around it."""
-        return _Outside(self)
+        return _Placing(self.provider, self._around)
+
+    @property
+    def inside(self) -> otel.TracerProvider:
+        """A provider for tracers whose spans explain a task, libraries': they belong to the task that the work is done for
+        while its start goes on, also where LiveKit's span is the current one; else to what is current.
+        """
+        return _Placing(self.provider, self._in_task)
+
+    def _around(self, context: Context | None) -> Context | None:
+        current = otel.get_current_span(context).get_span_context()
+        around = self._starts.around(current.trace_id)
+        return context if around is None else around
+
+    def _in_task(self, context: Context | None) -> Context | None:
+        task = _task.get()
+        if task is None:
+            return context
+        trace_id = task.get_span_context().trace_id
+        current = otel.get_current_span(context).get_span_context()
+        if current.trace_id == trace_id or not self._starts.goes_on(trace_id):
+            return context
+        return otel.set_span_in_context(task, context)
 
     def open(self, trace_id: int, around: Context) -> None:
         """A start with this trace begins; `around` is the context it was begun in. Its spans are held."""
@@ -75,12 +103,8 @@ class Exporting:
         return self._starts.take(trace_id)
 
     def close(self, trace_id: int) -> None:
-        """The start is over: what libraries trace in its tasks' contexts from now on is dropped."""
+        """The start is over: what libraries trace in its tasks' contexts from now on is left out."""
         self._starts.close(trace_id)
-
-    def around(self, trace_id: int) -> Context | None:
-        """The context around the start with this trace; None when there is no such start."""
-        return self._starts.around(trace_id)
 
     def emit(self, span: ReadableSpan) -> None:
         """Hand on a finished span."""
@@ -93,7 +117,7 @@ class Exporting:
     def shutdown(self) -> None:
         """Export what is there, held or not, and end the threads; spans after that are lost."""
         self.provider.shutdown()
-        if lost := sum(exporter.lost for exporter in self._exporters):
+        if lost := sum(batch.lost(last=True) for batch in self._batches):
             logger.warning("%d spans could not be exported", lost)
 
     async def shutdown_soon(self) -> None:
@@ -102,20 +126,21 @@ class Exporting:
 
 
 class _Counted(SpanExporter):
-    """An exporter whose failures are counted: the SDK only logs them."""
+    """An exporter that counts what it has exported and what it could not: the SDK only logs failures."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self.lost = 0
+        self.exported = self.failed = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = SpanExportResult.FAILURE
         try:
             result = self._exporter.export(spans)
-        except Exception:
-            self.lost += len(spans)
-            raise
-        if result is not SpanExportResult.SUCCESS:
-            self.lost += len(spans)
+        finally:
+            if result is SpanExportResult.SUCCESS:
+                self.exported += len(spans)
+            else:
+                self.failed += len(spans)
         return result
 
     def shutdown(self) -> None:
@@ -123,6 +148,29 @@ class _Counted(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+class _Batch(BatchSpanProcessor):
+    """Exports in batches on a thread, and knows how many spans it was given and has exported."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._counted = _Counted(exporter)
+        super().__init__(self._counted)
+        self._given = self._refused = 0
+        self._lock = threading.Lock()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with self._lock:
+            waiting = self._given - self._counted.exported - self._counted.failed
+            if waiting >= MOST_WAITING:
+                self._refused += 1
+                return
+            self._given += 1
+        super().on_end(span)
+
+    def lost(self, *, last: bool) -> int:
+        """Spans that were not exported and won't be; `last`: those that still wait won't be either."""
+        return self._refused + (self._given - self._counted.exported if last else self._counted.failed)
 
 
 @dataclass
@@ -137,7 +185,7 @@ class _StartSpans:
 class _Starts(SpanProcessor):
     """Keeps back what is traced inside of starts, hands everything else to the batches."""
 
-    def __init__(self, batches: Sequence[BatchSpanProcessor]) -> None:
+    def __init__(self, batches: Sequence[_Batch]) -> None:
         self._batches = batches
         self._starts: OrderedDict[int, _StartSpans] = OrderedDict()
         self._lock = threading.Lock()
@@ -166,6 +214,10 @@ class _Starts(SpanProcessor):
         start = self._starts.get(trace_id)
         return None if start is None else start.around
 
+    def goes_on(self, trace_id: int) -> bool:
+        start = self._starts.get(trace_id)
+        return start is not None and not start.over
+
     def pass_on(self, span: ReadableSpan) -> None:
         clean = redacted(span)
         for batch in self._batches:
@@ -179,9 +231,9 @@ class _Starts(SpanProcessor):
         with self._lock:
             start = None if context is None else self._starts.get(context.trace_id)
             if start is not None:
-                if start.over or len(start.held) >= MOST_HELD_SPANS:
+                if len(start.held) >= MOST_HELD_SPANS:
                     self.dropped += 1
-                else:
+                elif not start.over:  # what comes then explains nothing of the start: it is not missed
                     start.held.append(span)
                 return
         self.pass_on(span)
@@ -198,31 +250,27 @@ class _Starts(SpanProcessor):
         return all(batch.force_flush(timeout_millis) for batch in self._batches)
 
 
-class _Outside(otel.TracerProvider):
-    """Tracers whose spans never become part of a start."""
+class _Placing(otel.TracerProvider):
+    """Tracers whose spans get their parent from `place`: given the context they would have had, the one they have."""
 
-    def __init__(self, exporting: Exporting) -> None:
-        self._exporting = exporting
+    def __init__(self, provider: TracerProvider, place: Callable[[Context | None], Context | None]) -> None:
+        self._provider = provider
+        self._place = place
 
     def get_tracer(self, *arguments: Any, **options: Any) -> otel.Tracer:
-        return _OutsideTracer(self._exporting, self._exporting.provider.get_tracer(*arguments, **options))
+        return _PlacingTracer(self._provider.get_tracer(*arguments, **options), self._place)
 
 
-class _OutsideTracer(otel.Tracer):
-    def __init__(self, exporting: Exporting, tracer: otel.Tracer) -> None:
-        self._exporting = exporting
+class _PlacingTracer(otel.Tracer):
+    def __init__(self, tracer: otel.Tracer, place: Callable[[Context | None], Context | None]) -> None:
         self._tracer = tracer
+        self._place = place
 
     def start_span(self, name: str, context: Context | None = None, *arguments: Any, **options: Any) -> otel.Span:
-        return self._tracer.start_span(name, self._outside(context), *arguments, **options)
+        return self._tracer.start_span(name, self._place(context), *arguments, **options)
 
     def start_as_current_span(self, name: str, context: Context | None = None, *arguments: Any, **options: Any) -> Any:
-        return self._tracer.start_as_current_span(name, self._outside(context), *arguments, **options)
-
-    def _outside(self, context: Context | None) -> Context | None:
-        parent = otel.get_current_span(context).get_span_context()
-        around = self._exporting.around(parent.trace_id)
-        return context if around is None else around
+        return self._tracer.start_as_current_span(name, self._place(context), *arguments, **options)
 
 
 class FileExporter(SpanExporter):

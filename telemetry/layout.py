@@ -9,12 +9,12 @@ strictly before, so neighbours are 1 µs apart and nothing else ends where a pha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
 from typing import Literal
 
 from telemetry import vocabulary as words
-from telemetry.critical_path import Analysis, Figures, Piece, running_at_end
+from telemetry.critical_path import Analysis, Figures, Piece, PieceKind, running_at_end
 from telemetry.record import Outcome, Phase, Start, Task, TaskState
 from telemetry.times import initialization
 
@@ -67,6 +67,22 @@ def lay_out(start: Start, analysis: Analysis, *, slow: float = 1.5) -> tuple[Spa
     if start.ready is not None:
         spans.append(_ready(start, start.ready))
     return tuple(spans)
+
+
+def without_shortest_delay(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """The path with the event loop's shortest delay joined to the task's piece after it; the same where there is none.
+
+    For a start that would have more spans than it may: the path still covers the start, and its tasks are as they were.
+    """
+    delays = [
+        (piece.end - piece.start, i)
+        for i, (piece, after) in enumerate(pairwise(pieces))
+        if piece.kind is PieceKind.EVENT_LOOP and after.kind is PieceKind.TASK
+    ]
+    if not delays:
+        return pieces
+    _, i = min(delays)
+    return (*pieces[:i], replace(pieces[i + 1], start=pieces[i].start), *pieces[i + 2 :])
 
 
 def unsettled(start: Start) -> frozenset[str]:

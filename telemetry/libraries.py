@@ -1,7 +1,7 @@
 """What libraries trace inside a task, so that a critical piece explains itself: the one list, and how it is switched on.
 
-OpenTelemetry's own instrumentations; their spans become children of the task they run in. `telemetry.spans` keeps
-those that explain the critical path, within the budget of spans.
+OpenTelemetry's own instrumentations; their spans become children of the task they run in, also where LiveKit's own span
+is the current one (`Exporting.inside`). `telemetry.spans` keeps those that explain the critical path, within the budget of spans.
 
     library      gives a span for
     aiohttp      each request, and each new connection: name resolution, then TCP and TLS
@@ -26,16 +26,15 @@ from opentelemetry.instrumentation.asyncio.environment_variables import OTEL_PYT
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
 
-COROUTINES = ("_update_activity_task", "_publish_track")
-"""Coroutines of LiveKit (1.8.9) that get a span: starting STT, LLM and TTS of a session; publishing its voice."""
+COROUTINES = ("_update_activity_task", "_init_task")
+"""Coroutines of LiveKit (1.8.9) that get a span: starting STT, LLM and TTS of a session; linking its caller and publishing its voice."""
 
 _switched_on = False
 
 
-def switch_on(provider: TracerProvider) -> None:
-    """Instrument the libraries that are there, once a process; a second call does nothing."""
+def switch_on(provider: otel.TracerProvider) -> None:
+    """Instrument the libraries that are there, once a process; a second call does nothing. provider: `Exporting.inside`."""
     global _switched_on
     if _switched_on:
         return

@@ -1,6 +1,6 @@
 """For LiveKit agents: what a start takes from the job, when the caller joined, when the first frame is played.
 
-The only module of the package that knows LiveKit, and only by what its objects are asked; it imports none of it at run time.
+The only module of the package that knows LiveKit, by what its objects are asked; it imports it where an agent has long done so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from telemetry.export import Exporting
 from telemetry.plan import Plan, Shape
 from telemetry.run import Run, waited_for
 from telemetry.spans import Trace
-from telemetry.vocabulary import AGENT_NAME, EDGE_JOB, JOB_ID, PARTICIPANT_KIND, ROOM_SID
+from telemetry.vocabulary import AGENT_NAME, EDGE, EDGE_JOB, JOB_ID, PARTICIPANT_KIND, ROOM_SID
 
 if TYPE_CHECKING:
     from livekit import rtc
@@ -42,7 +42,7 @@ def start_of(
     """
     job_span = otel.get_current_span()
     trace = Trace(exporting, links=[(job_span.get_span_context(), EDGE_JOB)], slow=slow)
-    job_span.add_link(trace.context)
+    job_span.add_link(trace.context, {EDGE: EDGE_JOB})
     shape = plan.shape({}) if isinstance(plan, Plan) else plan
     values: dict[str, Any] = {"job": job, "run": None, **given}
     run = Run(shape, given=values, trace=trace, received=received_at(job), **options)
@@ -79,7 +79,9 @@ def dispatch_stages(job: JobContext) -> dict[str, int]:
 
 def caller_joined(run: Run, participant: rtc.RemoteParticipant) -> None:
     """Tell the run that this is the caller, and the task this is called from that it waited for them."""
-    run.attributes[PARTICIPANT_KIND] = str(participant.kind)
+    from livekit import rtc
+
+    run.attributes[PARTICIPANT_KIND] = rtc.ParticipantKind.Name(participant.kind)
     joined = participant.joined_at
     waited_for(run.caller_joined(run.clock() if joined is None else int(joined.timestamp() * 1e9)))
 

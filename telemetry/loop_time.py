@@ -21,7 +21,7 @@ MOST_STEPS = 20_000
 
 
 class StepLog:
-    """The steps of one start, by task. Closed at the start's end; from then on a step costs one comparison."""
+    """The steps of one start, by task. Closed when all its tasks have ended; from then on a step costs one comparison."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -55,12 +55,11 @@ class Figures:
     init: float | None
     flags: Mapping[str, str]
     tasks: tuple[TaskFigures, ...]
-    dropped_spans: int
     trace_id: int
     span_id: int
 
     @classmethod
-    def of(cls, start: Start, context: SpanContext, *, dropped_spans: int = 0) -> Figures:
+    def of(cls, start: Start, context: SpanContext) -> Figures:
         """The figures of a finished start; `context`: its root span's, for exemplars."""
         figures = analyse(start).figures
         ended = (task for task in start.tasks if task.state not in (TaskState.RUNNING, TaskState.CANCELLED))
@@ -82,7 +81,6 @@ class Figures:
                 )
                 for task in ended
             ),
-            dropped_spans=dropped_spans,
             trace_id=context.trace_id,
             span_id=context.span_id,
         )
@@ -149,8 +147,10 @@ class StartInstruments:
                 self._errors.add(1, {**name, "error.type": task.error_type}, context=context)
             if task.cache is not None:
                 self._cache.add(1, {**name, "startup.cache": task.cache}, context=context)
-        if figures.dropped_spans:
-            self._dropped.add(figures.dropped_spans)
+
+    def record_dropped(self, spans: int) -> None:
+        """Add spans that a process could not export."""
+        self._dropped.add(spans)
 
 
 def observe_processes(meter: Meter, pid: int) -> None:

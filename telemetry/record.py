@@ -65,7 +65,10 @@ class Task:
     order: str | None = None
     """The task before it in declared order, where the start ran in order; an edge like a need."""
     outside: int | None = None
-    """An instant from outside that it had to wait for (the caller joined, the track was subscribed to)."""
+    """An instant from outside that it had to wait for (the caller joined, the track was subscribed to).
+
+    Of the task that waits for the caller, the root's end where nobody had come by then.
+    """
     steps: tuple[Step, ...] = ()
     """When it held the loop: ascending, not overlapping."""
     deferred: bool = False

@@ -1,4 +1,4 @@
-"""What must never leave the process in a span: keys, tokens, and what LiveKit marks as personal (`pii`).
+"""What must never leave the process in a span: keys, tokens, what was said, and what LiveKit marks as personal (`pii`).
 
 Between the holding of spans and their export; the collector deletes the same keys again.
 Names, numbers and texts are kept out at the source: no attribute of ours takes them.
@@ -12,28 +12,37 @@ from typing import Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 
-FORBIDDEN_KEY = re.compile(
-    r"(^|[._-])(pii|authorization|password|passwd|secret|token|api[._-]?key|cookie|credentials?)([._-]|$)",
-    re.IGNORECASE,
+PRIVATE_KEYS = (
+    r"(?i)(^|[._-])pii($|[._-])|authorization|cookie|credential|passw(or)?d|secret|api[._-]?key|token$|phone_?number"
+    r"|^gen_ai\.((input|output)\.messages|system_instructions|prompt\.variable|tool\.(call\.(arguments|result)"
+    r"|description|definitions)|retrieval\.(documents|query\.text)|memory\.(records|query\.text)|evaluation\.explanation)"
 )
-"""Attribute keys whose values are dropped."""
+"""Attribute keys whose values are dropped; `otel-collector.yaml` deletes the same, and a test keeps the two equal.
+
+Those of `gen_ai.` are what the semantic conventions say may hold a conversation, under names that can't be marked.
+"""
+
+PRIVATE_EVENTS = r"^gen_ai\.([a-z]+\.message|choice|client\.inference\.operation\.details)$"
+"""Names of events that are dropped whole: they are a message each. The collector drops the same."""
 
 FREE_TEXT_KEYS = frozenset({"exception.message", "exception.stacktrace"})
 """Keys whose values quote whatever was at hand: a statement with its values, a URL with its query."""
 
+_PRIVATE_KEY, _PRIVATE_EVENT = re.compile(PRIVATE_KEYS), re.compile(PRIVATE_EVENTS)
 _URL_SECRETS = re.compile(r"(?<=://)[^/@?\s]+@|\?\S*")
 """User and password of a URL, and its query."""
 
 
 def redacted(span: ReadableSpan) -> ReadableSpan:
     """The span without what must not be exported; the same object where nothing had to go."""
-    attributes = span.attributes or {}
-    clean = _clean(attributes)
-    events = [Event(e.name, _clean(e.attributes or {}), e.timestamp) for e in span.events]
-    message = span.status.description
-    unchanged = len(clean) == len(attributes) and clean == dict(attributes) and message is None
-    if unchanged and all(
-        len(a.attributes or {}) == len(b.attributes or {}) for a, b in zip(events, span.events, strict=True)
+    attributes = _clean(span.attributes or {})
+    kept = [event for event in span.events if not _PRIVATE_EVENT.search(event.name)]
+    events = [Event(event.name, _clean(event.attributes or {}), event.timestamp) for event in kept]
+    if (
+        attributes == dict(span.attributes or {})
+        and len(events) == len(span.events)
+        and all(one.attributes == dict(other.attributes or {}) for one, other in zip(events, kept, strict=True))
+        and span.status.description is None
     ):
         return span
     return ReadableSpan(
@@ -41,7 +50,7 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
         context=span.get_span_context(),
         parent=span.parent,
         resource=span.resource,
-        attributes=clean,
+        attributes=attributes,
         events=events,
         links=span.links,
         kind=span.kind,
@@ -57,5 +66,5 @@ def _clean(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: _URL_SECRETS.sub("", value) if isinstance(value, str) and "://" in value else value
         for key, value in attributes.items()
-        if key not in FREE_TEXT_KEYS and not FORBIDDEN_KEY.search(key)
+        if key not in FREE_TEXT_KEYS and not _PRIVATE_KEY.search(key)
     }

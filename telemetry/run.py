@@ -19,6 +19,7 @@ from telemetry.loop_time import StepLog, attribute_to, install
 from telemetry.plan import ERROR, Node, Shape
 from telemetry.record import Dispatch, Outcome, Phase, Start, Task, TaskState
 from telemetry.spans import Trace
+from telemetry.vocabulary import WAIT
 
 logger = logging.getLogger("firstword")
 
@@ -117,7 +118,6 @@ class Run:
         self._tasks: dict[str, _Running] = {}
         self._results: dict[str, Any] = {}
         self._log = StepLog(self.clock)
-        self._late_log = StepLog(self.clock)
         self._first_step = 0
         self._end: int | None = None
         self._outcome: Outcome | None = None
@@ -187,7 +187,6 @@ class Run:
         if self._outcome is not None:
             return True
         self._outcome, self._end = outcome, self.clock()
-        self._log.close(self._end)
         return False
 
     def _begin_ready(self, instant: int) -> None:
@@ -207,7 +206,7 @@ class Run:
 
     def _enter(self, running: _Running) -> None:
         """What a task finds in its context: its log of steps, itself, and its span as the current one."""
-        attribute_to(self._late_log if running.node.deferred else self._log, running.node.name)
+        attribute_to(self._log, running.node.name)
         _task.set(running)
         if self._trace is not None:
             self._trace.enter_task(running.node.name)
@@ -237,7 +236,6 @@ class Run:
         self._results[node.name] = result
         if node.name == self._shape.first_word:
             self._outcome, self._end = Outcome.FIRST_WORD, running.end
-            self._log.close(running.end)
             # the spans are made in a later turn of the loop: what is deferred starts first
             asyncio.get_running_loop().call_soon(self._export)
         self._begin_ready(now)
@@ -267,11 +265,15 @@ class Run:
 
     def _export(self) -> None:
         if self._trace is not None:
-            self._trace.export(self.record(), finished=False)
+            record = self.record()
+            to_come = len(self._shape.nodes) - len(self._tasks)
+            if record.ready is None and any(node.readies for node in self._shape.nodes):
+                to_come += 1
+            self._trace.export(record, to_come=to_come, finished=False)
 
     def _finish(self) -> Start:
         self._ended(Outcome.FAILED)
-        self._late_log.close(self.clock())
+        self._log.close(self.clock())
         record = self.record()
         if self._trace is not None:
             self._trace.export(record, finished=True)
@@ -316,9 +318,8 @@ class Run:
     def _task_record(self, node: Node, end: int, now: int) -> Task:
         running = self._tasks[node.name]
         ended = running.end if running.end is not None else (now if node.deferred else end)
-        # as of the root's end: a task that ended later was still running then
-        late = not node.deferred and ended > end
-        log = self._late_log if node.deferred else self._log
+        nobody_came = self._joined is None and node.closes == WAIT
+        waits = nobody_came and running.state in (TaskState.RUNNING, TaskState.CANCELLED)
         return Task(
             name=node.name,
             ready=running.ready,
@@ -326,11 +327,12 @@ class Run:
             end=max(ended, running.begin),
             needs=node.needs,
             order=node.order,
-            outside=running.outside,
-            steps=log.of(node.name),
+            outside=end if waits else running.outside,
+            steps=self._log.of(node.name),
             deferred=node.deferred,
             readies=node.readies,
-            state=TaskState.RUNNING if late and running.end is None else running.state,
+            # one that used its fallback may still run
+            state=TaskState.RUNNING if running.end is None else running.state,
             error_type=running.error_type,
             cache=running.cache,
         )

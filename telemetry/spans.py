@@ -7,6 +7,7 @@ trace in it becomes its child; the span that is exported is made at the first wo
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
@@ -15,9 +16,10 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
-from telemetry.critical_path import analyse
-from telemetry.export import Exporting
-from telemetry.layout import ROOT_KEY, SpanData, lay_out, task_key, unsettled
+from telemetry.critical_path import Analysis, Piece, analyse
+from telemetry.export import Exporting, enter
+from telemetry.guard import guarded
+from telemetry.layout import ROOT_KEY, SpanData, lay_out, task_key, unsettled, without_shortest_delay
 from telemetry.record import Start
 from telemetry.vocabulary import EDGE, ROOT
 
@@ -32,7 +34,6 @@ _KINDS = {
     "consumer": SpanKind.CONSUMER,
 }
 
-
 MOST_SPANS_IN_ORDER = 64
 MOST_SPANS = 40
 """Spans of one start, libraries' included; a start in declared order has a piece for each task."""
@@ -45,6 +46,8 @@ def most_spans(start: Start) -> int:
 
 class Trace:
     """The spans of one start. Nothing of it is exported before `export()` is called the first time.
+
+    What goes wrong in a method is logged and nothing is raised (`telemetry.guard`): it is never the call's.
 
     links: span contexts of other traces with the kind of edge (`startup.edge`): LiveKit's job, the caller's own trace.
     slow: seconds of TTFW past which the root is marked `startup.slow`.
@@ -64,6 +67,7 @@ class Trace:
         self._contexts: dict[str, SpanContext] = {ROOT_KEY: root.get_span_context()}
         self._exported: set[str] = set()
         self._explained = 0
+        self._pieces: tuple[Piece, ...] | None = None
         exporting.open(self.context.trace_id, otel_context.get_current())
 
     @property
@@ -71,32 +75,43 @@ class Trace:
         """The root's span context: for links from other traces and for logs."""
         return self._contexts[ROOT_KEY]
 
+    @guarded
     def link(self, context: SpanContext, edge: str) -> None:
         """Link the root to another trace; until the first export."""
         if context.is_valid:
             self._links = (*self._links, Link(context, {EDGE: edge}))
 
+    @guarded
     def enter_task(self, task: str) -> None:
-        """Make the task's span the current one in this context."""
+        """Make the task's span the current one in this context, and the parent of what libraries trace in it."""
         key = task_key(task)
         span = self._live[key] = self._tracer.start_span(task, context=self._root_context)
         self._contexts[key] = span.get_span_context()
-        otel_context.attach(otel.set_span_in_context(span))
+        enter(span)
 
+    @guarded
     def event(self, name: str, instant: int, attributes: Attributes) -> None:
         """An event on the root span at `instant` (ns since the epoch)."""
         self._live[ROOT_KEY].add_event(name, dict(attributes), timestamp=instant)
 
+    @guarded
     def task_event(self, task: str, name: str, instant: int, attributes: Attributes) -> None:
         """An event on a task's span at `instant` (ns since the epoch)."""
         self._live[task_key(task)].add_event(name, dict(attributes), timestamp=instant)
 
-    def export(self, start: Start, *, finished: bool) -> None:
-        """Hand on every span that is settled and wasn't yet; `finished`: all of them are."""
+    @guarded
+    def export(self, start: Start, *, to_come: int = 0, finished: bool) -> None:
+        """Hand on every span that is settled and wasn't yet; `finished`: all of them are.
+
+        to_come: how many spans of ours are still to come: room is kept for them.
+        """
         trace_id = self.context.trace_id
         libraries = self._exporting.take(trace_id)
+        if finished:
+            self._exporting.close(trace_id)
         if self._live[ROOT_KEY].is_recording():
-            analysis = analyse(start)
+            most = most_spans(start) - to_come
+            analysis = self._within(most, start, analyse(start))
             later = frozenset[str]() if finished else unsettled(start)
             laid_out = lay_out(start, analysis, slow=self._slow)
             for data in laid_out:
@@ -104,12 +119,24 @@ class Trace:
                     self._exported.add(data.key)
                     self._exporting.emit(self._span(data))
             critical = {piece.task for piece in analysis.pieces if piece.task is not None}
-            room = most_spans(start) - len(laid_out) - self._explained
+            room = most - len(laid_out) - self._explained
             for span in self._explaining(libraries, critical)[: max(room, 0)]:
                 self._explained += 1
                 self._exporting.emit(span)
-        if finished:
-            self._exporting.close(trace_id)
+
+    def _within(self, most: int, start: Start, analysis: Analysis) -> Analysis:
+        """With so few pieces of the event loop's delay that the start has no more spans than it may, if that can be.
+
+        Decided once: what was exported stays true.
+        """
+        pieces = analysis.pieces if self._pieces is None else self._pieces
+        while self._pieces is None and len(lay_out(start, replace(analysis, pieces=pieces))) > most:
+            fewer = without_shortest_delay(pieces)
+            if fewer == pieces:
+                break
+            pieces = fewer
+        self._pieces = pieces
+        return replace(analysis, pieces=pieces)
 
     def _explaining(self, spans: Sequence[ReadableSpan], critical: Collection[str]) -> list[ReadableSpan]:
         """What libraries traced, what explains most first: inside of critical tasks, the longest, a parent before its children."""

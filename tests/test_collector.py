@@ -27,7 +27,7 @@ from opentelemetry.util.types import AttributeValue
 from rehearsal.files import data_file
 from rehearsal.servers import JAEGER, find
 from rehearsal.stack import LocalStack, Stack
-from telemetry import vocabulary
+from telemetry import redaction, vocabulary
 
 SHARED: Final = "otel-collector.yaml"
 OVERLAY: Final = "deploy/collector-redaction.yaml"
@@ -98,6 +98,14 @@ def test_the_overlay_masks_secrets_and_people_and_leaves_figures_alone() -> None
     )
     assert [value for value in private if not masked(value)] == []
     assert [value for value in harmless if masked(value)] == []
+
+
+def test_worker_and_collector_take_out_the_same() -> None:
+    """The list is there twice, since either may be without the other; here it is one."""
+    processors = load(SHARED)["processors"]
+    assert [action["pattern"] for action in processors["attributes/private"]["actions"]] == [redaction.PRIVATE_KEYS]
+    (events,) = [rule for rule in processors["filter/private"]["traces"]["spanevent"] if "IsMatch(name" in rule]
+    assert events == f'IsMatch(name, "{redaction.PRIVATE_EVENTS}")'.replace("\\", "\\\\")
 
 
 @pytest.mark.parametrize("name", [SHARED, OVERLAY, BACKEND])

@@ -54,6 +54,7 @@ async def test_the_quickstart_is_heard_and_traced(tmp_path: Path) -> None:
                 start = await _start(Speaker(stack.livekit_url, token), tmp_path)
     assert start.attributes["startup.outcome"] == "first_word"
     assert start.attributes["startup.ttfw"] > 0
+    assert start.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_STANDARD"
 
 
 async def _start(caller: Speaker, folder: Path) -> Span:

@@ -25,7 +25,7 @@ from rehearsal.result import LOGS, TRACES
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import simulators
 from rehearsal.workers import Worker, running_worker
-from telemetry.vocabulary import OUTCOME, ROOM_SID, ROOT
+from telemetry.vocabulary import EDGE, OUTCOME, ROOM_SID, ROOT
 
 VOICE_TRACK = "roomio_audio"
 """LiveKit's name for the track that the agent speaks on; background audio has one of its own."""
@@ -50,8 +50,8 @@ class Span:
     end: int
     attributes: Mapping[str, Any]
     events: tuple[str, ...]
-    links: tuple[str, ...]
-    """Trace ids."""
+    edges: Mapping[str, str]
+    """Of its links: trace id, and what kind of edge it is (`startup.edge`)."""
     failed: bool
 
     def overlaps(self, other: Span) -> bool:
@@ -185,6 +185,11 @@ class Actor:
         """Every span that has been exported."""
         return spans_in(self.exported)
 
+    @property
+    def spans_by_process(self) -> list[list[Span]]:
+        """The same, of each process by itself."""
+        return [spans_in(file.read_bytes()) for file in self._traces.glob("*.jsonl")]
+
     async def trace(self, room_sid: str, *, whole: bool = False) -> Traced:
         """The trace of the session in that room, once its root is there; `whole`: once its process has ended too."""
         if whole:
@@ -232,11 +237,15 @@ def _span(span: dict[str, Any]) -> Span:
         parent_id=span.get("parentSpanId", ""),
         begin=int(span["startTimeUnixNano"]),
         end=int(span["endTimeUnixNano"]),
-        attributes={item["key"]: _value(item["value"]) for item in span.get("attributes", ())},
+        attributes=_attributes(span),
         events=tuple(event["name"] for event in span.get("events", ())),
-        links=tuple(link["traceId"] for link in span.get("links", ())),
+        edges={link["traceId"]: _attributes(link).get(EDGE, "") for link in span.get("links", ())},
         failed=span.get("status", {}).get("code") == 2,
     )
+
+
+def _attributes(item: dict[str, Any]) -> dict[str, Any]:
+    return {each["key"]: _value(each["value"]) for each in item.get("attributes", ())}
 
 
 def _value(value: dict[str, Any]) -> Any:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import os
 import signal
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import psutil
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from agent.accounts.examples import ACCOUNTS
 from agent.greeting import SHIPPED_TEXT
 from rehearsal.processes import ServerFailed
 from rehearsal.surroundings import simulators
-from tests.agent.stage import PATIENCE, Stage, Traced, stage
+from tests.agent.stage import PATIENCE, Stage, Traced, stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -24,14 +29,20 @@ ADA = ACCOUNTS[0]
 
 
 async def test_everything_away(stage: Stage) -> None:
-    """Store, STT, LLM and TTS down and no collector: the caller hears the shipped greeting, and the process ends in time."""
+    """Store, STT, LLM and TTS down and no collector: the caller hears the shipped greeting, and the process ends in time.
+
+    Each span that the collector did not get is counted, also those whose export was still being tried at the end.
+    """
     model = stage.folder / "refuse.toml"
     faults = "faults = { refuse = 1, cut = 0, slow = 0, slow_ms = 0 }"
     model.write_text("\n".join(f"[{provider}]\n{faults}" for provider in ("llm", "tts", "stt")))
-    async with simulators(model, stage.folder / "refusing.log") as addresses:
+    async with simulators(model, stage.folder / "refusing.log") as addresses, metrics_received() as (endpoint, dropped):
         environment = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()} | {
             "FIRSTWORD_STORE_URL": "sqlite:////proc/nowhere/accounts.db",
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
         }
         async with stage.actor("tuned", environment) as actor:
             caller = actor.caller(account=ADA.id)
@@ -42,12 +53,34 @@ async def test_everything_away(stage: Stage) -> None:
             await caller.leave()
             start = await actor.trace(sid, whole=True)
             assert await actor.worker.at_rest()
+            (written,) = (spans for spans in actor.spans_by_process if start.root in spans)
+            await until(lambda: bool(dropped) and dropped[-1] == len(written), PATIENCE)
     assert start.outcome == "first_word"
     assert start.root.attributes["startup.account.result"] == "fallback"
     assert start.root.attributes["startup.fallbacks"] == 2  # the account's and the playout's
     assert start["account"].attributes["error.type"] == "StoreError"
     assert "greeting.shipped" in start.root.events
     assert start["playout"].attributes["error.type"] in ("TimeoutError", "NotSpoken")
+
+
+@contextlib.asynccontextmanager
+async def metrics_received() -> AsyncGenerator[tuple[str, list[int]]]:
+    """An endpoint for metrics over HTTP, and what it has been told of dropped spans."""
+    told: list[int] = []
+
+    async def receive(request: web.Request) -> web.Response:
+        body = await request.read()
+        sent = ExportMetricsServiceRequest.FromString(
+            gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body
+        )
+        metrics = [m for r in sent.resource_metrics for scope in r.scope_metrics for m in scope.metrics]
+        told.extend(p.as_int for m in metrics if m.name == "startup.spans.dropped" for p in m.sum.data_points)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/v1/metrics", receive)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/v1/metrics")), told
 
 
 async def test_failed_and_timed_out(stage: Stage) -> None:

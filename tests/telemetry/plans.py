@@ -48,6 +48,8 @@ class Play:
     """Which of the first word's needs fails, modulo their number."""
     deferred: tuple[int, ...] = ()
     """Durations of the deferred tasks."""
+    lost: bool = False
+    """Of a start without a caller: it does not give up, the server is lost."""
 
     def edges(self, index: int) -> tuple[str, ...]:
         """Everything the task waits for."""
@@ -94,7 +96,7 @@ class Play:
             start=EPOCH,
             end=EPOCH + end,
             first_step=EPOCH + self.dispatch,
-            outcome=self.outcome,
+            outcome=Outcome.FAILED if self.lost else self.outcome,
             tasks=tuple(tasks),
             phases=_phases(times, end),
             last=last,
@@ -125,7 +127,7 @@ class Play:
         state, outside = TaskState.DONE, planned.outside
         if self.outcome is Outcome.NO_CALLER:
             if planned.name == "caller":
-                until, outside = end + 5_000, None
+                until, outside = end + 5_000, end if self.lost else None
             elif "caller" in self._ancestors(index):
                 begin = until = end + 1_000_000
         if until > end and (planned.name in needed or self.outcome is not Outcome.FIRST_WORD):
@@ -222,4 +224,5 @@ def plays(draw: st.DrawFn, outcomes: tuple[Outcome, ...] = tuple(Outcome), most:
         stopped=draw(st.integers(0, 99)),
         fails=draw(st.integers(0, most)),
         deferred=tuple(draw(st.lists(durations, max_size=2))),
+        lost=outcome is Outcome.NO_CALLER and draw(st.booleans()),
     )

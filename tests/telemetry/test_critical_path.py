@@ -270,6 +270,16 @@ def test_a_caller_who_never_came_is_absent_until_the_end() -> None:
     assert in_ms(nobody, "drag") == {"room": 0, "caller": 0}
 
 
+def test_a_server_lost_before_anybody_came_cost_nobody_the_wait() -> None:
+    """The start failed, and until then its caller was absent: no task's time, no drag, not the critical task."""
+    waiting = replace(task("caller", 30, 131, "room", state=TaskState.CANCELLED), outside=130 * MS)
+    lost = start(task("room", 10, 30), waiting, end=130, outcome=Outcome.FAILED, last=None)
+    lost = replace(lost, joined=None)
+    assert path(lost) == [("dispatch", 0, 10), ("room", 10, 30), ("absent caller", 30, 130)]
+    assert analyse(lost).critical_task == "room"
+    assert in_ms(lost, "drag") == {"room": 0, "caller": 0}
+
+
 # room     drr
 # playout     pppp
 # idle     diiiiiiiiii      goes on after the first word at 70

@@ -157,6 +157,8 @@ def test_an_absent_caller_is_nobodys(play: Play) -> None:
     for piece in analysis.pieces:
         if piece.kind is PieceKind.ABSENT_CALLER:
             assert piece.end <= (start.end if start.joined is None else start.joined)
+    if start.joined is None:
+        assert analysis.figures["caller"].critical == analysis.figures["caller"].drag == 0
     shares = sum(p.end - p.start for p in analysis.pieces if p.kind is PieceKind.TASK)
     assert round(sum(figures.critical for figures in analysis.figures.values()) * 1e9) == shares
 

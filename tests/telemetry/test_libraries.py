@@ -25,8 +25,8 @@ from telemetry.vocabulary import GREET
 
 memory = InMemorySpanExporter()
 exporting = Exporting([memory])
-libraries.switch_on(exporting.provider)
-libraries.switch_on(exporting.provider)
+libraries.switch_on(exporting.inside)
+libraries.switch_on(exporting.inside)
 plan = Plan("session.startup", given=("url", "store"), phases=(GREET,))
 
 @plan.task()
@@ -45,15 +45,23 @@ async def llm(url):
 async def account(store):
     await store.account("1001")
 
-async def _publish_track():
+async def _init_task():
     await asyncio.sleep(0)
 
 @plan.task()
 async def voice():
-    await asyncio.create_task(_publish_track())
+    await asyncio.create_task(_init_task())
+
+@plan.task()
+async def tts(url):  # as inside of LiveKit's session: its own span is the current one
+    livekit = exporting.outside.get_tracer("livekit")
+    async with aiohttp.ClientSession() as session:
+        with livekit.start_as_current_span("agent_session"):
+            async with session.get(url) as answer:
+                await answer.read()
 
 @plan.first_word
-async def playout(stt, llm, account, voice): ...
+async def playout(stt, llm, account, voice, tts): ...
 
 plan.check()
 
@@ -99,9 +107,11 @@ def test_libraries_explain_the_task_they_ran_in(tmp_path: Path) -> None:
     *lines, leaked = done.stdout.splitlines()
     seen = [line.partition(" |")[0] for line in lines]
     assert seen.count("stt > GET") == 2
-    assert seen.count("stt > connect") + seen.count("GET > connect") == 1  # the second request reuses the connection
+    assert seen.count("GET > connect") == 2  # of stt, whose second request reuses the connection, and of tts
     assert "llm > GET" in seen
     assert any(line.startswith("account > SELECT") and "WHERE" in line for line in lines), done.stdout
-    assert "voice > asyncio coro-_publish_track" in seen
+    assert "voice > asyncio coro-_init_task" in seen
+    assert "tts > GET" in seen
+    assert not any("agent_session" in line for line in seen)
     assert leaked == "False"
     assert not done.stderr

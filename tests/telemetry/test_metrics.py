@@ -33,13 +33,15 @@ def points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
 
 def figures(test: StartupTest) -> Figures:
     start = test.run(a_plan(), given={"job": "job"}, flags={"deferred-setup": True}).start
-    return Figures.of(start, ROOT, dropped_spans=2)
+    return Figures.of(start, ROOT)
 
 
 def test_a_start_fills_the_instruments(reader: InMemoryMetricReader, startup_test: StartupTest) -> None:
     """TTFW by outcome and by flag, each task's duration, starts, dropped spans; the trace is the exemplar."""
     provider = MeterProvider(metric_readers=[reader])
-    StartInstruments(provider.get_meter("test")).record(figures(startup_test))
+    instruments = StartInstruments(provider.get_meter("test"))
+    instruments.record(figures(startup_test))
+    instruments.record_dropped(2)
     seen = points(reader)
     ttfw = seen["startup.ttfw"][0]
     assert isinstance(ttfw, HistogramDataPoint)

@@ -10,7 +10,7 @@ from inline_snapshot import snapshot
 
 from telemetry.plan import Plan, when
 from telemetry.record import Dispatch, Outcome, TaskState
-from telemetry.run import Run, StartFailed, cache_result, waited_for
+from telemetry.run import Run, StartFailed, cache_result, used_fallback, waited_for
 from telemetry.testing import EPOCH, StartupTest
 from telemetry.vocabulary import CONNECT, GREET, WAIT
 
@@ -206,6 +206,64 @@ def test_a_start_that_is_stopped_returns_its_record(startup_test: StartupTest, o
     assert [phase.name for phase in traced.start.phases] == [CONNECT, WAIT]
     assert traced.start.end - traced.start.start == 120_000_000
     assert traced.start.task("account").state is TaskState.CANCELLED
+
+
+def test_a_start_that_fails_before_anybody_came_says_so(startup_test: StartupTest) -> None:
+    """The task that closes `wait` waited for a caller who was absent until the end; one that had joined was not."""
+
+    async def lose(run: Run) -> None:
+        await asyncio.sleep(5)
+        run.stop(Outcome.FAILED)
+
+    plan = Plan("session.startup")
+
+    @plan.task(closes=CONNECT)
+    async def room() -> None:
+        await asyncio.sleep(0.100)
+
+    @plan.task(closes=WAIT)
+    async def caller(room: None) -> None:
+        await asyncio.sleep(60)
+
+    @plan.first_word
+    async def playout(caller: None) -> None: ...
+
+    plan.check()
+    absent = startup_test.run(plan, joined=None, meanwhile=lose)
+    assert absent.critical_path == ["room", "absent caller"]
+    assert absent.drag("caller") == 0
+    assert absent.start.outcome is Outcome.FAILED
+    assert startup_test.run(plan, joined=0.0, meanwhile=lose).critical_path == ["room", "caller"]
+
+
+def test_a_detached_task_is_exported_with_all_it_did(startup_test: StartupTest) -> None:
+    """It used its fallback before the first word and computed before and after it: one span, when it has ended."""
+    plan = Plan("session.startup", phases=(GREET,))
+
+    @plan.task()
+    async def session() -> None:
+        used_fallback(TimeoutError())
+        startup_test.loop.jump(0.010)
+        await asyncio.sleep(0.490)
+        startup_test.loop.jump(0.030)
+
+    @plan.first_word
+    async def playout() -> None:
+        await asyncio.sleep(0.200)
+
+    async def look(run: Run) -> None:
+        await asyncio.sleep(0.300)
+        seen.extend(span.name for span in startup_test.exported())
+
+    plan.check()
+    seen: list[str] = []
+    start = startup_test.run(plan, meanwhile=look)
+    assert "playout" in seen
+    assert "session" not in seen
+    (span,) = (span for span in start.spans if span.name == "session")
+    assert (span.end_time or 0) - (span.start_time or 0) == 530_000_000
+    assert (span.attributes or {})["startup.loop_time"] == pytest.approx(0.040)
+    assert start.start.task("session").state is TaskState.FALLBACK
 
 
 def test_stopping_after_the_first_word_changes_nothing(startup_test: StartupTest) -> None:
