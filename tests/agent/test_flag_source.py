@@ -205,10 +205,12 @@ RULE_FOR_SOME = {"if": [{"==": [{"var": "room"}, "a"]}, "on"]}
         ({"defaultVariant": "off", "targeting": {"$ref": "some"}}, True),
     ],
 )
-def test_what_is_possible_for_a_process_depends_on_no_draw(place: Place, flag: object, possible: bool) -> None:
+def test_what_is_possible_for_a_process_depends_on_no_draw(
+    place: Place, flag: dict[str, object], possible: bool
+) -> None:
     """Worth preparing for is a flag that the file turns on for a part of the processes, however small, and no other."""
     every = {"state": "ENABLED", "variants": {"on": True, "off": False}}
-    flags = dict.fromkeys(place.names, every | flag)  # pyright: ignore[reportOperatorIssue, reportUnknownVariableType]
+    flags = dict.fromkeys(place.names, every | flag)
     place.write(json.dumps({"flags": flags, "$evaluators": {"some": RULE_FOR_SOME}}))
     assert place.source().possible() == ({"component-pool"} if possible else frozenset())
 
