@@ -192,9 +192,8 @@ class Settings(BaseSettings):
     flags_deadline: Seconds = Field(0.5, description="flag source, then the last good flags")
     account_deadline: Seconds = Field(1, description="account from the store, then the generic account")
     cache_deadline: Seconds = Field(0.2, description="cache, then none")
-    components_deadline: Seconds = Field(3, description="STT or LLM, then greet anyway and retry")
     greeting_deadline: Seconds = Field(2, description="personal greeting, then the generic one")
-    speech_deadline: Seconds = Field(2, description="TTS, then another provider or cached audio")
+    speech_deadline: Seconds = Field(2, description="TTS, then audio that ships with the package")
     store_deadline: Seconds = Field(1, description="resumption data, analytics: each read or write, then without")
 
     @model_validator(mode="before")

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import sqlite3
 import sys
+import wave
 from pathlib import Path
 
 import psutil
@@ -16,11 +18,16 @@ from agent.accounts.examples import ACCOUNTS
 from agent.greeting import SHIPPED_TEXT
 from rehearsal.processes import ServerFailed
 from rehearsal.surroundings import simulators
-from tests.agent.stage import PATIENCE, Stage, Traced, stage
+from tests.agent.stage import PATIENCE, Stage, Traced, stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 ADA = ACCOUNTS[0]
+SOUNDS = Path(__file__).parents[2] / "agent" / "sounds"
+LLM_RETRIES_S = 6.0
+"""Seconds after which LiveKit (1.8.9) has tried a request four times; the caller's next turn would end the trying."""
+GIVEN_UP_WITHIN = 60.0
+"""Seconds: a bound, so that silence fails a test. LiveKit opens the STT's stream sixteen times before it gives up."""
 
 
 async def test_everything_away(stage: Stage) -> None:
@@ -99,6 +106,49 @@ async def test_server_gone(tmp_path: Path) -> None:
             await caller.leave()
     assert start is not None
     assert start.outcome in ("failed", "timed_out")
+
+
+async def test_a_conversation_that_fails_is_excused(stage: Stage) -> None:
+    """Greeted anyway, and once LiveKit gives STT or LLM up told so: on the voice that is there, or on a track of its own."""
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_excused(stage, "stt", "tuned"))
+        both.create_task(_excused(stage, "llm", "baseline"))
+
+
+async def _excused(stage: Stage, refusing: str, profile: str) -> None:
+    model = stage.folder / f"{refusing}.toml"
+    model.write_text(f"[{refusing}]\nfaults = {{ refuse = 1, cut = 0, slow = 0, slow_ms = 0 }}\n")
+    async with simulators(model, stage.folder / f"{refusing}.log") as addresses:
+        environment = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()}
+        async with stage.actor(profile, environment) as actor:
+            caller = actor.caller(account=ADA.id)
+            await caller.connect()
+            await caller.reads(ADA.name, PATIENCE)
+            await caller.silence(1, PATIENCE)
+            greeted = caller.last_heard()
+            for _ in range(4 if refusing == "llm" else 0):
+                await caller.room.local_participant.send_text("Hello?", topic="lk.chat")
+                await asyncio.sleep(LLM_RETRIES_S)
+            await until(lambda: caller.last_heard() > greeted, GIVEN_UP_WITHIN)
+            await caller.silence(1, PATIENCE)
+            said = [at for at, audible in caller.voice() if audible and at > greeted]
+            assert said[-1] - said[0] == pytest.approx(_seconds("sorry"), abs=0.6)
+            await until(lambda: not caller.room.remote_participants, PATIENCE)
+            await caller.leave()
+            assert await actor.worker.at_rest()
+            assert _ended(actor.folder / "accounts.db") == [f"conversation failed: {refusing}_error"]
+
+
+def _seconds(sound: str) -> float:
+    """How long one of the shipped sounds is."""
+    with wave.open(str(SOUNDS / f"{sound}.wav")) as file:
+        return file.getnframes() / file.getframerate()
+
+
+def _ended(database: Path) -> list[str]:
+    """How each session of the store ended, in order."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return [ended for (ended,) in connection.execute("SELECT ended FROM firstword_sessions ORDER BY started")]
 
 
 def _server(folder: Path) -> psutil.Process:
