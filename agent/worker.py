@@ -13,6 +13,7 @@ import sys
 from livekit.agents import AgentServer, JobContext, JobExecutorType
 
 from agent import ahead, figures, livekit_private, process, run_folder
+from agent.caches.open import opened_caches
 from agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
 from agent.flags import Improvement, UnknownFlag, profile
 from agent.settings import SettingsError, settings
@@ -47,6 +48,7 @@ def _server() -> Worker:
         config = settings()
         other_provider(config.flag_provider)
         profile(config.profile or "tuned")
+        opened_caches(config, profile("tuned"))
     except (SettingsError, UnknownFlag, FlagSourceError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says which variable is wrong
         raise SystemExit(2) from None
