@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import count
 
 from livekit.agents import APIError, utils
 
@@ -22,7 +23,7 @@ from agent.caches.accounts import FRESH, AccountCache
 from agent.caches.audio import AudioCache
 from agent.caches.open import opened_caches
 from agent.drawing import possible_for_a_process
-from agent.flags import Improvement
+from agent.flags import Flags, Improvement
 from agent.greeting_text import greeting_text
 from agent.settings import Settings
 
@@ -32,6 +33,8 @@ COMMON = 50
 """Accounts that are read, and greeted in advance."""
 AT_ONCE = 4
 """Greetings that are spoken at the same time: waiting for the TTS is most of a round."""
+FORGET_EVERY = 20
+"""Rounds, ten minutes: each time every account's id is read, of which a store may have many."""
 FIRST_ROUND_S = 20.0
 """What a worker waits for at most before it takes jobs."""
 
@@ -115,12 +118,25 @@ class _Speaking:
             raise error
 
 
+async def forget_the_gone(settings: Settings) -> int:
+    """Delete what is cached of accounts that the store no longer has; of how many, each cache counted. Raises StoreError."""
+    caches = opened_caches(settings, Flags(frozenset(Improvement)))  # what was kept before a flag was turned off too
+    store = AccountStore(settings.store_url.get_secret_value())
+    try:
+        return sum([await cache.forget_all_but(store.ids()) for cache in (caches.accounts, caches.speeches) if cache])
+    finally:
+        await store.aclose()
+        await caches.aclose()
+
+
 async def keep_fresh(settings: Settings) -> None:
-    """Round after round, until cancelled: accounts change, the morning becomes the afternoon. Nothing but that ends it."""
-    while True:
+    """Round after round, until cancelled: accounts change or go, the morning becomes the afternoon."""
+    for number in count():
         await asyncio.sleep(FRESH / 2)
         try:
             await make(settings)
+            if number % FORGET_EVERY == 0:
+                await forget_the_gone(settings)
         except (StoreError, OSError) as error:
             logger.warning("accounts and greetings are not kept fresh: %s", type(error).__name__)
         except Exception:  # the worker takes jobs beside this, and shall go on
