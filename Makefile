@@ -39,7 +39,10 @@ check: setup
 	@$(BIN)/lint-imports
 	@$(BIN)/pyright
 
+# Every extra but noise-cancellation, which is large and for LiveKit Cloud alone.
+LOCKED := postgres redis command tuning rehearsal
+
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile pyproject.toml $(LOCKED:%=--extra %) --group dev --universal --generate-hashes --no-emit-index-url \
 		--prerelease if-necessary-or-explicit --python-version 3.11 --no-header -q -o requirements.lock

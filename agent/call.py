@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import AgentSession, AutoSubscribe, JobContext
+from livekit.agents import AgentSession, AutoSubscribe, CloseEvent, CloseReason, JobContext
 from livekit.agents.voice import room_io
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
@@ -21,8 +22,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from agent import figures, livekit_private, startup
 from agent import greeting as greetings
-from agent.accounts.model import SessionRow
+from agent.accounts.model import GENERIC, GreetingFields, SessionRow
 from agent.accounts.store import StoreError
+from agent.apology import apologize
 from agent.caller import Caller, Presence, until_only_others
 from agent.components import Components, session_of
 from agent.conversation import SESSION_EVENTS, Conversation
@@ -65,7 +67,10 @@ class Call:
         drawn = draw_session(process.settings, process.drawn, self.identity.account, job.job.room.name)
         self.flags: Flags = drawn.flags
         self.conversation: Conversation | None = None
-        self.row: SessionRow | None = None
+        self.account: GreetingFields = GENERIC
+        """Whose call it is, once the account has been read."""
+        self._began = time.time()
+        self._giving_up: asyncio.Task[None] | None = None
         self.speech: Speech | None = None
         """The greeting that was begun before there was a session."""
         self.known: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
@@ -195,6 +200,12 @@ class Call:
         if voice is not None:
             session.output.audio = voice.output
         self.events.watch(session, SESSION_EVENTS)
+
+        def closed(event: CloseEvent) -> None:
+            if event.reason is CloseReason.ERROR:
+                self._giving_up = asyncio.create_task(self._give_up(voice, event), name="apology")
+
+        session.on("close", closed)
         return session
 
     def connect_options(self) -> dict[str, Any]:
@@ -222,6 +233,15 @@ class Call:
         audio = greeting.audio or greetings.shipped_audio()
         self.speech = Speech(voice, greeting.text, audio.play())
         return self.speech
+
+    def row(self) -> SessionRow:
+        """This session's row, as far as it is known by now."""
+        return SessionRow(
+            id=self.job.job.id,
+            account=self.account.id or None,
+            started=self._began,
+            flags=self.flags.variants(),
+        )
 
     def at_end(self, close: Callable[[], Awaitable[object]]) -> None:
         """Call this when the job ends, after what was opened later has been closed."""
@@ -276,20 +296,32 @@ class Call:
         else:
             self.run.stop(Outcome.NO_CALLER if self._presence is None else Outcome.ABANDONED)
 
+    async def _give_up(self, voice: Voice | None, closed: CloseEvent) -> None:
+        """LiveKit has closed the session for too many errors of a provider: tell the caller, end the job."""
+        part = "conversation" if closed.error is None else closed.error.type
+        try:
+            await apologize(self.job.room, voice)
+        except Exception as error:  # gone or deaf: either way there is nothing more to be said
+            logger.warning("the caller could not be told that the conversation failed: %s", type(error).__qualname__)
+        self.run.stop(Outcome.FAILED)
+        self.job.shutdown(reason=f"conversation failed: {part}")
+
     async def _over(self, reason: str) -> None:
         """The job ends: write how, close what this session opened. Its spans are exported when the process ends."""
+        store = self.process.store
+        row = replace(self.row(), first_word=self.run.record().ttfw, ended=reason)
         async with self._ending:
-            await self._complete_row(reason)
+            await self._write("row", store.record_session(row))
+            last = self.conversation and self.conversation.last_session()
+            if last and self.account.id:
+                await self._write("resumption data", store.save_last_session(self.account.id, last))
 
-    async def _complete_row(self, reason: str) -> None:
-        if self.row is None:
-            return
-        row = replace(self.row, first_word=self.run.record().ttfw, ended=reason)
+    async def _write(self, what: str, writing: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(self.process.settings.store_deadline):
-                await self.process.store.record_session(row)
+                await writing
         except (StoreError, TimeoutError):
-            logger.warning("the session's row could not be completed")
+            logger.warning("the session's %s could not be written", what)
 
 
 async def conduct(job: JobContext, process: Process) -> None:

@@ -6,12 +6,15 @@ Attached by the plan's `event_handlers` task; `agent.events` brings what happene
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from livekit import rtc
 from livekit.agents import AgentSession, AgentStateChangedEvent, ConversationItemAddedEvent, ErrorEvent, llm
 
+from agent.accounts.model import LastSession
 from agent.events import Handler
 
 logger = logging.getLogger("firstword")
@@ -22,6 +25,10 @@ SESSION_EVENTS = (
     "conversation_item_added",
     "error",
 )
+
+
+REMEMBERED = 300
+"""Characters of what the caller said last that the next session is told."""
 
 
 @dataclass
@@ -36,8 +43,8 @@ class Conversation:
     others: int = 0
     """Participants besides the caller who came."""
     digits: str = ""
-    said: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """(role, text) of each turn."""
+    last_words: str = ""
+    """The caller's."""
 
     def handlers(self) -> dict[str, Handler]:
         """Event name -> what is done with it."""
@@ -49,6 +56,13 @@ class Conversation:
             "conversation_item_added": self._item,
             "error": self._error,
         }
+
+    def last_session(self) -> LastSession | None:
+        """What the account's next session is told of this one, without asking an LLM; None when the caller said nothing."""
+        words = " ".join(self.last_words.split())
+        if not words:
+            return None
+        return LastSession(time.time(), f'The caller\'s last words were: "{shorten(words, REMEMBERED)}"', left_open="")
 
     def _came(self, participant: rtc.RemoteParticipant) -> None:
         self.others += 1
@@ -67,7 +81,8 @@ class Conversation:
     def _item(self, event: ConversationItemAddedEvent) -> None:
         if isinstance(event.item, llm.ChatMessage):
             self.turns += 1
-            self.said.append((event.item.role, event.item.text_content or ""))
+            if event.item.role == "user":
+                self.last_words = event.item.text_content or self.last_words
 
     def _error(self, event: ErrorEvent) -> None:
         self.errors += 1

@@ -32,6 +32,14 @@ def draw_process(settings: Settings) -> Drawn:
     return _drawn(_source(settings.flag_provider, settings.flags_deadline).draw_process())
 
 
+def possible_for_a_process(settings: Settings) -> Flags:
+    """The flags that act before any session and may be on for some process; with a profile, its flags. May take the deadline."""
+    if settings.profile is not None:
+        return profile(settings.profile)
+    possible = _source(settings.flag_provider, settings.flags_deadline).possible()
+    return Flags(frozenset(map(Improvement, possible)))
+
+
 def draw_session(settings: Settings, process: Drawn, account: str | None, room: str) -> Drawn:
     """The flags of one session: those of its process, and the others drawn by account, else by room, so that they stick."""
     if settings.profile is not None:

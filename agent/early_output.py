@@ -38,6 +38,10 @@ class EarlyOutput(_ParticipantAudioOutput):
         """Play a frame that is no session's; waits while the queue is full."""
         await self._audio_source.capture_frame(frame)
 
+    async def played(self) -> None:
+        """Returns when the queue is empty."""
+        await self._audio_source.wait_for_playout()
+
     def drop_queue(self) -> None:
         """Play nothing of what is queued."""
         self._audio_source.clear_queue()

@@ -10,7 +10,6 @@ Any other OpenFeature provider by configuration. Importing this costs 30 ms: do 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import pkgutil
@@ -22,29 +21,27 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from openfeature import api
-from openfeature.contrib.tools.flagd.core import FlagdCore
-from openfeature.contrib.tools.flagd.core.targeting import custom_ops
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, GeneralError, OpenFeatureError, TypeMismatchError
 from openfeature.flag_evaluation import FlagEvaluationDetails, FlagResolutionDetails
 from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 from platformdirs import user_cache_path
 
+from agent.flag_set import FlagFileError, FlagSet, parse
+
 logger = logging.getLogger("firstword")
 
 MakeProvider = Callable[[], FeatureProvider]
 T = TypeVar("T")
+_THE_SAME_FOR_ALL = frozenset({"static", "default", "disabled", "error"})
+"""Reasons of an answer that does not depend on who asks."""
 
 
 class FlagSourceError(Exception):
     """A variable that names no flag source; the message says which, what it was and what it may be."""
-
-
-class FlagFileError(Exception):
-    """What is wrong with a flag file, in a few words without its path."""
 
 
 def flag_file() -> Path:
@@ -143,6 +140,14 @@ class FlagSource:
     def draw_process(self) -> tuple[Evaluation, ...]:
         """The flags that act before any session, by a random key of this process: the same until the source changes."""
         return self._draw(self._per_process, EvaluationContext(self._key))
+
+    def possible(self) -> frozenset[str]:
+        """Those flags that act before any session and may be on for some process: worth preparing for."""
+        if self._file is None:
+            answers = self.draw_process()
+            return frozenset(each.flag for each in answers if each.on or each.reason not in _THE_SAME_FOR_ALL)
+        self._file.refresh()
+        return self._file.flags.possible.intersection(self._per_process)
 
     def draw_session(self, account: str | None, room: str) -> tuple[Evaluation, ...]:
         """The flags of one session, by account where the job's metadata names it, else by room; rules know them as these."""
@@ -334,63 +339,3 @@ def _signature(file: Path) -> object:
     """Changes whenever the file does: replaced, rewritten, or another behind the same link."""
     now = file.stat()
     return now.st_ino, now.st_mtime_ns, now.st_size
-
-
-@dataclass(frozen=True, slots=True)
-class FlagSet:
-    """A good file: flagd's evaluator of it, and the names of all its flags."""
-
-    core: FlagdCore
-    named: frozenset[str]
-
-
-def parse(content: bytes, names: Collection[str]) -> FlagSet:
-    """Read a flag file; each rule is tried, with an account and without. Raises FlagFileError.
-
-    names: the flags that are held to the variants `on` and `off`; others in the file may be anybody's.
-    """
-    where = "not a flagd file"
-    try:
-        document: dict[str, Any] = json.loads(content)
-        flags: dict[str, Any] = document["flags"]
-        found = frozenset(flags.keys())
-        for where in sorted(found.intersection(names)):
-            _check(flags[where])
-        where = "flagd"
-        _check_rule(document.get("$evaluators"))
-        core = FlagdCore()
-        core.set_flags(document)
-        for where in sorted(found.intersection(names)):
-            for facts in ({"room": "r"}, {"room": "r", "account": "a"}):
-                core.resolve_boolean_value(where, False, EvaluationContext("k", facts))
-        return FlagSet(core, found)
-    except FlagFileError as error:
-        raise FlagFileError(f"{where}: {error}") from None
-    except Exception as error:  # JSON's, of another shape, too deep, or whatever a rule's operands make flagd raise
-        raise FlagFileError(
-            f"{where}: {getattr(error, 'error_message', None) or f'{type(error).__name__}: {error}'}"
-        ) from None
-
-
-def _check(flag: Any) -> None:
-    match flag:
-        case {"state": "ENABLED" | "DISABLED", "variants": {"on": True, "off": False, **others}} if not others:
-            pass
-        case _:
-            raise FlagFileError('"state": "ENABLED" or "DISABLED", "variants": {"on": true, "off": false} are expected')
-    if flag.get("defaultVariant") not in ("on", "off", None):
-        raise FlagFileError("`defaultVariant` may be on or off")
-    _check_rule(flag.get("targeting"))
-
-
-def _check_rule(rule: object) -> None:
-    """Shares that flagd can't read would silently give everybody the default variant: 100 % instead of 2.5."""
-    if isinstance(rule, list):
-        for part in cast("list[object]", rule):
-            _check_rule(part)
-    elif isinstance(rule, dict):
-        for operator, operand in cast("dict[str, Any]", rule).items():
-            shares = cast("list[Any]", operand) if isinstance(operand, list) else [operand]
-            if operator == "fractional" and custom_ops.fractional({"targetingKey": "k"}, *shares) is None:
-                raise FlagFileError('`fractional` takes shares such as ["on", 25], in whole numbers')
-            _check_rule(cast("object", operand))

@@ -22,7 +22,8 @@ from agent.greeting_text import GreetingText, opening_of, rest_of
 from agent.splice import Joint, joined
 
 SHIPPED_TEXT = "Hello! How can I help you today?"
-_SHIPPED_AUDIO = Path(__file__).parent / "sounds" / "hello.wav"
+_SOUNDS = Path(__file__).parent / "sounds"
+_SHIPPED_AUDIO = _SOUNDS / "hello.wav"
 
 
 class Audio:
@@ -90,9 +91,9 @@ def shipped() -> Greeting:
     return Greeting(SHIPPED_TEXT, shipped_audio())
 
 
-def shipped_audio() -> Audio:
-    """The sound of `SHIPPED_TEXT`."""
-    return Audio(_frames(_SHIPPED_AUDIO))
+def shipped_audio(sound: str = "hello") -> Audio:
+    """A sound that comes with the package, by its file's name; by default that of `SHIPPED_TEXT`."""
+    return Audio(_frames(_SOUNDS / f"{sound}.wav"))
 
 
 async def prepared(

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def noise_cancellation() -> Any:
-    """LiveKit's background voice cancellation; it wants LiveKit Cloud. Raises ImportError without the extra."""
+    """LiveKit's background voice cancellation; it wants LiveKit Cloud. Raises ImportError without the extra (settings say so first)."""
     plugin: Any = importlib.import_module("livekit.plugins.noise_cancellation")
     return plugin.BVC()
 

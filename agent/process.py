@@ -1,6 +1,7 @@
 """What a process of the worker has ready before any job: settings, store, exporting.
 
 Made by LiveKit's `setup_fnc`: in the process that will run the job, or in the job's thread, before its event loop exists.
+Either runs one job and ends (livekit-agents 1.8.9, `ipc/job_thread_executor.py:265`), so a `Process` here is one job's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from uuid import uuid4
 
-from livekit.agents import JobExecutorType, JobProcess
+from livekit.agents import JobProcess
 from livekit.agents import telemetry as livekit_telemetry
 from opentelemetry.sdk.resources import Resource
 
@@ -63,7 +64,7 @@ class Process:
     speeches: AudioCache | None
     """None with `smart-greeting` off."""
     components: Components | None
-    """Those of the process's one job; None with `component-pool` off, or where a process runs many jobs."""
+    """Those of the one job of this process, or of this thread of it; None with `component-pool` off."""
     caches: Caches
 
     async def whole(self, account: GreetingFields) -> Account:
@@ -95,7 +96,6 @@ def set_up(process: JobProcess) -> None:
         exporting = _exporting(config.traces)
         if Improvement.ASSISTANT_PREWARM in drawn.flags:
             _dry_start()
-    alone = process.executor_type is JobExecutorType.PROCESS
     store, caches = AccountStore(url), opened_caches(config, drawn.flags)
     patience = 0.6 * config.account_deadline
     process.userdata[_KEY] = Process(
@@ -105,7 +105,7 @@ def set_up(process: JobProcess) -> None:
         store=store,
         accounts=None if caches.accounts is None else AccountCache(store, caches.accounts, patience=patience),
         speeches=None if caches.speeches is None else AudioCache(caches.speeches, days=config.cache_days),
-        components=build(config) if alone and Improvement.COMPONENT_POOL in drawn.flags else None,
+        components=build(config) if Improvement.COMPONENT_POOL in drawn.flags else None,
         caches=caches,
     )
 

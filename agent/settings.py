@@ -6,9 +6,12 @@ First in the data path: whatever else the worker builds is given a `Settings`. `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -92,6 +95,27 @@ def _cache_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _importable(value: str) -> str:
+    # its native library is loaded by the sessions alone
+    if value == "bvc" and find_spec("livekit.plugins.noise_cancellation") is None:
+        raise ValueError
+    return value
+
+
+def _folder(value: str | None) -> str | None:
+    """A folder that can be written to, or be made in one that can."""
+    if value is not None:
+        path = Path(value).absolute()
+        try:
+            there = next(each for each in (path, *path.parents) if each.exists())
+            usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        except OSError:
+            usable = False
+        if not usable:
+            raise ValueError
+    return value
+
+
 def _default_store() -> SecretStr:
     from platformdirs import user_data_path  # imported only where nobody names a store
 
@@ -152,10 +176,12 @@ class Settings(BaseSettings):
     greeting_writer: Annotated[Literal["template", "llm"], MayBe("`template` or `llm`")] = Field(
         "template", description="who writes the greeting; `llm` writes it after each call for the next one"
     )
-    noise_cancellation: Annotated[Literal["off", "bvc"], MayBe("`off` or `bvc`")] = Field(
-        "off", description="`bvc` wants LiveKit Cloud and an extra"
-    )
-    traces: Annotated[str | None, MayBe("a folder")] = Field(
+    noise_cancellation: Annotated[
+        Literal["off", "bvc"],
+        AfterValidator(_importable),
+        MayBe("`off`, or `bvc` where firstword[noise-cancellation] is installed"),
+    ] = Field("off", description="`bvc` wants LiveKit Cloud")
+    traces: Annotated[str | None, AfterValidator(_folder), MayBe("a folder that can be written to")] = Field(
         None, description="each process appends its spans to a file in it, as OTLP JSON lines"
     )
     http_port: Annotated[int | None, Field(ge=0, le=65535), MayBe("a port, or 0 for a free one")] = Field(
@@ -192,9 +218,8 @@ class Settings(BaseSettings):
     flags_deadline: Seconds = Field(0.5, description="flag source, then the last good flags")
     account_deadline: Seconds = Field(1, description="account from the store, then the generic account")
     cache_deadline: Seconds = Field(0.2, description="cache, then none")
-    components_deadline: Seconds = Field(3, description="STT or LLM, then greet anyway and retry")
     greeting_deadline: Seconds = Field(2, description="personal greeting, then the generic one")
-    speech_deadline: Seconds = Field(2, description="TTS, then another provider or cached audio")
+    speech_deadline: Seconds = Field(2, description="TTS, then audio that ships with the package")
     store_deadline: Seconds = Field(1, description="resumption data, analytics: each read or write, then without")
 
     @model_validator(mode="before")

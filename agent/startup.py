@@ -16,7 +16,7 @@ from livekit.agents.voice import room_io
 from agent import components as parts
 from agent import greeting as greetings
 from agent import greeting_writer
-from agent.accounts.model import GENERIC, Account, GreetingFields, SessionRow
+from agent.accounts.model import GENERIC, Account, GreetingFields
 from agent.assistant import Assistant
 from agent.background import start_background_audio
 from agent.caller import Caller, first_caller, may_be_listening
@@ -116,7 +116,8 @@ async def account(process: Process, call: Call, identity: Identity | None = None
         account, hit = found.account, found.hit
         cache_result(hit=hit)
     call.run.attributes[ACCOUNT_RESULT] = "unknown" if account is None else "hit" if hit else "miss"
-    return account or GENERIC
+    call.account = account or GENERIC
+    return call.account
 
 
 @plan.task()
@@ -209,10 +210,7 @@ async def resumption(account: GreetingFields, assistant: Assistant, process: Pro
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
 async def analytics(account: GreetingFields, process: Process, call: Call) -> None:
     """Write the session's row; how it ended is written when it has."""
-    call.row = SessionRow(
-        id=call.job.job.id, account=account.id or None, started=time.time(), flags=call.flags.variants()
-    )
-    await process.store.record_session(call.row)
+    await process.store.record_session(call.row())
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_METRICS), fallback=lambda: None)

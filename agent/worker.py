@@ -13,7 +13,7 @@ import sys
 from livekit.agents import AgentServer, JobContext, JobExecutorType
 
 from agent import ahead, figures, livekit_private, process, run_folder
-from agent.drawing import draw_process
+from agent.caches.open import opened_caches
 from agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
 from agent.flags import Improvement, UnknownFlag, profile
 from agent.settings import SettingsError, settings
@@ -34,10 +34,9 @@ class Worker(AgentServer):
             running.enter_context(figures.recorded(folder, process.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
                 running.enter_context(LastGoodKeeper(Improvement))
-            flags = draw_process(config).flags
-            await ahead.first_round(config, flags)
+            await ahead.first_round(config)
             async with asyncio.TaskGroup() as beside:
-                fresh = beside.create_task(ahead.keep_fresh(config, flags))
+                fresh = beside.create_task(ahead.keep_fresh(config))
                 try:
                     await super().run(devmode=devmode, unregistered=unregistered)
                 finally:
@@ -49,6 +48,7 @@ def _server() -> Worker:
         config = settings()
         other_provider(config.flag_provider)
         profile(config.profile or "tuned")
+        opened_caches(config, profile("tuned"))
     except (SettingsError, UnknownFlag, FlagSourceError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says which variable is wrong
         raise SystemExit(2) from None

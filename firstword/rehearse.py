@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from agent.flag_source import FlagFileError, parse
+from agent.flag_set import FlagFileError, parse
 from agent.flags import Improvement, UnknownFlag, profile
 from firstword.critical_chain import median_chain
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from enum import StrEnum
@@ -133,13 +133,6 @@ class AccountStore:
         row = await self._row(select(*_columns(ACCOUNTS, GreetingFields)).where(ACCOUNTS.c.id == id))
         return None if row is None else GreetingFields(*row)
 
-    async def complete(self, first: GreetingFields) -> Account | None:
-        """The account that `first` was read from, by reading the rest; None when it is gone. Raises StoreError."""
-        have = [getattr(first, field.name) for field in fields(GreetingFields)]
-        rest = _columns(ACCOUNTS, Account)[len(have) :]
-        row = await self._row(select(*rest).where(ACCOUNTS.c.id == first.id))
-        return None if row is None else _account((*have, *row))
-
     async def resumption(self, id: str) -> LastSession | None:
         """The account's last session, in one read; None when it had none. Raises StoreError."""
         row = await self._row(select(*_columns(LAST_SESSIONS, LastSession)).where(LAST_SESSIONS.c.account == id))
@@ -158,6 +151,15 @@ class AccountStore:
             return common
         others = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id.not_in(common)).order_by(ACCOUNTS.c.id)
         return common + [row.id for row in await self._run(others.limit(limit - len(common)))]
+
+    async def ids(self, size: int = 1000) -> AsyncGenerator[list[str]]:
+        """Ids of all accounts, `size` at a time, each page one read. Raises StoreError."""
+        page = [""]
+        while page:
+            following = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id > page[-1]).order_by(ACCOUNTS.c.id).limit(size)
+            page = [row.id for row in await self._run(following)]
+            if page:
+                yield page
 
     async def save(self, account: Account) -> None:
         """Write the account, in place of one with its id. Raises StoreError."""

@@ -99,16 +99,6 @@ class AccountCache:
                 read += 1
         return read
 
-    async def invalidate(self, id: str) -> bool:
-        """Let the next lookup read the store; False when the cache could not be told."""
-        await self._forget_readings(id)
-        return await self._cache.delete(_key(id))
-
-    async def delete(self, id: str) -> bool:
-        """The account is deleted: keep nothing of it; False when that could not be done."""
-        await self._forget_readings(id)
-        return await self._cache.delete_owner(id)
-
     async def aclose(self) -> None:
         """End what is being read, let what has been read be kept. Store and cache are their owner's to close."""
         reading = list(self._reading.values())
@@ -129,12 +119,11 @@ class AccountCache:
         return None if account is None else _Copy(account, age=KEPT - entry.remaining)
 
     def _keep(self, id: str, account: Account | None) -> None:
-        """In the background: whoever asked has the account already. Not when it was invalidated while it was read."""
-        if self._reading_of_this_task(id):
-            value, lifetime = (b"", UNKNOWN) if account is None else (_encoded(account), KEPT)
-            keeping = asyncio.create_task(self._cache.put(_key(id), value, owner=id, lifetime=lifetime))
-            self._keeping.add(keeping)
-            keeping.add_done_callback(self._keeping.discard)
+        """In the background: whoever asked has the account already."""
+        value, lifetime = (b"", UNKNOWN) if account is None else (_encoded(account), KEPT)
+        keeping = asyncio.create_task(self._cache.put(_key(id), value, owner=id, lifetime=lifetime))
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
 
     # --- the store
 
@@ -163,16 +152,6 @@ class AccountCache:
             del self._reading[key]
         if not task.cancelled():
             task.exception()  # seen, also where everybody who waited has given up
-
-    def _reading_of_this_task(self, id: str) -> bool:
-        task = asyncio.current_task()
-        return any(task is reading for (_, of), reading in self._reading.items() if of == id)
-
-    async def _forget_readings(self, id: str) -> None:
-        """Nothing read until now will be kept after this."""
-        for key in [key for key in self._reading if key[1] == id]:
-            del self._reading[key]
-        await asyncio.gather(*self._keeping)
 
 
 def _key(id: str) -> tuple[str, ...]:

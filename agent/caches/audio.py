@@ -56,10 +56,6 @@ class AudioCache:
         value = samples_of(audio, speech.sample_rate).tobytes()
         return bool(value) and await self._cache.put(_key(speech), value, owner=speech.account, lifetime=self._lifetime)
 
-    async def delete_account(self, id: str) -> bool:
-        """The account is deleted: delete all its audio; False when that could not be done."""
-        return await self._cache.delete_owner(id)
-
 
 def _key(speech: Speech) -> Key:
     return "speech", speech.account, speech.voice, speech.text, speech.day_part or "", str(speech.sample_rate)

@@ -75,6 +75,10 @@ class Backend(Protocol):
         """Delete the entry, if there is one."""
         ...
 
+    async def owners(self) -> set[str]:
+        """Whose entries there are."""
+        ...
+
     async def delete_owner(self, owner: str) -> None:
         """Delete all of the owner's entries, and take none of it for `GONE_FOR` seconds."""
         ...

@@ -14,7 +14,7 @@ import logging
 import time
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -107,10 +107,18 @@ class Cache:
         hashed = self._hash(key)
         return await self._done(lambda: self._backend.delete(hashed))
 
-    async def delete_owner(self, owner: str) -> bool:
-        """Delete all that is `owner`'s, on every machine that shares the cache; False when that could not be done."""
-        whose = self._hash((owner,))
-        return await self._done(lambda: self._backend.delete_owner(whose))
+    async def forget_all_but(self, ids: AsyncIterable[Sequence[str]]) -> int:
+        """Delete what is of none of these owners, for every machine that shares the cache; of how many it was.
+
+        ids: page by page, from the store that everybody who shares the cache reads. They are read after the cache has said
+        whose entries it has, so that a new one is not missing; what they raise leaves everything as it was.
+        """
+        gone = await self._guarded(self._backend.owners, DELETE_DEADLINE) or set[str]()
+        gone.discard(self._hash(("",)))  # anybody's
+        if gone:
+            async for page in ids:
+                gone.difference_update(self._hash((id,)) for id in page)
+        return sum([await self._done(lambda owner=owner: self._backend.delete_owner(owner)) for owner in gone])
 
     async def aclose(self) -> None:
         """Close what is open; the cache is not used afterwards."""

@@ -114,6 +114,13 @@ class RedisServer:
         with _our_errors():
             await self._delete(args=[self._prefix, key])
 
+    async def owners(self) -> set[str]:
+        """Whose entries there are, by all keys of the server. Raises CacheUnavailable."""
+        start = f"{self._prefix}owner:"
+        with _our_errors():
+            keys = [key async for key in self._client.scan_iter(match=f"{start}*", count=1000)]
+        return {key.decode().removeprefix(start) for key in keys}
+
     async def delete_owner(self, owner: str) -> None:
         """Delete what is the owner's. Raises CacheUnavailable."""
         with _our_errors():

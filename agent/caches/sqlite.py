@@ -100,6 +100,15 @@ class SQLiteFile:
 
         await asyncio.to_thread(self._write, delete)
 
+    async def owners(self) -> set[str]:
+        """Whose entries there are, when what has expired is dropped. Raises CacheUnavailable."""
+
+        def owners(connection: sqlite3.Connection) -> set[str]:
+            self._drop_expired(connection)
+            return {owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM entries")}
+
+        return await asyncio.to_thread(self._write, owners) if self._files() else set()
+
     async def delete_owner(self, owner: str) -> None:
         """Delete what is the owner's; where the disk is too full even for that, everything. Raises CacheUnavailable."""
 

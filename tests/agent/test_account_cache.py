@@ -205,31 +205,6 @@ async def test_a_slow_store_is_waited_for_no_longer_than_patience_where_there_is
                 await cache.first(JONAS.id)
 
 
-async def test_an_invalidated_account_is_read_again(store: WatchedStore, kept: Cache, cache: AccountCache) -> None:
-    """Also when it is being read at that moment: what was read before is not kept after."""
-    await read(store, kept, ADA.id)
-    store.delay = 0.05
-    first = await store.greeting_fields(ADA.id)
-    assert first is not None
-    reading = asyncio.create_task(cache.complete(first))
-    await asyncio.sleep(0.01)
-    assert await cache.invalidate(ADA.id)
-    assert await reading == ADA
-    await cache.aclose()
-    assert await kept.get(("account", ADA.id)) is None
-
-
-async def test_nothing_of_a_deleted_account_is_kept(store: WatchedStore, kept: Cache, cache: AccountCache) -> None:
-    """Nor taken again from a process that still has it in hand."""
-    await read(store, kept, ADA.id)
-    await read(store, kept, JONAS.id)
-    assert await cache.delete(ADA.id)
-    assert await kept.get(("account", ADA.id)) is None
-    await read(store, kept, ADA.id)
-    assert await kept.get(("account", ADA.id)) is None
-    assert await kept.get(("account", JONAS.id))
-
-
 async def record(store: AccountStore, *ids: str) -> None:
     for number, id in enumerate(ids):
         await store.record_session(SessionRow(id=f"job {number}", account=id, started=float(number)))

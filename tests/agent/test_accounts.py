@@ -82,15 +82,20 @@ async def test_an_account_nobody_knows_is_none(store: AccountStore) -> None:
         assert await store.resumption(id) is None
 
 
-async def test_an_account_can_be_read_in_two_parts(store: AccountStore) -> None:
-    """First what the greeting needs, then the rest: together the whole account."""
+async def test_what_the_greeting_needs_can_be_read_alone(store: AccountStore) -> None:
+    """Without all that the assistant will know."""
     first = await store.greeting_fields(ADA.id)
     assert first is not None
     assert type(first) is GreetingFields
     assert first.greeting == ADA.greeting
-    assert await store.complete(first) == ADA
-    await store.delete(ADA.id)
-    assert await store.complete(first) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+async def test_all_ids_can_be_read_a_page_at_a_time(store: AccountStore, size: int) -> None:
+    """Each once, whatever a page holds."""
+    pages = [page async for page in store.ids(size)]
+    assert max(map(len, pages)) <= size
+    assert sorted(id for page in pages for id in page) == sorted(account.id for account in examples.ACCOUNTS)
 
 
 async def test_saving_replaces(store: AccountStore) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from livekit.agents import tts
+from livekit import rtc
+from livekit.agents import APIStatusError, tts
 
 from agent import ahead
 from agent import components as parts
 from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import GENERIC
+from agent.accounts.model import GENERIC, Account
 from agent.accounts.store import AccountStore
-from agent.caches.audio import AudioCache
+from agent.caches.audio import AudioCache, Speech
 from agent.caches.open import opened_caches
-from agent.components import Components
+from agent.components import SAMPLE_RATE, Components
 from agent.flags import profile
 from agent.greeting import prepared
 from agent.greeting_text import greeting_text
@@ -36,12 +39,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
     async with simulated(tmp_path) as found:
-        yield found
+        yield tuned(found)
+
+
+def tuned(settings: Settings) -> Settings:
+    return settings.model_copy(update={"profile": "tuned"})
 
 
 async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Settings) -> None:
     """And the caller nobody knows; a second round finds nothing left to make."""
-    assert await ahead.make(settings, TUNED) > len(ACCOUNTS)
+    assert await ahead.make(settings) > len(ACCOUNTS)
     caches = opened_caches(settings, TUNED)
     assert caches.speeches is not None
     audio = AudioCache(caches.speeches, days=7)
@@ -52,7 +59,7 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
         assert (await prepared(written, account, nobody, voice, audio)).hit, account.id
     await nobody.aclose()
     await caches.aclose()
-    assert await ahead.make(settings, TUNED) == 0
+    assert await ahead.make(settings) == 0
 
 
 async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +77,7 @@ async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: p
         return speak(self, text)
 
     monkeypatch.setattr(Components, "spoken", listened)
-    await ahead.make(settings, TUNED)
+    await ahead.make(settings)
     assert {text for text in spoken[settings.tts_voice] if "Nemo" in text}
     for voice, texts in spoken.items():
         assert voice == settings.tts_voice or not [text for text in texts if "Nemo" in text]
@@ -80,16 +87,133 @@ async def test_a_provider_that_is_down_is_one_warning(tmp_path: Path, caplog: py
     """The worker starts all the same."""
     async with simulated(tmp_path, REFUSING) as settings:
         with caplog.at_level(logging.WARNING, logger="firstword"):
-            await ahead.first_round(settings, TUNED)
+            await ahead.first_round(tuned(settings))
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
-        "no greeting could be made ahead: APIStatusError"
+        "greetings that could not be made ahead: 4, the last for APIStatusError"
     ]
+
+
+class Choosy(Components):
+    """A TTS that knows no voice `nobodys`, and breaks on one `broken`."""
+
+    async def spoken(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
+        match self.tts.model:
+            case "nobodys":
+                raise APIStatusError("no such voice", status_code=400)
+            case "broken":
+                raise RuntimeError("not an answer")
+            case _:
+                async for frame in super().spoken(text):
+                    yield frame
+
+
+async def voices_are(settings: Settings, voice: str, accounts: Sequence[Account]) -> None:
+    store = await AccountStore.open(settings.store_url.get_secret_value())
+    for account in accounts:
+        await store.save(replace(account, voice=voice))
+    await store.aclose()
+
+
+async def test_a_voice_that_is_refused_is_that_accounts_trouble_alone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everybody else is greeted ahead, however many are refused; one warning says how many were not."""
+    monkeypatch.setattr(parts, "Components", Choosy)
+    await voices_are(settings, "nobodys", ACCOUNTS[:5])
+    with caplog.at_level(logging.WARNING, logger="firstword"):
+        assert await ahead.make(settings) >= 2
+    assert [record.message for record in caplog.records if record.name == "firstword"] == [
+        "greetings that could not be made ahead: 5, the last for APIStatusError"
+    ]
+    await voices_are(settings, "", ACCOUNTS[:5])
+    assert await ahead.make(settings) > 0
+
+
+async def test_nothing_but_its_end_ends_the_rounds(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody expected is logged, by the round before the first job and by each later one; the worker goes on."""
+    monkeypatch.setattr(parts, "Components", Choosy)
+    monkeypatch.setattr(ahead, "FRESH", 0.2)
+    await voices_are(settings, "broken", ACCOUNTS)
+    with caplog.at_level(logging.ERROR, logger="firstword"):
+        await ahead.first_round(settings)
+        assert [record.message for record in caplog.records if record.name == "firstword"] == [
+            "not everything could be made ahead"
+        ]
+        rounds = asyncio.create_task(ahead.keep_fresh(settings))
+        async with asyncio.timeout(60):
+            while sum("kept fresh" in record.message for record in caplog.records) < 2:  # noqa: ASYNC110 - in the rounds
+                await asyncio.sleep(0.05)
+    assert not rounds.done()
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+
+
+async def test_with_an_account_all_that_is_cached_of_it_goes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the rounds while the worker runs: its copy and its audio, and nothing of the others."""
+
+    async def kept(id: str) -> set[str]:
+        caches = opened_caches(settings, TUNED)
+        try:
+            assert caches.accounts is not None
+            assert caches.speeches is not None
+            account = next(each for each in ACCOUNTS if each.id == id)
+            written, voice = greeting_text(account, time.time()), account.voice
+            speech = Speech(id, voice, written.text, written.day_part, SAMPLE_RATE)
+            found = {
+                "account": await caches.accounts.get(("account", id)),
+                "audio": await AudioCache(caches.speeches, days=7).get(speech),
+            }
+            return {name for name, value in found.items() if value}
+        finally:
+            await caches.aclose()
+
+    await ahead.make(settings)
+    assert await kept("1001") == await kept("1002") == {"account", "audio"}
+    store = await AccountStore.open(settings.store_url.get_secret_value())
+    await store.delete("1001")
+    await store.aclose()
+    monkeypatch.setattr(ahead, "FRESH", 0.2)
+    rounds = asyncio.create_task(ahead.keep_fresh(settings))
+    async with asyncio.timeout(60):
+        while await kept("1001"):  # noqa: ASYNC110 - it happens in the rounds
+            await asyncio.sleep(0.05)
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+    assert await kept("1002") == {"account", "audio"}
+
+
+async def test_what_some_process_may_use_is_made(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a share of one in a hundred the greetings are there for whom it falls on; a flag that is turned on later is followed."""
+    file = tmp_path / "flags.json"
+    monkeypatch.setenv("FLAGD_OFFLINE_FLAG_SOURCE_PATH", str(file))
+    drawing = settings.model_copy(update={"profile": None, "flags_deadline": 777.0})
+
+    def share(percent: int) -> None:
+        flag = {
+            "state": "ENABLED",
+            "variants": {"on": True, "off": False},
+            "defaultVariant": "off",
+            "targeting": {"fractional": [["on", percent], ["off", 100 - percent]]},
+        }
+        file.write_text(json.dumps({"flags": {"smart-greeting": flag}}))
+
+    share(0)
+    assert await ahead.make(drawing) == 0
+    assert not (tmp_path / "accounts.db").exists()
+    share(1)
+    assert await ahead.make(drawing) > len(ACCOUNTS)
 
 
 async def test_a_store_that_is_down_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Likewise."""
     with caplog.at_level(logging.WARNING, logger="firstword"):
-        await ahead.first_round(made(tmp_path, store_url="sqlite:////proc/nowhere/accounts.db"), TUNED)
+        await ahead.first_round(made(tmp_path, profile="tuned", store_url="sqlite:////proc/nowhere/accounts.db"))
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
         "not everything could be made ahead: StoreError"
     ]
@@ -97,5 +221,5 @@ async def test_a_store_that_is_down_is_one_warning(tmp_path: Path, caplog: pytes
 
 async def test_baseline_makes_nothing_ahead(tmp_path: Path) -> None:
     """With both flags off neither store nor provider is asked."""
-    await ahead.first_round(made(tmp_path), profile("baseline"))
+    await ahead.first_round(made(tmp_path, profile="baseline"))
     assert not (tmp_path / "accounts.db").exists()

@@ -75,17 +75,6 @@ async def test_personal_audio_is_not_played_after_its_days(cache: AudioCache, cl
     assert await cache.get(ADA) is None
 
 
-async def test_with_the_account_all_its_audio_goes(cache: AudioCache) -> None:
-    """In every day part; what anybody may be told stays."""
-    evening, anybody = replace(ADA, day_part=DayPart.EVENING), replace(ADA, account="", text="Good morning!")
-    for one in (ADA, evening, anybody):
-        await cache.put(one, frames_of(AUDIO, RATE))
-    assert await cache.delete_account(ADA.account)
-    assert await cache.get(ADA) is None
-    assert await cache.get(evening) is None
-    assert await cache.get(anybody)
-
-
 async def test_nothing_is_not_kept_as_audio(cache: AudioCache) -> None:
     """A caller would be greeted with silence for a week."""
     assert not await cache.put(ADA, [])
@@ -106,4 +95,3 @@ async def test_a_cache_that_is_not_there_is_a_miss(tmp_path: Path) -> None:
         cache = AudioCache(kept, days=7)
         assert not await cache.put(ADA, frames_of(AUDIO, RATE))
         assert await cache.get(ADA) is None
-        assert not await cache.delete_account(ADA.account)

@@ -139,6 +139,16 @@ async def test_a_deleted_entry_is_gone_and_deleting_nothing_is_no_error(backend:
     assert await kept(backend, "a", "b") == "b"
 
 
+async def test_whose_entries_there_are(backend: Backend) -> None:
+    """Each owner once, as long as something of theirs is kept."""
+    assert await backend.owners() == set()
+    for key, owner in (("a", "ada"), ("b", "bob"), ("c", "ada")):
+        await backend.put(key, b"1", owner, DAY)
+    assert await backend.owners() == {"ada", "bob"}
+    await backend.delete_owner("ada")
+    assert await backend.owners() == {"bob"}
+
+
 async def test_all_of_an_owner_is_deleted_and_nothing_of_another(backend: Backend) -> None:
     """Whatever its keys are."""
     for key, owner in (("a", "ada"), ("b", "bob"), ("c", "ada")):
@@ -236,6 +246,36 @@ async def test_a_damaged_value_is_a_miss_and_deleted(tmp_path: Path) -> None:
         assert cache.failures == {Reason.BROKEN: 1}
 
 
+async def pages(*pages: list[str]) -> AsyncIterator[list[str]]:
+    for page in pages:
+        yield page
+
+
+async def test_what_is_of_nobody_known_is_forgotten(make: Make) -> None:
+    """Whatever page an owner is on it stays, and so does what is anybody's."""
+    async with aclosing(Cache(make(WIDE), deadline=1)) as cache:
+        for owner in ("ada", "bob", "eve", ""):
+            await cache.put((owner,), b"1", owner=owner, lifetime=DAY)
+        assert await cache.forget_all_but(pages(["ada"], ["bob", "new"])) == 1
+        assert [bool(await cache.get((owner,))) for owner in ("ada", "bob", "eve", "")] == [True, True, False, True]
+        assert await cache.forget_all_but(pages(["ada", "bob"])) == 0
+
+
+async def test_a_store_that_fails_forgets_nobody(make: Make) -> None:
+    """Who has not been listed is not gone."""
+
+    async def fails() -> AsyncIterator[list[str]]:
+        yield ["ada"]
+        raise ConnectionError
+
+    async with aclosing(Cache(make(WIDE), deadline=1)) as cache:
+        for owner in ("ada", "bob"):
+            await cache.put((owner,), b"1", owner=owner, lifetime=DAY)
+        with pytest.raises(ConnectionError):
+            await cache.forget_all_but(fails())
+        assert await cache.get(("bob",))
+
+
 # --- the file
 
 
@@ -255,7 +295,7 @@ async def test_deleted_bytes_are_on_the_disk_no_more(tmp_path: Path) -> None:
     async with aclosing(file_cache(tmp_path)) as cache:
         await cache.put(("a",), b"Ada Whitfield" * 1000, owner="ada", lifetime=DAY)
         assert b"Ada Whitfield" in on_disk(tmp_path)
-        assert await cache.delete_owner("ada")
+        assert await cache.forget_all_but(pages(["bob"])) == 1
         assert b"Ada Whitfield" not in on_disk(tmp_path)
 
 
@@ -371,10 +411,12 @@ def test_a_full_disk_is_a_cache_that_keeps_nothing_new_and_still_deletes(tmp_pat
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
     print(await cache.put(("b",), bytes(100_000), owner="ada", lifetime=1000))
     print(await cache.get(("a",)) is not None, *cache.failures)
-    print(await cache.delete_owner("ada"))
+    async def others():
+        yield ["bob"]
+    print(await cache.forget_all_but(others()))
     print(await cache.get(("a",)))
 """
-    assert output(run(code, tmp_path)).splitlines() == ["False", "True full", "True", "None"]
+    assert output(run(code, tmp_path)).splitlines() == ["False", "True full", "1", "None"]
     assert b"Ada Whitfield" not in on_disk(tmp_path)
 
 
@@ -399,10 +441,10 @@ async def test_a_folder_that_cannot_be_is_no_cache(tmp_path: Path, caplog: pytes
         await cache.prepare()
         assert not await cache.put(("a",), b"1", owner="ada", lifetime=DAY)
         assert await cache.get(("a",)) is None
-        assert not await cache.delete_owner("ada")
+        assert await cache.forget_all_but(pages()) == 0
         assert not await cache.delete(("a",))
     assert len(caplog.records) == 1
-    assert cache.failures == {Reason.UNREACHABLE: 3}
+    assert cache.failures == {Reason.UNREACHABLE: 2}
 
 
 # --- Redis
@@ -416,7 +458,7 @@ async def test_an_unreachable_redis_is_no_cache() -> None:
     assert (raised.value.reason, "hunter2" in str(raised.value)) == (Reason.UNREACHABLE, False)
     async with aclosing(Cache(backend, deadline=0.2)) as cache:
         assert await cache.get(("a",)) is None
-        assert not await cache.delete_owner("ada")
+        assert await cache.forget_all_but(pages()) == 0
 
 
 async def test_a_redis_that_never_answers_costs_one_deadline_and_not_one_each_lookup() -> None:

@@ -22,9 +22,9 @@ from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider import FeatureProvider
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
+from agent.flag_set import FlagFileError, parse
 from agent.flag_source import (
     Evaluation,
-    FlagFileError,
     FlagSource,
     FlagSourceError,
     LastGoodKeeper,
@@ -32,7 +32,6 @@ from agent.flag_source import (
     flag_file,
     last_good_copy,
     other_provider,
-    parse,
     shipped_file,
 )
 from agent.flags import Improvement
@@ -188,6 +187,45 @@ def test_a_process_draws_by_itself_and_once(place: Place) -> None:
         assert source.draw_process() == first
         on += first[0].on
     assert 20 <= on <= 85
+
+
+RULE_FOR_SOME = {"if": [{"==": [{"var": "room"}, "a"]}, "on"]}
+
+
+@pytest.mark.parametrize(
+    ("flag", "possible"),
+    [
+        ({"defaultVariant": "on"}, True),
+        ({"defaultVariant": "off"}, False),
+        ({"defaultVariant": "on", "state": "DISABLED"}, False),
+        ({"defaultVariant": "off", "targeting": {"fractional": [["on", 1], ["off", 999]]}}, True),
+        ({"defaultVariant": "off", "targeting": {"fractional": [["on", 0], ["off", 100]]}}, False),
+        ({"defaultVariant": "off", "targeting": RULE_FOR_SOME}, True),
+        ({"defaultVariant": "on", "targeting": {"if": [RULE_FOR_SOME, "off", None]}}, True),
+        ({"defaultVariant": "off", "targeting": {"$ref": "some"}}, True),
+    ],
+)
+def test_what_is_possible_for_a_process_depends_on_no_draw(
+    place: Place, flag: dict[str, object], possible: bool
+) -> None:
+    """Worth preparing for is a flag that the file turns on for a part of the processes, however small, and no other."""
+    every = {"state": "ENABLED", "variants": {"on": True, "off": False}}
+    flags = dict.fromkeys(place.names, every | flag)
+    place.write(json.dumps({"flags": flags, "$evaluators": {"some": RULE_FOR_SOME}}))
+    assert place.source().possible() == ({"component-pool"} if possible else frozenset())
+
+
+def test_what_is_possible_follows_the_file(place: Place) -> None:
+    """A share that begins is seen while the worker runs."""
+    off = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
+    place.write(json.dumps({"flags": {"component-pool": off}}))
+    with place.keeper() as keeper:
+        source = place.source()
+        assert not source.possible()
+        some = {**off, "targeting": {"fractional": [["on", 5], ["off", 95]]}}
+        place.write(json.dumps({"flags": {"component-pool": some}}))
+        keeper.look()
+        assert source.possible() == {"component-pool"}
 
 
 def test_a_disabled_flag_and_one_that_is_not_named_are_off(place: Place) -> None:
@@ -551,6 +589,20 @@ def test_any_provider_can_be_named(monkeypatch: pytest.MonkeyPatch, place: Place
     source = place.source(provider=made)
     assert source.draw_process() == (Evaluation("component-pool", True, "static", "In-Memory Provider"),)
     assert drawn(source) == {"parallel-init": False, "deferred-setup": False}
+    assert source.possible() == {"component-pool"}
+
+
+@pytest.mark.parametrize(("reason", "possible"), [("STATIC", False), ("TARGETING_MATCH", True), ("SPLIT", True)])
+def test_another_provider_says_by_its_reason_what_is_possible(place: Place, reason: str, possible: bool) -> None:
+    """Off for this process is on for another, unless the answer is the same for all."""
+
+    class Splits(InMemoryProvider):
+        def resolve_boolean_details(
+            self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+        ) -> FlagResolutionDetails[bool]:
+            return FlagResolutionDetails(False, reason=reason)
+
+    assert bool(place.source(provider=lambda: Splits({})).possible()) == possible
 
 
 def test_flagd_s_own_resolvers_are_chosen_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -10,12 +11,15 @@ import re
 import secrets
 import signal
 import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
@@ -29,6 +33,8 @@ from rehearsal.callers import AUDIBLE, EAR_RATE
 from rehearsal.privacy import PHONE, private_in
 from rehearsal.processes import ServerFailed
 from rehearsal.providers import voice
+from rehearsal.providers.latency import Latencies
+from rehearsal.providers.server import application
 from telemetry.libraries import COROUTINES
 from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced
@@ -170,6 +176,7 @@ async def test_conversation(tuned: Actor) -> None:
     await caller.reads("You said: tell me about my account. I have 3 tools.", PATIENCE)
     await caller.say(400, 1)
     await caller.reads("The answer is: ", PATIENCE)
+    began = time.time()
     answer = next(text for text in caller.texts if "The answer is" in text)
     assert re.search(r"\d\d:\d\d on [A-Z][a-z]+day", answer)
     await caller.leave()
@@ -177,6 +184,13 @@ async def test_conversation(tuned: Actor) -> None:
     turns = [span.name for span in tuned.spans if span.trace_id == job_trace]
     assert {"llm_request", "function_tool"} <= set(turns)
     assert private_in(tuned.exported, tuned.stage.stack) == []
+    await tuned.worker.at_rest()
+    store = await AccountStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
+    last = await store.resumption(ADA.id)
+    await store.aclose()
+    assert last is not None  # what the next session is told
+    assert last.ended > began
+    assert last.summary.startswith("The caller's last words were: ")
 
 
 async def _heard(actor: Actor, account: Account) -> tuple[Samples, Traced]:
@@ -255,20 +269,60 @@ async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
 
 
 async def test_jobs_as_threads(stage: Stage) -> None:
-    """With threads for jobs two callers at once are greeted by name, each with a whole trace of their own."""
-    async with stage.actor("tuned", {"FIRSTWORD_EXECUTOR": "thread", "FIRSTWORD_IDLE_PROCESSES": "2"}) as actor:
-        callers = [actor.caller(account=account.id) for account in ACCOUNTS[:2]]
+    """With threads for jobs callers at once are each heard and spoken to in their own language, voice and name, with a whole trace of their own."""
+    accounts = [replace(account, id=f"30{account.id}", name=f"{account.name} the Elder") for account in ACCOUNTS[:3]]
+    environment = {"FIRSTWORD_EXECUTOR": "thread", "FIRSTWORD_IDLE_PROCESSES": "3"}
+    async with (
+        _listening_providers() as (requests, address),
+        stage.actor("tuned", {**environment, "DEEPGRAM_BASE_URL": address}) as actor,
+    ):
+        store = await AccountStore.open(f"sqlite+aiosqlite:///{actor.folder / 'accounts.db'}")
+        for account in accounts:  # nobody has greeted them ahead
+            await store.save(account)
+        await store.aclose()
+        callers = [actor.caller(account=account.id) for account in accounts]
         await asyncio.gather(*(caller.connect() for caller in callers))
         await asyncio.gather(*(caller.hear(PATIENCE) for caller in callers))
-        await asyncio.gather(*(c.reads(a.name, PATIENCE) for c, a in zip(callers, ACCOUNTS, strict=False)))
+        await asyncio.gather(*(c.reads(a.name, PATIENCE) for c, a in zip(callers, accounts, strict=True)))
         sids = [await caller.room.sid for caller in callers]
         await asyncio.sleep(1)
         await asyncio.gather(*(caller.leave() for caller in callers))
         starts = [await actor.trace(sid) for sid in sids]
+    for caller, account in zip(callers, accounts, strict=True):
+        assert not [text for text in caller.texts for other in accounts if other != account and other.name in text]
+        spoken = {query["model"] for path, query, text in requests if path == "/v1/speak" and account.name in text}
+        assert spoken == {account.voice}
+    heard = Counter(query["language"] for path, query, _ in requests if path == "/v1/listen")
+    assert heard == Counter(account.language for account in accounts)
     assert {start.outcome for start in starts} == {"first_word"}
-    assert starts[0].root.trace_id != starts[1].root.trace_id
+    assert len({start.root.trace_id for start in starts}) == len({start.root.links for start in starts}) == len(starts)
     for start in starts:
         assert {f"deferred.{name}" for name in LATE} <= set(start.names)
+
+
+Request = tuple[str, Mapping[str, str], str]
+"""Path, query and body."""
+
+
+@contextlib.asynccontextmanager
+async def _listening_providers() -> AsyncGenerator[tuple[list[Request], str]]:
+    """STT and TTS in this process: every request they get from now on, and their address."""
+    requests: list[Request] = []
+
+    async def note(request: web.BaseRequest, _: web.StreamResponse) -> None:
+        body = await request.text() if request.method == "POST" else ""
+        requests.append((request.path, dict(request.query), body))
+
+    providers = application(Latencies.load())
+    providers.on_response_prepare.append(note)
+    runner = web.AppRunner(providers)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield requests, f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
 
 
 async def test_flags_by_file(stage: Stage) -> None:

@@ -98,6 +98,9 @@ def test_what_is_missing_is_named_a_line_each(monkeypatch: pytest.MonkeyPatch) -
         ("FIRSTWORD_SLOW", "9" * 99 + "x", f"'{'9' * 60}…'"),
         ("FIRSTWORD_CACHE_DAYS", "0", "'0'"),
         ("FIRSTWORD_TTS_VOICE", "a voice", "'a voice'"),
+        ("FIRSTWORD_NOISE_CANCELLATION", "bvc", "'bvc'"),
+        ("FIRSTWORD_TRACES", "/etc/hostname/traces", "'/etc/hostname/traces'"),
+        ("FIRSTWORD_TRACES", "/etc/hostname", "'/etc/hostname'"),
     ],
 )
 def test_a_wrong_value_gets_one_line(name: str, value: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +182,26 @@ def test_the_environment_goes_before_the_file(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("LIVEKIT_URL")
     read = read_settings()
     assert (read.livekit_url, read.slow, read.executor) == ("wss://file", 3, "thread")
+
+
+def test_a_folder_for_traces_need_not_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is made by the first process that exports."""
+    monkeypatch.setenv("FIRSTWORD_TRACES", str(tmp_path / "not" / "yet"))
+    assert read_settings().traces == str(tmp_path / "not" / "yet")
+    monkeypatch.setenv("FIRSTWORD_TRACES", "here")
+    assert read_settings().traces == "here"
+
+
+def test_noise_cancellation_is_taken_where_its_extra_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The plugin is looked for, and not loaded."""
+    plugin = tmp_path / "livekit" / "plugins" / "noise_cancellation.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text("raise RuntimeError")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FIRSTWORD_NOISE_CANCELLATION", "bvc")
+    assert read_settings().noise_cancellation == "bvc"
 
 
 def test_a_file_that_is_no_text_gets_one_line() -> None:

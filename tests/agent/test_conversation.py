@@ -1,0 +1,39 @@
+"""agent/conversation.py: what the account's next session is told of this one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from livekit.agents import AgentSession, ConversationItemAddedEvent, llm
+
+from agent.conversation import REMEMBERED, Conversation
+
+
+def conversation(*said: tuple[str, str]) -> Conversation:
+    """One in which this was said: (role, text)."""
+    talk = Conversation(cast(AgentSession[Any], None))
+    for role, text in said:
+        message = llm.ChatMessage(role=cast(llm.ChatRole, role), content=[text])
+        talk.handlers()["conversation_item_added"](ConversationItemAddedEvent(item=message))
+    return talk
+
+
+def test_a_caller_who_said_nothing_leaves_the_last_session_as_it_was() -> None:
+    """The agent's own words are nothing to remember."""
+    assert conversation().last_session() is None
+    assert conversation(("assistant", "Good morning!")).last_session() is None
+    assert conversation(("user", " \n")).last_session() is None
+
+
+def test_the_callers_last_words_are_remembered() -> None:
+    """On one line and cut between words, however long they were."""
+    before = time.time()
+    last = conversation(("user", "Hello"), ("user", "Move my\ncleaning."), ("assistant", "Done.")).last_session()
+    assert last is not None
+    assert last.summary == 'The caller\'s last words were: "Move my cleaning."'
+    assert last.left_open == ""
+    assert before <= last.ended <= time.time()
+    long = conversation(("user", "word " * 1000)).last_session()
+    assert long is not None
+    assert len(long.summary) < REMEMBERED + 50
