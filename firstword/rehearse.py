@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
-import sys
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from agent.flag_source import FlagFileError, parse
 from agent.flags import Improvement, UnknownFlag, profile
 from firstword.critical_chain import median_chain
+from firstword.progress import progress
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from rehearsal.processes import ServerError
 from rehearsal.providers.latency import Latencies, LatencyError
 from rehearsal.rehearse import Rehearsal, rehearse
 from rehearsal.result import LOGS, RESULT_FILE, TRACES, Figures, Quantiles, Result, new_folder, save
-from rehearsal.servers import Progress
 from rehearsal.surroundings import Choice, choose, shell
 from rehearsal.workers import FLOOR
 from telemetry.record import Dispatch
 
-_PLAIN_EVERY_S = 10.0
-"""How often a pipe hears of the sessions' progress."""
 _SHOWN_ERRORS = 3
 
 
@@ -156,43 +149,8 @@ def _folder(output: Path | None) -> Path:
 
 
 def _run(plan: Rehearsal, choice: Choice, folder: Path) -> Result:
-    with _progress(console(stderr=True)) as report:
+    with progress(console(stderr=True)) as report:
         return asyncio.run(rehearse(plan, choice, folder, report=report))
-
-
-@contextlib.contextmanager
-def _progress(out: Console) -> Generator[Callable[[Progress], None]]:
-    """Shows progress on `out`: a bar on a terminal, now and then a line in a pipe."""
-    if not out.is_terminal:
-        yield _Lines()
-        return
-    text = TextColumn("{task.description}", markup=False)
-    with Bar(
-        text,
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=out,
-        transient=True,
-        refresh_per_second=2,
-    ) as bar:
-        row = bar.add_task("starting", total=None)
-        yield lambda now: bar.update(row, description=now.doing, completed=now.done, total=now.total or None)
-
-
-class _Lines:
-    """Progress for a pipe: each new kind of work, and within one a line every ten seconds."""
-
-    def __init__(self) -> None:
-        self._kind = ""
-        self._said_at = -math.inf
-
-    def __call__(self, now: Progress) -> None:
-        kind = now.doing.partition(" ")[0]
-        if kind != self._kind or time.monotonic() - self._said_at > _PLAIN_EVERY_S:
-            self._kind, self._said_at = kind, time.monotonic()
-            count = f" ({now.done}/{now.total})" if now.total else ""
-            sys.stderr.write(f"{now.doing}{count}\n")
 
 
 def _print(result: Result, folder: Path, out: Console) -> None:

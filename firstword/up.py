@@ -16,6 +16,7 @@ import platformdirs
 import typer
 
 from agent.flags import UnknownFlag, profile
+from firstword.progress import Lines
 from firstword.terminal import BAD_INPUT, INTERRUPTED, fail
 from rehearsal.callers import join_token
 from rehearsal.processes import Child, ServerError, running
@@ -73,13 +74,14 @@ async def _up(profile_name: str, latencies: Path | None, real: bool) -> None:
     providers_only = {name: value for name, value in shell().items() if not name.startswith("LIVEKIT_")}
     choice = await choose(providers_only, real=real, latencies=latencies)
     typer.echo(choice.sentence)
+    report = Lines()
     folder = new_folder(platformdirs.user_state_path("firstword") / "up")
     logs = folder / LOGS
     async with contextlib.AsyncExitStack() as everything:
-        stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=Ports(), report=_report))
-        place = await everything.enter_async_context(opened(replace(choice, stack=stack), logs, report=_report))
+        stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=Ports(), report=report))
+        place = await everything.enter_async_context(opened(replace(choice, stack=stack), logs, report=report))
         prometheus = await everything.enter_async_context(_prometheus(stack, folder))
-        _report(Progress("starting the worker"))
+        report(Progress("starting the worker"))
         worker = await everything.enter_async_context(
             running_worker(
                 profile_name,
@@ -95,11 +97,6 @@ async def _up(profile_name: str, latencies: Path | None, real: bool) -> None:
         for line in _addresses(stack, prometheus, folder):
             typer.echo(line)
         await worker.ended()
-
-
-def _report(now: Progress) -> None:
-    count = f" ({now.done}/{now.total})" if now.total else ""
-    typer.echo(f"{now.doing}{count}", err=True)
 
 
 @contextlib.asynccontextmanager

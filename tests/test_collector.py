@@ -111,6 +111,7 @@ def test_every_variable_is_in_the_operators_page(name: str) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.parametrize("name", [SHARED, BACKEND])
 async def test_jaegers_binary_takes_the_file(name: str) -> None:
     """`validate` of the very build that local runs use finds no fault."""
@@ -140,6 +141,7 @@ async def dropping(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[S
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 async def test_a_span_reaches_jaeger_without_what_is_private(keeping: Stack, protocol: str) -> None:
@@ -180,6 +182,7 @@ async def test_a_span_reaches_jaeger_without_what_is_private(keeping: Stack, pro
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, dropping: Stack) -> None:
     """As a percentage, on a slow start too, whose weight is 1 whatever it says; what the worker wrote there is overwritten."""
@@ -190,6 +193,7 @@ async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, drop
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_failed_and_slow_starts_are_always_kept_and_later_spans_follow(dropping: Stack) -> None:
     """With a share of 0: a usual start is dropped, the others stay, and a span that comes after the decision goes the same way."""
@@ -209,6 +213,7 @@ async def test_failed_and_slow_starts_are_always_kept_and_later_spans_follow(dro
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_metrics_count_the_starts_that_sampling_drops(dropping: Stack) -> None:
     """Span metrics come from before the sampling, by outcome; a worker's own metrics leave by the same door."""

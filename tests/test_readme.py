@@ -46,6 +46,7 @@ def test_each_command_works_in_turn(place: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 def test_up_brings_up_all_until_ctrl_c(place: Path) -> None:
     """It prints where everything is, and Ctrl-C ends it cleanly."""
     with subprocess.Popen(

@@ -98,6 +98,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_two_parties_hear_each_other_over_loopback(stack: Stack) -> None:
     """The key opens the server's API, and a track published in a room is subscribed by the other party."""
@@ -119,6 +120,7 @@ async def test_two_parties_hear_each_other_over_loopback(stack: Stack) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
     """A rehearsal is no service for the network it runs in."""
@@ -134,6 +136,7 @@ async def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_published_stack_is_found_and_a_stale_one_is_not(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +162,7 @@ async def test_a_published_stack_is_found_and_a_stale_one_is_not(
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 async def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
     """No process and no port; the exception comes through as it is."""
     ports = Ports.free()
@@ -174,6 +178,7 @@ async def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 async def test_a_port_taken_later_ends_what_had_started(tmp_path: Path) -> None:
     """Jaeger and collector are up when LiveKit finds its port taken."""
     ports = Ports.free()
@@ -188,6 +193,7 @@ async def test_a_port_taken_later_ends_what_had_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_is_left_when_the_command_is_ended(tmp_path: Path, number: signal.Signals) -> None:
     """By Ctrl-C, by a supervisor, by the kernel."""
