@@ -17,7 +17,7 @@ import pytest_asyncio
 from livekit import api, rtc
 
 from rehearsal.processes import Child, PortTaken, ServerFailed, free_ports, running
-from rehearsal.stack import LocalStack, Ports, Stack, published, running_stack
+from rehearsal.stack import LocalStack, NotUsable, Ports, Stack, published, require_livekit, running_stack
 
 WAIT_S = 20.0
 
@@ -159,6 +159,30 @@ async def test_a_published_stack_is_found_and_a_stale_one_is_not(
     ):
         with published(stale):
             assert await running_stack() is None
+
+
+async def test_a_livekit_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """At once, whether nothing listens there, or something that is not LiveKit."""
+    port = free_ports(1)[0]
+    stack = Stack(f"ws://127.0.0.1:{port}", "key", "a secret that is long enough for its signature", pid=0)
+    with pytest.raises(NotUsable, match=f"nothing answers at {stack.livekit_url} of the shell: .*connect"):
+        await require_livekit(stack, f"{stack.livekit_url} of the shell")
+    async with running(Child("other", web(port), {}, tmp_path / "log", f"http://127.0.0.1:{port}/")):
+        with pytest.raises(NotUsable, match=f"no LiveKit server answers at {stack.livekit_url}"):
+            await require_livekit(stack, stack.livekit_url)
+
+
+@pytest.mark.real
+@pytest.mark.jaeger
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_key_that_livekit_does_not_know_is_told_apart(stack: Stack) -> None:
+    """The server is there: it is the key that it refuses, another one or a wrong secret."""
+    for wrong in (
+        replace(stack, api_key="APIother"),
+        replace(stack, api_secret="another, and long enough to sign with"),
+    ):
+        with pytest.raises(NotUsable, match=f"LiveKit at {stack.livekit_url} refuses the key"):
+            await require_livekit(wrong, wrong.livekit_url)
 
 
 @pytest.mark.real
