@@ -21,6 +21,7 @@ from firstword.terminal import console
 from rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from rehearsal.stack import Stack, running_stack
 from rehearsal.surroundings import shell
+from rehearsal.workers import worker_file
 
 State = Literal["ok", "absent", "missing"]
 """`absent` is fine to go without; `missing` is not."""
@@ -63,6 +64,7 @@ async def _examine(shell: Mapping[str, str]) -> list[Finding]:
     stack = await running_stack()
     return [
         Finding("python", "ok", python_version()),
+        Finding("worker", "ok", f"python -m livekit.agents start {worker_file('tuned')}"),
         *(Finding(name, "ok", metadata.version(name)) for name in _PACKAGES),
         await _server(LIVEKIT, needed=True),
         await _server(JAEGER, needed=False),
