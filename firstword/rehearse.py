@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from agent.flag_source import FlagFileError, parse
 from agent.flags import Improvement, UnknownFlag, profile
-from firstword.critical_chain import median_chain
+from firstword.critical_chain import chain_lines, median_start
 from firstword.progress import progress
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from rehearsal.processes import ServerError
@@ -25,7 +25,12 @@ from rehearsal.result import LOGS, RESULT_FILE, TRACES, Figures, Quantiles, Resu
 from rehearsal.surroundings import Choice, choose, shell
 from rehearsal.workers import FLOOR
 from telemetry.record import Dispatch
+from tuning.drawing import html
+from tuning.plot import waterfall
+from tuning.start import RecordedStart
 
+PICTURES = "pictures"
+"""Folder, in that of a rehearsal, that has the median session of each profile as an HTML page."""
 _SHOWN_ERRORS = 3
 
 
@@ -103,10 +108,12 @@ def command(
     except KeyboardInterrupt:  # a second Ctrl-C: nobody waits for the figures
         raise typer.Exit(INTERRUPTED) from None
     save(result, folder)
+    medians = {name: start for name in result.profiles if (start := median_start(folder / TRACES / name)) is not None}
+    pictures = _drawn(medians, folder / PICTURES)
     if as_json:
         typer.echo(json.dumps(result.as_json(), indent=2))
     else:
-        _print(result, folder, console())
+        _print(result, medians, pictures, folder, console())
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
     if result.unheard:
@@ -153,18 +160,31 @@ def _run(plan: Rehearsal, choice: Choice, folder: Path) -> Result:
         return asyncio.run(rehearse(plan, choice, folder, report=report))
 
 
-def _print(result: Result, folder: Path, out: Console) -> None:
+def _drawn(medians: Mapping[str, RecordedStart], folder: Path) -> list[Path]:
+    """Draws each profile's median session into `folder`, as `firstword plot` does; the pictures' files."""
+    files: list[Path] = []
+    for name, start in medians.items():
+        folder.mkdir(exist_ok=True)
+        files.append(folder / f"{name}.html")
+        files[-1].write_text(html(waterfall(start)), encoding="utf-8")
+    return files
+
+
+def _print(
+    result: Result, medians: Mapping[str, RecordedStart], pictures: Sequence[Path], folder: Path, out: Console
+) -> None:
     for table in _tables(result):
         out.print()
         out.print(table)
     out.print()
     for line in _remarks(result):
         out.print(line, style="bold red", soft_wrap=True)
-    for name in result.profiles:
-        if name != FLOOR and (chain := median_chain(folder / TRACES / name)) is not None:
-            out.print(f"What the caller of a median session of {name} waited for:", style="bold", soft_wrap=True)
-            out.print(chain)
-            out.print()
+    for name, start in medians.items():
+        out.print(f"What the caller of a median session of {name} waited for:", style="bold", soft_wrap=True)
+        out.print(Group(*chain_lines(start)))
+        out.print()
+    for picture in pictures:
+        out.print(f"Picture of that session, for a browser: {picture}", soft_wrap=True)
     out.print(f"Traces, a folder for each profile: {folder / TRACES}", soft_wrap=True)
     out.print(f"Figures: {folder / RESULT_FILE}", soft_wrap=True)
     if result.unheard:
