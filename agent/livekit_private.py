@@ -7,7 +7,10 @@ When the worker received a job is private to LiveKit too; `telemetry.livekit` re
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
+from collections.abc import Generator
 from typing import Any
 
 
@@ -26,3 +29,26 @@ def start_native_runtime() -> None:
     from livekit.rtc._ffi_client import FfiClient
 
     _ = FfiClient.instance
+
+
+def is_lost_connection(error: BaseException | None) -> bool:
+    """Whether `error` is `AgentServer.run`'s when the server did not take the worker after all retries.
+
+    livekit-agents 1.8.9 has no class for it: `_connection_task` raises RuntimeError, and only its text says which.
+    """
+    return isinstance(error, RuntimeError) and str(error).startswith("failed to connect to livekit after")
+
+
+@contextlib.contextmanager
+def lost_connection_unlogged() -> Generator[None]:
+    """Keep the traceback of a lost connection out of LiveKit's log; who catches the error has more to say."""
+
+    def unlogged(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and is_lost_connection(record.exc_info[1]))
+
+    log = logging.getLogger("livekit.agents")
+    log.addFilter(unlogged)
+    try:
+        yield
+    finally:
+        log.removeFilter(unlogged)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib
+import os
 import sys
+from urllib.parse import urlsplit
 
 from livekit.agents import AgentServer, JobContext, JobExecutorType
 
@@ -16,7 +19,7 @@ from agent import ahead, figures, livekit_private, process, run_folder
 from agent.caches.open import opened_caches
 from agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
 from agent.flags import Improvement, UnknownFlag, profile
-from agent.settings import SettingsError, settings
+from agent.settings import SettingsError, may_be, settings
 
 PRELOADED = ["agent.call", "agent.flag_source", "telemetry.layout"]
 """Imported once in the forkserver and shared by every job's process."""
@@ -26,7 +29,11 @@ class Worker(AgentServer):
     """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
-        """Run the worker; with `unregistered` it takes no jobs."""
+        """Run the worker; with `unregistered` it takes no jobs.
+
+        Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0: its server does
+        not take the worker, after all retries, or the port of the health check is taken.
+        """
         config = settings()
         with contextlib.ExitStack() as running:
             folder = run_folder.make()
@@ -38,9 +45,34 @@ class Worker(AgentServer):
             async with asyncio.TaskGroup() as beside:
                 fresh = beside.create_task(ahead.keep_fresh(config))
                 try:
-                    await super().run(devmode=devmode, unregistered=unregistered)
+                    await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
                     fresh.cancel()
+
+    async def _served(self, *, devmode: bool, unregistered: bool) -> None:
+        try:
+            with livekit_private.lost_connection_unlogged():
+                await super().run(devmode=devmode, unregistered=unregistered)
+        except RuntimeError as error:
+            if not livekit_private.is_lost_connection(error):
+                raise
+            with contextlib.suppress(TimeoutError):
+                await self.drain()  # the sessions that run have rooms of their own
+            await self.aclose()
+            parts = urlsplit(os.environ["LIVEKIT_URL"])  # what LiveKit's --url says, else the setting
+            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+            what = f"LIVEKIT_URL is {place}, and no LiveKit server took the worker there ({error})"
+            _exit(f"{what}; it may be: the server is down, or LIVEKIT_API_KEY or LIVEKIT_API_SECRET is not its own")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            what = f"the port of the worker's health check is taken ({error.strerror})"
+            _exit(f"{what}; FIRSTWORD_HTTP_PORT may be: {may_be('http_port')}")
+
+
+def _exit(message: str) -> None:
+    """End the process by way of the event loop: as the result of a task asyncio would log it with a traceback."""
+    asyncio.get_running_loop().call_soon(sys.exit, message)
 
 
 def _server() -> Worker:

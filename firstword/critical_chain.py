@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group
 from rich.text import Text
 
 from firstword.source_options import (
@@ -115,13 +114,12 @@ def _chosen(read: Reading, session: str | None, slowest: bool, problems: Problem
     return (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
 
 
-def median_chain(folder: Path) -> Group | None:
-    """The critical chain of the median session whose traces lie below `folder`, to be printed; None where there is none."""
+def median_start(folder: Path) -> RecordedStart | None:
+    """The start of the median session whose traces lie below `folder`; None where there is none."""
     try:
-        chosen = sessions.median(Files(folder), Query(), lambda _: None)
+        return start_of(sessions.median(Files(folder), Query(), lambda _: None).trace)
     except (SourceError, sessions.NoSession):
         return None
-    return Group(*chain_lines(start_of(chosen.trace)))
 
 
 def chain_lines(start: RecordedStart, page: str | None = None) -> Iterator[Text]:

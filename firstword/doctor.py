@@ -8,19 +8,23 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from platform import python_version
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
 from rich.table import Table
 
-from agent.flags import PROFILES, Improvement, UnknownFlag, profile
+from agent.flag_source import FlagFileError, FlagSourceError, flag_file, other_provider, parse
+from agent.flags import Improvement, UnknownFlag, profile
 from agent.settings import SettingsError, read_settings
 from firstword.terminal import console
 from rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from rehearsal.stack import Stack, running_stack
 from rehearsal.surroundings import shell
+from rehearsal.workers import worker_file
+from tuning import flag_file as rollout_file
 
 State = Literal["ok", "absent", "missing"]
 """`absent` is fine to go without; `missing` is not."""
@@ -63,6 +67,7 @@ async def _examine(shell: Mapping[str, str]) -> list[Finding]:
     stack = await running_stack()
     return [
         Finding("python", "ok", python_version()),
+        Finding("worker", "ok", f"python -m livekit.agents start {worker_file('tuned')}"),
         *(Finding(name, "ok", metadata.version(name)) for name in _PACKAGES),
         await _server(LIVEKIT, needed=True),
         await _server(JAEGER, needed=False),
@@ -150,15 +155,37 @@ def _settings(shell: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _flags(shell: Mapping[str, str]) -> Finding:
-    chosen = shell.get("FIRSTWORD_PROFILE", "")
-    if not chosen:
-        names = ", ".join((*PROFILES, *Improvement))
-        return Finding("flags", "ok", f"FIRSTWORD_PROFILE is not set; it may be: {names}")
+    """The profile, which goes before any source; else the flag file, or who draws in its place."""
+    if chosen := shell.get("FIRSTWORD_PROFILE", ""):
+        try:
+            on = [name for name, variant in profile(chosen).variants().items() if variant == "on"]
+        except UnknownFlag as error:
+            return Finding("flags", "missing", str(error), "set FIRSTWORD_PROFILE to one of these")
+        return Finding("flags", "ok", f"FIRSTWORD_PROFILE={chosen}; on: {', '.join(on) or 'none'}")
     try:
-        on = [name for name, variant in profile(chosen).variants().items() if variant == "on"]
-    except UnknownFlag as error:
-        return Finding("flags", "missing", str(error), "set FIRSTWORD_PROFILE to one of these")
-    return Finding("flags", "ok", f"FIRSTWORD_PROFILE={chosen}; on: {', '.join(on) or 'none'}")
+        if other_provider(shell.get("FIRSTWORD_FLAG_PROVIDER")) is None:
+            return _flag_file(flag_file())
+    except FlagSourceError as error:
+        return Finding("flags", "missing", str(error))
+    return Finding("flags", "ok", "drawn by FIRSTWORD_FLAG_PROVIDER or FLAGD_RESOLVER, from no file")
+
+
+def _flag_file(file: Path) -> Finding:
+    advice = "mend it, or unset FLAGD_OFFLINE_FLAG_SOURCE_PATH: workers go by the last good flags meanwhile"
+    try:
+        parse(file.read_bytes(), Improvement)
+        whole = rollout_file.read(file)
+    except OSError as error:
+        return Finding("flags", "missing", f"{file} can't be read: {error.strerror}", advice)
+    except FlagFileError as error:
+        return Finding("flags", "missing", f"{file}: {error}", advice)
+    flags: Any = whole.document["flags"]
+    on = ", ".join(
+        f"{each.flag} {'by a rule' if each.by_hand else f'{each.percent} %'}"
+        for each in whole.rollouts
+        if each.flag in set(Improvement) and flags[each.flag]["state"] == "ENABLED" and (each.by_hand or each.percent)
+    )
+    return Finding("flags", "ok", f"{file}; on: {on or 'none'}", "`firstword tune` moves the shares")
 
 
 def _table(findings: list[Finding]) -> Table:

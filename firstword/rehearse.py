@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
-import sys
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, Group
 from rich.table import Table
 
 from agent.flag_set import FlagFileError, parse
 from agent.flags import Improvement, UnknownFlag, profile
-from firstword.critical_chain import median_chain
+from firstword.critical_chain import chain_lines, median_start
+from firstword.progress import progress
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from rehearsal.processes import ServerError
 from rehearsal.providers.latency import Latencies, LatencyError
 from rehearsal.rehearse import Rehearsal, rehearse
 from rehearsal.result import LOGS, RESULT_FILE, TRACES, Figures, Quantiles, Result, new_folder, save
-from rehearsal.servers import Progress
 from rehearsal.surroundings import Choice, choose, shell
 from rehearsal.workers import FLOOR
 from telemetry.record import Dispatch
+from tuning.drawing import html
+from tuning.plot import waterfall
+from tuning.start import RecordedStart
 
-_PLAIN_EVERY_S = 10.0
-"""How often a pipe hears of the sessions' progress."""
+PICTURES = "pictures"
+"""Folder, in that of a rehearsal, that has the median session of each profile as an HTML page."""
 _SHOWN_ERRORS = 3
 
 
@@ -110,10 +108,12 @@ def command(
     except KeyboardInterrupt:  # a second Ctrl-C: nobody waits for the figures
         raise typer.Exit(INTERRUPTED) from None
     save(result, folder)
+    medians = {name: start for name in result.profiles if (start := median_start(folder / TRACES / name)) is not None}
+    pictures = _drawn(medians, folder / PICTURES)
     if as_json:
         typer.echo(json.dumps(result.as_json(), indent=2))
     else:
-        _print(result, folder, console())
+        _print(result, medians, pictures, folder, console())
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
     if result.unheard:
@@ -156,57 +156,35 @@ def _folder(output: Path | None) -> Path:
 
 
 def _run(plan: Rehearsal, choice: Choice, folder: Path) -> Result:
-    with _progress(console(stderr=True)) as report:
+    with progress(console(stderr=True)) as report:
         return asyncio.run(rehearse(plan, choice, folder, report=report))
 
 
-@contextlib.contextmanager
-def _progress(out: Console) -> Generator[Callable[[Progress], None]]:
-    """Shows progress on `out`: a bar on a terminal, now and then a line in a pipe."""
-    if not out.is_terminal:
-        yield _Lines()
-        return
-    text = TextColumn("{task.description}", markup=False)
-    with Bar(
-        text,
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=out,
-        transient=True,
-        refresh_per_second=2,
-    ) as bar:
-        row = bar.add_task("starting", total=None)
-        yield lambda now: bar.update(row, description=now.doing, completed=now.done, total=now.total or None)
+def _drawn(medians: Mapping[str, RecordedStart], folder: Path) -> list[Path]:
+    """Draws each profile's median session into `folder`, as `firstword plot` does; the pictures' files."""
+    files: list[Path] = []
+    for name, start in medians.items():
+        folder.mkdir(exist_ok=True)
+        files.append(folder / f"{name}.html")
+        files[-1].write_text(html(waterfall(start)), encoding="utf-8")
+    return files
 
 
-class _Lines:
-    """Progress for a pipe: each new kind of work, and within one a line every ten seconds."""
-
-    def __init__(self) -> None:
-        self._kind = ""
-        self._said_at = -math.inf
-
-    def __call__(self, now: Progress) -> None:
-        kind = now.doing.partition(" ")[0]
-        if kind != self._kind or time.monotonic() - self._said_at > _PLAIN_EVERY_S:
-            self._kind, self._said_at = kind, time.monotonic()
-            count = f" ({now.done}/{now.total})" if now.total else ""
-            sys.stderr.write(f"{now.doing}{count}\n")
-
-
-def _print(result: Result, folder: Path, out: Console) -> None:
+def _print(
+    result: Result, medians: Mapping[str, RecordedStart], pictures: Sequence[Path], folder: Path, out: Console
+) -> None:
     for table in _tables(result):
         out.print()
         out.print(table)
     out.print()
     for line in _remarks(result):
         out.print(line, style="bold red", soft_wrap=True)
-    for name in result.profiles:
-        if name != FLOOR and (chain := median_chain(folder / TRACES / name)) is not None:
-            out.print(f"What the caller of a median session of {name} waited for:", style="bold", soft_wrap=True)
-            out.print(chain)
-            out.print()
+    for name, start in medians.items():
+        out.print(f"What the caller of a median session of {name} waited for:", style="bold", soft_wrap=True)
+        out.print(Group(*chain_lines(start)))
+        out.print()
+    for picture in pictures:
+        out.print(f"Picture of that session, for a browser: {picture}", soft_wrap=True)
     out.print(f"Traces, a folder for each profile: {folder / TRACES}", soft_wrap=True)
     out.print(f"Figures: {folder / RESULT_FILE}", soft_wrap=True)
     if result.unheard:

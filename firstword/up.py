@@ -7,7 +7,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ import platformdirs
 import typer
 
 from agent.flags import UnknownFlag, profile
+from firstword.progress import Lines
 from firstword.terminal import BAD_INPUT, INTERRUPTED, fail
 from rehearsal.callers import join_token
 from rehearsal.processes import Child, ServerError, running
@@ -39,6 +40,9 @@ def command(
         Path | None, typer.Option(metavar="FILE", resolve_path=True, help="Latency model of the simulated providers.")
     ] = None,
     real: Annotated[bool, typer.Option("--real", help="Real providers, with the keys set here.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the addresses as one line of JSON, and nothing else, once all is up.")
+    ] = False,
 ) -> None:
     """Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.
 
@@ -59,27 +63,28 @@ def command(
     except LatencyError as error:
         fail(f"--providers {error}", code=BAD_INPUT)
     try:
-        asyncio.run(_up(profile_name, providers, real))
+        asyncio.run(_up(profile_name, providers, real, as_json))
     except ServerError as error:
         fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
-async def _up(profile_name: str, latencies: Path | None, real: bool) -> None:
+async def _up(profile_name: str, latencies: Path | None, real: bool, as_json: bool) -> None:
     if there := await running_stack():
         fail(f"a stack runs on this machine already (pid {there.pid}); end it with Ctrl-C where it was started")
     # LiveKit is ours here, whatever the shell says: the shell's key would not open it.
     providers_only = {name: value for name, value in shell().items() if not name.startswith("LIVEKIT_")}
     choice = await choose(providers_only, real=real, latencies=latencies)
-    typer.echo(choice.sentence)
+    typer.echo(choice.sentence, err=as_json)
+    report = Lines()
     folder = new_folder(platformdirs.user_state_path("firstword") / "up")
     logs = folder / LOGS
     async with contextlib.AsyncExitStack() as everything:
-        stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=Ports(), report=_report))
-        place = await everything.enter_async_context(opened(replace(choice, stack=stack), logs, report=_report))
+        stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=Ports(), report=report))
+        place = await everything.enter_async_context(opened(replace(choice, stack=stack), logs, report=report))
         prometheus = await everything.enter_async_context(_prometheus(stack, folder))
-        _report(Progress("starting the worker"))
+        report(Progress("starting the worker"))
         worker = await everything.enter_async_context(
             running_worker(
                 profile_name,
@@ -92,14 +97,9 @@ async def _up(profile_name: str, latencies: Path | None, real: bool) -> None:
         )
         await worker.registered()
         everything.enter_context(published(stack))
-        for line in _addresses(stack, prometheus, folder):
-            typer.echo(line)
+        addresses = _addresses(stack, prometheus, folder)
+        typer.echo(json.dumps(asdict(addresses)) if as_json else "\n".join(_lines(addresses)))
         await worker.ended()
-
-
-def _report(now: Progress) -> None:
-    count = f" ({now.done}/{now.total})" if now.total else ""
-    typer.echo(f"{now.doing}{count}", err=True)
 
 
 @contextlib.asynccontextmanager
@@ -131,24 +131,67 @@ async def _prometheus(stack: Stack, folder: Path) -> AsyncGenerator[str | None]:
         yield f"http://{address}"
 
 
-def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where everything is: the stable keys of `up --json` (docs/up.md)."""
+
+    livekit_url: str
+    api_key: str
+    secret_file: str
+    """LiveKit's configuration, which has the secret under `keys`."""
+    otlp_endpoint: str | None
+    otlp_http_endpoint: str | None
+    jaeger_url: str | None
+    jaeger_page: bool
+    """Whether Jaeger has its web page, beside the query API."""
+    metrics_url: str | None
+    prometheus_url: str | None
+    agent_name: str
+    room: str
+    token: str
+    """To join the room with, as a caller; the agent comes with them."""
+    page: str
+    """LiveKit's page in a browser, with the token."""
+    folder: str
+    """Logs and traces."""
+
+
+def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> Addresses:
     token = join_token(stack, room=ROOM, identity="you", agent_name=AGENT_NAME)
-    page = f"https://meet.livekit.io/custom?{urlencode({'liveKitUrl': stack.livekit_url, 'token': token})}"
-    if stack.jaeger_page:
-        jaeger = f"Jaeger      {stack.jaeger_url}/search?service=firstword"
+    return Addresses(
+        livekit_url=stack.livekit_url,
+        api_key=stack.api_key,
+        secret_file=str(folder / LOGS / "livekit.yaml"),
+        otlp_endpoint=stack.otlp_endpoint,
+        otlp_http_endpoint=stack.otlp_http_endpoint,
+        jaeger_url=stack.jaeger_url,
+        jaeger_page=stack.jaeger_page,
+        metrics_url=stack.metrics_url,
+        prometheus_url=prometheus,
+        agent_name=AGENT_NAME,
+        room=ROOM,
+        token=token,
+        page=f"https://meet.livekit.io/custom?{urlencode({'liveKitUrl': stack.livekit_url, 'token': token})}",
+        folder=str(folder),
+    )
+
+
+def _lines(at: Addresses) -> list[str]:
+    if at.jaeger_page:
+        jaeger = f"Jaeger      {at.jaeger_url}/search?service=firstword"
     else:
         jaeger = (
-            f"Jaeger      {stack.jaeger_url}/api/traces?service=firstword\n"
+            f"Jaeger      {at.jaeger_url}/api/traces?service=firstword\n"
             "            (query API only: a build from the module has no web page; a release on PATH, or Docker, has.\n"
             "            Until then: `firstword critical-chain` and `firstword plot`)"
         )
     return [
-        f"LiveKit     {stack.livekit_url}  (key {stack.api_key}, secret in {folder / LOGS / 'livekit.yaml'})",
-        f"Collector   {stack.otlp_endpoint} (OTLP over gRPC), {stack.otlp_http_endpoint} (HTTP)",
+        f"LiveKit     {at.livekit_url}  (key {at.api_key}, secret in {at.secret_file})",
+        f"Collector   {at.otlp_endpoint} (OTLP over gRPC), {at.otlp_http_endpoint} (HTTP)",
         jaeger,
-        f"Metrics     {prometheus or f'{stack.metrics_url} (no prometheus on PATH)'}",
-        f"Worker      agent name {AGENT_NAME}; logs and traces in {folder}",
-        f"Token       {token}",
-        f"Talk to it  {page}",
+        f"Metrics     {at.prometheus_url or f'{at.metrics_url} (no prometheus on PATH)'}",
+        f"Worker      agent name {at.agent_name}; logs and traces in {at.folder}",
+        f"Token       {at.token}",
+        f"Talk to it  {at.page}",
         "Ctrl-C stops all.",
     ]

@@ -39,6 +39,7 @@ class ServerError(Exception):
     ServerError
     ├─ PortTaken      the port it should listen on is somebody else's
     ├─ ServerFailed   it ended, or was not ready in time
+    ├─ NotUsable      one that should run already does not answer, or refuses the key (stack.py)
     └─ NoServer       it is neither installed nor can it be built (servers.py)
     """
 

@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -134,6 +134,13 @@ def go_toolchain() -> Path | None:
             if file.as_posix() == "go/bin/go":
                 return Path(str(file.locate()))
     return None
+
+
+async def obtainable(servers: Iterable[Server]) -> bool:
+    """Whether `find` has a way to each of them here."""
+    if go_toolchain():
+        return True
+    return all([await installed(server) for server in servers])
 
 
 async def _docker_answers(docker: str) -> bool:

@@ -20,12 +20,16 @@ import platformdirs
 from livekit import api
 
 from rehearsal.files import data_file
-from rehearsal.processes import Child, free_ports, running
+from rehearsal.processes import Child, ServerError, free_ports, running
 from rehearsal.servers import JAEGER, LIVEKIT, Program, Progress, find
 
 _HOST: Final = "127.0.0.1"
 _ANSWERS_S: Final = 2.0
 _PASSED_ON: Final = frozenset({"HOME", "LANG", "PATH", "TMPDIR", "USER", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"})
+
+
+class NotUsable(ServerError):
+    """A server that should run already does not answer, or refuses the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,16 +231,36 @@ async def running_stack() -> Stack | None:
     except (OSError, ValueError, TypeError):  # none, or of another version
         return None
     try:
-        async with asyncio.timeout(_ANSWERS_S), aiohttp.ClientSession() as http:
-            await api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret, session=http).room.list_rooms(
-                api.ListRoomsRequest()
-            )
-            if stack.jaeger_url is not None:
-                async with http.get(f"{stack.jaeger_url}/api/services") as answer:
-                    answer.raise_for_status()
-    except (TimeoutError, aiohttp.ClientError, api.TwirpError):
+        await require_livekit(stack, stack.livekit_url)
+        if stack.jaeger_url is not None:
+            async with (
+                asyncio.timeout(_ANSWERS_S),
+                aiohttp.ClientSession() as http,
+                http.get(f"{stack.jaeger_url}/api/services") as answer,
+            ):
+                answer.raise_for_status()
+    except (NotUsable, TimeoutError, aiohttp.ClientError):
         return None
     return stack
+
+
+async def require_livekit(stack: Stack, name: str) -> None:
+    """Raises NotUsable, which calls the server `name`, unless LiveKit's API answers within 2 s and takes the key."""
+    try:
+        async with (
+            asyncio.timeout(_ANSWERS_S),
+            api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
+        ):
+            await rooms.room.list_rooms(api.ListRoomsRequest())
+    except api.TwirpError as error:
+        if error.status not in (401, 403):
+            raise NotUsable(f"no LiveKit server answers at {name}: {error.message}") from None
+        raise NotUsable(
+            f"LiveKit at {name} refuses the key ({error.message}); it may be: one that its server knows"
+        ) from None
+    except (TimeoutError, aiohttp.ClientError) as error:
+        reason = str(error) or f"no answer within {_ANSWERS_S:g} s"
+        raise NotUsable(f"nothing answers at {name}: {reason}") from None
 
 
 @contextlib.contextmanager

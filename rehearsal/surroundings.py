@@ -25,7 +25,7 @@ from dotenv import dotenv_values
 from agent.settings import ENV_FILE
 from rehearsal.processes import ServerError, ServerFailed
 from rehearsal.servers import Progress
-from rehearsal.stack import LocalStack, Stack, running_stack
+from rehearsal.stack import LocalStack, Stack, require_livekit, running_stack
 
 _NO_KEY = "simulated"
 """What stands in for a provider's key: the plugins want one, the simulators ignore it."""
@@ -127,7 +127,12 @@ def is_loopback(url: str) -> bool:
 async def opened(
     choice: Choice, folder: Path, *, report: Callable[[Progress], None] = lambda _: None
 ) -> AsyncGenerator[Surroundings]:
-    """Start what `choice` lacks, with logs in `folder`, and end it on exit. Raises ServerError."""
+    """Start what `choice` lacks, with logs in `folder`, and end it on exit.
+
+    Raises ServerError, before anything starts where the LiveKit server that `choice` names can't be used.
+    """
+    if choice.stack is not None:
+        await require_livekit(choice.stack, choice.livekit)
     async with contextlib.AsyncExitStack() as servers:
         stack = choice.stack or await servers.enter_async_context(LocalStack(folder, report=report))
         addresses = {name: url for name, url in choice.providers.items() if url}

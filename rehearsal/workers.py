@@ -183,7 +183,7 @@ async def running_worker(
         "XDG_CACHE_HOME": str(cache.resolve()),
     }
     dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
-    server = entrypoint or _entrypoint(profile)
+    server = entrypoint or worker_file(profile)
     command = (*_without(dropped), sys.executable, "-m", "livekit.agents", "start", str(server))
     with log.open("ab") as output:
         # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
@@ -206,8 +206,11 @@ def _without(names: Iterable[str]) -> tuple[str, ...]:
     return ("env", *(part for name in sorted(names) for part in ("-u", name)))
 
 
-def _entrypoint(profile: str) -> Path:
-    """The file that holds the `server`; LiveKit imports it as a module of the package it lies in."""
+def worker_file(profile: str) -> Path:
+    """The file that holds the `server` of a profile; LiveKit imports it as a module of the package it lies in.
+
+    In a checkout as in a wheel. Raises FileNotFoundError.
+    """
     package, file = ("rehearsal", "floor.py") if profile == FLOOR else ("agent", "worker.py")
     spec = find_spec(package)
     if spec is None or spec.origin is None:

@@ -119,6 +119,7 @@ def test_every_variable_is_in_the_operators_page(name: str) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.parametrize("name", [SHARED, BACKEND])
 async def test_jaegers_binary_takes_the_file(name: str) -> None:
     """`validate` of the very build that local runs use finds no fault."""
@@ -148,6 +149,7 @@ async def dropping(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[S
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 async def test_a_span_reaches_jaeger_without_what_is_private(keeping: Stack, protocol: str) -> None:
@@ -188,6 +190,7 @@ async def test_a_span_reaches_jaeger_without_what_is_private(keeping: Stack, pro
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, dropping: Stack) -> None:
     """As a percentage, on a slow start too, whose weight is 1 whatever it says; what the worker wrote there is overwritten."""
@@ -198,6 +201,7 @@ async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, drop
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_slow_starts_and_those_without_a_first_word_are_always_kept_and_later_spans_follow(
     dropping: Stack,
@@ -221,6 +225,7 @@ async def test_slow_starts_and_those_without_a_first_word_are_always_kept_and_la
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_metrics_count_the_starts_that_sampling_drops(dropping: Stack) -> None:
     """Span metrics come from before the sampling, by outcome; a worker's own metrics leave by the same door."""

@@ -64,6 +64,7 @@ def test_the_page_lists_each_instrument() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 async def test_a_session_reaches_prometheus(tmp_path: Path) -> None:
     """One session, and the collector shows its start, its tasks, its flags, and what worker and jobs use."""
     async with (

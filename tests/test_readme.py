@@ -43,9 +43,14 @@ def test_each_command_works_in_turn(place: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         assert done.stdout.strip(), command
+        if command.startswith("firstword rehearse"):
+            pictures = re.findall(r"^Picture of .*: (.+\.html)$", done.stdout, re.MULTILINE)
+            assert [(place / file).stem for file in pictures] == re.findall(r"--profile (\S+)", command)
+            assert all("<svg" in (place / file).read_text(encoding="utf-8") for file in pictures)
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 def test_up_brings_up_all_until_ctrl_c(place: Path) -> None:
     """It prints where everything is, and Ctrl-C ends it cleanly."""
     with subprocess.Popen(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import logging
 
 import pytest
+from livekit.agents.log import logger
 from livekit.rtc._ffi_client import FfiClient
 
 from agent import livekit_private
@@ -24,6 +26,25 @@ def test_noise_cancellation_is_an_extra() -> None:
     """Without the extra it says so by ImportError, when it is asked for and not before."""
     with pytest.raises(ImportError):
         noise_cancellation()
+
+
+def test_a_lost_connection_is_left_to_who_catches_it(caplog: pytest.LogCaptureFixture) -> None:
+    """LiveKit's logger says nothing of it inside the block, all else there, and all of it afterwards."""
+
+    def fail(text: str) -> None:
+        try:
+            raise RuntimeError(text)
+        except RuntimeError:
+            logger.exception("worker failed")
+
+    caplog.set_level(logging.ERROR, logger.name)
+    with livekit_private.lost_connection_unlogged():
+        fail("failed to connect to livekit after 16 attempts")
+        assert not caplog.records
+        fail("worker is already running")
+        assert len(caplog.records) == 1
+    fail("failed to connect to livekit after 16 attempts")
+    assert len(caplog.records) == 2
 
 
 def test_each_name_has_its_reason() -> None:

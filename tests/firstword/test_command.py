@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from agent.flag_source import shipped_file
 from firstword.__main__ import SUBCOMMANDS, app, imported
 from firstword.rehearse import _remarks, _tables  # pyright: ignore[reportPrivateUsage]
 from rehearsal.result import Figures, Quantiles, Result, Session
@@ -171,6 +172,32 @@ def test_doctor_says_what_is_set_and_never_what_it_is(tmp_path: Path) -> None:
     assert "seconds" in found["FIRSTWORD_SLOW"]["detail"]
     assert "tuned" in found["flags"]["detail"]
     assert "hidden" not in output + typed("doctor", shell=shell)[1]
+
+
+def test_doctor_says_what_the_flag_file_turns_on(tmp_path: Path) -> None:
+    """Each flag with its share, or what is broken in the file; without one of the user's own the shipped file."""
+
+    def flags(**variables: str) -> dict[str, str]:
+        _, output, _ = typed("doctor", "--json", shell=variables)
+        return next(finding for finding in json.loads(output)["findings"] if finding["name"] == "flags")
+
+    assert f"{shipped_file()}; on: parallel-init 100 %, " in flags()["detail"]
+    own = tmp_path / "flags.json"
+    variants = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
+    disabled = {**variants, "state": "DISABLED", "defaultVariant": "on"}
+    share = {"fractional": [["on", 5], ["off", 95]]}
+    rule = {"if": [{"==": [{"var": "account"}, "1001"]}, "on", "off"]}
+    document = {"light-connect": {**variants, "targeting": share}, "account-cache": {**variants, "targeting": rule}}
+    own.write_text(json.dumps({"flags": {**document, "parallel-init": variants, "deferred-setup": disabled}}))
+    found = flags(FLAGD_OFFLINE_FLAG_SOURCE_PATH=str(own))
+    assert (found["state"], found["detail"]) == ("ok", f"{own}; on: light-connect 5 %, account-cache by a rule")
+    own.write_text(json.dumps({"flags": {"light-connect": {**variants, "state": "ON"}}}))
+    found = flags(FLAGD_OFFLINE_FLAG_SOURCE_PATH=str(own))
+    assert found["state"] == "missing"
+    assert found["detail"].startswith(f'{own}: light-connect: "state": "ENABLED" or "DISABLED"')
+    own.unlink()
+    assert "can't be read: No such file" in flags(FLAGD_OFFLINE_FLAG_SOURCE_PATH=str(own))["detail"]
+    assert flags(FLAGD_RESOLVER="files")["detail"].startswith("FLAGD_RESOLVER is 'files'; it may be")
 
 
 def test_doctor_names_a_server_that_cannot_be_had(tmp_path: Path) -> None:

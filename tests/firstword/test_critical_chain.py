@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from inline_snapshot import snapshot
-from rich.console import Console
+from rich.console import Console, Group
 from typer.testing import CliRunner
 
 from firstword.__main__ import app
-from firstword.critical_chain import chain_lines, median_chain
+from firstword.critical_chain import chain_lines, median_start
 from rehearsal.result import RESULT_FILE, TRACES, Result, save
 from telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
 from telemetry.vocabulary import JOB_ID, ROOM_SID
@@ -211,13 +211,15 @@ def test_the_last_rehearsal_is_the_default(tmp_path: Path) -> None:
         assert out.startswith(f"Traces: the last rehearsal, {folder}\n")
 
 
-def test_the_median_chain_is_there_for_other_commands(tmp_path: Path) -> None:
-    """To be printed below a rehearsal's table; None of a folder without traces, or of none."""
-    assert median_chain(tmp_path / "none") is None
-    assert median_chain(tmp_path) is None
+def test_the_median_start_is_there_for_other_commands(tmp_path: Path) -> None:
+    """A rehearsal prints its chain and draws it; None of a folder without traces, or of none."""
+    assert median_start(tmp_path / "none") is None
+    assert median_start(tmp_path) is None
     write(tmp_path, a_start())
+    start = median_start(tmp_path)
+    assert start is not None
     shown = io.StringIO()
-    Console(file=shown, width=60).print(median_chain(tmp_path))
+    Console(file=shown, width=60).print(Group(*chain_lines(start)))
     assert "├─account @" in shown.getvalue()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from livekit import rtc
 
 from agent.flag_source import shipped_file
 from rehearsal.callers import MICROPHONE_RATE, Caller, join_token
-from rehearsal.processes import ServerFailed
+from rehearsal.processes import ServerFailed, free_ports
 from rehearsal.rehearse import Group, Rehearsal, groups, rehearse
-from rehearsal.result import TRACES
+from rehearsal.result import LOGS, TRACES
 from rehearsal.servers import Progress
-from rehearsal.stack import LocalStack, Stack
+from rehearsal.stack import LocalStack, NotUsable, Stack
 from rehearsal.surroundings import Choice, MissingKeys, choose, is_loopback, own_store
 from rehearsal.workers import Standing, dropped_variables, running_worker
 from telemetry.record import Dispatch
@@ -167,6 +168,15 @@ def left_of(folder: Path) -> list[list[str]]:
             if command and any(str(folder) in text for text in (*command, child.cwd())):
                 found.append(command)
     return found
+
+
+async def test_a_server_of_the_shell_that_is_away_ends_a_rehearsal_at_once(tmp_path: Path) -> None:
+    """The error names the address and the variable; no worker is started to wait for it."""
+    url = f"ws://127.0.0.1:{free_ports(1)[0]}"
+    choice = await choose({"LIVEKIT_URL": url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "x" * 32})
+    with pytest.raises(NotUsable, match=rf"nothing answers at {url} \(LIVEKIT_URL\)"):
+        await rehearse(Rehearsal(()), choice, tmp_path)
+    assert not os.listdir(tmp_path / LOGS)
 
 
 @pytest.mark.real

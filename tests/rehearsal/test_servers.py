@@ -17,7 +17,7 @@ import pytest
 from rehearsal import files
 from rehearsal.files import data_file
 from rehearsal.processes import ServerError
-from rehearsal.servers import JAEGER, LIVEKIT, NoServer, Program, Progress, find, go_toolchain, installed
+from rehearsal.servers import JAEGER, LIVEKIT, NoServer, Program, Progress, find, go_toolchain, installed, obtainable
 
 BINARY = "firstword/bin/livekit-server-v1.11.0"
 
@@ -172,6 +172,16 @@ async def test_the_checksum_database_is_passed_over_for_jaeger_alone(script: Scr
     await find(LIVEKIT)
     await find(JAEGER)
     assert go.with_name("nosum").read_text().split("\n") == ["", "", "*", "*", ""]
+
+
+async def test_servers_are_obtainable_by_go_or_each_by_itself(script: Script) -> None:
+    """What `make` asks before it installs Go: of two servers one on PATH is not enough, and Go builds both."""
+    assert not await obtainable([LIVEKIT])
+    script("livekit-server", "")
+    assert await obtainable([LIVEKIT])
+    assert not await obtainable([LIVEKIT, JAEGER])
+    script("go", GO)
+    assert await obtainable([LIVEKIT, JAEGER])
 
 
 def test_go_comes_from_path(script: Script) -> None:

@@ -17,7 +17,7 @@ import pytest_asyncio
 from livekit import api, rtc
 
 from rehearsal.processes import Child, PortTaken, ServerFailed, free_ports, running
-from rehearsal.stack import LocalStack, Ports, Stack, published, running_stack
+from rehearsal.stack import LocalStack, NotUsable, Ports, Stack, published, require_livekit, running_stack
 
 WAIT_S = 20.0
 
@@ -98,6 +98,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_two_parties_hear_each_other_over_loopback(stack: Stack) -> None:
     """The key opens the server's API, and a track published in a room is subscribed by the other party."""
@@ -119,6 +120,7 @@ async def test_two_parties_hear_each_other_over_loopback(stack: Stack) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
     """A rehearsal is no service for the network it runs in."""
@@ -134,6 +136,7 @@ async def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_published_stack_is_found_and_a_stale_one_is_not(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +161,32 @@ async def test_a_published_stack_is_found_and_a_stale_one_is_not(
             assert await running_stack() is None
 
 
+async def test_a_livekit_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """At once, whether nothing listens there, or something that is not LiveKit."""
+    port = free_ports(1)[0]
+    stack = Stack(f"ws://127.0.0.1:{port}", "key", "a secret that is long enough for its signature", pid=0)
+    with pytest.raises(NotUsable, match=f"nothing answers at {stack.livekit_url} of the shell: .*connect"):
+        await require_livekit(stack, f"{stack.livekit_url} of the shell")
+    async with running(Child("other", web(port), {}, tmp_path / "log", f"http://127.0.0.1:{port}/")):
+        with pytest.raises(NotUsable, match=f"no LiveKit server answers at {stack.livekit_url}"):
+            await require_livekit(stack, stack.livekit_url)
+
+
 @pytest.mark.real
+@pytest.mark.jaeger
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_key_that_livekit_does_not_know_is_told_apart(stack: Stack) -> None:
+    """The server is there: it is the key that it refuses, another one or a wrong secret."""
+    for wrong in (
+        replace(stack, api_key="APIother"),
+        replace(stack, api_secret="another, and long enough to sign with"),
+    ):
+        with pytest.raises(NotUsable, match=f"LiveKit at {stack.livekit_url} refuses the key"):
+            await require_livekit(wrong, wrong.livekit_url)
+
+
+@pytest.mark.real
+@pytest.mark.jaeger
 async def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
     """No process and no port; the exception comes through as it is."""
     ports = Ports.free()
@@ -174,6 +202,7 @@ async def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 async def test_a_port_taken_later_ends_what_had_started(tmp_path: Path) -> None:
     """Jaeger and collector are up when LiveKit finds its port taken."""
     ports = Ports.free()
@@ -188,6 +217,7 @@ async def test_a_port_taken_later_ends_what_had_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_is_left_when_the_command_is_ended(tmp_path: Path, number: signal.Signals) -> None:
     """By Ctrl-C, by a supervisor, by the kernel."""

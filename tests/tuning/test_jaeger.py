@@ -24,6 +24,7 @@ from tuning.start import RecordedStart, start_of
 
 
 @pytest.mark.real
+@pytest.mark.jaeger
 @pytest.mark.parametrize("classic", [False, True])
 async def test_a_real_jaeger_gives_back_what_the_files_have(tmp_path: Path, classic: bool) -> None:
     """All of seven starts in pages of two, path, tasks and figures alike, and one by each of its ids; no other service's."""

@@ -1,0 +1,67 @@
+"""The worker as an operator meets it: what it says, and its exit code, when it can't run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+from rehearsal.processes import free_ports
+
+ENTRYPOINT = """
+from agent.worker import server
+server.update_options(max_retry=1)
+"""
+
+
+async def ended(folder: Path, **variables: str) -> tuple[int | None, str, str]:
+    """Exit code, standard output and standard error of a worker that retries once, with `variables` set."""
+    entrypoint = folder / "few_retries.py"
+    entrypoint.write_text(ENTRYPOINT)
+    own = {
+        "LIVEKIT_URL": f"ws://127.0.0.1:{free_ports(1)[0]}",
+        "LIVEKIT_API_KEY": "key",
+        "LIVEKIT_API_SECRET": "a secret's stand-in of thirty-two".replace(" ", "-"),
+        "OPENAI_API_KEY": "none",
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
+        "DEEPGRAM_API_KEY": "none",
+        "DEEPGRAM_BASE_URL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
+        "FIRSTWORD_IDLE_PROCESSES": "0",
+        "FIRSTWORD_PROFILE": "baseline",
+        "FIRSTWORD_HTTP_PORT": "0",
+    }
+    places = {f"XDG_{name}_HOME": str(folder) for name in ("CACHE", "DATA", "STATE")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "livekit.agents", "start", str(entrypoint)),
+        cwd=folder,
+        env={**os.environ, **places, **own, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_a_server_that_never_answers(tmp_path: Path) -> None:
+    """After its retries the worker names the address in one line and exits with 1, without a traceback."""
+    url = f"ws://127.0.0.1:{free_ports(1)[0]}"
+    code, output, errors = await ended(tmp_path, LIVEKIT_URL=url)
+    assert code == 1
+    assert "Traceback" not in output + errors
+    last = errors.splitlines()[-1]
+    assert last.startswith(f"LIVEKIT_URL is {url}, and no LiveKit server took the worker there (failed to connect")
+    assert "retrying in 0s" in output + errors
+
+
+async def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    """The worker names the port and the variable that sets another, and exits with 1, without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, output, errors = await ended(tmp_path, FIRSTWORD_HTTP_PORT=str(port))
+    assert code == 1
+    assert "Traceback" not in output + errors
+    last = errors.splitlines()[-1]
+    assert f", {port})" in last
+    assert last.endswith("FIRSTWORD_HTTP_PORT may be: a port, or 0 for a free one")

@@ -1,0 +1,80 @@
+"""`firstword up` from end to end: a caller joins with what it prints, is greeted, and their trace is read back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import psutil
+import pytest
+
+from rehearsal.callers import Caller
+from rehearsal.stack import Ports
+from tests.rehearsal.test_stack import gone, nothing_left
+
+PATIENCE = 20.0
+"""Seconds: a bound, so that silence fails the test."""
+FIRSTWORD = (sys.executable, "-m", "firstword")
+
+
+def environment(place: Path) -> dict[str, str]:
+    """State and cache in `place`, so that no other command uses this stack; what has been built is shared."""
+    cache = place / "cache" / "firstword"
+    cache.mkdir(parents=True)
+    (cache / "bin").symlink_to(platformdirs.user_cache_path("firstword") / "bin")
+    return {**os.environ, "XDG_CACHE_HOME": str(cache.parent), "XDG_STATE_HOME": str(place / "state")}
+
+
+@pytest.mark.real
+@pytest.mark.jaeger
+async def test_a_caller_of_up_is_greeted_and_traced(tmp_path: Path) -> None:
+    """By the token and the addresses of `--json`, one line on standard output; after Ctrl-C nothing of it is left."""
+    shell = environment(tmp_path)
+    async with nothing_left(Ports()):
+        up = await asyncio.create_subprocess_exec(
+            *(*FIRSTWORD, "up", "--json"), cwd=tmp_path, env=shell, stdout=asyncio.subprocess.PIPE
+        )
+        children: list[int] = []
+        try:
+            assert up.stdout is not None
+            at = json.loads(await up.stdout.readline())
+            children = [child.pid for child in psutil.Process(up.pid).children(recursive=True)]
+            sid = await greeted(at["livekit_url"], at["token"])
+            chain = await read_back(at["jaeger_url"], sid, tmp_path, shell)
+            assert chain["ttfw_s"] is not None
+            assert (chain["method"], chain["path"][-1]["task"]) == ("exact", "playout")
+        finally:
+            up.send_signal(signal.SIGINT)
+            rest, _ = await up.communicate()
+        assert (up.returncode, rest) == (130, b"")
+        await gone(children)
+
+
+async def greeted(url: str, token: str) -> str:
+    """Calls, hears the agent and hangs up; the room's sid."""
+    caller = Caller(url, token)
+    try:
+        await caller.connect()
+        await caller.hear(PATIENCE)
+        return await caller.room.sid
+    finally:
+        await caller.leave()
+
+
+async def read_back(jaeger: str, sid: str, folder: Path, shell: dict[str, str]) -> dict[str, Any]:
+    """The chain of that session as the command reads it from Jaeger, as soon as it is there."""
+    command = (*FIRSTWORD, "critical-chain", sid, "--jaeger", jaeger, "--json")
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            read = await asyncio.create_subprocess_exec(
+                *command, cwd=folder, env=shell, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            )
+            output, _ = await read.communicate()
+            if read.returncode == 0:
+                return json.loads(output)
