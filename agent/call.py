@@ -160,11 +160,17 @@ class Call:
         return self._presence
 
     def speech_failed(self, error: Exception) -> None:
-        """The greeting's own audio did not come, so the shipped one is played."""
+        """The greeting's own audio did not come, or not all of it, so the shipped one is played.
+
+        The event is on the root; after the first word, when that is exported, on the span of the task this is called from.
+        """
         reason = type(error).__qualname__
         logger.warning("the greeting could not be spoken (%s); the shipped one is played", reason)
         used_fallback(error)
-        self.run.event("greeting.shipped", {"reason": reason})
+        if self.run.outcome is None:
+            self.run.event("greeting.shipped", {"reason": reason})
+        else:
+            otel.get_current_span().add_event("greeting.shipped", {"reason": reason})
 
     def identity_of(self, caller: Caller) -> Identity:
         """What the caller's attributes say of the account."""
@@ -218,8 +224,10 @@ class Call:
 
     def speak(self, voice: Voice, greeting: Greeting) -> Speech:
         """Say the greeting on the voice, from its beginning; the session will take it over."""
-        audio = greeting.audio or greetings.shipped_audio()
-        self.speech = Speech(voice, greeting.text, audio.play())
+        words, audio = greeting.said, greeting.audio
+        if audio is None:
+            words, audio = greetings.SHIPPED_TEXT, greetings.shipped_audio()
+        self.speech = Speech(voice, words, audio.play())
         return self.speech
 
     def at_end(self, close: Callable[[], Awaitable[object]]) -> None:

@@ -232,7 +232,8 @@ async def greeting(account: GreetingFields, components: Components, process: Pro
     if process.speeches is None:
         return Greeting(written.text)
     voice = account.voice or process.settings.tts_voice
-    prepared = await greetings.prepared(written, account, components, voice, process.speeches)
+    deadline = process.settings.greeting_deadline
+    prepared = await greetings.prepared(written, account, components, voice, process.speeches, deadline=deadline)
     if prepared.audio is not None:
         call.at_end(prepared.audio.aclose)
     cache_result(hit=bool(prepared.hit))
@@ -257,8 +258,11 @@ async def playout(
 
 
 @plan.task(only=when(Improvement.SMART_GREETING), deferred=True, fallback=lambda: None)
-async def greeting_cache(greeting: Greeting, components: Components, process: Process) -> None:
-    """Keep what the cache did not have, for the next call."""
+async def greeting_cache(greeting: Greeting, components: Components, process: Process, call: Call) -> None:
+    """Keep what the cache did not have, for the next call; say where the shipped greeting had to follow the first word."""
+    failure = None if greeting.audio is None else await greeting.audio.failure()
+    if failure is not None:
+        call.speech_failed(failure)
     if process.speeches is not None:
         await greetings.keep(greeting, components, process.speeches)
 
@@ -350,7 +354,7 @@ async def _first_frame(
         subscribed.add_done_callback(begin)
         try:
             audio = NOT_GIVEN if greeting.audio is None else greeting.audio.play()
-            await first_frame(session, lambda: session.say(greeting.text, audio=audio))
+            await first_frame(session, lambda: session.say(greeting.said, audio=audio))
         finally:
             subscribed.remove_done_callback(begin)
 
