@@ -193,13 +193,12 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
 
 
 async def keep(greeting: Greeting, components: Components, audio: AudioCache) -> None:
-    """Cache what was missing, for the next call. Raises LiveKit's APIError."""
+    """Cache what was missing, for the next call; nothing where the voice failed. Raises LiveKit's APIError."""
+    if greeting.audio is None or await greeting.audio.failure() is not None:
+        return
     for speech in greeting.missing:
-        said = None if greeting.audio is None or speech.text != greeting.text else await greeting.audio.whole()
-        # what was said in its place is not this greeting
-        if said is None or (greeting.audio is not None and await greeting.audio.failure() is not None):
-            said = await components.recorded(speech.text)
-        await audio.put(speech, said)
+        whole = speech.text == greeting.text
+        await audio.put(speech, await greeting.audio.whole() if whole else await components.recorded(speech.text))
 
 
 @cache

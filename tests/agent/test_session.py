@@ -7,10 +7,8 @@ import itertools
 import json
 import os
 import re
-import secrets
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,6 @@ from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
 from agent.accounts.model import Account
-from agent.accounts.store import AccountStore
 from agent.flag_source import shipped_file
 from agent.flags import PER_PROCESS, Improvement
 from agent.greeting_text import greeting_text
@@ -165,12 +162,7 @@ async def _heard(actor: Actor, account: Account) -> tuple[Samples, Traced]:
 @pytest.mark.parametrize("cached", [True, False], ids=["made ahead", "opening and synthesis"])
 async def test_the_greeting_is_one_continuous_sound(baseline: Actor, tuned: Actor, cached: bool) -> None:
     """Through the hand-over to the session, and from a cached opening to the personal part: no gap, no click, all of it."""
-    account = ADA
-    if not cached:
-        account = replace(ADA, id="2001", name=f"Grace {secrets.token_hex(3)}")
-        store = await AccountStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
-        await store.save(account)
-        await store.aclose()
+    account = ADA if cached else await tuned.stranger()
     heard, start = await _heard(tuned, account)
     assert start["greeting"].attributes["startup.cache"] == ("hit" if cached else "miss")
     assert "greeting.shipped" not in start.root.events
