@@ -81,6 +81,7 @@ class Call:
             slow=process.settings.slow,
             deadlines={
                 "account": process.settings.account_deadline,
+                "assistant": process.settings.account_deadline,
                 "upgrade": process.settings.account_deadline,
                 "resumption": process.settings.store_deadline,
                 "analytics": process.settings.store_deadline,
@@ -228,6 +229,7 @@ class Call:
         if audio is None:
             words, audio = greetings.SHIPPED_TEXT, greetings.shipped_audio()
         self.speech = Speech(voice, words, audio.play())
+        self.at_end(self.speech.stop)
         return self.speech
 
     def at_end(self, close: Callable[[], Awaitable[object]]) -> None:

@@ -134,11 +134,16 @@ async def components(config: Settings, account: GreetingFields, process: Process
     return built
 
 
-@plan.task(readies=True)
+def _generic_assistant() -> Assistant:
+    """The account's rest could not be read: the assistant knows nothing of it."""
+    return Assistant(GENERIC)
+
+
+@plan.task(readies=True, fallback=_generic_assistant)
 async def assistant(account: GreetingFields, process: Process, call: Call) -> Assistant:
     """Make the assistant: minimal, or with instructions, knowledge and tools at once."""
     if Improvement.ASSISTANT_PREWARM in call.flags:
-        return Assistant(GENERIC)
+        return Assistant(GENERIC, patience=process.settings.account_deadline)
     return Assistant(await process.whole(account))
 
 
@@ -169,8 +174,9 @@ async def session(
     return started
 
 
-def _stay_minimal() -> None:
+def _stay_minimal(assistant: Assistant) -> None:
     """The account's rest could not be read: the minimal assistant talks on."""
+    assistant.stay()
 
 
 @plan.task(

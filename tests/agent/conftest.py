@@ -35,9 +35,21 @@ async def tuned(stage: Stage) -> AsyncGenerator[Actor]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def slow(stage: Stage) -> AsyncGenerator[Actor]:
     """A worker whose store takes a second a read, so that a caller can leave while a start goes on; impatient with absent ones."""
+    async with stage.actor("baseline", _slow(stage)) as actor:
+        yield actor
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def slow_tuned(stage: Stage) -> AsyncGenerator[Actor]:
+    """The same with every improvement on: only who calls for the first time has to wait for the store."""
+    async with stage.actor("tuned", _slow(stage)) as actor:
+        yield actor
+
+
+def _slow(stage: Stage) -> dict[str, str]:
     latency = stage.folder / "slow.toml"
     latency.write_text("[store]\nread = { median_ms = 1000, sigma = 0 }\n")
-    environment = {
+    return {
         "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{stage.folder / 'slow.db'}?latency={latency}",
         "FIRSTWORD_ACCOUNT_DEADLINE": "5",
         "FIRSTWORD_STORE_DEADLINE": "5",
@@ -45,5 +57,3 @@ async def slow(stage: Stage) -> AsyncGenerator[Actor]:
         "FIRSTWORD_RETURN_GRACE": "1",
         "FIRSTWORD_JOIN_WINDOW": "1",
     }
-    async with stage.actor("baseline", environment) as actor:
-        yield actor

@@ -94,6 +94,17 @@ async def test_back_after_subscribing(slow: Actor) -> None:
     assert sum(audible for _, audible in voice) * 0.01 > 3  # 10 ms frames, a greeting of some four seconds
 
 
+async def test_a_first_caller_who_speaks_at_once(slow_tuned: Actor) -> None:
+    """The first answer waits for the rest of the account: it is the full assistant's."""
+    caller = slow_tuned.caller(account=(await slow_tuned.stranger()).id)
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    await caller.say(300, 0.5)
+    await caller.reads("You said: ", PATIENCE)
+    await caller.leave()
+    assert any("I have 3 tools" in text for text in caller.texts), caller.texts
+
+
 async def test_caller_after_the_agent(stage: Stage, slow: Actor) -> None:
     """An agent that is there first greets the caller who comes; waiting for them is no part of the time to first word."""
     room = slow.room()
