@@ -171,7 +171,7 @@ class Actor:
     async def stranger(self) -> Account:
         """An account with Ada's voice and tools that nobody has called from: in the store, in no cache."""
         account = replace(ACCOUNTS[0], id=secrets.token_hex(4), name=f"Grace {secrets.token_hex(3)}")
-        store = await AccountStore.open(self.store_url)
+        store = await AccountStore.open(self.store_url.partition("?")[0])
         await store.save(account)
         await store.aclose()
         return account

@@ -99,7 +99,7 @@ async def test_a_first_caller_who_speaks_at_once(slow_tuned: Actor) -> None:
     caller = slow_tuned.caller(account=(await slow_tuned.stranger()).id)
     await caller.connect()
     await caller.hear(PATIENCE)
-    await caller.say(300, 0.5)
+    await caller.say(500, 1.5)
     await caller.reads("You said: ", PATIENCE)
     await caller.leave()
     assert any("I have 3 tools" in text for text in caller.texts), caller.texts
