@@ -23,7 +23,7 @@ from agent import figures, livekit_private, startup
 from agent import greeting as greetings
 from agent.accounts.model import SessionRow
 from agent.accounts.store import StoreError
-from agent.caller import Caller, Presence, until_only_others
+from agent.caller import Caller, Presence, server_ahead, until_only_others
 from agent.components import Components, session_of
 from agent.conversation import SESSION_EVENTS, Conversation
 from agent.drawing import draw_session
@@ -69,6 +69,8 @@ class Call:
         """The greeting that was begun before there was a session."""
         self.known: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
         """Who the caller is, once LiveKit has announced them."""
+        self.server_ahead = 0
+        """By how many ns the server's clock is ahead of ours, once the room is there."""
         self._presence: Presence | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = contextlib.AsyncExitStack()
@@ -122,8 +124,9 @@ class Call:
 
     # --- what the tasks ask
 
-    def connected(self) -> None:
-        """The room is there: from now on nobody is late but the caller."""
+    def connected(self, connecting: int) -> None:
+        """The room is there: from now on nobody is late but the caller. connecting: when the connect began, ns."""
+        self.server_ahead = server_ahead(self.job.room, connecting)
         self._within(self.process.settings.caller_timeout, Outcome.NO_CALLER)
 
     def caller_is(self, caller: Caller) -> int:

@@ -19,7 +19,7 @@ from agent import greeting_writer
 from agent.accounts.model import GENERIC, Account, GreetingFields, SessionRow
 from agent.assistant import Assistant
 from agent.background import start_background_audio
-from agent.caller import Caller, first_caller, may_be_listening
+from agent.caller import Caller, first_caller, may_be_listening, missed
 from agent.components import Components
 from agent.conversation import ROOM_EVENTS, Conversation
 from agent.flags import Improvement
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 ACCOUNT_IN_METADATA = "account-in-metadata"
 """The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""
 
-ANNOUNCED_LATE_NS = 300_000_000
-"""A caller who joined so long after the first frame, by the server's clock, was not who had subscribed."""
-
 plan = Plan(ROOT, given=("job", "process", "call"))
 
 
@@ -53,8 +50,9 @@ plan = Plan(ROOT, given=("job", "process", "call"))
 async def room(job: JobContext, call: Call) -> rtc.Room:
     """Join the room."""
     call.events.watch(job.room, ROOM_EVENTS)
+    connecting = call.run.clock()
     await job.connect(**call.connect_options())
-    call.connected()
+    call.connected(connecting)
     return job.room
 
 
@@ -312,7 +310,7 @@ async def _speak(voice: Voice, greeting: Greeting, config: Settings, call: Call)
             continue
         # LiveKit may announce who subscribed later than they heard it
         found = await call.listener()
-        if found is None or (found.joined is not None and found.joined > began + ANNOUNCED_LATE_NS):
+        if found is None or missed(found, began, call.server_ahead):
             await speech.stop()
             await asyncio.shield(call.known)
             call.presence.missed_it()
