@@ -5,29 +5,51 @@ Built by the plan's `assistant` task from the account; what it was last told is 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from livekit.agents import Agent, RunContext, function_tool, get_job_context
+from livekit.agents import Agent, RunContext, function_tool, get_job_context, llm
 
 from agent.accounts.model import Account, LastSession
 
 
 class Assistant(Agent):
-    """The full assistant of one account: its instructions, knowledge and tools."""
+    """The full assistant of one account: its instructions, knowledge and tools.
 
-    def __init__(self, account: Account) -> None:
+    patience: seconds that an answer waits for it to `become` another, or to be told to `stay`; None: it is whole already.
+    """
+
+    def __init__(self, account: Account, *, patience: float | None = None) -> None:
         super().__init__(instructions=instructions(account), tools=tools(account))
         self._account = account
         self._last: LastSession | None = None
+        self._patience = patience
+        self._settled = asyncio.Event()
 
     async def become(self, account: Account) -> None:
         """Become the full assistant of the account."""
         self._account = account
         await self.update_instructions(instructions(account, self._last))
         await self.update_tools(tools(account))
+        self._settled.set()
+
+    def stay(self) -> None:
+        """Remain what it is: it answers from now on."""
+        self._settled.set()
+
+    async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
+        """LiveKit asks for an answer: the minimal assistant gives none while it may become the full one."""
+        if self._patience is None or self._settled.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._settled.wait()
+        # LiveKit copied it before the wait; in it are the instructions
+        turn_ctx.items[:] = self.chat_ctx.copy().items
 
     async def resume(self, last: LastSession | None) -> None:
         """Tell it about the account's last session; None: there was none."""

@@ -25,7 +25,7 @@ from agent import greeting as greetings
 from agent.accounts.model import GENERIC, GreetingFields, SessionRow
 from agent.accounts.store import StoreError
 from agent.apology import apologize
-from agent.caller import Caller, Presence, until_only_others
+from agent.caller import Caller, Presence, server_ahead, until_only_others
 from agent.components import Components, session_of
 from agent.conversation import SESSION_EVENTS, Conversation
 from agent.drawing import draw_session
@@ -75,6 +75,8 @@ class Call:
         """The greeting that was begun before there was a session."""
         self.known: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
         """Who the caller is, once LiveKit has announced them."""
+        self.server_ahead = 0
+        """By how many ns the server's clock is ahead of ours, once the room is there."""
         self._presence: Presence | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = contextlib.AsyncExitStack()
@@ -87,6 +89,7 @@ class Call:
             slow=process.settings.slow,
             deadlines={
                 "account": process.settings.account_deadline,
+                "assistant": process.settings.account_deadline,
                 "upgrade": process.settings.account_deadline,
                 "resumption": process.settings.store_deadline,
                 "analytics": process.settings.store_deadline,
@@ -127,8 +130,9 @@ class Call:
 
     # --- what the tasks ask
 
-    def connected(self) -> None:
-        """The room is there: from now on nobody is late but the caller."""
+    def connected(self, connecting: int) -> None:
+        """The room is there: from now on nobody is late but the caller. connecting: when the connect began, ns."""
+        self.server_ahead = server_ahead(self.job.room, connecting)
         self._within(self.process.settings.caller_timeout, Outcome.NO_CALLER)
 
     def caller_is(self, caller: Caller) -> int:
@@ -167,11 +171,17 @@ class Call:
         return self._presence
 
     def speech_failed(self, error: Exception) -> None:
-        """The greeting's own audio did not come, so the shipped one is played."""
+        """The greeting's own audio did not come, or not all of it, so the shipped one is played.
+
+        The event is on the root; after the first word, when that is exported, on the span of the task this is called from.
+        """
         reason = type(error).__qualname__
         logger.warning("the greeting could not be spoken (%s); the shipped one is played", reason)
         used_fallback(error)
-        self.run.event("greeting.shipped", {"reason": reason})
+        if self.run.outcome is None:
+            self.run.event("greeting.shipped", {"reason": reason})
+        else:
+            otel.get_current_span().add_event("greeting.shipped", {"reason": reason})
 
     def identity_of(self, caller: Caller) -> Identity:
         """What the caller's attributes say of the account."""
@@ -230,8 +240,11 @@ class Call:
 
     def speak(self, voice: Voice, greeting: Greeting) -> Speech:
         """Say the greeting on the voice, from its beginning; the session will take it over."""
-        audio = greeting.audio or greetings.shipped_audio()
-        self.speech = Speech(voice, greeting.text, audio.play())
+        words, audio = greeting.said, greeting.audio
+        if audio is None:
+            words, audio = greetings.SHIPPED_TEXT, greetings.shipped_audio()
+        self.speech = Speech(voice, words, audio.play())
+        self.at_end(self.speech.stop)
         return self.speech
 
     def row(self) -> SessionRow:

@@ -15,6 +15,10 @@ SIP_CALL_STATUS = "sip.callStatus"
 """Attribute that LiveKit's SIP service keeps: dialing, ringing, active, hangup."""
 
 
+ANNOUNCED_LATE_NS = 300_000_000
+"""A caller who joined so long after the first frame was not who had subscribed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The participant who waits to hear something."""
@@ -87,7 +91,21 @@ async def until_only_others(room: rtc.Room) -> None:
         room.off("participant_connected", look)
 
 
-def _joined_at(participant: rtc.RemoteParticipant) -> float:
+def server_ahead(room: rtc.Room, connecting: int) -> int:
+    """By how many ns the server's clock is ahead of ours, judged by our own joining of the room.
+
+    connecting: ns on our clock before the connect. Too much by as long as the join took; 0 where the server tells no time.
+    """
+    joined = _joined_at(room.local_participant)
+    return round(joined * 1e9) - connecting if joined else 0
+
+
+def missed(caller: Caller, began: int, ahead: int) -> bool:
+    """Whether the caller came too late for a first frame at `began`, ns on our clock; `ahead`: the server's, in ns."""
+    return caller.joined is not None and caller.joined - ahead > began + ANNOUNCED_LATE_NS
+
+
+def _joined_at(participant: rtc.Participant) -> float:
     joined = participant.joined_at
     return joined.timestamp() if joined is not None else 0.0
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import AgentSession, inference
+from livekit.agents import AgentSession, APIConnectionError, inference
 from livekit.plugins import deepgram, openai
 
 from agent.accounts.model import GreetingFields
@@ -39,10 +39,24 @@ class Components:
             self.tts.update_options(model=account.voice)
 
     async def spoken(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
-        """The text in the voice that `fit` chose, frame by frame. Raises LiveKit's APIError."""
+        """The text in the voice that `fit` chose, frame by frame. Raises LiveKit's APIError, also where it is cut off."""
+        async with self.tts.synthesize(text) as stream:
+            request = None
+            async for part in stream:
+                # livekit-agents 1.8.9, tts/tts.py: after a cut it speaks the text anew, from its beginning
+                if part.request_id != (request := request or part.request_id):
+                    raise APIConnectionError("the speech was cut off")
+                yield part.frame
+
+    async def recorded(self, text: str) -> list[rtc.AudioFrame]:
+        """All of what `spoken` gives, for later: a speech that is cut off is begun anew. Raises LiveKit's APIError."""
+        request, frames = None, list[rtc.AudioFrame]()
         async with self.tts.synthesize(text) as stream:
             async for part in stream:
-                yield part.frame
+                if part.request_id != request:
+                    request, frames = part.request_id, []
+                frames.append(part.frame)
+        return frames
 
     async def aclose(self) -> None:
         """Close the providers' connections."""

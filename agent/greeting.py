@@ -1,17 +1,18 @@
 """The greeting: what is said first, from where its audio comes, and what is said when that fails.
 
 Between account and playout. Audio is cached by account, voice, text and day part; on a miss a cached opening plays while the
-personal part is synthesised and joins it. Where the TTS is down, a file that we ship is said.
+personal part is synthesised and joins it. Where the TTS is down, or breaks off, a file that we ship is said.
 """
 
 from __future__ import annotations
 
 import asyncio
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from livekit import rtc
 
@@ -24,6 +25,7 @@ from agent.splice import Joint, joined
 SHIPPED_TEXT = "Hello! How can I help you today?"
 _SOUNDS = Path(__file__).parent / "sounds"
 _SHIPPED_AUDIO = _SOUNDS / "hello.wav"
+_Item = TypeVar("_Item")
 
 
 class Audio:
@@ -34,22 +36,22 @@ class Audio:
     ) -> None:
         """The frames that are there, then those of `source`, which is read at once; needs a running loop."""
         self._frames = list(frames)
+        self._words = list[str]()
         self._more = asyncio.Event()
-        self._reading = None if source is None else asyncio.create_task(self._read(source), name="greeting audio")
-        if self._reading is not None:
-            self._reading.add_done_callback(lambda _: self._more.set())
+        self._reading: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
+        if source is not None:
+            self.read(source)
+
+    def read(self, source: AsyncIterator[rtc.AudioFrame]) -> None:
+        """Read `source` from now on: once, where none was given at first."""
+        self._reading = asyncio.create_task(self._read(source), name="greeting audio")
+        self._reading.add_done_callback(lambda _: self._more.set())
 
     async def play(self) -> AsyncGenerator[rtc.AudioFrame]:
         """Every frame from the first on, as they come; no more after `aclose`. Raises what the source raised, where it did."""
-        played = 0
-        while True:
-            while played < len(self._frames):
-                yield self._frames[played]
-                played += 1
-            if self._reading is None or self._reading.done():
-                break
-            self._more.clear()
-            await self._more.wait()
+        async for frame in self._from_the_first(self._frames):
+            yield frame
         if self._reading is not None and not self._reading.cancelled():
             self._reading.result()
 
@@ -60,16 +62,50 @@ class Audio:
             self._reading.result()
         return frames
 
+    def words(self) -> AsyncIterator[str]:
+        """Every piece of text that is said, in order, as it is known that it is; no more once all has come."""
+        return self._from_the_first(self._words)
+
+    def add_words(self, text: str, *, instead_for: Exception | None = None) -> None:
+        """This is said next; `instead_for`: why it isn't what was to be said."""
+        self._words.append(text)
+        self._failure = instead_for
+        self._more.set()
+
+    async def failure(self) -> Exception | None:
+        """Why something else than was to be said is in it, once all has come; None where nothing is."""
+        if self._reading is not None:
+            await asyncio.wait({self._reading})
+        return self._failure
+
     async def aclose(self) -> None:
         """Read no more."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
 
+    async def _from_the_first(self, items: Sequence[_Item]) -> AsyncGenerator[_Item]:
+        given = 0
+        while True:
+            while given < len(items):
+                yield items[given]
+                given += 1
+            if self._reading is None or self._reading.done():
+                return
+            self._more.clear()
+            await self._more.wait()
+
     async def _read(self, source: AsyncIterator[rtc.AudioFrame]) -> None:
-        async for frame in source:
-            self._frames.append(frame)
-            self._more.set()
+        try:
+            async for frame in source:
+                self._frames.append(frame)
+                self._more.set()
+        except Exception as error:  # the TTS's own, whichever provider it is
+            if not self._frames:
+                raise
+            # what was said can't be taken back, and half a greeting is none
+            self._frames.extend(_frames(_SHIPPED_AUDIO))
+            self.add_words(f" {SHIPPED_TEXT}", instead_for=error)
 
 
 @dataclass(frozen=True)
@@ -82,8 +118,11 @@ class Greeting:
     """Whether the audio was cached; None where no cache was asked."""
     missing: tuple[Speech, ...] = ()
     """What the cache did not have."""
-    joints: Sequence[Joint] = ()
-    """How a cached opening and what followed it were joined, once they are."""
+
+    @property
+    def said(self) -> str | AsyncIterable[str]:
+        """The text as it is said; piece by piece where that is only known when the audio comes."""
+        return self.text if self.audio is None or self.hit is not False else self.audio.words()
 
 
 def shipped() -> Greeting:
@@ -97,24 +136,40 @@ def shipped_audio(sound: str = "hello") -> Audio:
 
 
 async def prepared(
-    written: GreetingText, account: GreetingFields, components: Components, voice: str, audio: AudioCache
+    written: GreetingText,
+    account: GreetingFields,
+    components: Components,
+    voice: str,
+    audio: AudioCache,
+    *,
+    deadline: float,
 ) -> Greeting:
     """The greeting with its audio at hand, or as much of it as there is.
 
-    voice: the one that speaks, the account's or the settings'. Raises nothing of its own; the audio may, while it is played.
+    voice: the one that speaks, the account's or the settings'. deadline: seconds that the personal part may take from now
+    on, or until a cached opening's end, before the shipped sentence follows it. Raises nothing of its own; the audio
+    may, while it is played: where nothing of it has come.
     """
     whole, opening = _speeches(written, account, voice)
     cached = await audio.get(whole)
     if cached is not None:
         return Greeting(written.text, Audio(cached), hit=True)
+    coming = Audio()
     begin = None if opening is None else await audio.get(opening)
     if opening is None or begin is None:
         missing = (whole,) if opening is None else (whole, opening)
-        return Greeting(written.text, Audio(source=components.spoken(written.text)), hit=False, missing=missing)
-    rest = components.spoken(rest_of(written, opening.text))
-    joints: list[Joint] = []
-    source = joined(begin, rest, otherwise=_frames(_SHIPPED_AUDIO), told=joints.append)
-    return Greeting(written.text, Audio(source=source), hit=False, missing=(whole,), joints=joints)
+        coming.add_words(written.text)
+        coming.read(components.spoken(written.text))
+        return Greeting(written.text, coming, hit=False, missing=missing)
+    rest = rest_of(written, opening.text)
+
+    def told(joint: Joint) -> None:
+        coming.add_words(rest if joint.error is None else SHIPPED_TEXT, instead_for=joint.error)
+
+    patience = max(deadline - sum(frame.duration for frame in begin), 0.0)
+    coming.add_words(written.text.removesuffix(rest))
+    coming.read(joined(begin, components.spoken(rest), patience=patience, otherwise=_frames(_SHIPPED_AUDIO), told=told))
+    return Greeting(written.text, coming, hit=False, missing=(whole,))
 
 
 async def make_ahead(
@@ -124,7 +179,7 @@ async def make_ahead(
     made = 0
     for speech in _speeches(written, account, voice):
         if speech is not None and await audio.get(speech) is None:
-            await audio.put(speech, [frame async for frame in components.spoken(speech.text)])
+            await audio.put(speech, await components.recorded(speech.text))
             made += 1
     return made
 
@@ -139,13 +194,12 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
 
 
 async def keep(greeting: Greeting, components: Components, audio: AudioCache) -> None:
-    """Cache what was missing, for the next call. Raises LiveKit's APIError."""
+    """Cache what was missing, for the next call; nothing where the voice failed. Raises LiveKit's APIError."""
+    if greeting.audio is None or await greeting.audio.failure() is not None:
+        return
     for speech in greeting.missing:
-        said = None if greeting.audio is None or speech.text != greeting.text else await greeting.audio.whole()
-        # what was said in the personal part's place is not this greeting
-        if said is None or any(joint.error_type is not None for joint in greeting.joints):
-            said = [frame async for frame in components.spoken(speech.text)]
-        await audio.put(speech, said)
+        whole = speech.text == greeting.text
+        await audio.put(speech, await greeting.audio.whole() if whole else await components.recorded(speech.text))
 
 
 @cache

@@ -44,8 +44,12 @@ class Joint:
 
     pause: float
     """Seconds by which the second part came too late; 0 when it was there in time."""
-    error_type: str | None
-    """Why the second part isn't the personal one: the error's type, `TimeoutError`, `silent`; None when it is."""
+    error: Exception | None
+    """Why the second part isn't the personal one: its own error, TimeoutError, Silent; None when it is."""
+
+
+class Silent(Exception):
+    """The personal part has no sound."""
 
 
 def trimmed(samples: Samples, rate: int, *, quiet: float = QUIET, keep: float = KEEP) -> Samples:
@@ -132,11 +136,11 @@ async def joined(
             for frame in frames_of(_faded(tail, fade_in=False), rate):
                 yield frame
             await _ended(onset, over + patience - loop.time())
-        following, error_type = _result(onset)
-        if error_type is not None:
+        following, error = _result(onset)
+        if error is not None:
             following = trimmed(samples_of(otherwise, rate), rate)
         if told is not None:
-            told(Joint(0.0 if in_time else max(loop.time() - over, 0.0), error_type))
+            told(Joint(0.0 if in_time else max(loop.time() - over, 0.0), error))
         overlap = min(round(OVERLAP * rate), len(following))
         if not len(following):
             second = _faded(tail, fade_in=False) if in_time else following
@@ -146,7 +150,7 @@ async def joined(
             second = np.concatenate([_faded(following[:overlap], fade_in=True), following[overlap:]])
         for frame in frames_of(second, rate):
             yield frame
-        if error_type is None:
+        if error is None:
             async for frame in personal:
                 yield frame
     finally:
@@ -177,14 +181,15 @@ async def _ended(onset: asyncio.Future[Samples], seconds: float) -> bool:
     return onset.done()
 
 
-def _result(onset: asyncio.Future[Samples]) -> tuple[Samples, str | None]:
+def _result(onset: asyncio.Future[Samples]) -> tuple[Samples, Exception | None]:
     """The personal part's beginning; none of it, and why, when it isn't there, has failed, or is silence."""
     nothing = np.zeros(0, np.int16)
     if not onset.done():
-        return nothing, "TimeoutError"
-    if (error := onset.exception()) is not None:
-        return nothing, type(error).__qualname__
-    return onset.result(), None if len(onset.result()) else "silent"
+        return nothing, TimeoutError()
+    try:
+        return onset.result(), None if len(onset.result()) else Silent()
+    except Exception as error:  # the TTS's own, whichever provider it is
+        return nothing, error
 
 
 def _loud(samples: Samples, quiet: float) -> NDArray[np.bool_]:

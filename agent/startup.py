@@ -19,7 +19,7 @@ from agent import greeting_writer
 from agent.accounts.model import GENERIC, Account, GreetingFields
 from agent.assistant import Assistant
 from agent.background import start_background_audio
-from agent.caller import Caller, first_caller, may_be_listening
+from agent.caller import Caller, first_caller, may_be_listening, missed
 from agent.components import Components
 from agent.conversation import ROOM_EVENTS, Conversation
 from agent.flags import Improvement
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 ACCOUNT_IN_METADATA = "account-in-metadata"
 """The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""
 
-ANNOUNCED_LATE_NS = 300_000_000
-"""A caller who joined so long after the first frame, by the server's clock, was not who had subscribed."""
-
 plan = Plan(ROOT, given=("job", "process", "call"))
 
 
@@ -53,8 +50,9 @@ plan = Plan(ROOT, given=("job", "process", "call"))
 async def room(job: JobContext, call: Call) -> rtc.Room:
     """Join the room."""
     call.events.watch(job.room, ROOM_EVENTS)
+    connecting = call.run.clock()
     await job.connect(**call.connect_options())
-    call.connected()
+    call.connected(connecting)
     return job.room
 
 
@@ -135,11 +133,16 @@ async def components(config: Settings, account: GreetingFields, process: Process
     return built
 
 
-@plan.task(readies=True)
+def _generic_assistant() -> Assistant:
+    """The account's rest could not be read: the assistant knows nothing of it."""
+    return Assistant(GENERIC)
+
+
+@plan.task(readies=True, fallback=_generic_assistant)
 async def assistant(account: GreetingFields, process: Process, call: Call) -> Assistant:
     """Make the assistant: minimal, or with instructions, knowledge and tools at once."""
     if Improvement.ASSISTANT_PREWARM in call.flags:
-        return Assistant(GENERIC)
+        return Assistant(GENERIC, patience=process.settings.account_deadline)
     return Assistant(await process.whole(account))
 
 
@@ -170,8 +173,9 @@ async def session(
     return started
 
 
-def _stay_minimal() -> None:
+def _stay_minimal(assistant: Assistant) -> None:
     """The account's rest could not be read: the minimal assistant talks on."""
+    assistant.stay()
 
 
 @plan.task(
@@ -230,7 +234,8 @@ async def greeting(account: GreetingFields, components: Components, process: Pro
     if process.speeches is None:
         return Greeting(written.text)
     voice = account.voice or process.settings.tts_voice
-    prepared = await greetings.prepared(written, account, components, voice, process.speeches)
+    deadline = process.settings.greeting_deadline
+    prepared = await greetings.prepared(written, account, components, voice, process.speeches, deadline=deadline)
     if prepared.audio is not None:
         call.at_end(prepared.audio.aclose)
     cache_result(hit=bool(prepared.hit))
@@ -255,8 +260,11 @@ async def playout(
 
 
 @plan.task(only=when(Improvement.SMART_GREETING), deferred=True, fallback=lambda: None)
-async def greeting_cache(greeting: Greeting, components: Components, process: Process) -> None:
-    """Keep what the cache did not have, for the next call."""
+async def greeting_cache(greeting: Greeting, components: Components, process: Process, call: Call) -> None:
+    """Keep what the cache did not have, for the next call; say where the shipped greeting had to follow the first word."""
+    failure = None if greeting.audio is None else await greeting.audio.failure()
+    if failure is not None:
+        call.speech_failed(failure)
     if process.speeches is not None:
         await greetings.keep(greeting, components, process.speeches)
 
@@ -300,7 +308,7 @@ async def _speak(voice: Voice, greeting: Greeting, config: Settings, call: Call)
             continue
         # LiveKit may announce who subscribed later than they heard it
         found = await call.listener()
-        if found is None or (found.joined is not None and found.joined > began + ANNOUNCED_LATE_NS):
+        if found is None or missed(found, began, call.server_ahead):
             await speech.stop()
             await asyncio.shield(call.known)
             call.presence.missed_it()
@@ -348,7 +356,7 @@ async def _first_frame(
         subscribed.add_done_callback(begin)
         try:
             audio = NOT_GIVEN if greeting.audio is None else greeting.audio.play()
-            await first_frame(session, lambda: session.say(greeting.text, audio=audio))
+            await first_frame(session, lambda: session.say(greeting.said, audio=audio))
         finally:
             subscribed.remove_done_callback(begin)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 from livekit import rtc
@@ -55,10 +55,11 @@ class Voice:
 class Speech:
     """A greeting that is spoken on the voice right away, and that a session takes over in the middle of a word.
 
-    frames: its audio, at the voice's rate. Nothing is said twice and nothing is left out.
+    text: whole, or piece by piece as it is known. frames: its audio, at the voice's rate. Nothing is said twice and
+    nothing is left out.
     """
 
-    def __init__(self, voice: Voice, text: str, frames: AsyncIterator[rtc.AudioFrame]) -> None:
+    def __init__(self, voice: Voice, text: str | AsyncIterable[str], frames: AsyncIterator[rtc.AudioFrame]) -> None:
         self._voice = voice
         self._text = text
         self._frames = aiter(frames)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
+from agent.accounts.store import AccountStore
 from tests.agent.stage import Actor, Stage
 from tests.agent.stage import stage as running_stage
 
@@ -35,15 +36,28 @@ async def tuned(stage: Stage) -> AsyncGenerator[Actor]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def slow(stage: Stage) -> AsyncGenerator[Actor]:
     """A worker whose store takes a second a read, so that a caller can leave while a start goes on; impatient with absent ones."""
-    latency = stage.folder / "slow.toml"
-    latency.write_text("[store]\nread = { median_ms = 1000, sigma = 0 }\n")
-    environment = {
-        "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{stage.folder / 'slow.db'}?latency={latency}",
+    async with stage.actor("baseline", _slow(stage, "slow", 1000)) as actor:
+        yield actor
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def slow_tuned(stage: Stage) -> AsyncGenerator[Actor]:
+    """One with every improvement on, three seconds a read; its store is empty, else the worker would read it all first."""
+    environment = _slow(stage, "slower", 3000)
+    store = await AccountStore.open(environment["FIRSTWORD_STORE_URL"].partition("?")[0], seed=False)
+    await store.aclose()
+    async with stage.actor("tuned", environment) as actor:
+        yield actor
+
+
+def _slow(stage: Stage, name: str, read_ms: int) -> dict[str, str]:
+    latency = stage.folder / f"{name}.toml"
+    latency.write_text(f"[store]\nread = {{ median_ms = {read_ms}, sigma = 0 }}\n")
+    return {
+        "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{stage.folder / name}.db?latency={latency}",
         "FIRSTWORD_ACCOUNT_DEADLINE": "5",
         "FIRSTWORD_STORE_DEADLINE": "5",
         "FIRSTWORD_CALLER_TIMEOUT": "3",
         "FIRSTWORD_RETURN_GRACE": "1",
         "FIRSTWORD_JOIN_WINDOW": "1",
     }
-    async with stage.actor("baseline", environment) as actor:
-        yield actor

@@ -12,7 +12,7 @@ import secrets
 import time
 import wave
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,9 @@ import numpy as np
 from livekit import api, rtc
 from livekit.agents.types import TOPIC_TRANSCRIPTION
 
+from agent.accounts.examples import ACCOUNTS
+from agent.accounts.model import Account
+from agent.accounts.store import AccountStore
 from rehearsal.callers import AUDIBLE, MICROPHONE_RATE, Caller
 from rehearsal.result import LOGS, TRACES
 from rehearsal.stack import LocalStack, Stack
@@ -153,6 +156,7 @@ class Actor:
     worker: Worker
     folder: Path
     profile: str
+    store_url: str
 
     def room(self) -> str:
         """A room nobody has been in."""
@@ -163,6 +167,19 @@ class Actor:
         if account is not None:
             token["metadata"] = json.dumps({"account": account})
         return self.stage.caller(room or self.room(), agent_name=self.name, **token)
+
+    async def stranger(self) -> Account:
+        """An account with Ada's voice and tools that nobody has called from: in the store, in no cache."""
+        account = replace(ACCOUNTS[0], id=secrets.token_hex(4), name=f"Grace {secrets.token_hex(3)}")
+        store = await AccountStore.open(self.store_url.partition("?")[0])
+        await store.save(account)
+        await store.aclose()
+        return account
+
+    @property
+    def cache(self) -> Path:
+        """The folder of its caches."""
+        return self.folder / "cache" / self.profile
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -311,12 +328,11 @@ class Stage:
             "FIRSTWORD_IDLE_PROCESSES": "1",
             "OTEL_BSP_SCHEDULE_DELAY": "100",  # ms; nobody waits 5 s for a trace
         }
-        running = running_worker(
-            profile, agent_name=name, folder=folder, stack=self.stack, environment={**usual, **(environment or {})}
-        )
+        environment = {**usual, **(environment or {})}
+        running = running_worker(profile, agent_name=name, folder=folder, stack=self.stack, environment=environment)
         async with running as worker:
             await worker.registered()
-            yield Actor(self, name, worker, folder, profile)
+            yield Actor(self, name, worker, folder, profile, environment["FIRSTWORD_STORE_URL"])
 
 
 @contextlib.asynccontextmanager

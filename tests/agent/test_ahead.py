@@ -56,7 +56,7 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
     for account in (GENERIC, *ACCOUNTS):
         written = greeting_text(account, time.time())
         voice = account.voice or settings.tts_voice
-        assert (await prepared(written, account, nobody, voice, audio)).hit, account.id
+        assert (await prepared(written, account, nobody, voice, audio, deadline=5)).hit, account.id
     await nobody.aclose()
     await caches.aclose()
     assert await ahead.make(settings) == 0

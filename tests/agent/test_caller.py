@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from livekit import rtc
 
-from agent.caller import Caller, Presence, first_caller, is_caller
+from agent.caller import Caller, Presence, first_caller, is_caller, missed, server_ahead
 
 KINDS = rtc.ParticipantKind
 
@@ -78,6 +78,18 @@ async def test_first_of_those_there() -> None:
     room = _Room(_Participant("late", joined=9.0), _Participant("early", joined=2.5))
     found = await first_caller(room.real)
     assert (found.identity, found.joined) == ("early", 2_500_000_000)
+
+
+@pytest.mark.parametrize("skew", [-60.0, -0.5, 0.0, 0.5, 60.0])
+def test_a_skewed_clock_makes_nobody_late(skew: float) -> None:
+    """The caller who subscribed is not late, and one who came a second after the first frame is, whatever the server's clock says."""
+    connecting, began = 1_000.0, 1_001.0  # our clock, seconds
+    room = _Room()
+    room.local_participant.joined_at = datetime.fromtimestamp(connecting + 0.05 + skew, UTC)
+    ahead = server_ahead(room.real, round(connecting * 1e9))
+    in_time, late = (Caller(_Participant("a"), joined=round((began + s + skew) * 1e9)) for s in (-0.1, 1.0))
+    assert not missed(in_time, round(began * 1e9), ahead)
+    assert missed(late, round(began * 1e9), ahead)
 
 
 async def test_waits_past_others() -> None:

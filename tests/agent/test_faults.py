@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -23,7 +24,7 @@ from agent.accounts.examples import ACCOUNTS
 from agent.greeting import SHIPPED_TEXT
 from rehearsal.processes import ServerFailed
 from rehearsal.surroundings import simulators
-from tests.agent.stage import PATIENCE, Stage, Traced, stage, until
+from tests.agent.stage import PATIENCE, Actor, Stage, Traced, stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -88,6 +89,40 @@ async def metrics_received() -> AsyncGenerator[tuple[str, list[int]]]:
     app.router.add_post("/v1/metrics", receive)
     async with TestServer(app) as server:
         yield str(server.make_url("/v1/metrics")), told
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "named"),
+    [
+        pytest.param("slow = 1, slow_ms = 60000", "TimeoutError", False, id="slow"),
+        pytest.param("cut = 1", "APIConnectionError", True, id="cut off"),
+    ],
+)
+async def test_a_voice_that_fails_after_the_opening(
+    stage: Stage, tuned: Actor, tmp_path: Path, fault: str, reason: str, named: bool
+) -> None:
+    """The caller hears the shipped greeting then; the session knows what was said, and the trace why."""
+    model = tmp_path / "tts.toml"
+    model.write_text(f"[tts]\nfaults = {{ {fault} }}")
+    shutil.copytree(tuned.cache, tmp_path / "cache")  # with the openings in it
+    async with simulators(model, tmp_path / "faulty.log") as addresses:
+        environment = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()} | {
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "FIRSTWORD_GREETING_DEADLINE": "1",
+        }
+        async with stage.actor("tuned", environment) as actor:
+            stranger = await actor.stranger()
+            caller = actor.caller(account=stranger.id)
+            await caller.connect()
+            sid = await caller.room.sid
+            await caller.reads(SHIPPED_TEXT, PATIENCE)
+            assert any(stranger.name in text for text in caller.texts) == named
+            await caller.leave()
+            start = await actor.trace(sid, whole=True)
+    assert start.outcome == "first_word"
+    late = start["deferred.greeting_cache"]
+    assert late.events.count("greeting.shipped") == 1
+    assert late.attributes["error.type"] == reason
 
 
 async def test_failed_and_timed_out(stage: Stage) -> None:

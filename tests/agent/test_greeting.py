@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from livekit import rtc
+from livekit.agents import APIConnectionError
 
 from agent import components as parts
 from agent.accounts.examples import ACCOUNTS
@@ -17,7 +19,7 @@ from agent.caches.audio import BOUNDS, AudioCache, Speech
 from agent.caches.cache import Cache
 from agent.caches.sqlite import SQLiteFile
 from agent.components import SAMPLE_RATE, Components
-from agent.greeting import Audio, Greeting, keep, make_ahead, prepared, shipped
+from agent.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
 from agent.greeting_text import GreetingText, greeting_text, opening_of
 from agent.splice import Samples, clicks, frames_of, largest_gap, samples_of
 from rehearsal.providers import voice
@@ -60,7 +62,7 @@ def samples(frames: Sequence[rtc.AudioFrame]) -> Samples:
 
 
 async def prepare(cache: AudioCache, components: Components, account: GreetingFields = ADA) -> Greeting:
-    return await prepared(_written(account), account, components, account.voice or "default", cache)
+    return await prepared(_written(account), account, components, account.voice or "default", cache, deadline=5)
 
 
 def _written(account: GreetingFields) -> GreetingText:
@@ -74,6 +76,10 @@ def _speech(text: str, account: str = "") -> Speech:
 async def whole(greeting: Greeting) -> Samples:
     assert greeting.audio is not None
     return samples(await greeting.audio.whole())
+
+
+async def _words(greeting: Greeting) -> str:
+    return greeting.said if isinstance(greeting.said, str) else "".join([word async for word in greeting.said])
 
 
 # --- sound that is still coming
@@ -104,21 +110,30 @@ async def test_it_plays_from_its_beginning_twice_while_it_comes() -> None:
     assert await audio.whole() == TONE
 
 
-async def test_an_error_reaches_everybody_who_plays_after_the_frames_before_it() -> None:
-    """The frames that came are played; then it is the error, each time."""
-
-    async def source() -> AsyncGenerator[rtc.AudioFrame]:
-        yield TONE[0]
-        raise LookupError("no more")
-
-    audio = Audio(source=source())
+async def test_an_error_before_the_first_frame_reaches_everybody_who_plays() -> None:
+    """Each time, and whoever wants the whole."""
+    audio = Audio(source=_failing())
     for _ in range(2):
-        playing = audio.play()
-        assert await anext(playing) is TONE[0]
         with pytest.raises(LookupError):
-            await anext(playing)
+            await anext(audio.play())
     with pytest.raises(LookupError):
         await audio.whole()
+
+
+async def test_after_an_error_in_the_middle_the_shipped_greeting_follows() -> None:
+    """A caller is not left with half a greeting; the words say what was said, and why."""
+    audio = Audio()
+    audio.add_words("Good morning, Ada!")
+    audio.read(_failing(*TONE[:3]))
+    assert samples(await audio.whole()).tolist() == [*samples(TONE[:3]), *await whole(shipped())]
+    assert [word async for word in audio.words()] == ["Good morning, Ada!", f" {SHIPPED_TEXT}"]
+    assert isinstance(await audio.failure(), LookupError)
+
+
+async def _failing(*frames: rtc.AudioFrame) -> AsyncGenerator[rtc.AudioFrame]:
+    for frame in frames:
+        yield frame
+    raise LookupError("no more")
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -172,7 +187,9 @@ async def test_a_miss_begins_with_the_opening_and_goes_on_without_gap_or_click(
     assert not clicks(heard, SAMPLE_RATE).size
     parts_alone = voice.duration(OPENING) + voice.duration(WRITTEN.text.removeprefix(OPENING.rstrip("!")).lstrip(" ,"))
     assert len(heard) / SAMPLE_RATE == pytest.approx(parts_alone, abs=0.05)
-    assert [joint.error_type for joint in greeting.joints] == [None]
+    assert await _words(greeting) == WRITTEN.text
+    assert greeting.audio is not None
+    assert await greeting.audio.failure() is None
     await keep(greeting, components, cache)
     again = await prepare(cache, components)
     assert again.hit
@@ -200,11 +217,59 @@ async def test_what_was_said_in_its_place_is_not_kept(
     greeting = await prepare(cache, refused)
     heard = await whole(greeting)
     assert np.abs(heard[len(opening) :].astype(int)).max() > 1_000
-    assert [joint.error_type for joint in greeting.joints] == ["APIConnectionError"]
-    components.fit(ADA)
+    assert await _words(greeting) == f"Good morning, {SHIPPED_TEXT}"
+    assert greeting.audio is not None
+    assert isinstance(await greeting.audio.failure(), APIConnectionError)
     await keep(greeting, components, cache)
-    again = await whole(await prepare(cache, components))
-    assert len(again) / SAMPLE_RATE == pytest.approx(voice.duration(WRITTEN.text), abs=0.05)
+    assert await cache.get(_speech(WRITTEN.text, ADA.id)) is None
+
+
+@pytest.mark.parametrize("cut", [1, 0.5])
+async def test_a_speech_that_is_cut_off_is_never_said_twice_nor_kept(
+    tmp_path: Path, cache: AudioCache, cut: float
+) -> None:
+    """LiveKit speaks it anew from its beginning: the caller hears the shipped greeting instead, the cache is given what is whole."""
+    alone = voice.duration(WRITTEN.text)
+    async with _cut(tmp_path, cut) as components:
+        components.fit(ADA)
+        greeting = await prepare(cache, components)
+        heard = len(await whole(greeting)) / SAMPLE_RATE
+        assert greeting.audio is not None
+        assert isinstance(await greeting.audio.failure(), APIConnectionError)
+        assert heard < alone / 2 + len(await whole(shipped())) / SAMPLE_RATE + 0.2
+        assert await _words(greeting) == f"{WRITTEN.text} {SHIPPED_TEXT}"
+        await keep(greeting, components, cache)
+        assert await cache.get(_speech(WRITTEN.text, ADA.id)) is None
+        with pytest.raises(APIConnectionError) if cut == 1 else nullcontext():
+            await make_ahead(WRITTEN, ADA, components, ADA.voice, cache)
+        kept = await cache.get(_speech(WRITTEN.text, ADA.id))
+    assert (kept is None) == (cut == 1)
+    assert kept is None or len(samples(kept)) / SAMPLE_RATE == pytest.approx(alone, abs=0.05)
+
+
+@asynccontextmanager
+async def _cut(folder: Path, probability: float) -> AsyncGenerator[Components]:
+    """The real plugins; this share of what is spoken breaks off in its middle."""
+    (folder / "cut").mkdir()
+    async with simulated(folder / "cut", f"[tts]\nfaults = {{ cut = {probability} }}") as settings:
+        built = parts.build(settings)
+        yield built
+        await built.aclose()
+
+
+async def test_a_slow_voice_after_the_opening_is_waited_for_no_longer_than_its_deadline(
+    tmp_path: Path, cache: AudioCache
+) -> None:
+    """The shipped sentence follows the opening."""
+    await cache.put(_speech(OPENING), frames_of(voice.speech(OPENING, SAMPLE_RATE), SAMPLE_RATE))
+    async with simulated(tmp_path, "[tts]\nfaults = { slow = 1, slow_ms = 60000 }") as settings:
+        built = parts.build(settings)
+        built.fit(ADA)
+        greeting = await prepared(WRITTEN, ADA, built, ADA.voice, cache, deadline=0.1)
+        assert await _words(greeting) == f"Good morning, {SHIPPED_TEXT}"
+        assert greeting.audio is not None
+        assert isinstance(await greeting.audio.failure(), TimeoutError)
+        await built.aclose()
 
 
 async def test_made_ahead_is_made_once(cache: AudioCache, components: Components) -> None:

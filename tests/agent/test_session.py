@@ -209,12 +209,7 @@ async def _heard(actor: Actor, account: Account) -> tuple[Samples, Traced]:
 @pytest.mark.parametrize("cached", [True, False], ids=["made ahead", "opening and synthesis"])
 async def test_the_greeting_is_one_continuous_sound(baseline: Actor, tuned: Actor, cached: bool) -> None:
     """Through the hand-over to the session, and from a cached opening to the personal part: no gap, no click, all of it."""
-    account = ADA
-    if not cached:
-        account = replace(ADA, id="2001", name=f"Grace {secrets.token_hex(3)}")
-        store = await AccountStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
-        await store.save(account)
-        await store.aclose()
+    account = ADA if cached else await tuned.stranger()
     heard, start = await _heard(tuned, account)
     assert start["greeting"].attributes["startup.cache"] == ("hit" if cached else "miss")
     assert "greeting.shipped" not in start.root.events
@@ -295,7 +290,7 @@ async def test_jobs_as_threads(stage: Stage) -> None:
     heard = Counter(query["language"] for path, query, _ in requests if path == "/v1/listen")
     assert heard == Counter(account.language for account in accounts)
     assert {start.outcome for start in starts} == {"first_word"}
-    assert len({start.root.trace_id for start in starts}) == len({start.root.links for start in starts}) == len(starts)
+    assert len({start.root.trace_id for start in starts}) == len({tuple(start.root.edges) for start in starts}) == len(starts)
     for start in starts:
         assert {f"deferred.{name}" for name in LATE} <= set(start.names)
 

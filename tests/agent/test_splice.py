@@ -18,6 +18,7 @@ from agent.splice import (
     QUIET,
     Joint,
     Samples,
+    Silent,
     clicks,
     crossfaded,
     frames_of,
@@ -206,7 +207,7 @@ async def test_in_time_both_are_one_speech_without_click_or_gap(lead: float, tra
     """Whatever silence TTS puts around them, and however it cuts its frames."""
     personal = joined_up(silence(lead), onset(PERSONAL)) if lead else PERSONAL  # a voice rises out of silence
     sound, joint = await heard(joined_up(OPENING, silence(trail)), Tts(personal, frame=frame))
-    assert joint == Joint(pause=0.0, error_type=None)
+    assert joint == Joint(pause=0.0, error=None)
     assert not clicks(sound, RATE).size
     assert largest_gap(sound, RATE) < TARGET / 2
     assert abs(len(sound) - len(OPENING) - len(PERSONAL)) <= round((2 * KEEP + OVERLAP) * RATE)
@@ -233,7 +234,7 @@ async def test_a_late_personal_part_follows_after_a_pause_without_a_click() -> N
             given_before += not told and frame.samples_per_channel
     assert given_before == len(short)
     (joint,) = told
-    assert joint.error_type is None
+    assert joint.error is None
     assert joint.pause > 0.2
     # the player has nothing in the pause: a listener gets silence
     sound = samples_of(frames, RATE)
@@ -244,25 +245,25 @@ async def test_a_personal_part_that_does_not_come_is_replaced() -> None:
     """Within patience: the caller is not left with half a greeting. The one who synthesises can then be closed."""
     tts = Tts(PERSONAL, after=60)
     sound, joint = await heard(OPENING[: RATE // 5], tts, patience=0.05, otherwise=GENERIC)
-    assert joint.error_type == "TimeoutError"
+    assert isinstance(joint.error, TimeoutError)
     assert tts.closed
     assert (sound[-len(GENERIC) // 2 :] == GENERIC[-len(GENERIC) // 2 :]).all()
     assert not clicks(sound, RATE).size
 
 
 @pytest.mark.parametrize(
-    ("tts", "error_type"),
+    ("tts", "error"),
     [
-        (Tts(PERSONAL, fail_at=0), "ConnectionResetError"),
-        (Tts(joined_up(silence(0.1), PERSONAL), fail_at=2), "ConnectionResetError"),
-        (Tts(silence(0.5)), "silent"),
-        (Tts(silence(0)), "silent"),
+        (Tts(PERSONAL, fail_at=0), ConnectionResetError),
+        (Tts(joined_up(silence(0.1), PERSONAL), fail_at=2), ConnectionResetError),
+        (Tts(silence(0.5)), Silent),
+        (Tts(silence(0)), Silent),
     ],
 )
-async def test_a_personal_part_that_fails_before_its_first_sound_is_replaced(tts: Tts, error_type: str) -> None:
+async def test_a_personal_part_that_fails_before_its_first_sound_is_replaced(tts: Tts, error: type[Exception]) -> None:
     """In time, so without a pause; and where there is nothing to say instead, the opening ends softly."""
     sound, joint = await heard(OPENING, tts, otherwise=GENERIC)
-    assert joint == Joint(pause=0.0, error_type=error_type)
+    assert (joint.pause, type(joint.error)) == (0.0, error)
     assert not clicks(sound, RATE).size
     assert largest_gap(sound, RATE) < TARGET
 
@@ -270,7 +271,7 @@ async def test_a_personal_part_that_fails_before_its_first_sound_is_replaced(tts
 async def test_with_nothing_to_say_instead_the_opening_ends_softly() -> None:
     """Also where it was cut in the middle of a sound."""
     sound, joint = await heard(OPENING[: RATE // 2], Tts(silence(0)))
-    assert joint.error_type == "silent"
+    assert isinstance(joint.error, Silent)
     assert len(sound) == RATE // 2
     assert abs(int(sound[-1])) < LEVEL
     assert not clicks(sound, RATE).size

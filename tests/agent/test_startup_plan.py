@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from agent.accounts.model import GENERIC
 from agent.flags import Improvement
 from agent.startup import ACCOUNT_IN_METADATA, plan
 from telemetry.plan import Shape
@@ -80,6 +81,17 @@ def test_every_shape_ends(facts: tuple[bool, ...], in_order: bool) -> None:
     assert [node.closes for node in shape.nodes if node.closes and node.name in needed] == ["connect", "wait", "greet"]
     ready = {node.name for node in shape.nodes if node.readies}
     assert ready - {"upgrade"} == {"assistant", "session"}
+
+
+def test_no_store_ends_a_start() -> None:
+    """Whatever reads or writes it has something to fall back to, the assistant too: a store may fail between two reads."""
+    shape = _shape(Improvement.ASSISTANT_PREWARM, Improvement.ACCOUNT_CACHE)
+    nodes = {node.name: node for node in shape.nodes}
+    for name in ("account", "assistant", "upgrade", "resumption", "analytics"):
+        assert nodes[name].fallback is not None, name
+    fallback = nodes["assistant"].fallback
+    assert fallback is not None
+    assert fallback().instructions == GENERIC.instructions
 
 
 def test_tuned_speaks_before_it_listens() -> None:
