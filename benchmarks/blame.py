@@ -24,10 +24,13 @@ from typing import Any
 from telemetry.critical_path import analyse
 from telemetry.layout import Attribute, SpanData, lay_out
 from telemetry.record import Outcome, Phase, Start, Step, Task
+from telemetry.vocabulary import SAMPLING_PERCENT
 
 T0 = 1_795_000_000_000_000_000
 MS = 1_000_000
 _DISTINCT = 200
+_STAMPED = {SAMPLING_PERCENT: 100.0}
+"""By the collector, on every span."""
 
 
 def a_start(chance: random.Random) -> Start:
@@ -95,7 +98,10 @@ def jaeger(spans: Sequence[SpanData], trace_id: str) -> str:
             ],
             "startTime": span.start_us,
             "duration": span.end_us - span.start_us,
-            "tags": [*(tag(k, v) for k, v in span.attributes.items()), tag("span.kind", span.kind)],
+            "tags": [
+                *(tag(k, v) for k, v in {**span.attributes, **_STAMPED}.items()),
+                tag("span.kind", span.kind),
+            ],
             "logs": [],
             "processID": "p1",
             "warnings": None,
@@ -126,7 +132,7 @@ def otlp(spans: Sequence[SpanData], trace_id: str) -> str:
             "kind": kinds.index(span.kind),
             "startTimeUnixNano": str(span.start_us * 1000),
             "endTimeUnixNano": str(span.end_us * 1000),
-            "attributes": [{"key": k, "value": value(v)} for k, v in span.attributes.items()],
+            "attributes": [{"key": k, "value": value(v)} for k, v in {**span.attributes, **_STAMPED}.items()],
             "links": [
                 {
                     "traceId": trace_id,

@@ -91,7 +91,7 @@ def costs_of(trace: Trace) -> Costs:
     return Costs(
         among=_among(trace, start),
         waited=start.duration_us / 1e6 if start.ttfw_s is None else start.ttfw_s,
-        weight=_weight(trace),
+        weight=weight_of(trace),
         tasks=[
             TaskCost(
                 task.name,
@@ -105,6 +105,14 @@ def costs_of(trace: Trace) -> Costs:
         ],
         path=path_of(start),
     )
+
+
+def weight_of(trace: Trace) -> float:
+    """How many starts this one stands for; only its root is looked at."""
+    if SAMPLING_PERCENT not in trace.root.attributes:
+        return 1.0
+    seen = observation(trace)
+    return 1.0 if seen is None else seen.weight
 
 
 def path_of(start: RecordedStart) -> list[Waited]:
@@ -133,10 +141,3 @@ def _among(trace: Trace, start: RecordedStart) -> Among | None:
     if start.outcome == Outcome.NO_CALLER:
         return None
     return Among.HEARD if start.outcome == Outcome.FIRST_WORD else Among.UNHEARD
-
-
-def _weight(trace: Trace) -> float:
-    if SAMPLING_PERCENT not in trace.root.attributes:
-        return 1.0
-    seen = observation(trace)
-    return 1.0 if seen is None else seen.weight
