@@ -95,9 +95,9 @@ def _files(path: Path) -> Iterator[str]:
 
 def _traces(file: str) -> list[Json]:
     try:
-        if os.path.getsize(file) > _MOST_BYTES:
-            raise Unfamiliar
         with open(file, "rb", buffering=0) as opened:
+            if os.fstat(opened.fileno()).st_size > _MOST_BYTES:
+                raise Unfamiliar
             document = from_json(opened.read(), cache_strings="keys")
         traces = document["data"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
