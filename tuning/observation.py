@@ -10,10 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import TypeAlias
 
 from telemetry import vocabulary as words
 from telemetry.record import Outcome
+from tuning.shared import Times, variants, word
 from tuning.spans import Trace
 from tuning.start import start_of
 from tuning.statistics import Sample, sample
@@ -99,12 +101,13 @@ def observation(trace: Trace) -> Observation | None:
         ttfw=math.inf if outcome in _ERRORS else waited,
         init=start.init_s,
         time=start.start_ns / 1e9,
-        flags=start.flags,
-        tasks={task.name: task.duration_us / 1e6 for task in start.tasks},
+        flags=variants(start.flags),
+        # by name: the order in which they began would be another for each start
+        tasks=Times({task.name: task.duration_us / 1e6 for task in sorted(start.tasks, key=attrgetter("name"))}),
         fallbacks=fallbacks if isinstance(fallbacks, int) else 0,
         percent=float(percent) if isinstance(percent, int | float) and 0 < percent <= 100 else 100.0,
         always_kept=told.get(words.SLOW) is True or outcome in _ERRORS,
-        process=process,
+        process=None if process is None else word(process),
         account=account if isinstance(account, str) else None,
     )
 
