@@ -32,6 +32,9 @@ class Drawn(StrEnum):
     SESSION = "session"
 
 
+_DRAWN_BY: Mapping[object, Drawn] = {"account": Drawn.ACCOUNT, "room": Drawn.SESSION}
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One start in which a caller was there."""
@@ -56,6 +59,10 @@ class Observation:
     process: str | None = None
     account: str | None = None
     """Keyed hash."""
+    drawn_by: Drawn | None = None
+    """What its flags were drawn for, as its trace says; None where it doesn't."""
+    by_process: str = ""
+    """Names of the flags that were drawn by process instead, with commas."""
 
     @property
     def error(self) -> bool:
@@ -109,6 +116,8 @@ def observation(trace: Trace) -> Observation | None:
         always_kept=told.get(words.SLOW) is True or outcome in _ERRORS,
         process=None if process is None else word(process),
         account=account if isinstance(account, str) else None,
+        drawn_by=_DRAWN_BY.get(told.get(words.DRAWN_BY)),
+        by_process=word(str(told.get(words.DRAWN_BY_PROCESS, ""))),
     )
 
 
@@ -157,9 +166,25 @@ def task_names(of: Iterable[Observation]) -> list[str]:
     return sorted({name for o in of for name in o.tasks})
 
 
+def recorded(o: Observation, flag: str) -> Drawn | None:
+    """What a flag was drawn for, as the start says; None where it doesn't."""
+    return Drawn.PROCESS if flag in o.by_process.split(",") else o.drawn_by
+
+
+def unnamed(o: Observation, flag: str) -> bool:
+    """For what was drawn by an account that the trace does not tell from others."""
+    return recorded(o, flag) is Drawn.ACCOUNT and o.account is None
+
+
 def drawn_by(of: Of, flag: str) -> Drawn:
-    """What a flag was drawn for, as the starts show it: by process if several had more than one session and none had two
-    variants, else by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot."""
+    """What a flag was drawn for: as the starts say it; of several kinds the one whose sessions depend most on each other.
+
+    Where some don't say it, as they show it: by process if several had more than one session and none had two
+    variants, else by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot.
+    """
+    said = {recorded(o, flag) for o in of if flag in o.flags}
+    if said and None not in said:
+        return next(drawn for drawn in Drawn if drawn in said)
     for drawn in (Drawn.PROCESS, Drawn.ACCOUNT):
         variants: dict[str, list[str]] = {}
         for o in of:

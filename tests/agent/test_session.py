@@ -28,6 +28,7 @@ from agent.splice import Samples, clicks, largest_gap
 from rehearsal.callers import AUDIBLE, EAR_RATE
 from rehearsal.processes import ServerFailed
 from rehearsal.providers import voice
+from telemetry.vocabulary import DRAWN_BY
 from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
@@ -275,4 +276,5 @@ async def _drawn(actor: Actor) -> dict[str, str]:
     await caller.leave()
     root = (await actor.trace(sid)).root
     assert root.events.count("feature_flag.evaluation") == len(Improvement)
+    assert root.attributes[DRAWN_BY] == "room"
     return {flag: root.attributes[f"startup.flag.{flag}"] for flag in Improvement}

@@ -11,7 +11,7 @@ import pytest
 from telemetry.record import Outcome
 from tests.tuning.written import otlp_span, request
 from tuning import observation as about
-from tuning.observation import Observation, observation
+from tuning.observation import Drawn, Observation, observation
 from tuning.sources import Files, Query
 from tuning.statistics import quantile, rate
 
@@ -52,6 +52,15 @@ def test_a_start_without_a_first_word(tmp_path: Path, outcome: str, ttfw: float,
     seen = read(tmp_path, {"startup.outcome": outcome})
     assert seen is not None
     assert (seen.ttfw, seen.error, seen.abandoned) == (ttfw, error, abandoned)
+
+
+def test_what_flags_were_drawn_by_is_read(tmp_path: Path) -> None:
+    """By account or room, and which of them by process."""
+    told = {"startup.outcome": "first_word", "startup.drawn_by.process": "cached-config,account-cache"}
+    for by, drawn in (("account", Drawn.ACCOUNT), ("room", Drawn.SESSION), ("moon", None)):
+        seen = read(tmp_path, {**told, "startup.drawn_by": by})
+        assert seen is not None
+        assert (about.recorded(seen, "f"), about.recorded(seen, "account-cache")) == (drawn, Drawn.PROCESS)
 
 
 def test_many_sessions_take_half_a_kilobyte_each(tmp_path: Path) -> None:
