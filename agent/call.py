@@ -98,6 +98,7 @@ class Call:
             join_window=process.settings.join_window,
         )
         job.log_context_fields = {**job.log_context_fields, "trace_id": f"{self._trace.context.trace_id:032x}"}
+        self.run.attributes.update(drawn.attributes)
         self._note(self.identity)
         self._link(self.identity)
         for event in drawn.events:

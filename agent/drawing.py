@@ -6,12 +6,13 @@ Between `agent.flag_source`, imported only where no profile overrides it, and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.flags import PER_PROCESS, Flags, Improvement, profile
 from agent.settings import Settings
+from telemetry.vocabulary import DRAWN_BY, DRAWN_BY_PROCESS
 
 if TYPE_CHECKING:
     from agent.flag_source import Evaluation, FlagSource
@@ -23,6 +24,8 @@ class Drawn:
 
     flags: Flags
     events: tuple[Mapping[str, str], ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the trace's root: by what they were drawn."""
 
 
 def draw_process(settings: Settings) -> Drawn:
@@ -46,7 +49,11 @@ def draw_session(settings: Settings, process: Drawn, account: str | None, room: 
         return process
     source = _source(settings.flag_provider, settings.flags_deadline)
     session = _drawn(source.draw_session(account, room))
-    return replace(process, flags=Flags(process.flags.on | session.flags.on), events=(*process.events, *session.events))
+    return Drawn(
+        Flags(process.flags.on | session.flags.on),
+        (*process.events, *session.events),
+        {DRAWN_BY: "account" if account else "room", DRAWN_BY_PROCESS: ",".join(sorted(PER_PROCESS))},
+    )
 
 
 @cache

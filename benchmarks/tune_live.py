@@ -28,7 +28,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from agent.accounts.examples import ACCOUNTS
 from agent.flags import Improvement
 from benchmarks import planted
 from rehearsal.files import data_file
@@ -216,7 +215,7 @@ async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]
         rooms = await running.enter_async_context(api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret))
         bar.remove_task(row)
         plan = Rehearsal((), options.sessions, concurrency=options.concurrency, stay=STAY_S, flags=flags)
-        stage = Stage(stack, {FLAGS: worker}, rooms, ACCOUNTS, folder)
+        stage = Stage(stack, {FLAGS: worker}, rooms, (), folder)
         deadline = time.monotonic() + 60 * options.minutes
         yield Live(stage, worker, str(stack.jaeger_url), flags, plan, bar, say, deadline)
 

@@ -20,6 +20,7 @@ _STYLES = {
     Verdict.SLOWER: "bold red",
     Verdict.FAILS_MORE: "bold red",
     Verdict.MISMATCH: "bold red",
+    Verdict.DEPENDENT: "bold red",
 }
 
 
@@ -72,6 +73,7 @@ def as_json_object(found: Comparison) -> Json:
         "sessions": dict(found.sessions),
         "units": dict(found.units),
         "drawn": found.drawn.value,
+        "unnamed": found.unnamed,
         "ttfw_s": {row.name: _row(row) for row in found.ttfw},
         "init_s": {row.name: _row(row) for row in found.init},
         "errors": _row(found.errors),
@@ -95,7 +97,9 @@ def _row(row: Row) -> Json:
 def _print(found: Comparison) -> None:
     counts = " and ".join(f"{number} {variant}" for variant, number in found.sessions.items())
     say(f"{found.flag}: {counts} sessions, drawn by {found.drawn.value}")
-    if found.drawn.value != "session":
+    if found.unnamed:
+        say(f"{found.unnamed} sessions don't say of which account: below, each counts as if no other were of the same")
+    elif found.drawn.value != "session":
         units = " and ".join(f"{number} {variant}" for variant, number in found.units.items())
         say(f"What counts is the {found.drawn.value}: {units}")
     if found.among:

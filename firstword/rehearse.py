@@ -45,7 +45,11 @@ def command(
     ] = None,
     flags: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A flag file; a worker named `flags` follows it, instead of a profile."),
+        typer.Option(
+            metavar="FILE",
+            help="A flag file; a worker named `flags` follows it, instead of a profile. Its jobs name no account, so that "
+            "each session is a draw of its own.",
+        ),
     ] = None,
     dispatch: Annotated[
         Literal["join", "ahead"], typer.Option(help="The job comes with the caller, or ahead of them.")

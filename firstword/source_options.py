@@ -14,8 +14,6 @@ from typing import Annotated
 import typer
 
 from firstword.terminal import BAD_INPUT, fail
-from rehearsal.result import TRACES, last_folder
-from tuning.jaeger import Jaeger
 from tuning.sampling import WEIGHTED
 from tuning.sources import Files, Query, Source
 from tuning.spans import Problem
@@ -63,6 +61,8 @@ def reading(
         fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
     query = Query(since_ns=None if since is None else _instant(since), service=service, limit=limit)
     if jaeger is not None:
+        from tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
+
         try:
             return Reading(Jaeger(jaeger), query)
         except ValueError as error:
@@ -71,6 +71,8 @@ def reading(
         if not traces.exists():
             fail(f"--traces {traces} is not there; it may be: a file or a folder", code=BAD_INPUT)
         return Reading(Files(traces), query)
+    from rehearsal.result import TRACES, last_folder
+
     folder = last_folder()
     if folder is None:
         fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")

@@ -56,9 +56,9 @@ class Rehearsal:
     stay: float = 2.0
     """How long a caller stays after that, so that the deferred set-up ends."""
     flags: Path | None = None
-    """A flag file, and one worker more, `flags`, that follows it."""
+    """A flag file, and one worker more, `flags`, that follows it. Its jobs name no account, so each session is a draw."""
     strangers: bool = False
-    """Each caller has an account that has never called: a worker has neither read nor greeted it before."""
+    """Each caller has an account that has never called: a worker has neither read nor greeted it before. Not of `flags`."""
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class Stage:
     workers: Mapping[str, Worker]
     rooms: api.LiveKitAPI
     accounts: Sequence[Account]
-    """Who calls, in turn: callers come back. Empty with the user's own store: then the jobs name nobody."""
+    """Who calls, in turn: callers come back. Empty with the user's own store, and where flags are drawn: then the jobs name nobody."""
     folder: Path
     """That of the rehearsal, with the workers' stores."""
 
@@ -216,8 +216,11 @@ async def call(plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessi
 
 
 async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> str:
-    """The job's metadata: whose call it is. A stranger is written into the worker's store now: it is read ahead otherwise."""
-    if not stage.accounts:
+    """The job's metadata: whose call it is. A stranger is written into the worker's store now: it is read ahead otherwise.
+
+    Where flags are drawn they would be drawn by account, and a few accounts that call in turn are a few draws.
+    """
+    if not stage.accounts or worker.profile == FLAGS:
         return ""
     account = stage.accounts[number % len(stage.accounts)]
     if plan.strangers and worker.profile != FLOOR:

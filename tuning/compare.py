@@ -54,6 +54,8 @@ class Verdict(StrEnum):
     """Faster by p50, slower by p90, or the other way."""
     SAME = "same"
     UNDECIDED = "undecided"
+    DEPENDENT = "dependent"
+    """Sessions were drawn by account, and nobody can tell which are of the same."""
     MISMATCH = "mismatch"
     """The sessions are not split as they were meant to be: something loses sessions of one variant."""
 
@@ -109,6 +111,8 @@ class Comparison:
     units: Mapping[str, int]
     """What counts as independent: sessions, or the processes or accounts they were drawn by."""
     drawn: Drawn
+    unnamed: int
+    """Sessions that were drawn by account and don't say by which: each was counted as independent."""
     ttfw: tuple[Row, ...]
     init: tuple[Row, ...]
     errors: Row
@@ -142,7 +146,8 @@ def compare(observations: Sequence[Observation], flag: str, *, share: float | No
     errors = _rates("errors", about.share(a, about.failed, drawn), about.share(b, about.failed, drawn))
     abandoned = _rates("abandoned", about.share(a, about.left, drawn), about.share(b, about.left, drawn))
     split = None if share is None else _split(chosen, flag, after, share, drawn)
-    verdict = _verdict(rows, errors, abandoned, split)
+    unnamed = sum(about.unnamed(o, flag) for o in (*a, *b))
+    verdict = Verdict.DEPENDENT if unnamed else _verdict(rows, errors, abandoned, split)
     return Comparison(
         flag=flag,
         before=before,
@@ -150,6 +155,7 @@ def compare(observations: Sequence[Observation], flag: str, *, share: float | No
         sessions={before: len(a), after: len(b)},
         units={before: round(ttfw[0].units), after: round(ttfw[1].units)},
         drawn=drawn,
+        unnamed=unnamed,
         ttfw=rows,
         init=_quantiles(*init),
         errors=errors,
@@ -167,6 +173,11 @@ def sentence(found: Comparison) -> str:
     """The verdict in words."""
     who = f"{found.after}, together with {', '.join(found.together_with)}," if found.together_with else found.after
     match found.verdict:
+        case Verdict.DEPENDENT:
+            return (
+                f"no verdict: {found.unnamed} sessions were drawn by account and don't say by which, so nobody can tell "
+                "which depend on each other; set FIRSTWORD_ACCOUNT_KEY where the worker runs"
+            )
         case Verdict.MISMATCH:
             assert found.split is not None  # noqa: S101 # the verdict says so
             return (

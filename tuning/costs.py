@@ -6,7 +6,6 @@ Between `tuning.start` and `tuning.blame`. `tuning.glance` makes the same of Jae
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -37,9 +36,8 @@ class Kind(StrEnum):
     """Of a trace that isn't ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """What a caller waited for."""
+class Cause(NamedTuple):
+    """What a caller waited for. A named tuple, for it is a key that is looked up many times a start."""
 
     kind: Kind
     name: str

@@ -34,12 +34,14 @@ from telemetry.vocabulary import (
     OUTCOME,
     ROOT,
     SAMPLING_PERCENT,
+    SLOW,
     TASK,
     TTFW,
 )
 from tuning.costs import Among, Cause, Costs, Kind, TaskCost, Waited, costs_of
 from tuning.jaeger_json import spans_of_trace
-from tuning.spans import trace_of
+from tuning.sampling import sampling_of
+from tuning.spans import Trace, trace_of
 
 _MOST_BYTES = 64 * 2**20
 """Of a file: it is in memory whole."""
@@ -66,10 +68,11 @@ def glance(path: Path) -> Iterator[Costs]:
     """The costs of all traces in a file, or in all files below a folder. Raises Unfamiliar, at any time."""
     seen: set[str] = set()
     causes: dict[tuple[str, str], Cause] = {}
+    weights: dict[object, float] = {}
     for file in _files(path):
         for trace in _traces(file):
             try:
-                costs = _costs(trace, causes)
+                costs = _costs(trace, causes, weights)
             except (KeyError, TypeError, IndexError, AttributeError):
                 costs = None
             yield _the_long_way(trace) if costs is None else costs
@@ -93,9 +96,9 @@ def _files(path: Path) -> Iterator[str]:
 
 def _traces(file: str) -> list[Json]:
     try:
-        if os.path.getsize(file) > _MOST_BYTES:
-            raise Unfamiliar
         with open(file, "rb", buffering=0) as opened:
+            if os.fstat(opened.fileno()).st_size > _MOST_BYTES:
+                raise Unfamiliar
             document = from_json(opened.read(), cache_strings="keys")
         traces = document["data"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -106,11 +109,8 @@ def _traces(file: str) -> list[Json]:
 
 
 def _the_long_way(trace: Json) -> Costs:
-    def cannot_be_read(_: str) -> None:
-        raise Unfamiliar
-
     try:
-        whole = trace_of(spans_of_trace(trace, cannot_be_read))
+        whole = _whole(trace)
     except (NoRoot, AttributeError):
         raise Unfamiliar from None
     if any(span.trace_id != trace["traceID"] for span in whole.spans):
@@ -118,7 +118,14 @@ def _the_long_way(trace: Json) -> Costs:
     return costs_of(whole)
 
 
-def _costs(trace: Json, causes: dict[tuple[str, str], Cause]) -> Costs | None:
+def _whole(trace: Json) -> Trace:
+    def cannot_be_read(_: str) -> None:
+        raise Unfamiliar
+
+    return trace_of(spans_of_trace(trace, cannot_be_read))
+
+
+def _costs(trace: Json, causes: dict[tuple[str, str], Cause], weights: dict[object, float]) -> Costs | None:
     """The costs of a start of ours that is whole; None of anything else. What is missing raises as Python has it."""
     trace_id, spans = trace["traceID"], trace["spans"]
     root: Json = {}
@@ -143,7 +150,7 @@ def _costs(trace: Json, causes: dict[tuple[str, str], Cause]) -> Costs | None:
         else:
             others.append((parent["spanID"], span))
     told = _tags(root)
-    if len(ids) != len(spans) or SAMPLING_PERCENT in told or told.get(OUTCOME) not in _AMONG:
+    if len(ids) != len(spans) or told.get(OUTCOME) not in _AMONG:
         return None
     with_pieces = {parent for _, _, parent, _ in pieces}
     parents = {root["spanID"]}
@@ -165,10 +172,21 @@ def _costs(trace: Json, causes: dict[tuple[str, str], Cause]) -> Costs | None:
     return Costs(
         among=_AMONG[told[OUTCOME]],
         waited=waited if type(waited) is float else root["duration"] / 1e6,
-        weight=1.0,
+        weight=_weight(root, told, weights),
         tasks=tasks,
         path=path,
     )
+
+
+def _weight(root: Json, told: Json, weights: dict[object, float]) -> float:
+    """As the long way weighs it, once for all starts whose roots say the same."""
+    if SAMPLING_PERCENT not in told:
+        return 1.0
+    said = told[OUTCOME], told[SAMPLING_PERCENT], told.get(SLOW) is True
+    known = weights.get(said)
+    if known is None:
+        known = weights[said] = sampling_of(_whole({"traceID": root["traceID"], "spans": [root]})).weight
+    return known
 
 
 def _path(

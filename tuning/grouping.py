@@ -17,10 +17,12 @@ from telemetry.foreign import NoRoot
 from tuning.spans import Problem, Report, Span, Trace, trace_of
 
 MOST_HELD = 100_000
-"""Spans in memory at once, about 200 MB; what is more goes through files, of which one at a time is in memory."""
+"""Spans in memory at once, about 200 MB; what is more goes through files, each split again until it is no larger."""
 MOST_IN_A_TRACE = 500_000
 """Spans of one trace that are used."""
-_FILES = 64
+_FILES_BITS = 6
+"""Of a hash, by which spans are split into 64 files."""
+_HASH_BITS = 32
 
 
 def traces_of(spans: Iterable[Span], report: Report, *, most_held: int = MOST_HELD) -> Iterator[Trace]:
@@ -28,19 +30,30 @@ def traces_of(spans: Iterable[Span], report: Report, *, most_held: int = MOST_HE
 
     Raises OSError where more than `most_held` spans come and no temporary file can be written.
     """
-    spans = iter(spans)
+    yield from _split(iter(spans), report, most_held, 0)
+
+
+def _split(spans: Iterator[Span], report: Report, most_held: int, bits: int) -> Iterator[Trace]:
+    """bits: of the hashes of the trace ids, how many these spans have in common."""
     held = list(islice(spans, most_held))
-    if len(held) < most_held:
-        yield from _grouped(held, report)
+    # past all bits there is nothing left to split by
+    if len(held) < most_held or bits + _FILES_BITS > _HASH_BITS:
+        yield from _grouped(chain(held, spans), report)
         return
     with ExitStack() as stack:
-        files = [stack.enter_context(TemporaryFile()) for _ in range(_FILES)]
+        files = [stack.enter_context(TemporaryFile()) for _ in range(1 << _FILES_BITS)]
+        alone: dict[int, str | None] = {}
         for span in chain(held, spans):
-            pickle.dump(span, files[crc32(span.trace_id.encode()) % _FILES])
+            number = crc32(span.trace_id.encode()) >> bits & len(files) - 1
+            pickle.dump(span, files[number])
+            if alone.setdefault(number, span.trace_id) != span.trace_id:
+                alone[number] = None
         held.clear()
-        for file in files:
-            file.seek(0)
-            yield from _grouped(_unpickled(file), report)
+        for number, trace_id in alone.items():
+            files[number].seek(0)
+            again = _unpickled(files[number])
+            # one trace by itself can't be split, however large
+            yield from (_grouped(again, report) if trace_id else _split(again, report, most_held, bits + _FILES_BITS))
 
 
 def _unpickled(file: IO[bytes]) -> Iterator[Span]:

@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import TypeAlias
 
 from telemetry import vocabulary as words
 from telemetry.record import Outcome
 from tuning.sampling import Sampling, sampling_of
+from tuning.shared import Times, variants, word
 from tuning.spans import Trace
 from tuning.start import start_of
 from tuning.statistics import Sample, sample
@@ -29,6 +31,9 @@ class Drawn(StrEnum):
     PROCESS = "process"
     ACCOUNT = "account"
     SESSION = "session"
+
+
+_DRAWN_BY: Mapping[object, Drawn] = {"account": Drawn.ACCOUNT, "room": Drawn.SESSION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class Observation:
     process: str | None = None
     account: str | None = None
     """Keyed hash."""
+    drawn_by: Drawn | None = None
+    """What its flags were drawn for, as its trace says; None where it doesn't."""
+    by_process: str = ""
+    """Names of the flags that were drawn by process instead, with commas."""
 
     @property
     def error(self) -> bool:
@@ -89,12 +98,15 @@ def observation(trace: Trace) -> Observation | None:
         ttfw=math.inf if outcome in _ERRORS else waited,
         init=start.init_s,
         time=start.start_ns / 1e9,
-        flags=start.flags,
-        tasks={task.name: task.duration_us / 1e6 for task in start.tasks},
+        flags=variants(start.flags),
+        # by name: the order in which they began would be another for each start
+        tasks=Times({task.name: task.duration_us / 1e6 for task in sorted(start.tasks, key=attrgetter("name"))}),
         fallbacks=fallbacks if isinstance(fallbacks, int) else 0,
         sampling=sampling_of(trace),
-        process=process,
+        process=None if process is None else word(process),
         account=account if isinstance(account, str) else None,
+        drawn_by=_DRAWN_BY.get(told.get(words.DRAWN_BY)),
+        by_process=word(str(told.get(words.DRAWN_BY_PROCESS, ""))),
     )
 
 
@@ -143,9 +155,25 @@ def task_names(of: Iterable[Observation]) -> list[str]:
     return sorted({name for o in of for name in o.tasks})
 
 
+def recorded(o: Observation, flag: str) -> Drawn | None:
+    """What a flag was drawn for, as the start says; None where it doesn't."""
+    return Drawn.PROCESS if flag in o.by_process.split(",") else o.drawn_by
+
+
+def unnamed(o: Observation, flag: str) -> bool:
+    """For what was drawn by an account that the trace does not tell from others."""
+    return recorded(o, flag) is Drawn.ACCOUNT and o.account is None
+
+
 def drawn_by(of: Of, flag: str) -> Drawn:
-    """What a flag was drawn for, as the starts show it: by process if several had more than one session and none had two
-    variants, else by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot."""
+    """What a flag was drawn for: as the starts say it; of several kinds the one whose sessions depend most on each other.
+
+    Where some don't say it, as they show it: by process if several had more than one session and none had two
+    variants, else by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot.
+    """
+    said = {recorded(o, flag) for o in of if flag in o.flags}
+    if said and None not in said:
+        return next(drawn for drawn in Drawn if drawn in said)
     for drawn in (Drawn.PROCESS, Drawn.ACCOUNT):
         variants: dict[str, list[str]] = {}
         for o in of:

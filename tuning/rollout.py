@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuning.compare import SAME, Comparison, NotComparable, Verdict, compare, gain, in_words
+from tuning.compare import SAME, Comparison, NotComparable, Verdict, compare, gain, in_words, sentence
 from tuning.flag_file import Rollout
 from tuning.observation import Observation
 
@@ -171,6 +171,8 @@ def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | 
     if harm:
         exposed = found.sessions[found.after]
         return step(Action.TURN_BACK, f"{harm}; {exposed} sessions met it since the last move", 0, found)
+    if found.verdict is Verdict.DEPENDENT:
+        return step(Action.HOLD, sentence(found), comparison=found)
     if found.split is not None and found.split.mismatch:
         return step(Action.HOLD, _split_reason(found), comparison=found)
     if found.together_with:

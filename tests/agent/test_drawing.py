@@ -11,6 +11,7 @@ import pytest
 from agent.drawing import draw_process, draw_session
 from agent.flags import PER_PROCESS, Flags, Improvement, UnknownFlag, profile
 from agent.settings import Settings
+from telemetry.vocabulary import DRAWN_BY, DRAWN_BY_PROCESS
 from tests.agent.providers import made
 
 _deadline = count(1)
@@ -66,6 +67,17 @@ def test_each_flag_is_drawn_where_it_acts(flag_file: Path, tmp_path: Path) -> No
     assert session.flags == profile("tuned")
     assert sorted(event["feature_flag.key"] for event in session.events) == sorted(Improvement)
     assert {event["feature_flag.result.variant"] for event in session.events} == {"on"}
+
+
+def test_by_what_the_flags_were_drawn_goes_into_the_trace(flag_file: Path, tmp_path: Path) -> None:
+    """By account where the job's metadata names one, else by room; some by process whoever calls."""
+    write(flag_file, set())
+    settings = unlike_any_other(tmp_path)
+    process = draw_process(settings)
+    for account, by in (("1001", "account"), (None, "room")):
+        said = draw_session(settings, process, account, "room").attributes
+        assert said[DRAWN_BY] == by
+        assert set(said[DRAWN_BY_PROCESS].split(",")) == PER_PROCESS
 
 
 def test_a_changed_file_changes_the_sessions_of_a_process_and_not_the_process(flag_file: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from rehearsal.providers.latency import Latencies
 from rehearsal.providers.server import application
 from telemetry.libraries import COROUTINES
 from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
+from telemetry.vocabulary import DRAWN_BY
 from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
@@ -290,7 +291,11 @@ async def test_jobs_as_threads(stage: Stage) -> None:
     heard = Counter(query["language"] for path, query, _ in requests if path == "/v1/listen")
     assert heard == Counter(account.language for account in accounts)
     assert {start.outcome for start in starts} == {"first_word"}
-    assert len({start.root.trace_id for start in starts}) == len({tuple(start.root.edges) for start in starts}) == len(starts)
+    assert (
+        len({start.root.trace_id for start in starts})
+        == len({tuple(start.root.edges) for start in starts})
+        == len(starts)
+    )
     for start in starts:
         assert {f"deferred.{name}" for name in LATE} <= set(start.names)
 
@@ -354,4 +359,5 @@ async def _drawn(actor: Actor) -> dict[str, str]:
     await caller.leave()
     root = (await actor.trace(sid)).root
     assert root.events.count("feature_flag.evaluation") == len(Improvement)
+    assert root.attributes[DRAWN_BY] == "room"
     return {flag: root.attributes[f"startup.flag.{flag}"] for flag in Improvement}

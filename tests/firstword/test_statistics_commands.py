@@ -74,7 +74,7 @@ def test_compare_prints_both_variants_and_the_verdict() -> None:
     found = json.loads(output)
     assert (code, error) == (0, "Traces: t.jsonl\n")
     assert set(found) == {
-        "flag", "before", "after", "sessions", "units", "drawn", "ttfw_s", "init_s", "errors", "abandoned", "split",
+        "flag", "before", "after", "sessions", "units", "drawn", "unnamed", "ttfw_s", "init_s", "errors", "abandoned", "split",
         "among", "together_with", "sampled_percent", "verdict", "sentence", "more_sessions",
     }  # fmt: skip
     assert found["verdict"] == "faster"

@@ -23,6 +23,7 @@ from rehearsal.stack import LocalStack, NotUsable, Stack
 from rehearsal.surroundings import Choice, MissingKeys, choose, is_loopback, own_store
 from rehearsal.workers import Standing, dropped_variables, running_worker
 from telemetry.record import Dispatch
+from telemetry.vocabulary import DRAWN_BY
 from tuning.sources import Files, Query
 from tuning.start import start_of
 
@@ -198,22 +199,24 @@ async def test_the_floor_is_heard(tmp_path: Path) -> None:
 
 @pytest.mark.real
 async def test_callers_who_come_back_and_strangers(tmp_path: Path) -> None:
-    """By a flag file or by a profile; whoever has not called before has neither account nor greeting cached."""
+    """Whoever has not called before has neither account nor greeting cached. By a flag file nobody has an account: each
+    session is a draw, by its room."""
     flags = tmp_path / "flags.json"
     flags.write_bytes(shipped_file().read_bytes())
     results = [
         await rehearse(Rehearsal((), 1, stay=0.2, flags=flags), LOCAL, tmp_path / "back"),
         await rehearse(Rehearsal(("tuned",), 1, stay=0.2, strangers=True), LOCAL, tmp_path / "strangers"),
     ]
-    found = [
-        {task.name: task.cache for task in start.tasks if task.cache}
+    traces = [
+        trace
         for folder in ("back", "strangers")
         for trace in Files(tmp_path / folder / TRACES).traces(Query(), lambda _: None)
-        for start in [start_of(trace)]
         if trace.is_start
     ]
+    found = [{task.name: task.cache for task in start.tasks if task.cache} for start in map(start_of, traces)]
+    assert [trace.root.attributes.get(DRAWN_BY) for trace in traces] == ["room", None]
     assert [result.unheard for result in results] == [0, 0]
-    assert found == [{"account": "hit", "greeting": "hit"}, {"account": "miss", "greeting": "miss"}]
+    assert found == [{"greeting": "hit"}, {"account": "miss", "greeting": "miss"}]
     assert not left_of(tmp_path)
 
 

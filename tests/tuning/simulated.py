@@ -134,14 +134,20 @@ def agent(chance: random.Random) -> tuple[Script, ...]:
     return (
         Script("room", (), about((4, 70), (4, 10), (1, 0))),
         Script("caller", ("room",), about((0.3, 0)), for_caller=True),
-        Script("account", (), about((6, 120), (3, 30), (2, 0))),
+        Script("identity", ("caller",), about((0.2, 0))),
+        Script("account", ("identity",), about((6, 120), (3, 30), (2, 0))),
         Script("config", (), about((3, 0))),
         Script("components", ("config", "account"), about((25, 0), (15, 0))),
         Script("assistant", ("account",), about((2, 0))),
-        Script("session", ("caller", "components", "assistant"), about((20, 5), (30, 10), (40, 1), (10, 0))),
+        Script("room_options", ("config",), about((12, 0))),
+        Script(
+            "session", ("caller", "components", "assistant", "room_options"), about((20, 5), (30, 10), (40, 1), (10, 0))
+        ),
+        Script("event_handlers", ("session",), about((2, 0))),
         Script("background_audio", ("room", "session"), about((10, 5), (2, 0))),
         Script("resumption", ("account", "assistant"), about((2, 230), (3, 0))),
         Script("analytics", ("account",), about((2, 100), (3, 0))),
+        Script("metrics", (), about((8, 0), (5, 0))),
         Script("greeting", ("account", "components"), about((1, 0))),
         Script(
             FIRST_WORD,

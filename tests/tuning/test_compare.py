@@ -279,3 +279,28 @@ def test_one_session_each_all_failed() -> None:
     assert result.verdict is Verdict.UNDECIDED
     assert result.ttfw[0].before == math.inf
     assert sentence(result).startswith("not enough sessions yet")
+
+
+def _drawn(by: Drawn | None, of: list[Observation], by_process: str = "") -> list[Observation]:
+    return [dataclasses.replace(o, drawn_by=by, by_process=by_process) for o in of]
+
+
+def test_what_a_flag_was_drawn_by_is_taken_from_the_trace() -> None:
+    """Not guessed: here every account has one session, so that nothing could be guessed; each then counts once."""
+    sessions = experiment(1, 300, World(factor=0.5))
+    named = [dataclasses.replace(o, account=f"{i:016x}") for i, o in enumerate(sessions)]
+    for by, drawn in ((Drawn.ACCOUNT, Drawn.ACCOUNT), (Drawn.SESSION, Drawn.SESSION), (None, Drawn.SESSION)):
+        found = compare(_drawn(by, named), "f")
+        assert (found.drawn, found.unnamed, found.verdict) == (drawn, 0, Verdict.FASTER)
+    assert compare(_drawn(Drawn.ACCOUNT, named, by_process="e,f"), "f").drawn is Drawn.PROCESS
+
+
+def test_sessions_of_accounts_that_cannot_be_told_apart_have_no_verdict() -> None:
+    """Two accounts that called 150 times each would otherwise be 300 independent sessions."""
+    sessions = experiment(1, 300, World(factor=0.5))
+    found = compare(_drawn(Drawn.ACCOUNT, sessions), "f")
+    assert (found.verdict, found.unnamed, found.more) == (Verdict.DEPENDENT, 300, None)
+    assert "FIRSTWORD_ACCOUNT_KEY" in sentence(found)
+    # room and process tell themselves
+    assert compare(_drawn(Drawn.SESSION, sessions), "f").verdict is Verdict.FASTER
+    assert compare(_drawn(Drawn.ACCOUNT, sessions, by_process="f"), "f").verdict is Verdict.FASTER

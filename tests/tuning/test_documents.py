@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import random
 from pathlib import Path
@@ -15,7 +16,7 @@ from tuning import documents
 from tuning.grouping import traces_of
 from tuning.otlp import spans_of_request
 from tuning.sources import Files, Query, SourceError
-from tuning.spans import Problem, Trace
+from tuning.spans import Problem, Span, Trace
 from tuning.start import Method, start_of
 
 SHOP = [otlp_span("order", 1, None, 0, 100), otlp_span("pay", 2, 1, 10, 59), otlp_span("ship", 3, 1, 60, 90)]
@@ -73,6 +74,24 @@ def test_past_a_limit_spans_are_sorted_through_files() -> None:
     )
     assert len(held) == 59
     assert sorted_through_files == held
+
+
+def test_however_many_spans_come_no_more_are_held() -> None:
+    """Also where one split into files would leave each too large: 64 of 400 spans, and 100 may be held."""
+    most, traces = 100, 6_400
+    spans = (
+        Span(f"{n:032x}", f"{i:016x}", f"{0:016x}" if i else None, "s", "", T0, T0 + 10, {})
+        for i in range(4)
+        for n in range(traces)
+    )
+    seen, held = 0, 0
+    for trace in traces_of(spans, no_problem, most_held=most):
+        assert len(trace.spans) == 4
+        if seen % 40 == 0:
+            held = max(held, sum(type(kept) is Span for kept in gc.get_objects()))
+        seen += 1
+    assert seen == traces
+    assert held <= most + 4
 
 
 def test_base64_ids_and_named_enums_are_read_too(tmp_path: Path) -> None:

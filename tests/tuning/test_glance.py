@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis.strategies import booleans, sampled_from
 
 from benchmarks.blame import a_start, jaeger
 from telemetry.critical_path import analyse
 from telemetry.layout import lay_out
 from telemetry.record import Start
-from telemetry.vocabulary import SAMPLING_PERCENT
+from telemetry.vocabulary import SAMPLING_PERCENT, SLOW
 from tests.telemetry.plans import Play, plays
 from tests.tuning.written import jaeger_span, no_problem, otlp_span, request
 from tuning.costs import Costs, costs_of
@@ -70,10 +71,6 @@ def _without_a_piece(found: dict[str, Any]) -> None:
     spans.remove(next(span for span in spans if span["operationName"] == "critical account"))
 
 
-def _sampled(found: dict[str, Any]) -> None:
-    found["data"][0]["spans"][0]["tags"].append({"key": SAMPLING_PERCENT, "type": "float64", "value": 10.0})
-
-
 def _another_root(found: dict[str, Any]) -> None:
     found["data"][0]["spans"].append({**jaeger_span("else", "f1", None, 0, 5), "traceID": TRACE})
 
@@ -93,13 +90,38 @@ def _of_others(found: dict[str, Any]) -> None:
     found["data"] = [{"traceID": "abc1", "spans": [jaeger_span("order", "1", None, 0, 9)], "processes": {}}]
 
 
-@pytest.mark.parametrize("spoil", [_without_a_piece, _sampled, _another_root, _twice, _odd_values, _of_others])
+@pytest.mark.parametrize("spoil", [_without_a_piece, _another_root, _twice, _odd_values, _of_others])
 def test_a_trace_that_is_otherwise_goes_the_long_way(tmp_path: Path, spoil: Callable[[dict[str, Any]], None]) -> None:
     """It alone, beside one that does not."""
     odd = document(a_start(random.Random(1)))
     spoil(odd)
     folder = written(tmp_path, document(a_start(random.Random(2)), "1" * 32), odd)
     assert sorted_costs(list(glance(folder))) == sorted_costs(the_long_way(folder))
+
+
+@settings(max_examples=60, deadline=None)
+@given(play=plays(), percent=sampled_from([100.0, 25.0, 25, 0.0, "many", True]), slow=booleans())
+def test_a_sampled_store_is_weighed_as_the_long_way_weighs_it(
+    tmp_path_factory: pytest.TempPathFactory, play: Play, percent: object, slow: bool
+) -> None:
+    """Whatever the collector stamped, and whichever starts it always keeps."""
+    found = document(play.record())
+    for span in found["data"][0]["spans"]:
+        told = {tag["key"]: tag for tag in span["tags"]}
+        told[SAMPLING_PERCENT] = {"key": SAMPLING_PERCENT, "type": "float64", "value": percent}
+        if SLOW in told:
+            told[SLOW]["value"] = slow
+        span["tags"] = list(told.values())
+    folder = written(tmp_path_factory.mktemp("traces"), found)
+    assert sorted_costs(list(glance(folder))) == sorted_costs(the_long_way(folder))
+
+
+def test_what_our_collector_stamps_does_not_cost_the_short_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its share is on every span of our stack, also where all is kept."""
+    monkeypatch.setattr("tuning.glance.costs_of", None)
+    folder = written(tmp_path, document(a_start(random.Random(1))))
+    assert SAMPLING_PERCENT in (folder / "0.json").read_text()
+    assert [costs.weight for costs in glance(folder)] == [1.0]
 
 
 GOOD = document(a_start(random.Random(1)))

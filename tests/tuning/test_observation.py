@@ -1,6 +1,8 @@
 """Which start counts how: errors, callers who left, callers who never came, sampled stores."""
 
+import gc
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from telemetry.record import Outcome
 from tests.tuning.written import otlp_span, request
 from tuning import observation as about
-from tuning.observation import Observation, observation
+from tuning.observation import Drawn, Observation, observation
 from tuning.sources import Files, Query, SourceError
 from tuning.statistics import quantile, rate
 
@@ -50,6 +52,54 @@ def test_a_start_without_a_first_word(tmp_path: Path, outcome: str, ttfw: float,
     seen = read(tmp_path, {"startup.outcome": outcome})
     assert seen is not None
     assert (seen.ttfw, seen.error, seen.abandoned) == (ttfw, error, abandoned)
+
+
+def test_what_flags_were_drawn_by_is_read(tmp_path: Path) -> None:
+    """By account or room, and which of them by process."""
+    told = {"startup.outcome": "first_word", "startup.drawn_by.process": "cached-config,account-cache"}
+    for by, drawn in (("account", Drawn.ACCOUNT), ("room", Drawn.SESSION), ("moon", None)):
+        seen = read(tmp_path, {**told, "startup.drawn_by": by})
+        assert seen is not None
+        assert (about.recorded(seen, "f"), about.recorded(seen, "account-cache")) == (drawn, Drawn.PROCESS)
+
+
+def test_many_sessions_take_half_a_kilobyte_each(tmp_path: Path) -> None:
+    """Ten flags and fifteen tasks with names: those are there once, however many sessions have them."""
+    paths = [tmp_path / f"{number}.jsonl" for number in range(400)]
+    for number, path in enumerate(paths):
+        path.write_text(_session(number))
+    tracemalloc.start()
+    try:
+        # the first hundred have what all have in common
+        kept = [_only(path) for path in paths[:100]]
+        before = _in_use()
+        kept += map(_only, paths[100:])
+        taken = _in_use() - before
+    finally:
+        tracemalloc.stop()
+    assert None not in kept
+    assert taken / 300 < 600
+
+
+def _only(path: Path) -> Observation | None:
+    (trace,) = Files(path).traces(Query(), lambda problem: pytest.fail(str(problem)))
+    return observation(trace)
+
+
+def _in_use() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def _session(number: int) -> str:
+    told = {"startup.outcome": "first_word", "startup.ttfw": 1.0 + number, "startup.account.hash": f"{number:016x}"}
+    told |= {f"startup.flag.flag-{flag}": "on" if number >> flag % 3 & 1 else "off" for flag in range(10)}
+    root = otlp_span("session.startup", 1, None, 0, 1_500_000, attributes=[attribute(k, v) for k, v in told.items()])
+    tasks = [
+        otlp_span(f"task-{i}", i + 2, 1, (i * number) % 7, 400_000, attributes=[attribute("startup.critical", 0.4)])
+        for i in range(15)
+    ]
+    return request([{**span, "traceId": f"{number + 1:032x}"} for span in (root, *tasks)], "firstword")
 
 
 def test_waiting_for_who_is_not_there_does_not_count(tmp_path: Path) -> None:

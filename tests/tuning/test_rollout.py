@@ -9,7 +9,7 @@ import pytest
 
 from tests.tuning.sessions_drawn import World, Worlds, draw, experiment
 from tuning.flag_file import Rollout
-from tuning.observation import Observation
+from tuning.observation import Drawn, Observation
 from tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Step, plan
 
 
@@ -221,3 +221,12 @@ def test_what_promises_most_starts_first() -> None:
     ]
     assert steps[0].reason == "predicted to save 0.50 s"
     assert steps[1].reason == "one flag at a time: large goes first"
+
+
+def test_nothing_is_ramped_on_accounts_that_cannot_be_told_apart() -> None:
+    """However much faster it looks; the reason says what to set. What looks like harm is turned back."""
+    for world, action in ((World(0.5), Action.HOLD), (World(errors=0.5), Action.TURN_BACK)):
+        sessions = [dataclasses.replace(o, drawn_by=Drawn.ACCOUNT) for o in experiment(1, 400, world)]
+        (step,) = plan(sessions, [Rollout("f", 50)])
+        assert step.action is action, step
+        assert ("FIRSTWORD_ACCOUNT_KEY" in step.reason) is (action is Action.HOLD)

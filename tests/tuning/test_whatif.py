@@ -16,7 +16,8 @@ from telemetry.vocabulary import CRITICAL
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Rewrite, Script, agent, ms, rewritten, simulate
 from tests.tuning.written import T0, no_problem, write
-from tuning.change import BadChange, read_changes
+from tuning import flag_file
+from tuning.change import BadChange, changes_of_flag, predictions, read_changes
 from tuning.replay import NotPlayable, first_word, model_of, ttfw
 from tuning.sources import Files, Query
 from tuning.spans import Trace
@@ -181,9 +182,14 @@ def _earlier(script: Script) -> Script:
     return replace(script, in_order=False)
 
 
+def _taking(name: str, milliseconds: float) -> Rewrite:
+    return lambda s: replace(s, stretches=ms((milliseconds, 0))) if s.name == name else s
+
+
 ALL_EARLIER = " ".join(f"{script.name}=earlier" for script in agent(random.Random(0)))
 
 
+SHIPPED = flag_file.read(Path(__file__).parents[2] / "deploy" / "flags.json")
 SESSIONS = [agent(random.Random(seed)) for seed in range(60)]
 
 
@@ -192,6 +198,13 @@ def before(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Whether the sessions ran in order, and their traces."""
     starts = [simulate(scripts, in_order=request.param, dispatch=200_000_000) for scripts in SESSIONS]
     return request.param, read_back(tmp_path_factory.mktemp("traces"), *starts)
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
+    """The sessions in order, without any flag."""
+    starts = [simulate(scripts, in_order=True, dispatch=200_000_000) for scripts in SESSIONS]
+    return read_back(tmp_path_factory.mktemp("baseline"), *starts)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +235,37 @@ def test_predicted_p50_is_near_the_truth(before: tuple[bool, list[Trace]], chang
     assert abs(p50.predicted - real) <= max(0.05 * real, 0.015), (p50.now, p50.predicted, real)
     assert p50.predicted_range is not None
     assert p50.predicted in p50.predicted_range
+
+
+# What each flag of the shipped file does to the agent: written of the agent, not of what the flag predicts
+
+FLAGS: dict[str, Rewrite] = {
+    "parallel-init": _earlier,
+    "lazy-room-options": _taking("room_options", 0.0),
+    "cached-config": _taking("config", 0.1),
+    "deferred-setup": _deferred("event_handlers", "background_audio", "resumption", "analytics"),
+    # a hit is read from a file
+    "account-cache": _taking("account", 1.0),
+    # they are made to fit the account
+    "component-pool": _taking("components", 0.2),
+    # the minimal one is made in no time
+    "assistant-prewarm": _taking("assistant", 0.1),
+    "deferred-metrics": _deferred("metrics"),
+}
+
+
+def test_all_flags_of_the_shipped_file_that_can_be_predicted_are_tried() -> None:
+    """A new one needs its line above."""
+    assert {flag for flag, changes in predictions(SHIPPED).items() if changes} == FLAGS.keys()
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_what_the_shipped_flags_predict_is_near_the_truth(baseline: list[Trace], flag: str) -> None:
+    """From starts without any flag: within 10 % or 30 ms of what the agent with it takes, half of that at most here."""
+    after = [simulate(rewritten(scripts, FLAGS[flag]), in_order=True, dispatch=200_000_000) for scripts in SESSIONS]
+    real = statistics.median(_ttfws(after))
+    p50 = predict(baseline, changes_of_flag(SHIPPED, flag), flag=flag).forecasts[0]
+    assert abs(p50.predicted - real) <= max(0.05 * real, 0.015), (p50.now, p50.predicted, real)
 
 
 def _ttfws(starts: Sequence[Start]) -> list[float]:
