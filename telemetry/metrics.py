@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -30,6 +30,8 @@ from telemetry.vocabulary import FLAG_KEY, FLAG_VARIANT
 
 SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 30.0)
 """Bounds of the histograms, s: fine around the objectives of 1.5 s and 3.0 s."""
+COARSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
+"""Of the one histogram that has a series for each task, flag and variant, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +106,19 @@ class StartInstruments:
     """The instruments of starts on one meter; docs/metrics.md lists them."""
 
     def __init__(self, meter: Meter) -> None:
-        def seconds(name: str, description: str) -> Any:
+        def seconds(name: str, description: str, bounds: Sequence[float] = SECONDS) -> Any:
             return meter.create_histogram(
-                name, unit="s", description=description, explicit_bucket_boundaries_advisory=SECONDS
+                name, unit="s", description=description, explicit_bucket_boundaries_advisory=bounds
             )
 
         self._ttfw = seconds("startup.ttfw", "Time to first word, by outcome and dispatch")
         self._ttfw_by_flag = seconds("startup.ttfw.by_flag", "Time to first word, by flag and variant")
         self._init = seconds("startup.init", "Initialization: until the session can hold a conversation")
+        self._init_by_flag = seconds("startup.init.by_flag", "Initialization, by flag and variant")
         self._task = seconds("startup.task.duration", "Duration of each task")
+        self._task_by_flag = seconds(
+            "startup.task.duration.by_flag", "Duration of each task, by flag and variant", COARSE_SECONDS
+        )
         self._drag = seconds("startup.task.drag", "What each task itself cost the first word")
         self._loop_time = seconds("startup.task.loop_time", "How long each task held the event loop")
         self._starts = meter.create_counter("startup.starts", unit="{start}", description="Starts, by outcome")
@@ -129,18 +135,23 @@ class StartInstruments:
         context = otel.set_span_in_context(NonRecordingSpan(span), Context())
         kind = {"startup.outcome": figures.outcome, "startup.dispatch": figures.dispatch}
         self._starts.add(1, kind, context=context)
+        flags = [{FLAG_KEY: flag, FLAG_VARIANT: variant} for flag, variant in figures.flags.items()]
         if figures.ttfw is not None:
             self._ttfw.record(figures.ttfw, kind, context=context)
-            for flag, variant in figures.flags.items():
-                by = {FLAG_KEY: flag, FLAG_VARIANT: variant}
+            for by in flags:
                 self._ttfw_by_flag.record(figures.ttfw, by, context=context)
         if figures.init is not None:
             self._init.record(figures.init, kind, context=context)
+            for by in flags:
+                self._init_by_flag.record(figures.init, by, context=context)
         for task in figures.tasks:
             name = {"startup.task": task.task}
-            self._task.record(task.duration, name, context=context)
-            self._drag.record(task.drag, name, context=context)
-            self._loop_time.record(task.loop_time, name, context=context)
+            of = {**name, "startup.outcome": figures.outcome}
+            self._task.record(task.duration, of, context=context)
+            self._drag.record(task.drag, of, context=context)
+            self._loop_time.record(task.loop_time, of, context=context)
+            for by in flags:
+                self._task_by_flag.record(task.duration, {**name, **by}, context=context)
             if task.fallback:
                 self._fallbacks.add(1, name, context=context)
             if task.error_type is not None:

@@ -24,12 +24,18 @@ SHOWN: tuple[str, ...] = (
     r"startup_ttfw_seconds_count{[^}]*} 1",
     r"startup_init_seconds_count{[^}]*} 1",
     r'startup_ttfw_by_flag_seconds_count{[^}]*feature_flag_key="light-connect"[^}]*} 1',
-    r'startup_task_duration_seconds_count{[^}]*startup_task="greeting"[^}]*} 1',
-    r'startup_cache_total{[^}]*startup_cache="hit"[^}]*} \d',
+    r'startup_init_by_flag_seconds_count{[^}]*feature_flag_key="light-connect"[^}]*} 1',
+    r'startup_task_duration_seconds_count{[^}]*startup_outcome="first_word",startup_task="greeting"[^}]*} 1',
+    r'startup_task_duration_by_flag_seconds_count{[^}]*feature_flag_key="light-connect"[^}]*startup_task="greeting"[^}]*} 1',
+    r'startup_fallbacks_total{[^}]*startup_task="account"[^}]*} 1',
+    r"startup_spans_dropped_total{[^}]*} [1-9]",
+    r'startup_cache_total{[^}]*startup_cache="miss"[^}]*} \d',
     r"process_memory_usage_bytes{[^}]*} \d",
     r"process_cpu_time_seconds{[^}]*} \d",
 )
-"""Lines that Prometheus must find after one session."""
+"""Lines that Prometheus must find after one session whose store, and the collector for its traces, were away."""
+EXEMPLAR = 'startup_{}_seconds_bucket{{[^}}]*}} 1.* # {{[^}}]*trace_id="{:032x}"'
+"""What OpenMetrics says of a bucket and the trace that fell into it."""
 
 
 class Listed(NoOpMeter):
@@ -76,26 +82,36 @@ async def test_a_session_reaches_prometheus(tmp_path: Path) -> None:
         stage = Stage(stack, providers, tmp_path, rooms)
         assert stack.otlp_endpoint is not None
         assert stack.metrics_url is not None
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "1000"}
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_endpoint,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9",
+            "OTEL_METRIC_EXPORT_INTERVAL": "2000",
+            "FIRSTWORD_STORE_URL": "sqlite:////proc/nowhere/accounts.db",
+        }
         async with stage.actor("tuned", environment) as actor:
-            caller = actor.caller()
+            caller = actor.caller(account="1001")
             await caller.connect()
+            sid = await caller.room.sid
             await caller.hear(PATIENCE)
+            trace = int((await actor.trace(sid)).root.trace_id, 16)
+            exemplars = [EXEMPLAR.format(name, trace) for name in ("ttfw", "init", "task_duration")]
+            looking = asyncio.create_task(_missing(stack.metrics_url, [*SHOWN, *exemplars]))
             await asyncio.sleep(1)  # until initialization is complete
             await caller.leave()
-            missing = await _missing(stack.metrics_url)
+            missing = await looking
     assert not missing
 
 
-async def _missing(url: str) -> list[str]:
-    """Which of the lines are not there when all should have been exported."""
-    missing: list[str] = list(SHOWN)
+async def _missing(url: str, wanted: list[str]) -> list[str]:
+    """Which of the lines were at no time there until all should have been exported: an exemplar goes with the next export."""
+    missing = wanted
+    openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
     try:
-        async with asyncio.timeout(EXPORTED_WITHIN), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(EXPORTED_WITHIN), aiohttp.ClientSession(headers=openmetrics) as http:
             while missing:
                 async with http.get(url) as answer:
                     text = await answer.text()
-                missing = [line for line in SHOWN if not re.search(line, text)]
+                missing = [line for line in missing if not re.search(line, text)]
                 await asyncio.sleep(0.2)
     except TimeoutError:
         pass

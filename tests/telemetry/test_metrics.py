@@ -53,6 +53,14 @@ def test_a_start_fills_the_instruments(reader: InMemoryMetricReader, startup_tes
         "feature_flag.key": "deferred-setup",
         "feature_flag.result.variant": "on",
     }
+    assert dict(seen["startup.init.by_flag"][0].attributes or {}) == dict(by_flag.attributes or {})
+    for point in seen["startup.task.duration"]:
+        assert (point.attributes or {})["startup.outcome"] == "first_word"
+    assert {
+        "startup.task": "account",
+        "feature_flag.key": "deferred-setup",
+        "feature_flag.result.variant": "on",
+    } in [dict(point.attributes or {}) for point in seen["startup.task.duration.by_flag"]]
     durations: dict[Any, Any] = {(p.attributes or {})["startup.task"]: p.sum for p in seen["startup.task.duration"]}
     assert durations["account"] == pytest.approx(0.270)
     starts = seen["startup.starts"][0]
