@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
-from typer._click import Command, Context
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 SUBCOMMANDS = {
@@ -30,18 +29,19 @@ SUBCOMMANDS = {
 class Lazy(TyperGroup):
     """A group that imports a subcommand when it is run or completed, not to list it."""
 
-    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+    # The context's class is typer's own click's, which is private.
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, TyperCommand | None, list[str]]:
         """The subcommand that `args` begin with, the arguments after it."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and imported(command.name or ""), rest
 
 
-def imported(name: str) -> Command:
+def imported(name: str) -> TyperCommand:
     """The real subcommand of that name."""
     module = importlib.import_module(f"firstword.{name.replace('-', '_')}")
     alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     alone.command(name)(module.command)
-    return get_command(alone)
+    return cast("TyperCommand", get_command(alone))  # of one command and no callback it makes no group
 
 
 app = typer.Typer(cls=Lazy, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)

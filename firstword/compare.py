@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from firstword.completion import flag_names
 from firstword.observed import Json, number, observed, say
 from firstword.source_options import JaegerUrl, Last, Limit, Service, Since, Traces, reading
 from firstword.terminal import BAD_INPUT, console, fail
@@ -25,7 +26,10 @@ _STYLES = {
 
 
 def command(
-    by: Annotated[str, typer.Option("--by", metavar="FLAG", help="The flag whose variants are compared.")],
+    by: Annotated[
+        str,
+        typer.Option("--by", metavar="FLAG", autocompletion=flag_names, help="The flag whose variants are compared."),
+    ],
     share: Annotated[
         float | None,
         typer.Option(

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from agent.flag_set import FlagFileError, parse
 from agent.flags import Improvement, UnknownFlag, profile
+from firstword.completion import profile_names
 from firstword.critical_chain import chain_lines, median_start
 from firstword.progress import progress
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
@@ -40,6 +41,7 @@ def command(
         typer.Option(
             "--profile",
             metavar="NAME",
+            autocompletion=profile_names,
             help="`baseline`, `tuned`, or flags by name with commas; repeatable. Without it and --flags: baseline and tuned.",
         ),
     ] = None,

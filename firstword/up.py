@@ -16,6 +16,7 @@ import platformdirs
 import typer
 
 from agent.flags import UnknownFlag, profile
+from firstword.completion import profile_names
 from firstword.progress import Lines
 from firstword.terminal import BAD_INPUT, INTERRUPTED, fail
 from rehearsal.callers import join_token
@@ -34,7 +35,13 @@ _PROMETHEUS_PORT = 9090
 
 def command(
     profile_name: Annotated[
-        str, typer.Option("--profile", metavar="NAME", help="`baseline`, `tuned`, or flags by name with commas.")
+        str,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            autocompletion=profile_names,
+            help="`baseline`, `tuned`, or flags by name with commas.",
+        ),
     ] = "tuned",
     providers: Annotated[
         Path | None, typer.Option(metavar="FILE", resolve_path=True, help="Latency model of the simulated providers.")
