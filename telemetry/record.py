@@ -67,7 +67,8 @@ class Task:
     outside: int | None = None
     """An instant from outside that it had to wait for (the caller joined, the track was subscribed to).
 
-    Of the task that waits for the caller, the root's end where nobody had come by then.
+    Of the task that waits for the caller: the root's end where nobody had come by then; None where the caller was there
+    before it began, since what it waited for was then their answer to us.
     """
     steps: tuple[Step, ...] = ()
     """When it held the loop: ascending, not overlapping."""

@@ -318,8 +318,12 @@ class Run:
     def _task_record(self, node: Node, end: int, now: int) -> Task:
         running = self._tasks[node.name]
         ended = running.end if running.end is not None else (now if node.deferred else end)
-        nobody_came = self._joined is None and node.closes == WAIT
-        waits = nobody_came and running.state in (TaskState.RUNNING, TaskState.CANCELLED)
+        outside = running.outside
+        if node.closes == WAIT and self._joined is None:
+            outside = end if running.state in (TaskState.RUNNING, TaskState.CANCELLED) else outside
+        elif node.closes == WAIT and self._joined is not None and self._joined <= running.begin:
+            # the caller was there: that they subscribed is their answer to us, and comes sooner to what is sooner done
+            outside = None
         return Task(
             name=node.name,
             ready=running.ready,
@@ -327,7 +331,7 @@ class Run:
             end=max(ended, running.begin),
             needs=node.needs,
             order=node.order,
-            outside=end if waits else running.outside,
+            outside=outside,
             steps=self._log.of(node.name),
             deferred=node.deferred,
             readies=node.readies,

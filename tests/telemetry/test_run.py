@@ -323,6 +323,30 @@ def test_a_task_says_what_it_waited_for_and_what_its_cache_said(startup_test: St
     cache_result(hit=False)
 
 
+@pytest.mark.parametrize(("joined", "drag"), [(0.0, 0.100), (0.120, 0.0)], ids=["there before", "came meanwhile"])
+def test_what_a_caller_who_is_there_does_is_an_answer(startup_test: StartupTest, joined: float, drag: float) -> None:
+    """They subscribe 50 ms after the room is there: a faster room would have been answered sooner. One who came while they
+    were waited for comes when they come, however fast the room was."""
+    plan = Plan("p", phases=(CONNECT, WAIT, GREET))
+
+    @plan.task(closes=CONNECT)
+    async def room() -> None:
+        await asyncio.sleep(0.100)
+
+    @plan.task(closes=WAIT)
+    async def caller(room: None) -> None:
+        await asyncio.sleep(0.050)
+        waited_for(EPOCH + 150_000_000)
+
+    @plan.first_word
+    async def playout(caller: None) -> None: ...
+
+    plan.check()
+    start = startup_test.run(plan, joined=joined)
+    assert start.drag("room") == pytest.approx(drag)
+    assert start.drag("caller") == pytest.approx(0.050 if joined == 0.0 else 0.0)
+
+
 def test_a_caller_long_there_is_late_and_one_ahead_of_the_clock_is_clamped(startup_test: StartupTest) -> None:
     """`late` counts from the job; a join that the server dates after it was seen is the clocks' difference."""
     plan = Plan("p", phases=(GREET,))
