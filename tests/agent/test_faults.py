@@ -21,8 +21,9 @@ from aiohttp.test_utils import TestServer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from agent.accounts.examples import ACCOUNTS
+from agent.accounts.model import GENERIC
 from agent.greeting import SHIPPED_TEXT
-from rehearsal.processes import ServerFailed
+from rehearsal.processes import ServerFailed, started
 from rehearsal.surroundings import simulators
 from tests.agent.stage import PATIENCE, Actor, Stage, Traced, stage, until
 
@@ -161,8 +162,8 @@ def _noise_cancellation_that_fails(folder: Path) -> Path:
     return folder / "plugin"
 
 
-async def test_server_gone(tmp_path: Path) -> None:
-    """LiveKit's server dies while a caller is about to be greeted: the start ends, its trace is exported, the job is over."""
+async def test_server_restarted(tmp_path: Path) -> None:
+    """LiveKit's server dies while a caller is about to be greeted: the start ends with a trace; once it is back, callers are greeted."""
     model = tmp_path / "slow.toml"
     model.write_text("[store]\nread = { median_ms = 2000, sigma = 0 }\n")
     environment = {
@@ -178,10 +179,18 @@ async def test_server_gone(tmp_path: Path) -> None:
             sid = await caller.room.sid
             await caller.meets_agent(PATIENCE)
             await asyncio.sleep(0.3)
-            _server(tmp_path).send_signal(signal.SIGKILL)
+            server = _server(tmp_path)
+            command = server.cmdline()
+            server.send_signal(signal.SIGKILL)
             start = await actor.trace(sid)
             assert await actor.worker.at_rest()
             await caller.leave()
+            async with started(command, {}, output=asyncio.subprocess.DEVNULL):
+                await until(lambda: [line["message"] for line in actor.log].count("registered worker") == 2, 30)
+                caller = actor.caller()
+                await caller.connect()
+                await caller.reads(GENERIC.greeting, PATIENCE)
+                await caller.leave()
     assert start is not None
     assert start.outcome in ("failed", "timed_out")
 

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -38,7 +39,7 @@ from rehearsal.providers.server import application
 from telemetry.libraries import COROUTINES
 from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from telemetry.vocabulary import DRAWN_BY
-from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced
+from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Stage, Traced, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -68,7 +69,7 @@ LATE = {"event_handlers", "background_audio", "resumption", "analytics", "metric
 TUNED_LATE = {"session", "upgrade", "greeting_cache", "next_greeting", *LATE}
 
 
-async def _greeted(actor: Actor) -> Traced:
+async def _greeted(actor: Actor, *, whole: bool = True) -> Traced:
     """The trace of a caller who was greeted by name and left."""
     caller = actor.caller(account=ADA.id)
     await caller.connect()
@@ -78,7 +79,7 @@ async def _greeted(actor: Actor) -> Traced:
         sid = await caller.room.sid
     finally:
         await caller.leave()
-    return await actor.trace(sid, whole=True)
+    return await actor.trace(sid, whole=whole)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -243,7 +244,7 @@ async def test_interruption(tuned: Actor) -> None:
 
 
 async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
-    """Without an agent name any caller's room gets the agent; at SIGTERM the call goes on, then the worker ends well."""
+    """Without an agent name any caller's room gets the agent; at SIGTERM the call goes on, no other begins, the worker ends well."""
     async with stage.actor("tuned", name="") as actor:
         room = actor.room()
         caller = stage.caller(room)
@@ -251,10 +252,14 @@ async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
         await caller.hear(PATIENCE)
         began = time.monotonic()
         os.kill(actor.pid, signal.SIGTERM)
+        await until(lambda: _logged(actor, "draining worker") == 1, PATIENCE)
+        another = stage.caller(actor.room())
+        await another.connect()
         await caller.silence(0.7, PATIENCE)
         assert caller.last_heard() - began > voice.duration("Hello! How can I help you today?") - 0.5
         sid = await caller.room.sid
-        await caller.leave()
+        assert not another.room.remote_participants
+        await asyncio.gather(caller.leave(), another.leave())
         await stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
         with pytest.raises(ServerFailed, match=r"exit code 0"):
             async with asyncio.timeout(PATIENCE):
@@ -262,6 +267,27 @@ async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
         start = await actor.trace(sid)
         assert start.outcome == "first_word"
         assert start["deferred.analytics"]
+        assert _logged(actor, "received job request") == 1
+
+
+def _logged(actor: Actor, message: str) -> int:
+    return [line["message"] for line in actor.log].count(message)
+
+
+async def test_flags_in_any_combination(stage: Stage) -> None:
+    """Whichever of the improvements are on, a caller is greeted by name, and not by what is shipped."""
+
+    async def greeted(chosen: set[str]) -> None:
+        async with stage.actor(",".join(sorted(chosen))) as actor:
+            start = await _greeted(actor, whole=False)
+        assert start.outcome == "first_word"
+        assert {flag for flag in Improvement if start.root.attributes[f"startup.flag.{flag}"] == "on"} == chosen
+        assert "greeting.shipped" not in start.root.events
+
+    drawn = random.Random(1)
+    async with asyncio.TaskGroup() as workers:  # to start four takes little longer than one
+        for _ in range(4):
+            workers.create_task(greeted({flag.value for flag in Improvement if drawn.random() < 0.5}))
 
 
 async def test_jobs_as_threads(stage: Stage) -> None:

@@ -100,7 +100,7 @@ def test_a_trace_that_is_otherwise_goes_the_long_way(tmp_path: Path, spoil: Call
 
 
 @settings(max_examples=60, deadline=None)
-@given(play=plays(), percent=sampled_from([1025.0, 25, 0.0, "many", True]), slow=booleans())
+@given(play=plays(), percent=sampled_from([100.0, 25.0, 25, 0.5, "many", True]), slow=booleans())
 def test_a_sampled_store_is_weighed_as_the_long_way_weighs_it(
     tmp_path_factory: pytest.TempPathFactory, play: Play, percent: object, slow: bool
 ) -> None:
