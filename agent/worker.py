@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import sys
 
-from livekit.agents import AgentServer, JobContext, JobExecutorType
+from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, NotGivenOr
 
 from agent import ahead, figures, livekit_private, process, run_folder
 from agent.caches.open import opened_caches
@@ -25,6 +25,9 @@ PRELOADED = ["agent.call", "agent.flag_source", "telemetry.layout"]
 class Worker(AgentServer):
     """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
 
+    _may_have_jobs = False
+    """Whether LiveKit's own part of `run` has begun: before that its `drain` and `aclose` (1.8.9) fail on what isn't there yet."""
+
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Run the worker; with `unregistered` it takes no jobs."""
         config = settings()
@@ -36,11 +39,22 @@ class Worker(AgentServer):
                 running.enter_context(LastGoodKeeper(Improvement))
             await ahead.first_round(config)
             async with asyncio.TaskGroup() as beside:
+                self._may_have_jobs = True
                 fresh = beside.create_task(ahead.keep_fresh(config))
                 try:
                     await super().run(devmode=devmode, unregistered=unregistered)
                 finally:
                     fresh.cancel()
+
+    async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
+        """Wait for the jobs to end."""
+        if self._may_have_jobs:
+            await super().drain(timeout)
+
+    async def aclose(self) -> None:
+        """Close what `run` has opened."""
+        if self._may_have_jobs:
+            await super().aclose()
 
 
 def _server() -> Worker:
