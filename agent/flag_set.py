@@ -43,12 +43,13 @@ def parse(content: bytes, names: Collection[str]) -> FlagSet:
             _check(flags[where])
         where = "flagd"
         _check_rule(document.get("$evaluators"))
+        possible = frozenset(name for name in found.intersection(names) if _possible(flags[name]))
         core = FlagdCore()
-        core.set_flags(document)
+        core.set_flags(document)  # which changes the document
         for where in sorted(found.intersection(names)):
             for facts in ({"room": "r"}, {"room": "r", "account": "a"}):
                 core.resolve_boolean_value(where, False, EvaluationContext("k", facts))
-        return FlagSet(core, found, frozenset(name for name in found.intersection(names) if _possible(flags[name])))
+        return FlagSet(core, found, possible)
     except FlagFileError as error:
         raise FlagFileError(f"{where}: {error}") from None
     except Exception as error:  # JSON's, of another shape, too deep, or whatever a rule's operands make flagd raise

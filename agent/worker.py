@@ -13,7 +13,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from livekit.agents import AgentServer, JobContext, JobExecutorType
+from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, NotGivenOr
 
 from agent import ahead, figures, livekit_private, process, run_folder
 from agent.caches.open import opened_caches
@@ -27,6 +27,9 @@ PRELOADED = ["agent.call", "agent.flag_source", "telemetry.layout"]
 
 class Worker(AgentServer):
     """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
+
+    _may_have_jobs = False
+    """Whether LiveKit's own part of `run` has begun: before that its `drain` and `aclose` (1.8.9) fail on what isn't there yet."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Run the worker; with `unregistered` it takes no jobs.
@@ -43,6 +46,7 @@ class Worker(AgentServer):
                 running.enter_context(LastGoodKeeper(Improvement))
             await ahead.first_round(config)
             async with asyncio.TaskGroup() as beside:
+                self._may_have_jobs = True
                 fresh = beside.create_task(ahead.keep_fresh(config))
                 try:
                     await self._served(devmode=devmode, unregistered=unregistered)
@@ -59,7 +63,8 @@ class Worker(AgentServer):
             with contextlib.suppress(TimeoutError):
                 await self.drain()  # the sessions that run have rooms of their own
             await self.aclose()
-            parts = urlsplit(os.environ["LIVEKIT_URL"])  # what LiveKit's --url says, else the setting
+            # what LiveKit's --url says, else the setting
+            parts = urlsplit(os.environ.get("LIVEKIT_URL") or settings().livekit_url)
             place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
             what = f"LIVEKIT_URL is {place}, and no LiveKit server took the worker there ({error})"
             _exit(f"{what}; it may be: the server is down, or LIVEKIT_API_KEY or LIVEKIT_API_SECRET is not its own")
@@ -68,6 +73,16 @@ class Worker(AgentServer):
                 raise
             what = f"the port of the worker's health check is taken ({error.strerror})"
             _exit(f"{what}; FIRSTWORD_HTTP_PORT may be: {may_be('http_port')}")
+
+    async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
+        """Wait for the jobs to end."""
+        if self._may_have_jobs:
+            await super().drain(timeout)
+
+    async def aclose(self) -> None:
+        """Close what `run` has opened."""
+        if self._may_have_jobs:
+            await super().aclose()
 
 
 def _exit(message: str) -> None:

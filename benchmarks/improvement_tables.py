@@ -182,14 +182,17 @@ class Medians:
             self.of[key] = float(np.median(shifted))
             self.again[key] = np.median(np.concatenate(replicates, axis=1), axis=1)
 
-    def contrast(self, plus: Sequence[Key], minus: Sequence[Key]) -> str:
-        """Mean of some cells less that of others, ms with 95 % interval; a dash where a cell is missing or never heard."""
+    def contrast(self, plus: Sequence[Key], minus: Sequence[Key], times: float = 1.0) -> str:
+        """Mean of some cells less that of others, `times` so much, ms with 95 % interval.
+
+        A dash where a cell is missing or never heard.
+        """
         if not all(math.isfinite(self.of.get(key, math.nan)) for key in (*plus, *minus)):
             return "-"
-        value = np.mean([self.of[key] for key in plus]) - np.mean([self.of[key] for key in minus])
+        value = times * (np.mean([self.of[key] for key in plus]) - np.mean([self.of[key] for key in minus]))
         with np.errstate(invalid="ignore"):  # never less never
             again = np.mean([self.again[k] for k in plus], axis=0) - np.mean([self.again[k] for k in minus], axis=0)
-        low, high = np.quantile(again, (0.025, 0.975))
+        low, high = np.quantile(times * again, (0.025, 0.975))
         return f"{value:+.0f} ({low:+.0f} to {high:+.0f})"
 
 
@@ -256,6 +259,14 @@ def _alone_table(by_key: Mapping[Key, Sequence[Lived]], found: Medians) -> Itera
 
 
 def _factorial(found: Medians) -> Iterator[str]:
+    """Main effects, and what each pair saves together beyond each alone.
+
+    With T(a, b) the mean time of the runs where the first flag of a pair is a and the second b (1: on), that is
+    [T(0,0) - T(1,1)] - [T(0,0) - T(1,0)] - [T(0,0) - T(0,1)] = T(1,0) + T(0,1) - T(0,0) - T(1,1).
+    Of the 32 runs 8 are in each T, so the mean of the runs where the two differ is [T(1,0) + T(0,1)] / 2, that of those
+    where they are the same [T(0,0) + T(1,1)] / 2: twice the difference of these means is what is asked. It holds half of
+    itself in the main effect of either flag, which is an average over the other flag off and on.
+    """
     runs = factorial()
     for dispatch in (Dispatch.JOIN.value, Dispatch.AHEAD.value):
         keys = [(dispatch, profile_of(on)) for on in runs]
@@ -272,7 +283,7 @@ def _factorial(found: Medians) -> Iterator[str]:
         for pairs, signs in alias_groups():
             plus = [key for key, sign in zip(keys, signs, strict=True) if sign > 0]
             names = ", ".join(f"{a} with {b}" for a, b in pairs)
-            yield f"| {names} | {found.contrast([key for key in keys if key not in plus], plus)} |"
+            yield f"| {names} | {found.contrast([key for key in keys if key not in plus], plus, times=2)} |"
 
 
 def quantiles(sessions: Sequence[Lived]) -> Quantiles:

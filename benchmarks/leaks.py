@@ -1,10 +1,11 @@
-"""What a worker keeps of its sessions: descriptors, threads, processes and memory after a hundred of them in a row.
+"""What a worker keeps of its sessions: descriptors, threads, processes, memory and tasks after a hundred of them in a row.
 
     python -m benchmarks.leaks --executor process --sessions 100
     python -m benchmarks.leaks --executor thread --sessions 100
 
 Runs on the local stack with simulated providers, some callers at once, bounded by `--sessions`. Rows are taken at rest,
-when every job has ended and its replacement is ready; what grows from row to row is a leak.
+when every job has ended and its replacement is ready; what grows from row to row is a leak. `tasks_left` are asyncio's,
+of all jobs so far, that were there when a job's loop ended (`benchmarks/leaks_worker.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from rehearsal.surroundings import simulators
 from rehearsal.workers import Worker, running_worker
 
 AT_ONCE = 4
+TASKS_LEFT = "LEAKS_TASKS_LEFT"
+"""Variable that tells `leaks_worker.py` where to write the tasks left, a line each; spelt there too, so that the worker does not import this."""
 PATIENCE = 20.0
 STAY = 1.0
 """Seconds after the first word, so that the deferred set-up ends."""
@@ -44,9 +47,10 @@ class Held:
     memory_mb: int
     children: int
     descriptors_of_children: int
+    tasks_left: int
 
 
-def held(worker: psutil.Process, sessions: int) -> Held:
+def held(worker: psutil.Process, sessions: int, left: Path) -> Held:
     """Counted now."""
     children = worker.children(recursive=True)
     return Held(
@@ -56,6 +60,7 @@ def held(worker: psutil.Process, sessions: int) -> Held:
         memory_mb=round(worker.memory_info().rss / 2**20),
         children=len(children),
         descriptors_of_children=sum(child.num_fds() for child in children),
+        tasks_left=len(left.read_text().splitlines()),
     )
 
 
@@ -70,9 +75,16 @@ async def measure(executor: str, sessions: int, rows: int) -> list[Held]:
                 "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{folder / 'accounts.db'}",
                 "FIRSTWORD_EXECUTOR": executor,
                 "FIRSTWORD_IDLE_PROCESSES": str(AT_ONCE),
+                TASKS_LEFT: str(folder / "tasks"),
             }
-            running = running_worker("tuned", agent_name="leaks", folder=folder, stack=stack, environment=environment)
-            async with running as worker:
+            async with running_worker(
+                "tuned",
+                agent_name="leaks",
+                folder=folder,
+                stack=stack,
+                environment=environment,
+                entrypoint=Path(__file__).with_name("leaks_worker.py"),
+            ) as worker:
                 await worker.registered()
                 return await _rows(worker, _process(folder), stack, environment, sessions, rows)
 
@@ -88,7 +100,7 @@ async def _rows(
         if done % max(sessions // rows, AT_ONCE) < AT_ONCE:
             await worker.at_rest()
             await asyncio.sleep(5 if environment["FIRSTWORD_EXECUTOR"] == "thread" else 0)  # their end isn't logged
-            found.append(held(process, done))
+            found.append(held(process, done, Path(environment[TASKS_LEFT])))
             print("\t".join(str(value) for value in astuple(found[-1])), flush=True)
     return found
 

@@ -31,6 +31,10 @@ pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 ADA = ACCOUNTS[0]
 SOUNDS = Path(__file__).parents[2] / "agent" / "sounds"
+RIGHT = {"LIVEKIT_URL": "ws://127.0.0.1:9"} | dict.fromkeys(
+    ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"), "key"
+)
+"""All that a worker must be told."""
 LLM_RETRIES_S = 6.0
 """Seconds after which LiveKit (1.8.9) has tried a request four times; the caller's next turn would end the trying."""
 GIVEN_UP_WITHIN = 60.0
@@ -255,23 +259,39 @@ async def test_wrong_settings(tmp_path: Path) -> None:
 
 async def test_a_cache_that_no_connection_can_be_made_to(tmp_path: Path) -> None:
     """What is wrong with the cache's URL, and only its client can tell, is found at the start, and told likewise."""
-    names = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
-    right = {"LIVEKIT_URL": "ws://127.0.0.1:9", **dict.fromkeys(names, "key")}
-    (line,) = await _refused(tmp_path, {**right, "FIRSTWORD_CACHE_URL": "redis://:hush@host?socket_timeout=soon"})
+    (line,) = await _refused(tmp_path, {**RIGHT, "FIRSTWORD_CACHE_URL": "redis://:hush@host?socket_timeout=soon"})
     assert line.startswith("FIRSTWORD_CACHE_URL is wrong")
     assert "hush" not in line
 
 
-async def _refused(tmp_path: Path, environment: dict[str, str]) -> list[str]:
-    """What a worker says of an environment that it can't start in."""
+async def test_sigterm_before_the_first_job(tmp_path: Path) -> None:
+    """A worker that is still making greetings ahead ends at once and well."""
+    nowhere = dict.fromkeys(("OPENAI_BASE_URL", "DEEPGRAM_BASE_URL"), "http://127.0.0.1:9/v1")
+    store = tmp_path / "accounts.db"
+    process = await _started(tmp_path, {**RIGHT, **nowhere, "FIRSTWORD_STORE_URL": f"sqlite:///{store}"})
+    await until(store.exists, PATIENCE)
+    process.send_signal(signal.SIGTERM)
+    output, errors = await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in output + errors
+    assert b"made ahead" not in output + errors
+
+
+async def _started(tmp_path: Path, environment: dict[str, str]) -> asyncio.subprocess.Process:
+    """A worker in this environment and no other."""
     worker = Path(__file__).parents[2] / "agent" / "worker.py"
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "livekit.agents", "start", str(worker)),
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment},
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def _refused(tmp_path: Path, environment: dict[str, str]) -> list[str]:
+    """What a worker says of an environment that it can't start in."""
+    process = await _started(tmp_path, environment)
     _, errors = await process.communicate()
     assert process.returncode == 2
     return errors.decode().splitlines()

@@ -211,8 +211,14 @@ def test_what_is_possible_for_a_process_depends_on_no_draw(
     """Worth preparing for is a flag that the file turns on for a part of the processes, however small, and no other."""
     every = {"state": "ENABLED", "variants": {"on": True, "off": False}}
     flags = dict.fromkeys(place.names, every | flag)
-    place.write(json.dumps({"flags": flags, "$evaluators": {"some": RULE_FOR_SOME}}))
+    shared = {"$evaluators": {"some": RULE_FOR_SOME}} if "$ref" in str(flag) else {}
+    place.write(json.dumps({"flags": flags, **shared}))
     assert place.source().possible() == ({"component-pool"} if possible else frozenset())
+
+
+def test_all_that_the_shipped_file_turns_on_is_possible(place: Place) -> None:
+    """With no file of one's own everything is made ahead."""
+    assert place.source().possible() == {"component-pool"}
 
 
 def test_what_is_possible_follows_the_file(place: Place) -> None:
