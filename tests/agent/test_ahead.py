@@ -69,14 +69,14 @@ async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: p
         await store.save(replace(account, id=f"{account.id}-silent", name="Nemo", voice=""))
     await store.aclose()
     spoken: dict[str, set[str]] = {}
-    speak = Components.spoken
+    record = Components.recorded
 
-    def listened(self: Components, text: str) -> AsyncIterator[object]:
+    async def listened(self: Components, text: str) -> list[rtc.AudioFrame]:
         assert isinstance(self.tts, tts.TTS)
         spoken.setdefault(self.tts.model, set()).add(text)
-        return speak(self, text)
+        return await record(self, text)
 
-    monkeypatch.setattr(Components, "spoken", listened)
+    monkeypatch.setattr(Components, "recorded", listened)
     await ahead.make(settings)
     assert {text for text in spoken[settings.tts_voice] if "Nemo" in text}
     for voice, texts in spoken.items():
