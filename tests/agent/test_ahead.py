@@ -96,15 +96,14 @@ async def test_a_provider_that_is_down_is_one_warning(tmp_path: Path, caplog: py
 class Choosy(Components):
     """A TTS that knows no voice `nobodys`, and breaks on one `broken`."""
 
-    async def spoken(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
+    async def recorded(self, text: str) -> list[rtc.AudioFrame]:
         match self.tts.model:
             case "nobodys":
                 raise APIStatusError("no such voice", status_code=400)
             case "broken":
                 raise RuntimeError("not an answer")
             case _:
-                async for frame in super().spoken(text):
-                    yield frame
+                return await super().recorded(text)
 
 
 async def voices_are(settings: Settings, voice: str, accounts: Sequence[Account]) -> None:
