@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import json
 import sys
 import textwrap
 import time
@@ -38,7 +37,7 @@ from rehearsal.servers import Progress
 from rehearsal.stack import LocalStack
 from rehearsal.surroundings import Choice, opened, own_store
 from rehearsal.workers import FLAGS, Worker, running_worker
-from tuning.flag_file import read, write
+from tuning.flag_file import begin, read, write
 from tuning.jaeger import Jaeger
 from tuning.observation import Observation, observation
 from tuning.sources import Query, SourceError
@@ -161,14 +160,6 @@ def percents(flags: Path) -> dict[str, int]:
     return {rollout.flag: rollout.percent for rollout in read(flags).rollouts}
 
 
-def all_off(flags: Path) -> None:
-    """Write the shipped flag file to `flags`, with every flag off."""
-    document = json.loads(data_file("deploy/flags.json").read_bytes())
-    for flag in document["flags"].values():
-        flag["defaultVariant"] = "off"
-    flags.write_text(json.dumps(document, indent=2) + "\n")
-
-
 def _starts(source: Jaeger, query: Query) -> list[Observation]:
     try:
         found: Iterable[Observation | None] = [observation(trace) for trace in source.traces(query, lambda _: None)]
@@ -182,7 +173,7 @@ async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]
     """All that it takes, for as long as the block runs. Raises ServerError."""
     folder: Path = options.output
     flags = folder / "flags.json"
-    all_off(flags)
+    begin(flags, data_file("deploy/flags.json"))
     row = bar.add_task("starting", total=None)
 
     def report(now: Progress) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +16,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from agent.flag_source import flag_file
+from agent.flag_source import flag_file, shipped_file
 from firstword.compare import as_json_object
 from firstword.observed import Json, observe, say
 from firstword.source_options import JaegerUrl, Last, Limit, Reading, Service, Since, Traces, reading, say_weighted
 from firstword.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from tuning.change import BadChange, predictions, read_changes
 from tuning.compare import gain
-from tuning.flag_file import FlagFile, FlagFileError, read, write
+from tuning.flag_file import FlagFile, FlagFileError, begin, read, write
 from tuning.rollout import Action, Step, plan
 from tuning.sources import SourceError
 from tuning.whatif import NothingToPlay, predict
@@ -55,6 +56,15 @@ def command(
     watch: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Look again every so many seconds, until Ctrl-C.")
     ] = None,
+    by_hand: Annotated[
+        str | None,
+        typer.Option(
+            "--set",
+            metavar="FLAG=PERCENT",
+            help="Set a share by hand, without a look at any trace. A --flags FILE that isn't there is made: the shipped "
+            "flags, all off.",
+        ),
+    ] = None,
     last: Last = False,
     jaeger: JaegerUrl = None,
     traces: Traces = None,
@@ -78,9 +88,14 @@ def command(
 
     `firstword tune`
 
+    `firstword tune --flags flags.json --set deferred-setup=50`
+
     `firstword tune --apply --watch 60 --jaeger http://localhost:16686`
     """
     path = flags or flag_file()
+    if by_hand is not None:
+        _set(path, by_hand)
+        return
     source = reading(last, jaeger, traces, since, service, limit)
     typer.echo(f"Traces: {source.source.name}", err=as_json)
     try:
@@ -91,6 +106,25 @@ def command(
             time.sleep(watch)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _set(path: Path, text: str) -> None:
+    """Set one share, as the one who typed `text` wants it."""
+    name, _, percent = text.partition("=")
+    if not percent.isdecimal() or int(percent) > 100:
+        fail(f"--set is {text!r}; it may be: FLAG=PERCENT, a whole number from 0 to 100", code=BAD_INPUT)
+    try:
+        file = read(path) if path.exists() else begin(path, shipped_file())
+        shares = {rollout.flag: rollout for rollout in file.rollouts}
+        if name not in shares:
+            near = ", ".join(get_close_matches(name, shares, n=2) or shares)
+            fail(f"--set: {path} has no flag {name!r}; it has: {near}", code=BAD_INPUT)
+        if shares[name].by_hand:
+            fail(f"--set: {name} has a rule of its own in {path}, no plain share; change it there", code=BAD_INPUT)
+        write(file, name, int(percent), "set by hand", time.time(), turned_back=False)
+    except FlagFileError as error:
+        fail(str(error), code=BAD_INPUT)
+    say(f"{name}: from {shares[name].percent} to {percent} %. Written to {path}; before: {path.name}.previous")
 
 
 def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: bool) -> None:

@@ -71,6 +71,23 @@ def read(path: Path) -> FlagFile:
     return FlagFile(path, whole, tuple(_rollout(path, name, flag, changed) for name, flag in flags.items()))
 
 
+def begin(path: Path, shipped: Path) -> FlagFile:
+    """Make a file at `path` for a rollout that begins: the flags of `shipped`, all off. Raises FlagFileError."""
+    document = copy.deepcopy(read(shipped).document)
+    flags = document["flags"]
+    assert isinstance(flags, dict)  # noqa: S101 # read() saw to it
+    for entry in flags.values():
+        assert isinstance(entry, dict)  # noqa: S101
+        entry["defaultVariant"] = "off"
+    try:
+        with path.open("x") as file:
+            json.dump(document, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+    except OSError as error:
+        raise FlagFileError(f"{path} can't be written: {error.strerror}") from error
+    return read(path)
+
+
 def write(file: FlagFile, flag: str, percent: int, reason: str, now: float, *, turned_back: bool) -> FlagFile:
     """Give `flag` to `percent` sessions in a hundred and say why; the file as it was is kept as `NAME.previous`.
 

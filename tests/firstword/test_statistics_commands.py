@@ -22,7 +22,7 @@ from tests.tuning.sessions_drawn import World, experiment
 from tests.tuning.simulated import simulate
 from tests.tuning.test_whatif import SMALL
 from tests.tuning.written import write as write_starts
-from tuning.flag_file import definition
+from tuning.flag_file import definition, read
 from tuning.observation import Observation
 from tuning.sampling import WEIGHTED, Sampling
 
@@ -237,6 +237,36 @@ def test_tune_proposes_and_applies_only_when_told() -> None:
     assert flag["metadata"]["tune.reason"] == found["steps"][0]["reason"]
     assert Path("flags.json.previous").read_bytes() == before
     assert "100 % done" in " ".join(typed("tune", "--flags", "flags.json", "--traces", "t.jsonl")[1].split())
+
+
+def test_tune_sets_a_share_by_hand() -> None:
+    """A file that isn't there is made with all flags off; one that is there keeps everything else, and the file before."""
+    code, output, _ = typed("tune", "--flags", "mine.json", "--set", "deferred-setup=50")
+    assert (code, output.split(". ")[0]) == (0, "deferred-setup: from 0 to 50 %")
+    assert {r.flag: r.percent for r in read(Path("mine.json")).rollouts if r.percent} == {"deferred-setup": 50}
+    typed("tune", "--flags", "mine.json", "--set", "light-connect=5")
+    file = read(Path("mine.json"))
+    assert {r.flag: r.percent for r in file.rollouts if r.percent} == {"deferred-setup": 50, "light-connect": 5}
+    assert file.path.with_name("mine.json.previous").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed_share", "says"),
+    [
+        ("deferred-setpu=5", "has no flag 'deferred-setpu'; it has: deferred-setup"),
+        ("deferred-setup", "--set is 'deferred-setup'; it may be: FLAG=PERCENT"),
+        ("deferred-setup=101", "it may be: FLAG=PERCENT, a whole number from 0 to 100"),
+        ("deferred-setup=2.5", "it may be: FLAG=PERCENT, a whole number from 0 to 100"),
+    ],
+)
+def test_a_share_that_cannot_be_set_changes_nothing(typed_share: str, says: str) -> None:
+    """It says what was wrong and what may be."""
+    typed("tune", "--flags", "mine.json", "--set", "light-connect=5")
+    before = Path("mine.json").read_bytes()
+    code, output, error = typed("tune", "--flags", "mine.json", "--set", typed_share)
+    assert (code, output) == (2, "")
+    assert says in error
+    assert Path("mine.json").read_bytes() == before
 
 
 def test_tune_shows_what_it_predicts_and_why_it_does_what(monkeypatch: pytest.MonkeyPatch) -> None:
