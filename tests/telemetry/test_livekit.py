@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -16,8 +16,8 @@ RECEIVED = 1_800_000_000.0
 
 
 @pytest.fixture
-def job() -> Iterator[JobContext]:
-    """LiveKit's own context of a job that no worker received."""
+async def job() -> AsyncIterator[JobContext]:
+    """LiveKit's own context of a job that no worker received; its room wants an event loop."""
     with fake_job_context() as made:
         yield made
         made._tempdir.cleanup()  # pyright: ignore[reportPrivateUsage]  # LiveKit's own clean-up ends the whole session
@@ -29,13 +29,13 @@ def with_stages(job: JobContext, **stages: float) -> JobContext:
     return job
 
 
-def test_when_a_job_was_received(job: JobContext) -> None:
+async def test_when_a_job_was_received(job: JobContext) -> None:
     """In Unix ns; None where LiveKit doesn't say, as for a job in the console."""
     assert received_at(job) is None
     assert received_at(with_stages(job, received_at=RECEIVED)) == 1_800_000_000_000_000_000
 
 
-def test_the_stages_of_a_dispatch(job: JobContext) -> None:
+async def test_the_stages_of_a_dispatch(job: JobContext) -> None:
     """Each by its event's name, of those that LiveKit knows."""
     assert dispatch_stages(job) == {}
     stages = {f"{name}_at": RECEIVED + n for n, name in enumerate(("received", "accepted", "assigned", "launched"))}

@@ -25,6 +25,7 @@ def write(folder: Path, *starts: Start) -> list[str]:
     traces = [Trace(exporting) for _ in starts]
     for trace, start in zip(traces, starts, strict=True):
         trace.export(start, finished=True)
+        exporting.flush(5.0)  # more than its queue holds would be dropped
     exporting.shutdown()
     return [f"{trace.context.trace_id:032x}" for trace in traces]
 
