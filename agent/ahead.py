@@ -99,9 +99,13 @@ class _Speaking:
                 account = await self._store.greeting_fields(id) or GENERIC
                 voice = account.voice or self._settings.tts_voice
                 components.fit(replace(account, voice=voice))  # else an account without one has the last one's
-                written = greeting_text(account, time.time())
+                now = time.time()
+                # the next part of the day may begin before the next round
+                due = dict.fromkeys(greeting_text(account, instant) for instant in (now, now + FRESH))
                 try:
-                    spoken = await greetings.make_ahead(written, account, components, voice, self._audio)
+                    spoken = sum(
+                        [await greetings.make_ahead(each, account, components, voice, self._audio) for each in due]
+                    )
                 except APIError as error:
                     self._failed(error)
                 else:

@@ -27,6 +27,7 @@ class EarlyOutput(_ParticipantAudioOutput):
             track_publish_options=rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE),
         )
         self._audio_source = rtc.AudioSource(sample_rate, 1, queue_size_ms=queue_ms)
+        self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 8 ms
         self.published = asyncio.Event()
 
     @property
@@ -48,8 +49,7 @@ class EarlyOutput(_ParticipantAudioOutput):
 
     async def _publish_track(self) -> None:
         async with self._lock:
-            track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)
-            self._publication = await self._room.local_participant.publish_track(track, self._publish_options)
+            self._publication = await self._room.local_participant.publish_track(self._track, self._publish_options)
         self.published.set()
         await self._publication.wait_for_subscription()
         if not self._subscribed_fut.done():

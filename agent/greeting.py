@@ -150,10 +150,10 @@ async def prepared(
     on, or until a cached opening's end, before the shipped sentence follows it. Raises nothing of its own; the audio
     may, while it is played: where nothing of it has come.
     """
-    whole, opening = _speeches(written, account, voice)
-    cached = await audio.get(whole)
+    cached = await look_up(written, account, voice, audio)
     if cached is not None:
         return Greeting(written.text, Audio(cached), hit=True)
+    whole, opening = _speeches(written, account, voice)
     coming = Audio()
     begin = None if opening is None else await audio.get(opening)
     if opening is None or begin is None:
@@ -170,6 +170,13 @@ async def prepared(
     coming.add_words(written.text.removesuffix(rest))
     coming.read(joined(begin, components.spoken(rest), patience=patience, otherwise=_frames(_SHIPPED_AUDIO), told=told))
     return Greeting(written.text, coming, hit=False, missing=(whole,))
+
+
+async def look_up(
+    written: GreetingText, account: GreetingFields, voice: str, audio: AudioCache
+) -> Sequence[rtc.AudioFrame] | None:
+    """The greeting's audio as it is cached; None where it isn't."""
+    return await audio.get(_speeches(written, account, voice)[0])
 
 
 async def make_ahead(

@@ -32,7 +32,7 @@ from agent.drawing import Drawn, draw_process
 from agent.flags import Improvement
 from agent.settings import Settings, settings
 from agent.unheard import wait_for_the_unheard
-from agent.warm import dry_start
+from agent.warm import dry_start, first_reads
 from telemetry import libraries
 from telemetry import metrics as telemetry_metrics
 from telemetry.export import Exporting, exporters_from_environment, resource
@@ -88,15 +88,20 @@ def set_up(process: JobProcess) -> None:
     config = settings()
     drawn = draw_process(config)
     url = config.store_url.get_secret_value()
+    caches = opened_caches(config, drawn.flags)
     try:
-        asyncio.run(_prepare(url, opened_caches(config, drawn.flags)))
+        asyncio.run(_prepare(config, caches))
     except (StoreError, TimeoutError) as error:
         logger.warning("the account store could not be prepared: %s", error or type(error).__name__)
     with _one_at_a_time:  # with threads for jobs, two may come at once
         exporting = _exporting(config.traces)
         if Improvement.ASSISTANT_PREWARM in drawn.flags:
             _dry_start()
-    store, caches = AccountStore(url), opened_caches(config, drawn.flags)
+    if config.cache_url is not None:
+        caches = opened_caches(
+            config, drawn.flags
+        )  # a connection belongs to the loop that made it, a file's reader to none
+    store = AccountStore(url)
     patience = 0.6 * config.account_deadline
     process.userdata[_KEY] = Process(
         settings=config,
@@ -157,12 +162,14 @@ def _at_end(export: Callable[[], None], then: Callable[[], None] = lambda: None)
     Finalize(None, bounded, exitpriority=0)
 
 
-async def _prepare(url: str, caches: Caches) -> None:
-    # its own store and caches: each belongs to the loop that first uses it, and the job's loop comes later
+async def _prepare(config: Settings, caches: Caches) -> None:
     async with asyncio.timeout(_PREPARE_S):
         await caches.prepare()
-        await caches.aclose()
-        store = await AccountStore.open(url)
+        await first_reads(config, caches)
+        if config.cache_url is not None:
+            await caches.aclose()
+        # its own store: one belongs to the loop that first uses it, and the job's loop comes later
+        store = await AccountStore.open(config.store_url.get_secret_value())
         await store.aclose()
 
 

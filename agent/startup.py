@@ -56,16 +56,22 @@ async def room(job: JobContext, call: Call) -> rtc.Room:
     return job.room
 
 
+@plan.task(only=when(Improvement.LIGHT_CONNECT))
+async def track(job: JobContext, call: Call) -> Voice:
+    """Make the agent's voice while the room connects."""
+    early = Voice(job.room)
+    call.at_end(early.aclose)
+    return early
+
+
 # --- wait
 
 
 @plan.task(only=when(Improvement.LIGHT_CONNECT))
-async def voice(room: rtc.Room, call: Call) -> Voice:
-    """Publish the agent's voice before anybody is there."""
-    early = Voice(room)
-    call.at_end(early.aclose)
-    await early.publish()
-    return early
+async def voice(room: rtc.Room, track: Voice) -> Voice:
+    """Publish it before anybody is there."""
+    await track.publish()
+    return track
 
 
 @plan.task(closes=WAIT)

@@ -59,7 +59,7 @@ TASKS: Mapping[Improvement, tuple[str, ...]] = {
     Improvement.COMPONENT_POOL: ("components",),
     Improvement.ASSISTANT_PREWARM: ("assistant", "session"),
     Improvement.SMART_GREETING: ("greeting", "playout"),
-    Improvement.LIGHT_CONNECT: ("room", "voice", "caller", "participant"),
+    Improvement.LIGHT_CONNECT: ("room", "track", "voice", "caller", "participant"),
     Improvement.DEFERRED_METRICS: ("metrics",),
 }
 """The tasks a flag is about: their share of the critical path is shown without and with it."""

@@ -51,7 +51,7 @@ TARGETS = {
     "join": Target(_JOIN, p50=1.00, p90=1.10),
     "four-at-once": Target(replace(_JOIN, concurrency=4), p90=1.10),
     "stranger": Target(replace(_JOIN, strangers=True), p50=1.35),
-    "ahead": Target(replace(_JOIN, dispatch=Dispatch.AHEAD), p50=0.60),
+    "ahead": Target(replace(_JOIN, dispatch=Dispatch.AHEAD, ahead_by=2.0), p50=0.60),
 }
 RUNS = 3
 

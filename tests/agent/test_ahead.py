@@ -8,7 +8,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from livekit import rtc
@@ -23,7 +25,7 @@ from agent.caches.audio import AudioCache, Speech
 from agent.caches.open import opened_caches
 from agent.components import SAMPLE_RATE, Components
 from agent.flags import profile
-from agent.greeting import prepared
+from agent.greeting import look_up, prepared
 from agent.greeting_text import greeting_text
 from agent.settings import Settings
 from tests.agent.providers import REFUSING, made, simulated
@@ -60,6 +62,22 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
     await nobody.aclose()
     await caches.aclose()
     assert await ahead.make(settings) == 0
+
+
+async def test_the_next_part_of_the_day_is_ready_before_it_begins(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a minute before noon in New York Ada's good afternoon is made too: the first caller after noon waits for none."""
+    noon = datetime(2026, 6, 1, 16, tzinfo=UTC).timestamp()
+    monkeypatch.setattr(ahead, "time", SimpleNamespace(time=lambda: noon - 30))
+    await ahead.make(settings)
+    caches = opened_caches(settings, TUNED)
+    assert caches.speeches is not None
+    audio, ada = AudioCache(caches.speeches, days=7), ACCOUNTS[0]
+    texts = [greeting_text(ada, noon + seconds) for seconds in (-30, 1)]
+    assert texts[0] != texts[1]
+    assert all([await look_up(text, ada, ada.voice, audio) for text in texts])
+    await caches.aclose()
 
 
 async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_tuned_speaks_before_it_listens() -> None:
     """With the greeting at hand and the track published, all the first word needs is room, voice, caller and greeting."""
     shape = _shape(*Improvement, ACCOUNT_IN_METADATA)
     assert shape.needs_of("playout") == {
-        "room", "voice", "caller", "account", "config", "components", "greeting", "playout"
+        "room", "track", "voice", "caller", "account", "config", "components", "greeting", "playout"
     }  # fmt: skip
     assert {node.name for node in shape.nodes if node.deferred} == {
         "session", "upgrade", *LATE, "metrics", "greeting_cache", "next_greeting"
