@@ -27,7 +27,7 @@ class EarlyOutput(_ParticipantAudioOutput):
             track_publish_options=rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE),
         )
         self._audio_source = rtc.AudioSource(sample_rate, 1, queue_size_ms=queue_ms)
-        self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 8 ms
+        self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 3 ms
         self.published = asyncio.Event()
 
     @property

@@ -52,7 +52,7 @@ async def _dry_start(settings: Settings) -> None:
 
 
 async def first_reads(settings: Settings, caches: Caches) -> None:
-    """Look up a greeting as a start does: 4 to 8 ms of first uses, while the room would have to connect. Raises nothing."""
+    """Look up a greeting as a start does: 5 to 7 ms of first uses, while the room would have to connect. Raises nothing."""
     if caches.accounts is not None:
         await caches.accounts.get(("nobody",))
     if caches.speeches is not None:

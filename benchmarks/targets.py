@@ -53,7 +53,6 @@ TARGETS = {
     "stranger": Target(replace(_JOIN, strangers=True), p50=1.35),
     "ahead": Target(replace(_JOIN, dispatch=Dispatch.AHEAD, ahead_by=2.0), p50=0.60),
 }
-RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +147,14 @@ def _limit(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-async def _measure(names: Sequence[str], output: Path, bar: Bar) -> None:
+async def _measure(names: Sequence[str], runs: int, output: Path, bar: Bar) -> None:
     choice = await choose(shell())
     for name in names:
         target = TARGETS[name]
-        for number in range(len(read(output / name)), RUNS):
+        for number in range(len(read(output / name)), runs):
             row = bar.add_task("starting", total=None)
 
-            def report(now: Progress, *, row: object = row, title: str = f"{name} {number + 1}/{RUNS}") -> None:
+            def report(now: Progress, *, row: object = row, title: str = f"{name} {number + 1}/{runs}") -> None:
                 bar.update(row, description=f"{title}: {now.doing}"[:60], completed=now.done, total=now.total or None)  # type: ignore[arg-type]
 
             folder = new_folder(output / name)
@@ -173,6 +172,7 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(TARGETS)}; without it all")
     parser.add_argument("--output", type=Path, default=Path("rehearsals/targets"), help="its sessions")
+    parser.add_argument("--runs", type=int, default=3, help="of each, those that were made before included (3)")
     parser.add_argument("--table", action="store_true", help="measure nothing, print the table of what there is")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in TARGETS]:
@@ -181,7 +181,7 @@ def main() -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         try:
             with Bar(*columns, console=Console(stderr=True)) as bar:
-                asyncio.run(_measure(options.names or list(TARGETS), options.output, bar))
+                asyncio.run(_measure(options.names or list(TARGETS), options.runs, options.output, bar))
         except ServerError as error:
             sys.exit(str(error))
         except KeyboardInterrupt:
