@@ -94,7 +94,9 @@ def _task(trace: Trace, start: RecordedStart, task: TracedTask) -> Iterator[str]
         yield f"{critical} s critical, {_on_path(start, task.name)} s on the path"
     if drag > critical + NEAR_S:
         yield f"drag {drag} above its {critical} s on the path"
-    if critical > NEAR_S and start.outcome == Outcome.FIRST_WORD and not _near(task.slack or 0.0, 0.0):
+    # before that, an instant from outside may lie between the task and the first word
+    waited_for_nobody = len(start.phases) == 3 and task.start_us >= start.phases[-1].start_us
+    if critical > NEAR_S and waited_for_nobody and not _near(task.slack or 0.0, 0.0):
         yield f"on the path with a slack of {task.slack}"
     if (task.contention or 0.0) > (task.loop_time or 0.0) + NEAR_S:
         yield f"contention {task.contention} above its loop time {task.loop_time}"
@@ -114,10 +116,7 @@ def _after(trace: Trace, start: RecordedStart) -> Iterator[str]:
     for task in start.tasks:
         if task.deferred and task.start_us <= start.duration_us:
             yield f"{task.name} is deferred and begins {start.duration_us - task.start_us} us before"
-    ready = [span for span in trace.spans if span.name == words.READY]
-    if start.outcome == Outcome.FIRST_WORD and not ready:
-        yield f"no {words.READY}"
-    for span in ready:
+    for span in [span for span in trace.spans if span.name == words.READY]:
         if span.start_ns <= end or not isinstance(span.attributes.get(words.INIT), float):
             yield f"{words.READY} begins {span.start_ns - end} ns after, init is {span.attributes.get(words.INIT)}"
 

@@ -14,9 +14,12 @@ import platformdirs
 import psutil
 import pytest
 
+from benchmarks.contract import violations
 from rehearsal.callers import Caller
 from rehearsal.stack import Ports
 from tests.rehearsal.test_stack import gone, nothing_left
+from tuning.jaeger import Jaeger
+from tuning.sources import Query
 
 PATIENCE = 20.0
 """Seconds: a bound, so that silence fails the test."""
@@ -49,6 +52,8 @@ async def test_a_caller_of_up_is_greeted_and_traced(tmp_path: Path) -> None:
             chain = await read_back(at["jaeger_url"], sid, tmp_path, shell)
             assert chain["ttfw_s"] is not None
             assert (chain["method"], chain["path"][-1]["task"]) == ("exact", "playout")
+            traces = await asyncio.to_thread(lambda: list(Jaeger(at["jaeger_url"]).traces(Query(), lambda _: None)))
+            assert [violations(trace) for trace in traces if trace.is_start] == [[]]
         finally:
             up.send_signal(signal.SIGINT)
             rest, _ = await up.communicate()
