@@ -67,7 +67,7 @@ def _print(then: Saved, now: Saved, changes: Sequence[Difference]) -> None:
     say(f"Sessions: {then.sessions} then, {now.sessions} now")
     say()
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("Figure, s", width=24, overflow="fold")
+    table.add_column("Figure, s", width=26, overflow="fold")
     for heading in ("then", "now"):
         table.add_column(heading, min_width=7, justify="right", overflow="fold")
     table.add_column("change", min_width=18, overflow="fold")

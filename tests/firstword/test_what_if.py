@@ -140,11 +140,11 @@ def test_a_start_that_lost_spans_is_said_to_be_left_out(tmp_path: Path) -> None:
     """Beside those without a first word, which stay: in words and in JSON."""
     lossy, *_ = write(tmp_path / "lossy", OFF, OFF, _failed(OFF))
     (file,) = (tmp_path / "lossy").iterdir()
-    written = json.loads(file.read_text())
-    for span in written["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for span in [span for line in lines for span in line["resourceSpans"][0]["scopeSpans"][0]["spans"]]:
         if span["traceId"] == lossy:
             span["attributes"] = [told for told in span.get("attributes", []) if told["key"] != CRITICAL]
-    file.write_text(json.dumps(written))
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     told = "1 start played again; 1 without a first word stays as it was; 1 left out: spans are lost"
     assert told in typed("account=0.5", "--traces", "lossy")[1]
     answer = json.loads(typed("account=0.5", "--traces", "lossy", "--json")[1])

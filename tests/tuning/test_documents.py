@@ -59,6 +59,19 @@ def test_the_spans_of_a_trace_may_lie_anywhere(tmp_path: Path) -> None:
     assert {span.name for span in one(tmp_path).spans} == {"order", "pay", "ship"}
 
 
+def test_a_folder_of_rehearsals_is_read_whole(tmp_path: Path) -> None:
+    """All their traces, and none of their figures, which are no traces and no problem."""
+    for name in ("first", "second"):
+        (tmp_path / name / "traces" / "tuned").mkdir(parents=True)
+        (tmp_path / name / "result.json").write_text('{"profiles": {}}')
+        (tmp_path / name / "sessions.jsonl").write_text('{"profile": "tuned"}\n')
+        (tmp_path / name / "cache").mkdir()
+        (tmp_path / name / "cache" / "flags.json").write_text('{"flags": {}}')
+    (tmp_path / "first" / "traces" / "tuned" / "a.jsonl").write_text(request(SHOP[:2]))
+    (tmp_path / "second" / "traces" / "tuned" / "b.jsonl").write_text(request(SHOP[2:]))
+    assert {span.name for span in one(tmp_path).spans} == {"order", "pay", "ship"}
+
+
 def test_past_a_limit_spans_are_sorted_through_files() -> None:
     """The traces are the same, however few spans may be in memory."""
     written = [
