@@ -18,9 +18,10 @@ UNTIL_CTRL_C = "firstword up"
 
 
 def commands(page: str) -> list[str]:
-    """In their order; fewer sessions than the walk has, which takes a quarter of an hour."""
+    """In their order; fewer sessions than the walk has, which takes a quarter of an hour, and an objective no busy machine misses."""
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
-    return [re.sub(r"--sessions \d+", "--sessions 2", line) for block in blocks for line in block.splitlines() if line]
+    lines = [line for block in blocks for line in block.splitlines() if line]
+    return [re.sub(r"--sessions \d+", "--sessions 2", re.sub(r"p90<\d+", "p90<20", line)) for line in lines]
 
 
 @pytest.fixture
