@@ -98,9 +98,8 @@ def set_up(process: JobProcess) -> None:
         if Improvement.ASSISTANT_PREWARM in drawn.flags:
             _dry_start()
     if config.cache_url is not None:
-        caches = opened_caches(
-            config, drawn.flags
-        )  # a connection belongs to the loop that made it, a file's reader to none
+        # a connection belongs to the loop that made it, a file's reader to none
+        caches = opened_caches(config, drawn.flags)
     store = AccountStore(url)
     patience = 0.6 * config.account_deadline
     process.userdata[_KEY] = Process(

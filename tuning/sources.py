@@ -119,7 +119,7 @@ class Files:
         if not self._path.is_dir():
             raise SourceError(f"{self._path} is no file and no folder")
         found = sorted(path for path in self._path.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
-        found = [path for path in found if not _of_a_rehearsal(path)]
+        found = _without_rehearsals_own(found)
         if not found:
             raise SourceError(f"{self._path} has no file that ends in .jsonl or .json")
         return found
@@ -128,7 +128,8 @@ class Files:
         return path.name if path == self._path else str(path.relative_to(self._path))
 
 
-def _of_a_rehearsal(path: Path) -> bool:
-    """Whether it lies in the folder of a rehearsal, and is none of its traces: figures, callers, a worker's caches."""
-    places = (parent for parent in path.parents if (parent / "result.json").is_file() and (parent / "traces").is_dir())
-    return any(not path.is_relative_to(place / "traces") for place in places)
+def _without_rehearsals_own(found: list[Path]) -> list[Path]:
+    """Without what lies in the folder of a rehearsal and is none of its traces: figures, callers, a worker's caches."""
+    traces = {path.parent: path.parent / "traces" for path in found if path.name == "result.json"}
+    own = {place for place, folder in traces.items() if folder.is_dir()}
+    return [path for path in found if all(traces[place] in path.parents for place in own.intersection(path.parents))]
