@@ -168,7 +168,7 @@ def _last_words(child: Child, what: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports of 127.0.0.1, each free for TCP and UDP, from the kernel."""
+    """`count` different ports of 127.0.0.1, each free for TCP and UDP, from the kernel, which gives them to nobody else for a minute."""
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
@@ -178,7 +178,17 @@ def free_ports(count: int) -> list[int]:
             with contextlib.suppress(OSError):
                 datagram.bind(stream.getsockname())
                 ports.append(stream.getsockname()[1])
+                _reserve(stream)
         return ports
+
+
+def _reserve(stream: socket.socket) -> None:
+    """Leaves a connection of this bound socket in TIME_WAIT: who wants its port then must name it and say SO_REUSEADDR, as servers do."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    stream.listen(1)
+    with socket.create_connection(stream.getsockname()):
+        accepted, _ = stream.accept()
+        accepted.close()  # who closes first waits: the side that has the port
 
 
 def _require_free(port: int, kind: socket.SocketKind, wanted_by: str) -> None:

@@ -74,13 +74,13 @@ async def test_a_taken_port_is_said_with_who_has_it(tmp_path: Path, kind: socket
 
 
 def test_free_ports_are_different_and_can_be_bound() -> None:
-    """By TCP and by UDP."""
+    """By TCP and by UDP, as servers bind them; meanwhile nobody gets one who asks the kernel for any."""
     ports = free_ports(20)
     assert len(set(ports)) == 20
+    assert not set(ports) & set(free_ports(200))
     for port in ports:
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            with socket.socket(socket.AF_INET, kind) as free:
-                free.bind(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", port))
 
 
 # The stack
