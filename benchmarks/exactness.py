@@ -25,7 +25,7 @@ from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
 from benchmarks.contract import violations
-from rehearsal.callers import Caller, join_token
+from rehearsal.calls import calling
 from rehearsal.privacy import private_in
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import Choice, opened, own_store
@@ -74,28 +74,22 @@ def differing_us(trace: Trace) -> int:
 
 async def call(stack: Stack, worker: Worker, number: int, ahead: bool, hang_up: float | None) -> None:
     """One caller, who asks what time it is once the greeting began, or hangs up after so many seconds."""
-    room, metadata = f"exact-{secrets.token_hex(4)}", json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
-    async with api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as server:
-        token = join_token(stack, room=room, identity="caller", agent_name=worker.agent_name, metadata=metadata)
-        if ahead:
-            agent = api.RoomAgentDispatch(agent_name=worker.agent_name, metadata=metadata)
-            await server.room.create_room(api.CreateRoomRequest(name=room, agents=[agent]))
-            await asyncio.sleep(1.5)
-            token = join_token(stack, room=room, identity="caller")
-        caller = Caller(stack.livekit_url, token)
-        try:
-            await caller.connect()
-            if hang_up is not None:
-                await asyncio.sleep(hang_up)
-            else:
-                with contextlib.suppress(TimeoutError):
-                    await caller.hear(15)
-                await caller.say(400, 1)
-                await asyncio.sleep(3)  # for the answer, of a tool
-        finally:
-            await caller.leave()
-            with contextlib.suppress(api.TwirpError):
-                await server.room.delete_room(api.DeleteRoomRequest(room=room))
+    metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
+    name, ahead_by = worker.agent_name, 1.5 if ahead else None
+    async with (
+        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
+        calling(
+            stack, rooms, room=secrets.token_hex(6), agent_name=name, metadata=metadata, ahead_by=ahead_by
+        ) as caller,
+    ):
+        await caller.connect()
+        if hang_up is not None:
+            await asyncio.sleep(hang_up)
+        else:
+            with contextlib.suppress(TimeoutError):
+                await caller.hear(15)
+            await caller.say(400, 1)
+            await asyncio.sleep(3)  # for the answer, of a tool
 
 
 async def main(sessions: int) -> int:

@@ -26,7 +26,7 @@ import psutil
 from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
-from rehearsal.callers import Caller, join_token
+from rehearsal.calls import calling
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import Choice, opened, own_store
 from rehearsal.workers import Worker, running_worker
@@ -60,19 +60,16 @@ class Side:
         self.cpu_s.append(self._cpu_s() - began)
 
     async def _call(self, number: int, idle: frozenset[int]) -> None:
-        room, metadata = secrets.token_hex(6), json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
-        name = self.worker.agent_name
-        token = join_token(self.stack, room=room, identity="caller", agent_name=name, metadata=metadata)
-        caller = Caller(self.stack.livekit_url, token)
-        await caller.connect()
-        await caller.hear(PATIENCE_S)
-        await asyncio.sleep(STAY_S)
-        held = self._held()
-        self.job_mb.append(max((held[pid] for pid in idle if pid in held), default=math.nan))
-        await caller.leave()
-        async with api.LiveKitAPI(self.stack.livekit_url, self.stack.api_key, self.stack.api_secret) as server:
-            with contextlib.suppress(api.TwirpError):
-                await server.room.delete_room(api.DeleteRoomRequest(room=room))
+        metadata, name = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id}), self.worker.agent_name
+        async with (
+            api.LiveKitAPI(self.stack.livekit_url, self.stack.api_key, self.stack.api_secret) as rooms,
+            calling(self.stack, rooms, room=secrets.token_hex(6), agent_name=name, metadata=metadata) as caller,
+        ):
+            await caller.connect()
+            await caller.hear(PATIENCE_S)
+            await asyncio.sleep(STAY_S)
+            held = self._held()
+            self.job_mb.append(max((held[pid] for pid in idle if pid in held), default=math.nan))
 
     def _held(self) -> dict[int, float]:
         """MB that each process which may have a job holds alone, by process id: the children of the forkserver."""

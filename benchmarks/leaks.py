@@ -23,7 +23,7 @@ import psutil
 from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
-from rehearsal.callers import Caller, join_token
+from rehearsal.calls import calling
 from rehearsal.result import LOGS
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import simulators
@@ -106,19 +106,14 @@ async def _rows(
 
 
 async def _session(stack: Stack, number: int) -> None:
-    room = f"leaks-{secrets.token_hex(4)}"
     metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
-    caller = Caller(
-        stack.livekit_url, join_token(stack, room=room, identity="caller", agent_name="leaks", metadata=metadata)
-    )
-    await caller.connect()
-    try:
+    async with (
+        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
+        calling(stack, rooms, room=secrets.token_hex(6), agent_name="leaks", metadata=metadata) as caller,
+    ):
+        await caller.connect()
         await caller.hear(PATIENCE)
         await asyncio.sleep(STAY)
-    finally:
-        await caller.leave()
-        async with api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms:
-            await rooms.room.delete_room(api.DeleteRoomRequest(room=room))
 
 
 def _process(folder: Path) -> psutil.Process:

@@ -1,8 +1,9 @@
 """What the telemetry costs the caller: `tuned` with it and without (OTEL_SDK_DISABLED), heard at the ear, interleaved.
 
-    python benchmarks/telemetry_on_off.py --sessions 100
+    python -m benchmarks.telemetry_on_off --sessions 100
 
-Two workers on one real LiveKit server, called in turn, the order turned each round. Prints the median of each, and the ratio of
+Two workers on one real LiveKit server, called in turn, the order turned each round; the one with telemetry has a real
+collector and a real Jaeger on the same cores. Prints the median of each, and the ratio of
 the medians with its 95 % interval by a paired bootstrap over the rounds.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
-from rehearsal.callers import Caller, join_token
+from rehearsal.calls import calling
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import Choice, opened, own_store
 from rehearsal.workers import Worker, running_worker
@@ -31,20 +32,17 @@ SIDES = {"on": {}, "off": {"OTEL_SDK_DISABLED": "true"}}
 
 async def heard(stack: Stack, worker: Worker, number: int) -> float:
     """Seconds from calling connect to the first audible frame; infinite for a caller who heard nothing."""
-    room, metadata = f"cost-{secrets.token_hex(4)}", json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
-    token = join_token(stack, room=room, identity="caller", agent_name=worker.agent_name, metadata=metadata)
-    caller = Caller(stack.livekit_url, token)
-    try:
+    metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
+    async with (
+        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
+        calling(stack, rooms, room=secrets.token_hex(6), agent_name=worker.agent_name, metadata=metadata) as caller,
+    ):
         await caller.connect()
         with contextlib.suppress(TimeoutError):
-            return await caller.hear(15)
+            seconds = await caller.hear(15)
+            await asyncio.sleep(0.5)
+            return seconds
         return float("inf")
-    finally:
-        await asyncio.sleep(0.5)
-        await caller.leave()
-        async with api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as server:
-            with contextlib.suppress(api.TwirpError):
-                await server.room.delete_room(api.DeleteRoomRequest(room=room))
 
 
 async def measure(sessions: int) -> dict[str, list[float]]:
@@ -52,7 +50,7 @@ async def measure(sessions: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with LocalStack(folder) as stack, contextlib.AsyncExitStack() as running:
+        async with LocalStack(folder, jaeger=True) as stack, contextlib.AsyncExitStack() as running:
             choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
             place = await running.enter_async_context(opened(choice, folder))
             workers: dict[str, Worker] = {}

@@ -24,7 +24,7 @@ from livekit import api, rtc
 from agent.accounts.examples import ACCOUNTS
 from agent.accounts.model import Account
 from agent.accounts.store import AccountStore
-from rehearsal.callers import Caller, join_token
+from rehearsal.calls import calling
 from rehearsal.result import LOGS, TRACES, Figures, Result, Session, figures, read_starts
 from rehearsal.servers import LIVEKIT, Progress
 from rehearsal.stack import Stack
@@ -191,27 +191,24 @@ async def _perform(plan: Rehearsal, stage: Stage, sessions: list[Session], repor
 
 
 async def call(plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessions: list[Session]) -> None:
-    """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up.
-
-    The room is deleted, as a telephone call's is. `number` says whose call it is.
-    """
+    """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up. `number` says whose call it is."""
     room = f"{worker.agent_name}-{secrets.token_hex(4)}"
     metadata = await _whose(plan, stage, worker, number)
-    caller = Caller(stage.stack.livekit_url, await _invited(plan, stage, worker, room, metadata))
+    ahead_by = plan.ahead_by if plan.dispatch is Dispatch.AHEAD else None
+    call = calling(
+        stage.stack, stage.rooms, room=room, agent_name=worker.agent_name, metadata=metadata, ahead_by=ahead_by
+    )
     sid = heard = error = None
-    try:
-        await caller.connect()
-        sid = await caller.room.sid
-        heard = await caller.hear(plan.patience)
-        await asyncio.sleep(plan.stay)
-    except TimeoutError:
-        error = f"nothing heard within {plan.patience:g} s"
-    except rtc.ConnectError as refused:
-        error = f"not connected: {refused.message}"
-    finally:
-        await caller.leave()
-        with contextlib.suppress(api.TwirpError):  # it may be gone already
-            await stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
+    async with call as caller:
+        try:
+            await caller.connect()
+            sid = await caller.room.sid
+            heard = await caller.hear(plan.patience)
+            await asyncio.sleep(plan.stay)
+        except TimeoutError:
+            error = f"nothing heard within {plan.patience:g} s"
+        except rtc.ConnectError as refused:
+            error = f"not connected: {refused.message}"
     sessions.append(Session(worker.profile, room, sid, heard, error))
 
 
@@ -231,16 +228,6 @@ async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> 
         finally:
             await store.aclose()
     return json.dumps({"account": account.id})
-
-
-async def _invited(plan: Rehearsal, stage: Stage, worker: Worker, room: str, metadata: str) -> str:
-    """The caller's token: with the worker's dispatch in it, or once the room has had the worker for `ahead_by`."""
-    if plan.dispatch is not Dispatch.AHEAD:
-        return join_token(stage.stack, room=room, identity="caller", agent_name=worker.agent_name, metadata=metadata)
-    agent = api.RoomAgentDispatch(agent_name=worker.agent_name, metadata=metadata)
-    await stage.rooms.room.create_room(api.CreateRoomRequest(name=room, agents=[agent]))
-    await asyncio.sleep(plan.ahead_by)
-    return join_token(stage.stack, room=room, identity="caller")
 
 
 def _figures(profile: str, sessions: Sequence[Session], folder: Path) -> Figures:
