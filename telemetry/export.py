@@ -29,6 +29,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
+from telemetry import otlp
 from telemetry.redaction import redacted
 
 logger = logging.getLogger("firstword")
@@ -326,16 +327,13 @@ def exporters_from_environment(
     exporters: list[SpanExporter] = []
     if folder is not None:
         exporters.append(FileExporter(folder))
-    endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    disabled = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    if endpoint and not disabled and environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none":
-        exporters.append(_otlp(environ))
+    if protocol := otlp.protocol("TRACES", environ):
+        exporters.append(_otlp(protocol))
     return exporters
 
 
-def _otlp(environ: Mapping[str, str]) -> SpanExporter:
+def _otlp(protocol: otlp.Protocol) -> SpanExporter:
     # imported here: only one of the two is needed, and gRPC costs a tenth of a second
-    protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
     if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
 

@@ -23,6 +23,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, Perio
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
+from telemetry import otlp
 from telemetry.critical_path import analyse
 from telemetry.record import Start, TaskState
 from telemetry.times import initialization
@@ -199,11 +200,9 @@ def observe_processes(meter: Meter, pid: int) -> None:
 def exporter_from_environment(environ: Mapping[str, str] | None = None) -> MetricExporter | None:
     """The metric exporter that the standard `OTEL_*` variables ask for; None where they name no endpoint."""
     environ = os.environ if environ is None else environ
-    endpoint = environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    disabled = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    if not endpoint or disabled or environ.get("OTEL_METRICS_EXPORTER", "otlp") == "none":
+    protocol = otlp.protocol("METRICS", environ)
+    if protocol is None:
         return None
-    protocol = environ.get("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     # imported here: only one of the two is needed, and gRPC costs a tenth of a second
     if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as OverHttp

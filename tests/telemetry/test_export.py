@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from telemetry import export
 from telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
 from telemetry.testing import StartupTest
-from tests.telemetry.test_run import a_plan
+from tests.telemetry.plans import a_plan
 
 
 @pytest.fixture
@@ -121,6 +121,17 @@ def test_the_environment_says_where_spans_go(tmp_path: Path) -> None:
         )
         assert module in type(over).__module__
         over.shutdown()
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
+def test_a_protocol_that_is_not_spoken_is_said(variable: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What it may be, and what is taken instead: a collector that waits for something else is hard to find out about."""
+    (over,) = exporters_from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", variable: "http/json"})
+    assert "grpc" in type(over).__module__
+    over.shutdown()
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{variable} is 'http/json'")
+    assert "it may be: `grpc` or `http/protobuf`" in warning
 
 
 def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
