@@ -5,6 +5,7 @@ Built by the plan's `components` task. The plugins are the providers' own; where
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,11 +39,19 @@ class Components:
         if account.voice:
             self.tts.update_options(model=account.voice)
 
-    async def spoken(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
-        """The text in the voice that `fit` chose, frame by frame. Raises LiveKit's APIError, also where it is cut off."""
+    async def spoken(self, text: str, *, patience: float) -> AsyncIterator[rtc.AudioFrame]:
+        """The text in the voice that `fit` chose, frame by frame. Raises LiveKit's APIError, also where it is cut off.
+
+        After the first frame none is waited for longer than `patience` seconds, then TimeoutError: the plugin waits for 30.
+        """
         async with self.tts.synthesize(text) as stream:
             request = None
-            async for part in stream:
+            while True:
+                try:
+                    async with asyncio.timeout(None if request is None else patience):
+                        part = await anext(stream)
+                except StopAsyncIteration:
+                    return
                 # livekit-agents 1.8.9, tts/tts.py: after a cut it speaks the text anew, from its beginning
                 if part.request_id != (request := request or part.request_id):
                     raise APIConnectionError("the speech was cut off")

@@ -147,7 +147,8 @@ async def prepared(
     """The greeting with its audio at hand, or as much of it as there is.
 
     voice: the one that speaks, the account's or the settings'. deadline: seconds that the personal part may take from now
-    on, or until a cached opening's end, before the shipped sentence follows it. Raises nothing of its own; the audio
+    on, or until a cached opening's end, before the shipped sentence follows it, and how long it may falter once it speaks.
+    Raises nothing of its own; the audio
     may, while it is played: where nothing of it has come.
     """
     cached = await look_up(written, account, voice, audio)
@@ -159,7 +160,7 @@ async def prepared(
     if opening is None or begin is None:
         missing = (whole,) if opening is None else (whole, opening)
         coming.add_words(written.text)
-        coming.read(components.spoken(written.text))
+        coming.read(components.spoken(written.text, patience=deadline))
         return Greeting(written.text, coming, hit=False, missing=missing)
     rest = rest_of(written, opening.text)
 
@@ -168,7 +169,8 @@ async def prepared(
 
     patience = max(deadline - sum(frame.duration for frame in begin), 0.0)
     coming.add_words(written.text.removesuffix(rest))
-    coming.read(joined(begin, components.spoken(rest), patience=patience, otherwise=_frames(_SHIPPED_AUDIO), told=told))
+    personal = components.spoken(rest, patience=deadline)
+    coming.read(joined(begin, personal, patience=patience, otherwise=_frames(_SHIPPED_AUDIO), told=told))
     return Greeting(written.text, coming, hit=False, missing=(whole,))
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from livekit import rtc
 from livekit.agents import APIConnectionError
+from livekit.agents.utils import http_context
 
 from agent import components as parts
 from agent.accounts.examples import ACCOUNTS
@@ -255,6 +258,41 @@ async def _cut(folder: Path, probability: float) -> AsyncGenerator[Components]:
         built = parts.build(settings)
         yield built
         await built.aclose()
+
+
+async def test_a_voice_that_falls_silent_is_given_up(tmp_path: Path, cache: AudioCache) -> None:
+    """It says half of it and then nothing, the connection open: the shipped greeting follows when it has faltered too long."""
+    async with _faltering(tmp_path) as components:
+        components.fit(ADA)
+        greeting = await prepared(WRITTEN, ADA, components, ADA.voice, cache, deadline=0.3)
+        heard = len(await whole(greeting)) / SAMPLE_RATE
+        assert greeting.audio is not None
+        assert isinstance(await greeting.audio.failure(), TimeoutError)
+    half = voice.duration(WRITTEN.text) / 2
+    assert heard == pytest.approx(half + len(await whole(shipped())) / SAMPLE_RATE, abs=0.3)
+    assert await _words(greeting) == f"{WRITTEN.text} {SHIPPED_TEXT}"
+
+
+@asynccontextmanager
+async def _faltering(folder: Path) -> AsyncGenerator[Components]:
+    """The real plugins; the TTS never comes to an end."""
+    over = asyncio.Event()
+
+    async def speak(request: web.Request) -> web.StreamResponse:
+        audio = voice.speech((await request.json())["text"], SAMPLE_RATE)
+        response = web.StreamResponse(headers={"Content-Type": f"audio/l16;rate={SAMPLE_RATE};channels=1"})
+        await response.prepare(request)
+        await response.write(audio[: len(audio) // 2].tobytes())
+        await over.wait()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/v1/speak", speak)
+    async with TestServer(app) as server, http_context.open():
+        built = parts.build(made(folder, DEEPGRAM_BASE_URL=str(server.make_url("/v1"))))
+        yield built
+        await built.aclose()
+        over.set()
 
 
 async def test_a_slow_voice_after_the_opening_is_waited_for_no_longer_than_its_deadline(
