@@ -276,7 +276,8 @@ class Plan:
             label = f"{task.name}<br/><i>closes {task.closes}</i>" if task.closes else task.name
             lines.append(f'  {task.name}["{label}"]')
             if task.deferred is not None:
-                lines.append(f"  {self._first_word} -. after, if {task.deferred} .-> {task.name}")
+                when = "after" if task.deferred == ALWAYS else f"after, if {task.deferred}"
+                lines.append(f"  {self._first_word} -. {when} .-> {task.name}")
             lines += [f"  {need} --> {task.name}" for need in task.parameters if need in self._tasks]
         return "\n".join(lines) + "\n"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +105,10 @@ def test_tuned_speaks_before_it_listens() -> None:
     assert {node.name for node in shape.nodes if node.deferred} == {
         "session", "upgrade", *LATE, "metrics", "greeting_cache", "next_greeting"
     }  # fmt: skip
+
+
+def test_the_readme_has_its_picture() -> None:
+    """As it is declared, not as it was."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (picture,) = re.findall(r"^```mermaid\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert picture == plan.to_mermaid()
