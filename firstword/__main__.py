@@ -26,6 +26,10 @@ SUBCOMMANDS = {
 """Name and line of help; the module of that name (with underscores) has a function `command`."""
 
 
+IN_TUNING = frozenset({"compare", "tune", "check", "save", "diff"})
+"""Those that share a page in docs/; each of the others has one of its name."""
+
+
 class Lazy(TyperGroup):
     """A group that imports a subcommand when it is run or completed, not to list it."""
 
@@ -40,8 +44,14 @@ def imported(name: str) -> TyperCommand:
     """The real subcommand of that name."""
     module = importlib.import_module(f"firstword.{name.replace('-', '_')}")
     alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    alone.command(name)(module.command)
+    alone.command(name, epilog=_epilog(name))(module.command)
     return cast("TyperCommand", get_command(alone))  # of one command and no callback it makes no group
+
+
+def _epilog(name: str) -> str:
+    """What a page of a manual ends with."""
+    status = "**Exit status** 0 done; 1 it went wrong or fell short; 2 what was typed or set is wrong; 130 Ctrl-C."
+    return f"{status}\n\n**See also** docs/{'tuning' if name in IN_TUNING else name}.md of the repository."
 
 
 app = typer.Typer(cls=Lazy, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)

@@ -45,6 +45,14 @@ def test_each_key_is_in_its_page(name: str, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_help_ends_with_exit_status_and_a_page_that_is_there(name: str) -> None:
+    """As a page of a manual does; that page has the command."""
+    (named,) = re.findall(r"docs/([\w-]+)\.md", imported(name).epilog or "")
+    assert f"firstword {name}" in page(named)
+    assert "Exit status" in (imported(name).epilog or "")
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_each_command_has_json_and_a_page_that_says_so(name: str) -> None:
     """The README promises it of every one."""
     assert any("--json" in option.opts for option in imported(name).params)
