@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -18,12 +19,14 @@ from benchmarks.contract import violations
 from rehearsal.callers import Caller
 from rehearsal.stack import Ports
 from tests.rehearsal.test_stack import gone, nothing_left
+from tests.test_readme import UNTIL_CTRL_C, commands
 from tuning.jaeger import Jaeger
 from tuning.sources import Query
 
 PATIENCE = 20.0
 """Seconds: a bound, so that silence fails the test."""
 FIRSTWORD = (sys.executable, "-m", "firstword")
+STARTED_WITHIN = 120.0
 
 
 def environment(place: Path) -> dict[str, str]:
@@ -59,6 +62,31 @@ async def test_a_caller_of_up_is_greeted_and_traced(tmp_path: Path) -> None:
             rest, _ = await up.communicate()
         assert (up.returncode, rest) == (130, b"")
         await gone(children)
+
+
+@pytest.mark.real
+@pytest.mark.jaeger
+async def test_the_readmes_up_says_where_everything_is_until_ctrl_c(tmp_path: Path) -> None:
+    """For a reader: LiveKit's address and Jaeger's; Ctrl-C ends it cleanly."""
+    assert UNTIL_CTRL_C in commands("README.md")
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    async with nothing_left(Ports()):
+        up = await asyncio.create_subprocess_exec(
+            *shlex.split(UNTIL_CTRL_C),
+            cwd=tmp_path,
+            env={**environment(tmp_path), "PATH": programs, "COLUMNS": "80"},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert up.stdout is not None
+        said = ""
+        async with asyncio.timeout(STARTED_WITHIN):
+            while "Ctrl-C" not in said and (line := await up.stdout.readline()):
+                said += line.decode()
+        up.send_signal(signal.SIGINT)
+        said += (await up.communicate())[0].decode()
+    assert up.returncode == 130, said
+    assert "LiveKit" in said
+    assert "Jaeger" in said
 
 
 async def greeted(url: str, token: str) -> str:
