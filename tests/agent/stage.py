@@ -36,6 +36,8 @@ EXPORTED_WITHIN = 15.0
 """Seconds: a bound on waiting for a trace, so that a lost one fails its test."""
 PATIENCE = 20.0
 """Seconds: a bound, so that silence fails a test."""
+SPEECH = Path(__file__).parents[2] / "agent" / "sounds" / "hello.wav"
+"""Words that ship with the package, for a caller to say."""
 _LOOK_EVERY = 0.02
 
 Kind = Literal["standard", "sip", "egress", "agent"]
@@ -167,6 +169,18 @@ class Actor:
         if account is not None:
             token["metadata"] = json.dumps({"account": account})
         return self.stage.caller(room or self.room(), agent_name=self.name, **token)
+
+    async def greets(self, account: Account, *, whole: bool = True) -> Traced:
+        """The trace of a caller who was greeted by name and left."""
+        caller = self.caller(account=account.id)
+        await caller.connect()
+        try:
+            await caller.hear(PATIENCE)
+            await caller.reads(account.name, PATIENCE)
+            sid = await caller.room.sid
+        finally:
+            await caller.leave()
+        return await self.trace(sid, whole=whole)
 
     async def stranger(self) -> Account:
         """An account with Ada's voice and tools that nobody has called from: in the store, in no cache."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import Any
 
@@ -126,6 +127,19 @@ async def test_a_first_caller_who_speaks_at_once(slow_tuned: Actor) -> None:
     await caller.reads("You said: ", PATIENCE)
     await caller.leave()
     assert any("I have 3 tools" in text for text in caller.texts), caller.texts
+
+
+async def test_keys_pressed_before_the_first_word(slow_tuned: Actor) -> None:
+    """What handles them comes after the first word; what was pressed meanwhile reaches it, in order, and each is answered."""
+    caller = slow_tuned.caller(account=(await slow_tuned.stranger()).id)
+    await caller.connect()
+    await caller.meets_agent(PATIENCE)
+    for digit in "12":
+        await caller.room.local_participant.publish_dtmf(code=int(digit), digit=digit)
+    assert not any(audible for _, audible in caller.voice())
+    await caller.reads("You said: (pressed 2 on the telephone)", PATIENCE)
+    await caller.leave()
+    assert re.findall(r"You said: \(pressed (\d)", " ".join(caller.texts)) == ["1", "2"]
 
 
 async def test_caller_after_the_agent(stage: Stage, slow: Actor) -> None:

@@ -25,6 +25,7 @@ from agent.accounts.model import GENERIC
 from agent.greeting import SHIPPED_TEXT
 from rehearsal.processes import ServerFailed, started
 from rehearsal.surroundings import simulators
+from telemetry.vocabulary import ROOM_SID, ROOT
 from tests.agent.stage import PATIENCE, Actor, Stage, Traced, stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
@@ -168,13 +169,7 @@ def _noise_cancellation_that_fails(folder: Path) -> Path:
 
 async def test_server_restarted(tmp_path: Path) -> None:
     """LiveKit's server dies while a caller is about to be greeted: the start ends with a trace; once it is back, callers are greeted."""
-    model = tmp_path / "slow.toml"
-    model.write_text("[store]\nread = { median_ms = 2000, sigma = 0 }\n")
-    environment = {
-        "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{tmp_path / 'slow.db'}?latency={model}",
-        "FIRSTWORD_ACCOUNT_DEADLINE": "10",
-        "FIRSTWORD_START_TIMEOUT": "4",
-    }
+    environment = {**_slow_store(tmp_path / "slow"), "FIRSTWORD_START_TIMEOUT": "4"}
     start: Traced | None = None
     with contextlib.suppress(ServerFailed):  # the stage's, for its server that ended
         async with stage(tmp_path) as here, here.actor("baseline", environment) as actor:
@@ -197,6 +192,49 @@ async def test_server_restarted(tmp_path: Path) -> None:
                 await caller.leave()
     assert start is not None
     assert start.outcome in ("failed", "timed_out")
+
+
+async def test_sigterm_before_the_first_word(stage: Stage) -> None:
+    """A worker told to end while a greeting is prepared lets it be heard, exports the start, and ends well with its call."""
+    async with stage.actor("baseline", _slow_store(stage.folder / "drained")) as actor:
+        caller = actor.caller(account=ADA.id)
+        await caller.connect()
+        sid = await caller.room.sid
+        await caller.meets_agent(PATIENCE)
+        os.kill(actor.pid, signal.SIGTERM)
+        await caller.reads(ADA.name, PATIENCE)
+        await caller.leave()
+        with pytest.raises(ServerFailed, match=r"exit code 0"):
+            async with asyncio.timeout(PATIENCE):
+                await actor.worker.ended()
+        start = await actor.trace(sid)
+    assert start.outcome == "first_word"
+
+
+async def test_a_job_process_that_is_killed(stage: Stage) -> None:
+    """By the kernel, before the first word: its start is lost with it, and the next caller is greeted."""
+    async with stage.actor("baseline", _slow_store(stage.folder / "killed")) as actor:
+        caller = actor.caller(account=ADA.id)
+        await caller.connect()
+        sid = await caller.room.sid
+        await caller.meets_agent(PATIENCE)
+        os.kill(next(line["pid"] for line in actor.log if line["message"] == "initializing process"), signal.SIGKILL)
+        await caller.leave()
+        caller = actor.caller(account=ADA.id)
+        await caller.connect()
+        await caller.reads(ADA.name, PATIENCE)
+        await caller.leave()
+        assert sid not in [span.attributes.get(ROOM_SID) for span in actor.spans if span.name == ROOT]
+
+
+def _slow_store(database: Path) -> dict[str, str]:
+    """Two seconds a read."""
+    model = database.with_suffix(".toml")
+    model.write_text("[store]\nread = { median_ms = 2000, sigma = 0 }\n")
+    return {
+        "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{database}.db?latency={model}",
+        "FIRSTWORD_ACCOUNT_DEADLINE": "10",
+    }
 
 
 async def test_a_conversation_that_fails_is_excused(stage: Stage) -> None:

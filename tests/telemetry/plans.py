@@ -1,4 +1,4 @@
-"""Random starts for property tests: a plan of tasks, played forward in time into a record.
+"""Plans for tests: one of known durations to run, and random ones, played forward in time into a record.
 
 The play is the tests' own idea of what happens; `telemetry.critical_path` never sees it, only the record it leaves.
 So "what if this task took no time" can be asked here again, from the beginning, and the answers compared.
@@ -6,16 +6,61 @@ So "what if this task took no time" can be asked here again, from the beginning,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
+from telemetry.plan import Plan, when
 from telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from telemetry.vocabulary import CONNECT, WAIT
 
 EPOCH = 1_795_000_000_000_000_000
 """ns: a root's start like a real one, so that what is lost in rounding shows."""
 FIRST_WORD = "playout"
+
+
+def a_plan() -> Plan:
+    """room 100 ms, account 270 ms, caller 40 ms after room, greeting 480 ms after account, playout 60 ms; two can be deferred."""
+    plan = Plan("session.startup", given=("job",))
+
+    @plan.task(closes=CONNECT)
+    async def room(job: str) -> str:
+        await asyncio.sleep(0.100)
+        return f"room of {job}"
+
+    @plan.task(closes=WAIT)
+    async def caller(room: str) -> str:
+        await asyncio.sleep(0.040)
+        return f"caller in {room}"
+
+    @plan.task()
+    async def account(job: str) -> str:
+        await asyncio.sleep(0.270)
+        return "Ada"
+
+    @plan.task(readies=True)
+    async def session(room: str) -> str:
+        await asyncio.sleep(0.900)
+        return "session"
+
+    @plan.task(deferred=when("deferred-setup"))
+    async def analytics(account: str) -> None:
+        await asyncio.sleep(0.135)
+
+    @plan.task()
+    async def greeting(account: str) -> str:
+        await asyncio.sleep(0.480)
+        return f"Hello {account}"
+
+    @plan.first_word
+    async def playout(greeting: str, caller: str) -> None:
+        assert (greeting, caller) == ("Hello Ada", "caller in room of job")
+        await asyncio.sleep(0.060)
+
+    plan.check()
+    return plan
 
 
 @dataclass(frozen=True)

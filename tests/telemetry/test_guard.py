@@ -12,7 +12,7 @@ from telemetry.export import Exporting
 from telemetry.record import Outcome
 from telemetry.run import Run
 from telemetry.testing import CountingIds, StartupTest
-from tests.telemetry.test_run import a_plan
+from tests.telemetry.plans import a_plan
 
 
 class RunningOut(CountingIds):

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis import redis_url as redis_url
+
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 import aiohttp, httpx2
 from aiohttp import web
+from redis.asyncio import Redis
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from agent.accounts.store import AccountStore
 from telemetry import libraries
@@ -27,7 +30,7 @@ memory = InMemorySpanExporter()
 exporting = Exporting([memory])
 libraries.switch_on(exporting.inside)
 libraries.switch_on(exporting.inside)
-plan = Plan("session.startup", given=("url", "store"), phases=(GREET,))
+plan = Plan("session.startup", given=("url", "store", "redis"), phases=(GREET,))
 
 @plan.task()
 async def stt(url):
@@ -45,6 +48,10 @@ async def llm(url):
 async def account(store):
     await store.account("1001")
 
+@plan.task()
+async def cache(redis):
+    await redis.get("greeting:1001")
+
 async def _init_task():
     await asyncio.sleep(0)
 
@@ -61,7 +68,7 @@ async def tts(url):  # as inside of LiveKit's session: its own span is the curre
                 await answer.read()
 
 @plan.first_word
-async def playout(stt, llm, account, voice, tts): ...
+async def playout(stt, llm, account, cache, voice, tts): ...
 
 plan.check()
 
@@ -76,8 +83,11 @@ async def main():
     await site.start()
     port = site._server.sockets[0].getsockname()[1]
     store = await AccountStore.open(f"sqlite+aiosqlite:///{sys.argv[1]}/accounts.db")
-    run = Run(plan.shape({}), given={"url": f"http://localhost:{port}/", "store": store}, trace=Trace(exporting))
+    redis = Redis.from_url(sys.argv[2])
+    given = {"url": f"http://localhost:{port}/", "store": store, "redis": redis}
+    run = Run(plan.shape({}), given=given, trace=Trace(exporting))
     await run.perform()
+    await redis.aclose()
     await store.account("1002")  # after the start: not part of it
     await store.aclose()
     await runner.cleanup()
@@ -94,21 +104,27 @@ asyncio.run(main())
 
 
 @pytest.mark.real
-def test_libraries_explain_the_task_they_ran_in(tmp_path: Path) -> None:
-    """Requests, connections, statements and named coroutines, each under its task; no key, no value, nothing after the start.
+def test_libraries_explain_the_task_they_ran_in(tmp_path: Path, redis_url: str) -> None:
+    """Requests, names resolved, connections, statements, commands and named coroutines, each under its task; no key, no value, nothing after the start.
 
     In a process of its own, since instrumentation cannot be taken back whole.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=60, env=environment
+        [sys.executable, "-c", PROGRAM, str(tmp_path), redis_url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     *lines, leaked = done.stdout.splitlines()
     seen = [line.partition(" |")[0] for line in lines]
     assert seen.count("stt > GET") == 2
     assert seen.count("GET > connect") == 2  # of stt, whose second request reuses the connection, and of tts
+    assert seen.count("GET > dns") == 2
     assert "llm > GET" in seen
+    assert "cache > GET" in seen
     assert any(line.startswith("account > SELECT") and "WHERE" in line for line in lines), done.stdout
     assert "voice > asyncio coro-_init_task" in seen
     assert "tts > GET" in seen

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from telemetry.metrics import Figures, StartInstruments, exporter_from_environment, meter_provider, observe_processes
 from telemetry.testing import StartupTest
-from tests.telemetry.test_run import a_plan
+from tests.telemetry.plans import a_plan
 
 ROOT = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
 

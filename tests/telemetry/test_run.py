@@ -1,4 +1,4 @@
-"""The run of a plan, on virtual time: what starts when, what is deferred, how a start ends; whole traces as literals."""
+"""The run of a plan, on virtual time: what starts when, what is deferred, what a task adds to the record; whole traces as literals."""
 
 from __future__ import annotations
 
@@ -8,53 +8,12 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from telemetry.plan import Plan, when
-from telemetry.record import Dispatch, Outcome, TaskState
-from telemetry.run import Run, StartFailed, cache_result, used_fallback, waited_for
+from telemetry.plan import Plan
+from telemetry.record import Dispatch
+from telemetry.run import Run, cache_result, waited_for
 from telemetry.testing import EPOCH, StartupTest
 from telemetry.vocabulary import CONNECT, GREET, WAIT
-
-
-def a_plan() -> Plan:
-    """room 100 ms, account 270 ms, caller 40 ms after room, greeting 480 ms after account, playout 60 ms; two can be deferred."""
-    plan = Plan("session.startup", given=("job",))
-
-    @plan.task(closes=CONNECT)
-    async def room(job: str) -> str:
-        await asyncio.sleep(0.100)
-        return f"room of {job}"
-
-    @plan.task(closes=WAIT)
-    async def caller(room: str) -> str:
-        await asyncio.sleep(0.040)
-        return f"caller in {room}"
-
-    @plan.task()
-    async def account(job: str) -> str:
-        await asyncio.sleep(0.270)
-        return "Ada"
-
-    @plan.task(readies=True)
-    async def session(room: str) -> str:
-        await asyncio.sleep(0.900)
-        return "session"
-
-    @plan.task(deferred=when("deferred-setup"))
-    async def analytics(account: str) -> None:
-        await asyncio.sleep(0.135)
-
-    @plan.task()
-    async def greeting(account: str) -> str:
-        await asyncio.sleep(0.480)
-        return f"Hello {account}"
-
-    @plan.first_word
-    async def playout(greeting: str, caller: str) -> None:
-        assert (greeting, caller) == ("Hello Ada", "caller in room of job")
-        await asyncio.sleep(0.060)
-
-    plan.check()
-    return plan
+from tests.telemetry.plans import a_plan
 
 
 def test_a_concurrent_start_is_this_trace(startup_test: StartupTest) -> None:
@@ -124,174 +83,6 @@ def test_values_flow_by_name_and_times_are_the_callers(startup_test: StartupTest
     assert start.dispatch is Dispatch.AHEAD
     assert start.ttfw == pytest.approx(0.310)
     assert start.ready == EPOCH + 1_000_000_000
-
-
-def test_a_required_task_that_fails_ends_the_start(startup_test: StartupTest) -> None:
-    """The others are cancelled, the record says who failed and how, and the error is the cause of StartFailed."""
-    plan = Plan("p", phases=(GREET,))
-    cancelled: list[str] = []
-
-    @plan.task()
-    async def slow() -> None:
-        try:
-            await asyncio.sleep(10)
-        except asyncio.CancelledError:
-            cancelled.append("slow")
-            raise
-
-    @plan.task()
-    async def broken() -> None:
-        await asyncio.sleep(0.1)
-        raise ValueError("the number is +49 30 1234567")
-
-    @plan.first_word
-    async def playout(slow: None, broken: None) -> None: ...
-
-    plan.check()
-    with pytest.raises(StartFailed, match="broken") as failed:
-        startup_test.run(plan)
-    assert isinstance(failed.value.__cause__, ValueError)
-    assert cancelled == ["slow"]
-    spans = {span.name: span for span in startup_test.exported()}
-    root = spans["session.startup"]
-    assert root.attributes is not None
-    assert root.attributes["startup.outcome"] == "failed"
-    assert root.attributes["error.type"] == "ValueError"
-    assert "1234567" not in "".join(span.to_json() for span in spans.values())
-
-
-def test_a_fallback_takes_the_place_of_a_task_that_fails_or_is_late(startup_test: StartupTest) -> None:
-    """Its value is used, the start goes on, and the trace counts it."""
-    plan = Plan("p", given=("generic",), phases=(GREET,))
-
-    def nobody(error: Exception, generic: str) -> str:
-        return f"{generic} after {type(error).__name__}"
-
-    def late(account: str) -> str:
-        return f"late, {account}"
-
-    @plan.task(fallback=nobody)
-    async def account() -> str:
-        raise ConnectionError
-
-    @plan.task(fallback=late, deadline=0.2)
-    async def greeting(account: str) -> str:
-        await asyncio.sleep(10)
-        return "never"
-
-    said: list[str] = []
-
-    @plan.first_word
-    async def playout(account: str, greeting: str) -> None:
-        said.extend((account, greeting))
-
-    plan.check()
-    start = startup_test.run(plan, given={"generic": "nobody"}).start
-    assert said == ["nobody after ConnectionError", "late, nobody after ConnectionError"]
-    assert [start.task(name).state for name in ("account", "greeting")] == [TaskState.FALLBACK] * 2
-    assert start.task("greeting").error_type == "TimeoutError"
-    assert start.task("greeting").end - start.task("greeting").begin == 200_000_000
-
-
-@pytest.mark.parametrize("outcome", [Outcome.ABANDONED, Outcome.TIMED_OUT, Outcome.NO_CALLER])
-def test_a_start_that_is_stopped_returns_its_record(startup_test: StartupTest, outcome: Outcome) -> None:
-    """Every task is cancelled, the phase it was in is cut there, later phases are not in it."""
-
-    async def stop(run: Run) -> None:
-        await asyncio.sleep(0.120)
-        run.stop(outcome)
-
-    traced = startup_test.run(a_plan(), given={"job": "job"}, meanwhile=stop)
-    assert traced.start.outcome is outcome
-    assert [phase.name for phase in traced.start.phases] == [CONNECT, WAIT]
-    assert traced.start.end - traced.start.start == 120_000_000
-    assert traced.start.task("account").state is TaskState.CANCELLED
-
-
-def test_a_start_that_fails_before_anybody_came_says_so(startup_test: StartupTest) -> None:
-    """The task that closes `wait` waited for a caller who was absent until the end; one that had joined was not."""
-
-    async def lose(run: Run) -> None:
-        await asyncio.sleep(5)
-        run.stop(Outcome.FAILED)
-
-    plan = Plan("session.startup")
-
-    @plan.task(closes=CONNECT)
-    async def room() -> None:
-        await asyncio.sleep(0.100)
-
-    @plan.task(closes=WAIT)
-    async def caller(room: None) -> None:
-        await asyncio.sleep(60)
-
-    @plan.first_word
-    async def playout(caller: None) -> None: ...
-
-    plan.check()
-    absent = startup_test.run(plan, joined=None, meanwhile=lose)
-    assert absent.critical_path == ["room", "absent caller"]
-    assert absent.drag("caller") == 0
-    assert absent.start.outcome is Outcome.FAILED
-    assert startup_test.run(plan, joined=0.0, meanwhile=lose).critical_path == ["room", "caller"]
-
-
-def test_a_detached_task_is_exported_with_all_it_did(startup_test: StartupTest) -> None:
-    """It used its fallback before the first word and computed before and after it: one span, when it has ended."""
-    plan = Plan("session.startup", phases=(GREET,))
-
-    @plan.task()
-    async def session() -> None:
-        used_fallback(TimeoutError())
-        startup_test.loop.jump(0.010)
-        await asyncio.sleep(0.490)
-        startup_test.loop.jump(0.030)
-
-    @plan.first_word
-    async def playout() -> None:
-        await asyncio.sleep(0.200)
-
-    async def look(run: Run) -> None:
-        await asyncio.sleep(0.300)
-        seen.extend(span.name for span in startup_test.exported())
-
-    plan.check()
-    seen: list[str] = []
-    start = startup_test.run(plan, meanwhile=look)
-    assert "playout" in seen
-    assert "session" not in seen
-    (span,) = (span for span in start.spans if span.name == "session")
-    assert (span.end_time or 0) - (span.start_time or 0) == 530_000_000
-    assert (span.attributes or {})["startup.loop_time"] == pytest.approx(0.040)
-    assert start.start.task("session").state is TaskState.FALLBACK
-
-
-def test_stopping_after_the_first_word_changes_nothing(startup_test: StartupTest) -> None:
-    """The outcome is settled by the first word; deferred tasks still run to their end."""
-
-    async def stop(run: Run) -> None:
-        await asyncio.sleep(0.850)
-        run.stop(Outcome.ABANDONED)
-
-    start = startup_test.run(a_plan(), given={"job": "job"}, flags={"deferred-setup": True}, meanwhile=stop).start
-    assert start.outcome is Outcome.FIRST_WORD
-    assert start.task("analytics").state is TaskState.DONE
-
-
-def test_cancellation_from_outside_goes_on_and_leaves_a_trace(startup_test: StartupTest) -> None:
-    """A job that LiveKit cancels is a failed start, exported, and the cancellation is not swallowed."""
-
-    async def cancel(run: Run) -> None:
-        await asyncio.sleep(0.050)
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task() and task.get_name() not in ("room", "account"):
-                task.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        startup_test.run(a_plan(), given={"job": "job"}, meanwhile=cancel)
-    assert [s.attributes["startup.outcome"] for s in startup_test.exported() if s.parent is None and s.attributes] == [
-        "failed"
-    ]
 
 
 def test_nothing_is_exported_before_the_first_word(startup_test: StartupTest) -> None:
@@ -368,44 +159,6 @@ def test_a_caller_long_there_is_late_and_one_ahead_of_the_clock_is_clamped(start
     ahead_of_its_time = joining(EPOCH + 3_600_000_000_000)
     assert ahead_of_its_time.clock_skew == pytest.approx(3600 - 20.5, abs=0.2)
     assert ahead_of_its_time.ttfw is not None
-
-
-def test_a_deferred_task_that_fails_costs_nobody_the_call(startup_test: StartupTest) -> None:
-    """It is logged and marked; the run ends as usual."""
-    plan = Plan("p", phases=(GREET,))
-
-    @plan.first_word
-    async def playout() -> None:
-        await asyncio.sleep(0.1)
-
-    @plan.task(deferred=True)
-    async def analytics() -> None:
-        raise OSError
-
-    plan.check()
-    start = startup_test.run(plan).start
-    assert start.outcome is Outcome.FIRST_WORD
-    assert start.task("analytics").state is TaskState.FAILED
-
-
-def test_a_session_that_can_never_converse_ends_with_its_task_named(startup_test: StartupTest) -> None:
-    """The first word was said, so the outcome stays; but what readiness needs failed, and that is not kept quiet."""
-    plan = Plan("p", phases=(GREET,))
-
-    @plan.first_word
-    async def playout() -> None:
-        await asyncio.sleep(0.1)
-
-    @plan.task(deferred=True, readies=True)
-    async def session() -> None:
-        raise OSError
-
-    plan.check()
-    with pytest.raises(StartFailed, match="session"):
-        startup_test.run(plan)
-    (root,) = [span for span in startup_test.exported() if span.parent is None]
-    assert root.attributes is not None
-    assert root.attributes["startup.outcome"] == "first_word"
 
 
 def test_a_missing_given_value_is_named() -> None:

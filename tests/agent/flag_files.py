@@ -1,0 +1,81 @@
+"""Flag files for tests: their text, a place where one lies, and what a session draws from it.
+
+Tests import the fixtures by name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.flag_source import FlagSource, LastGoodKeeper, MakeProvider, shipped_file
+
+FILE = "FLAGD_OFFLINE_FLAG_SOURCE_PATH"
+SHIPPED: dict[str, Any] = json.loads(shipped_file().read_bytes())["flags"]
+
+
+def flag(default: str = "off", targeting: object = None, **more: object) -> dict[str, Any]:
+    """One flag as a file has it, on or off, with other fields of it changed or added."""
+    variants = {"on": True, "off": False}
+    return {"state": "ENABLED", "variants": variants, "defaultVariant": default, "targeting": targeting or {}, **more}
+
+
+def text(**flags: object) -> str:
+    """A flag file; `_` in a name stands for `-`."""
+    return json.dumps({"flags": {name.replace("_", "-"): each for name, each in flags.items()}})
+
+
+class Place:
+    """A flag file, and the folder of its last good copy."""
+
+    names = ("parallel-init", "deferred-setup", "component-pool")
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "flags.json"
+        self.cache = folder / "cache"
+
+    def write(self, content: str) -> None:
+        """Replace the file as a rollout does: whole, by a rename."""
+        new = self.file.with_suffix(".new")
+        new.write_text(content)
+        new.replace(self.file)
+
+    def keeper(self) -> LastGoodKeeper:
+        return LastGoodKeeper(self.names, folder=self.cache)
+
+    def source(self, provider: MakeProvider | None = None, deadline: float = 0.5) -> FlagSource:
+        return FlagSource(
+            per_process=self.names[2:],
+            per_session=self.names[:2],
+            deadline=deadline,
+            provider=provider,
+            folder=self.cache,
+        )
+
+    @property
+    def copies(self) -> list[str]:
+        return sorted(each.name for each in self.cache.iterdir())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place with no file in it yet, which flagd's variable names."""
+    made = Place(tmp_path)
+    monkeypatch.setenv(FILE, str(made.file))
+    return made
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What was logged, from INFO on."""
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def drawn(source: FlagSource, room: str = "room", account: str | None = None) -> dict[str, bool]:
+    """What a session in this room, of this account, draws."""
+    return {each.flag: each.on for each in source.draw_session(account, room)}

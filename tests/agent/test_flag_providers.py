@@ -1,0 +1,140 @@
+"""agent/flag_source.py with another provider: any can be named, and one without an answer is waited for no longer than the deadline."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import GeneralError
+from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.provider import FeatureProvider
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+
+from agent.flag_source import Evaluation, FlagSourceError, MakeProvider, other_provider
+from tests.agent.flag_files import FILE, SHIPPED, Place, drawn
+from tests.agent.flag_files import place as place
+from tests.agent.flag_files import said as said
+
+
+def memory() -> FeatureProvider:
+    """As a factory in a user's module makes one."""
+    variants = {"on": True, "off": False}
+    return InMemoryProvider(
+        {"parallel-init": InMemoryFlag("off", variants), "component-pool": InMemoryFlag("on", variants)}
+    )
+
+
+class Hangs(InMemoryProvider):
+    """A provider that answers too late."""
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        time.sleep(0.2)
+        return FlagResolutionDetails(default_value)
+
+
+class Fails(InMemoryProvider):
+    """A provider that has no answer."""
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        raise GeneralError("no connection")
+
+
+def hangs_at_its_start() -> FeatureProvider:
+    time.sleep(0.2)
+    return memory()
+
+
+def fails_at_its_start() -> FeatureProvider:
+    raise OSError("no route")
+
+
+def test_any_provider_can_be_named(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    """By module and factory; the file is then not read."""
+    place.file.write_text("{")
+    made = other_provider(f"{__name__}:memory")
+    assert made is memory
+    source = place.source(provider=made)
+    assert source.draw_process() == (Evaluation("component-pool", True, "static", "In-Memory Provider"),)
+    assert drawn(source) == {"parallel-init": False, "deferred-setup": False}
+    assert source.possible() == {"component-pool"}
+
+
+@pytest.mark.parametrize(("reason", "possible"), [("STATIC", False), ("TARGETING_MATCH", True), ("SPLIT", True)])
+def test_another_provider_says_by_its_reason_what_is_possible(place: Place, reason: str, possible: bool) -> None:
+    """Off for this process is on for another, unless the answer is the same for all."""
+
+    class Splits(InMemoryProvider):
+        def resolve_boolean_details(
+            self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+        ) -> FlagResolutionDetails[bool]:
+            return FlagResolutionDetails(False, reason=reason)
+
+    assert bool(place.source(provider=lambda: Splits({})).possible()) == possible
+
+
+def test_flagd_s_own_resolvers_are_chosen_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rpc` and `in-process` are flagd's provider; a file that is named wins over `in-process`, as in flagd."""
+    monkeypatch.delenv(FILE, raising=False)
+    assert other_provider(None) is None
+    for resolver in ("rpc", "in-process"):
+        monkeypatch.setenv("FLAGD_RESOLVER", resolver)
+        made = other_provider(None)
+        assert made is not None
+        assert getattr(made, "__name__", "") == "FlagdProvider"
+    monkeypatch.setenv(FILE, "flags.json")
+    assert other_provider(None) is None
+
+
+@pytest.mark.parametrize("spec", ["nowhere:factory", "agent.flags:nothing", "not a module"])
+def test_a_provider_that_is_not_there_is_a_wrong_setting(spec: str) -> None:
+    """One line that names the variable, what it was and what it may be."""
+    with pytest.raises(FlagSourceError, match=f"FIRSTWORD_FLAG_PROVIDER is '{spec}'; it may be: module:factory"):
+        other_provider(spec)
+
+
+def test_a_resolver_nobody_knows_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise."""
+    monkeypatch.setenv("FLAGD_RESOLVER", "grpc")
+    with pytest.raises(FlagSourceError, match="FLAGD_RESOLVER is 'grpc'; it may be: `file`, `rpc` or `in-process`"):
+        other_provider(None)
+
+
+@pytest.mark.parametrize(
+    ("provider", "error"),
+    [
+        (lambda: Hangs({}), "timeout"),
+        (lambda: Fails({}), "general"),
+        (hangs_at_its_start, "timeout"),
+        (fails_at_its_start, "timeout"),
+    ],
+    ids=["hangs", "fails", "hangs at its start", "fails at its start"],
+)
+def test_a_provider_without_an_answer_is_not_waited_for(
+    place: Place, said: pytest.LogCaptureFixture, provider: MakeProvider, error: str
+) -> None:
+    """A draw takes no longer than the deadline and gives the shipped flags; one warning a process."""
+    source = place.source(provider=provider, deadline=0.05)
+    for _ in range(2):
+        evaluations = source.draw_session(None, "room")
+        assert [(each.flag, each.on, each.error) for each in evaluations] == [
+            (name, SHIPPED[name]["defaultVariant"] == "on", error) for name in place.names[:2]
+        ]
+    assert [(record.levelname, record.exc_info) for record in said.records] == [("WARNING", None)]
+
+
+def test_flagd_away_is_one_warning(
+    place: Place, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flagd's remote resolver, with nobody at the port: the shipped flags, within the deadline."""
+    monkeypatch.setenv("FLAGD_RESOLVER", "rpc")
+    monkeypatch.setenv("FLAGD_PORT", "9")
+    monkeypatch.setenv("FLAGD_DEADLINE_MS", "50")
+    source = place.source(provider=other_provider(None), deadline=0.3)
+    assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
+    assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
+    assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING"]

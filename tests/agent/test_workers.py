@@ -1,0 +1,208 @@
+"""Workers that are set up in another way: dispatched to any room, jobs as threads, any flags, flags by file, the LLM's greeting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+from livekit import api
+
+from agent.accounts.examples import ACCOUNTS
+from agent.accounts.model import Account
+from agent.accounts.store import AccountStore
+from agent.flag_source import shipped_file
+from agent.flags import PER_PROCESS, Improvement
+from agent.greeting_text import greeting_text
+from rehearsal.processes import ServerFailed
+from rehearsal.providers import voice
+from rehearsal.providers.latency import Latencies
+from rehearsal.providers.server import application
+from telemetry.vocabulary import DRAWN_BY
+from tests.agent.stage import PATIENCE, SPEECH, Actor, Stage, until
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
+
+ADA = ACCOUNTS[0]
+
+
+async def test_the_llm_writes_the_greeting(stage: Stage) -> None:
+    """While the caller waits; or, where greetings are kept, during one call what is said in the next."""
+    environment = {"FIRSTWORD_GREETING_WRITER": "llm"}
+    written = "You said: Write the"
+    async with stage.actor("baseline", environment) as now, stage.actor("tuned", environment) as later:
+        stranger = await later.stranger()
+        said, first = await asyncio.gather(_said_to(now, ADA), _said_to(later, stranger))
+        second = await _said_to(later, stranger)
+    assert greeting_text(stranger, time.time()).text in first
+    assert written not in first
+    assert written in said
+    assert written in second
+
+
+async def _said_to(actor: Actor, account: Account) -> str:
+    """What the agent and a caller of that account say, until the caller interrupts the greeting after five seconds."""
+    caller = actor.caller(account=account.id)
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    await asyncio.sleep(5)
+    await caller.play(SPEECH)
+    await caller.reads("o", PATIENCE)
+    await caller.leave()
+    assert await actor.worker.at_rest()
+    return " ".join(caller.texts)
+
+
+async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
+    """Without an agent name any caller's room gets the agent; at SIGTERM the call goes on, no other begins, the worker ends well."""
+    async with stage.actor("tuned", name="") as actor:
+        room = actor.room()
+        caller = stage.caller(room)
+        await caller.connect()
+        await caller.hear(PATIENCE)
+        began = time.monotonic()
+        os.kill(actor.pid, signal.SIGTERM)
+        await until(lambda: _logged(actor, "draining worker") == 1, PATIENCE)
+        another = stage.caller(actor.room())
+        await another.connect()
+        await caller.silence(0.7, PATIENCE)
+        assert caller.last_heard() - began > voice.duration("Hello! How can I help you today?") - 0.5
+        sid = await caller.room.sid
+        assert not another.room.remote_participants
+        await asyncio.gather(caller.leave(), another.leave())
+        await stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
+        with pytest.raises(ServerFailed, match=r"exit code 0"):
+            async with asyncio.timeout(PATIENCE):
+                await actor.worker.ended()
+        start = await actor.trace(sid)
+        assert start.outcome == "first_word"
+        assert start["deferred.analytics"]
+        assert _logged(actor, "received job request") == 1
+
+
+def _logged(actor: Actor, message: str) -> int:
+    return [line["message"] for line in actor.log].count(message)
+
+
+async def test_flags_in_any_combination(stage: Stage) -> None:
+    """Whichever of the improvements are on, a caller is greeted by name, and not by what is shipped."""
+
+    async def greeted(chosen: set[str]) -> None:
+        async with stage.actor(",".join(sorted(chosen))) as actor:
+            start = await actor.greets(ADA, whole=False)
+        assert start.outcome == "first_word"
+        assert {flag for flag in Improvement if start.root.attributes[f"startup.flag.{flag}"] == "on"} == chosen
+        assert "greeting.shipped" not in start.root.events
+
+    drawn = random.Random(1)
+    async with asyncio.TaskGroup() as workers:  # to start four takes little longer than one
+        for _ in range(4):
+            workers.create_task(greeted({flag.value for flag in Improvement if drawn.random() < 0.5}))
+
+
+async def test_jobs_as_threads(stage: Stage) -> None:
+    """With threads for jobs callers at once are each heard and spoken to in their own language, voice and name, with a whole trace of their own."""
+    accounts = [replace(account, id=f"30{account.id}", name=f"{account.name} the Elder") for account in ACCOUNTS[:3]]
+    environment = {"FIRSTWORD_EXECUTOR": "thread", "FIRSTWORD_IDLE_PROCESSES": "3"}
+    async with (
+        _listening_providers() as (requests, address),
+        stage.actor("tuned", {**environment, "DEEPGRAM_BASE_URL": address}) as actor,
+    ):
+        store = await AccountStore.open(f"sqlite+aiosqlite:///{actor.folder / 'accounts.db'}")
+        for account in accounts:  # nobody has greeted them ahead
+            await store.save(account)
+        await store.aclose()
+        callers = [actor.caller(account=account.id) for account in accounts]
+        await asyncio.gather(*(caller.connect() for caller in callers))
+        await asyncio.gather(*(caller.hear(PATIENCE) for caller in callers))
+        await asyncio.gather(*(c.reads(a.name, PATIENCE) for c, a in zip(callers, accounts, strict=True)))
+        sids = [await caller.room.sid for caller in callers]
+        await asyncio.sleep(1)
+        await asyncio.gather(*(caller.leave() for caller in callers))
+        starts = [await actor.trace(sid) for sid in sids]
+    for caller, account in zip(callers, accounts, strict=True):
+        assert not [text for text in caller.texts for other in accounts if other != account and other.name in text]
+        spoken = {query["model"] for path, query, text in requests if path == "/v1/speak" and account.name in text}
+        assert spoken == {account.voice}
+    heard = Counter(query["language"] for path, query, _ in requests if path == "/v1/listen")
+    assert heard == Counter(account.language for account in accounts)
+    assert {start.outcome for start in starts} == {"first_word"}
+    assert (
+        len({start.root.trace_id for start in starts})
+        == len({tuple(start.root.edges) for start in starts})
+        == len(starts)
+    )
+    for start in starts:
+        assert "deferred.analytics" in start.names
+
+
+Request = tuple[str, Mapping[str, str], str]
+"""Path, query and body."""
+
+
+@contextlib.asynccontextmanager
+async def _listening_providers() -> AsyncGenerator[tuple[list[Request], str]]:
+    """STT and TTS in this process: every request they get from now on, and their address."""
+    requests: list[Request] = []
+
+    async def note(request: web.BaseRequest, _: web.StreamResponse) -> None:
+        body = await request.text() if request.method == "POST" else ""
+        requests.append((request.path, dict(request.query), body))
+
+    providers = application(Latencies.load())
+    providers.on_response_prepare.append(note)
+    runner = web.AppRunner(providers)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield requests, f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
+
+
+async def test_flags_by_file(stage: Stage) -> None:
+    """Without a profile a running worker follows its flag file; each session's trace says what was drawn, and why."""
+    file = stage.folder / "flags.json"
+    flags = json.loads(shipped_file().read_text())
+
+    def write(variant: str) -> None:
+        for flag in flags["flags"].values():
+            flag["defaultVariant"] = variant
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(flags))
+        new.replace(file)
+
+    write("off")
+    environment = {"FIRSTWORD_PROFILE": "", "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(file)}
+    async with stage.actor("by-file", environment) as actor:
+        before = after = await _drawn(actor)
+        write("on")
+        for _ in range(5):  # the keeper looks once a second; a session takes longer than that
+            if (after := await _drawn(actor)) != before:
+                break
+            await actor.worker.at_rest()
+    assert set(before.values()) == {"off"}
+    assert {after[flag] for flag in set(Improvement) - PER_PROCESS} == {"on"}
+
+
+async def _drawn(actor: Actor) -> dict[str, str]:
+    """The variants of one more session: as attributes of its root, each with an event."""
+    caller = actor.caller()
+    await caller.connect()
+    await caller.hear(PATIENCE)
+    sid = await caller.room.sid
+    await caller.leave()
+    root = (await actor.trace(sid)).root
+    assert root.events.count("feature_flag.evaluation") == len(Improvement)
+    assert root.attributes[DRAWN_BY] == "room"
+    return {flag: root.attributes[f"startup.flag.{flag}"] for flag in Improvement}
