@@ -53,11 +53,31 @@ CONTRIB: Final[Mapping[str, frozenset[str]]] = {
 
 
 def test_the_contrib_image_has_every_component() -> None:
-    """Production runs the shared file and its overlay on the contrib image: no component may be missing there."""
-    for name in (SHARED, OVERLAY):
-        for kind, components in load(name).items():
+    """Production runs the shared file and its overlay on the contrib image, and the page's layer before it: none may be missing there."""
+    for configuration in (load(SHARED), load(OVERLAY), balancing()):
+        for kind, components in configuration.items():
             if kind != "service":
-                assert {component.split("/")[0] for component in components} <= CONTRIB[kind], name
+                assert {component.split("/")[0] for component in components} <= CONTRIB[kind]
+
+
+def test_the_layer_that_balances_uses_what_it_defines_and_sends_to_where_the_next_listens() -> None:
+    """Each component once, traces by their id, and both signals to the port that the shared file takes OTLP on."""
+    layer = balancing()
+    pipelines: dict[str, dict[str, list[str]]] = layer["service"]["pipelines"]
+    for kind in ("receivers", "processors", "exporters"):
+        assert {name for pipeline in pipelines.values() for name in pipeline[kind]} == set(layer[kind])
+    traces, metrics = layer["exporters"]["loadbalancing"], layer["exporters"]["otlp/metrics"]
+    assert traces["routing_key"] == "traceID"
+    host, port = (traces["resolver"]["dns"][part] for part in ("hostname", "port"))
+    assert metrics["endpoint"] == f"{host}:{port}"
+    assert f":{port}" in load(SHARED)["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
+
+
+def balancing() -> dict[str, Any]:
+    """The configuration that docs/collector.md shows for more than one collector."""
+    page = Path(__file__).parents[1] / "docs" / "collector.md"
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    return yaml.safe_load(block)
 
 
 def test_the_overlay_redacts_before_anything_is_counted_or_kept() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,71 @@ def test_a_start_that_failed_says_of_what(tmp_path: Path) -> None:
 failed @700ms
 ├─account @150ms +550ms, loop 0ms, StoreUnreachable
 └─dispatch @0ms +150ms
+""")
+
+
+def test_a_start_in_declared_order_waits_for_each_task_in_turn(tmp_path: Path) -> None:
+    """What nobody needed is on the path all the same, since the next task began when it was done."""
+    tasks = (
+        a_task("room", 150, 245),
+        a_task("caller", 245, 260, "room", order="room", outside=at(260)),
+        a_task("account", 260, 500, order="caller"),
+        a_task("analytics", 500, 640, order="account", held=3),
+        a_task("playout", 640, 900, "account", "caller", order="analytics"),
+    )
+    phases = (Phase("connect", T0, at(245)), Phase("wait", at(245), at(260)), Phase("greet", at(260), at(900)))
+    write(tmp_path / "traces", replace(a_start(), tasks=tasks, phases=phases, end=at(900), ready=at(900), flags={}))
+    code, out, _ = typed("--traces", "traces")
+    assert code == 0
+    assert out[out.index("First word") :] == snapshot("""\
+First word after 900ms; initialization 880ms; the job came with the caller
+Phases: connect 245ms, wait 15ms, greet 640ms
+
+first word @900ms
+├─playout @640ms +260ms, loop 0ms
+├─analytics @500ms +140ms, loop 3.0ms
+├─account @260ms +240ms, loop 0ms
+├─caller @245ms +15ms, loop 0ms
+├─room @150ms +95ms, loop 0ms
+└─dispatch @0ms +150ms
+""")
+
+
+def test_a_caller_who_came_after_the_agent_is_a_piece_of_their_own(tmp_path: Path) -> None:
+    """Their coming is no part of the time to first word, which begins with it; what was ready by then is not on the path."""
+    tasks = (
+        a_task("room", 50, 145),
+        a_task("account", 50, 600),
+        a_task("caller", 145, 2000, "room", outside=at(2000)),
+        a_task("playout", 2000, 2080, "account", "caller"),
+    )
+    start = replace(
+        a_start(),
+        tasks=tasks,
+        first_step=at(50),
+        end=at(2080),
+        ready=at(2080),
+        flags={},
+        phases=(Phase("connect", T0, at(145)), Phase("wait", at(145), at(2000)), Phase("greet", at(2000), at(2080))),
+        dispatch=Dispatch.AHEAD,
+        joined=at(1950),
+        received=T0,
+        first_word_needs=("room", "account", "caller", "playout"),
+    )
+    write(tmp_path / "traces", start)
+    code, out, _ = typed("--traces", "traces")
+    assert code == 0
+    assert out[out.index("First word") :] == snapshot("""\
+First word after 130ms; initialization 180ms; the job came ahead of the caller
+Phases: connect 145ms, wait 1.855s, greet 80ms
+
+first word @2.080s
+├─playout @2.000s +80ms, loop 0ms
+│   account @50ms +550ms, slack 1.400s, loop 0ms
+├─caller @1.950s +50ms, loop 0ms
+├─absent caller @145ms +1.805s
+├─room @50ms +95ms, loop 0ms
+└─dispatch @0ms +50ms
 """)
 
 
