@@ -20,7 +20,7 @@ from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from agent import figures, livekit_private, startup
+from agent import console, figures, livekit_private, startup
 from agent import greeting as greetings
 from agent.accounts.model import GENERIC, GreetingFields, SessionRow
 from agent.accounts.store import StoreError
@@ -65,7 +65,7 @@ class Call:
         self.identity: Identity = job_identity(job.job.metadata)
         """What the job's metadata says of the account."""
         drawn = draw_session(process.settings, process.drawn, self.identity.account, job.job.room.name)
-        self.flags: Flags = drawn.flags
+        self.flags: Flags = console.prepared(job, drawn.flags)
         self.conversation: Conversation | None = None
         self.account: GreetingFields = GENERIC
         """Whose call it is, once the account has been read."""

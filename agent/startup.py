@@ -14,8 +14,8 @@ from livekit.agents import NOT_GIVEN, AgentSession, APIError, JobContext
 from livekit.agents.voice import room_io
 
 from agent import components as parts
+from agent import console, greeting_writer
 from agent import greeting as greetings
-from agent import greeting_writer
 from agent.accounts.model import GENERIC, Account, GreetingFields
 from agent.assistant import Assistant
 from agent.background import start_background_audio
@@ -350,7 +350,7 @@ async def _first_frame(
 
     Raises TimeoutError, NotSpoken.
     """
-    subscribed = session.room_io.subscribed_fut if voice is None else voice.output.subscribed
+    subscribed = console.subscribed(session) if voice is None else voice.output.subscribed
     if subscribed is None:
         raise NotSpoken("the session has no audio output of its own")
     async with asyncio.timeout(None) as limit:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from livekit.agents import utils
 
 from agent import components as parts
+from agent import console
 from agent import greeting as greetings
 from agent.accounts.model import GENERIC
 from agent.assistant import Assistant
@@ -33,8 +34,11 @@ _NOISY = ("livekit.agents", "livekit.plugins.deepgram", "livekit.plugins.openai"
 def dry_start(settings: Settings) -> None:
     """Start a session without a room, an account or a provider, and close it: about a tenth of a second of CPU.
 
-    Before the event loop of a job exists. Raises what LiveKit raises when it can't be started at all.
+    Before the event loop of a job exists; not in a console, whose sound goes to the first session that starts.
+    Raises what LiveKit raises when it can't be started at all.
     """
+    if console.here():
+        return
     with _silenced():
         asyncio.run(_dry_start(settings.model_copy(update={"openai_base_url": NOBODY, "deepgram_base_url": NOBODY})))
     start_native_runtime()

@@ -1,0 +1,100 @@
+"""`lk agent console`: LiveKit's command in a terminal, stood in for by a server that speaks its protocol, hears the greeting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
+
+from rehearsal.callers import AUDIBLE
+from rehearsal.processes import started
+from rehearsal.surroundings import simulators
+from telemetry.vocabulary import OUTCOME, ROOT
+from tests.agent.stage import PATIENCE, Span, spans_in, until
+
+WORKER = Path(__file__).parents[2] / "agent" / "worker.py"
+Sound = AgentSessionMessage.ConsoleIO.AudioFrame
+
+
+class Terminal:
+    """What `lk` is to the worker: a microphone nobody speaks into, and a loudspeaker."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        """Audible frames so far."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Listen until the worker is gone."""
+        silent = Sound(data=bytes(1920), sample_rate=48_000, num_channels=1, samples_per_channel=960)
+
+        async def microphone() -> None:
+            while True:
+                _send(writer, AgentSessionMessage(audio_input=silent))
+                await asyncio.sleep(0.02)
+
+        speaking = asyncio.create_task(microphone())
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                (length,) = struct.unpack(">I", await reader.readexactly(4))
+                self._take(AgentSessionMessage.FromString(await reader.readexactly(length)), writer)
+        speaking.cancel()
+        writer.close()
+
+    def _take(self, message: AgentSessionMessage, writer: asyncio.StreamWriter) -> None:
+        match message.WhichOneof("message"):
+            case "audio_output":
+                samples = np.frombuffer(message.audio_output.data, np.int16).astype(np.int32)
+                self.heard += bool(np.abs(samples).max(initial=0) > AUDIBLE)
+            case "audio_playback_flush":
+                played = AgentSessionMessage.ConsoleIO.AudioPlaybackFinished()
+                _send(writer, AgentSessionMessage(audio_playback_finished=played))
+            case _:
+                pass
+
+
+def _send(writer: asyncio.StreamWriter, message: AgentSessionMessage) -> None:
+    data = message.SerializeToString()
+    writer.write(struct.pack(">I", len(data)) + data)
+
+
+@contextlib.asynccontextmanager
+async def _terminal() -> AsyncGenerator[tuple[Terminal, str]]:
+    terminal = Terminal()
+    async with await asyncio.start_server(terminal.serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield terminal, f"{host}:{port}"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("profile", ["baseline", "tuned"])
+async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path, profile: str) -> None:
+    """Without a LiveKit server: the start is the same plan's, its first word the first frame that the terminal gets."""
+    traces = tmp_path / "traces"
+    async with _terminal() as (terminal, address), simulators(None, tmp_path / "providers.log") as providers:
+        environment = {f"{name.upper()}_BASE_URL": url for name, url in providers.items()} | {
+            **dict.fromkeys(("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"), "key"),
+            "LIVEKIT_URL": "ws://127.0.0.1:9",
+            "FIRSTWORD_PROFILE": profile,
+            "FIRSTWORD_STORE_URL": f"sqlite:///{tmp_path / 'accounts.db'}",
+            "FIRSTWORD_TRACES": str(traces),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }
+        command = (sys.executable, "-m", "livekit.agents", "console", str(WORKER), "--connect-addr", address)
+        with (tmp_path / "worker.log").open("wb") as log:
+            async with started(command, environment, output=log.fileno(), folder=tmp_path):
+                await until(lambda: terminal.heard > 10, PATIENCE)
+                await until(lambda: any(span.name == ROOT for span in _exported(traces)), PATIENCE)
+    (root,) = (span for span in _exported(traces) if span.name == ROOT)
+    assert root.attributes[OUTCOME] == "first_word"
+    assert root.attributes["startup.flag.light-connect"] == "off"
+
+
+def _exported(folder: Path) -> list[Span]:
+    return [span for file in folder.glob("*.jsonl") for span in spans_in(file.read_bytes())]
