@@ -65,8 +65,9 @@ def waterfall(start: RecordedStart) -> Picture:
     ends = [task.start_us + task.duration_us for task in start.tasks]
     used = {bar.style for section in sections for row in section.rows for bar in row.bars}
     end = _end(start)
+    took = duration(start.duration_us if start.ttfw_s is None else start.ttfw_s * 1e6)
     return Picture(
-        title=f"{start.name}: {end} after {duration(start.duration_us if start.ttfw_s is None else start.ttfw_s * 1e6)}",
+        title=f"{end[0].upper()}{end[1:]} after {took}",
         lines=_lines(start),
         legend=tuple((style, meaning) for style, meaning in _LEGEND if style in used),
         sections=tuple(sections),
@@ -80,7 +81,7 @@ def _end(start: RecordedStart) -> str:
 
 
 def _lines(start: RecordedStart) -> tuple[str, ...]:
-    lines = [f"Trace {start.trace_id}"]
+    lines = [start.name, f"Trace {start.trace_id}"]
     if start.room_sid or start.job_id:
         lines.append(f"Room {start.room_sid or '-'}, job {start.job_id or '-'}")
     if start.init_s is not None:
@@ -213,16 +214,21 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
     causes = sorted(means, key=lambda cause: -means[cause])
     styles = {cause: f"s{i}" for i, cause in enumerate(causes[:SERIES])}
     rows = tuple(_stacked(session, shown[session.trace_id], causes, styles) for session in sessions)
-    what = {Among.HEARD: "Time to first word", Among.UNHEARD: "Starts without a first word", Among.OTHERS: "Traces"}
+    sessions_in_words = f"{count:,} session{'s' * (count != 1)}"
+    what = {
+        Among.HEARD: f"Time to first word of {sessions_in_words}",
+        Among.UNHEARD: f"{sessions_in_words} without a first word",
+        Among.OTHERS: f"{count:,} trace{'s' * (count != 1)}",
+    }
     legend = [(styles[cause], f"{cause}: {duration(means[cause])} a session") for cause in styles]
     if len(causes) > SERIES:
         rest = sum(means[cause] for cause in causes[SERIES:])
         legend.append(("rest", f"{len(causes) - SERIES} others: {duration(rest)} a session"))
     weighted = any(weight != 1.0 for weight in weights)
-    lines = ("Of each session only its critical path: what the caller waited for", *((WEIGHTED,) if weighted else ()))
+    lines = ("Critical paths: what callers waited for", *((WEIGHTED,) if weighted else ()))
     return Drawn(
         Picture(
-            title=f"{what[among]}: where {count:,} {'session spends' if count == 1 else 'sessions spend'} it",
+            title=what[among],
             lines=lines,
             legend=tuple(legend),
             sections=(Section("", rows),),

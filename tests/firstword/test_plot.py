@@ -33,7 +33,7 @@ def test_the_median_session_is_drawn_to_the_file(tmp_path: Path, name: str, begi
     write(tmp_path / "traces", a_start(200), a_start(300), a_start(400))
     code, out, error = typed("-o", name, "--traces", "traces")
     assert (code, error) == (0, "")
-    assert out == f"Traces: traces\nsession.startup: first word after 490 ms\nWritten: {name}\n"
+    assert out == f"Traces: traces\nFirst word after 490 ms\nWritten: {name}\n"
     assert (tmp_path / name).read_text().startswith(begins)
 
 
@@ -44,7 +44,7 @@ def test_many_sessions_and_one_by_id(tmp_path: Path) -> None:
     assert (code, error) == (0, "Traces: traces\n")
     assert json.loads(out) == {
         "file": "a.html",
-        "title": "Time to first word: where 2 sessions spend it",
+        "title": "Time to first word of 2 sessions",
         "trace_ids": ids,
     }
     for chosen, expected in (([ids[0][:12]], ids[0]), (["--slowest"], ids[1])):

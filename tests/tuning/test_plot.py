@@ -142,7 +142,7 @@ def test_percentiles_of_starts_without_a_first_word(tmp_path: Path) -> None:
     good = a_start(200)
     failed = replace(good, outcome=Outcome.FAILED, last="account", end=good.start + 300_000_000, tasks=good.tasks[:2])
     picture = percentiles(traces(tmp_path, failed)).picture
-    assert picture.title == "Starts without a first word: where 1 session spends it"
+    assert picture.title == "1 session without a first word"
 
 
 @settings(max_examples=25, deadline=None)
