@@ -1,6 +1,6 @@
 """What the telemetry of a start costs before its first word: CPU time of a 20-task start, with it and without.
 
-    python benchmarks/telemetry_cost.py
+    python -m benchmarks.telemetry_cost
 
 Each task takes 20 steps of the event loop that do nothing, so that what is measured is the plan's run, the spans and the
 timing of steps. `bare` runs the same coroutines in the same order with asyncio alone. Interleaved; the objective is 3 ms.
