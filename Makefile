@@ -38,6 +38,7 @@ demo: SERVERS = LIVEKIT
 demo: go
 	@$(BIN)/firstword rehearse --profile baseline --profile tuned
 
+# In one process: real calls beside each other on two cores are late and broken up, and their tests fail for it.
 test: SERVERS = LIVEKIT, JAEGER
 test: check go
 	@$(BIN)/python -m pytest $(TESTS)
