@@ -24,7 +24,7 @@ def prepared(job: JobContext, flags: Flags) -> Flags:
 
     There the room's mocks get real answers to what a start asks of participants. livekit-agents 1.8.9: ipc/mock_room.py.
     """
-    if not job.is_fake_job():
+    if not here():
         return flags
     room: Any = job.room
     callers = list(room.remote_participants.values())

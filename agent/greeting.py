@@ -148,8 +148,7 @@ async def prepared(
 
     voice: the one that speaks, the account's or the settings'. deadline: seconds that the personal part may take from now
     on, or until a cached opening's end, before the shipped sentence follows it, and how long it may falter once it speaks.
-    Raises nothing of its own; the audio
-    may, while it is played: where nothing of it has come.
+    Raises nothing of its own; the audio may, while it is played: where nothing of it has come.
     """
     cached = await look_up(written, account, voice, audio)
     if cached is not None:

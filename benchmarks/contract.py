@@ -107,9 +107,8 @@ def _task(trace: Trace, start: RecordedStart, task: TracedTask) -> Iterator[str]
         yield f"no link to what it needed: {', '.join(missing)}"
     if task.order and start.flags.get(Improvement.PARALLEL_INIT) == "on":
         yield f"waits for {', '.join(task.order)} out of order, with {Improvement.PARALLEL_INIT} on"
-    at_the_end = (
-        abs(task.start_us - start.duration_us) <= 2
-    )  # cancelled in its first step: its span ends with the root, µs before
+    # cancelled in its first step: its span ends with the root, µs before
+    at_the_end = abs(task.start_us - start.duration_us) <= 2
     if not at_the_end and (task.phase is None) != (task.start_us >= start.duration_us):
         yield f"phase {task.phase}, begun after {task.start_us} of {start.duration_us} us"
 
@@ -119,7 +118,7 @@ def _after(trace: Trace, start: RecordedStart) -> Iterator[str]:
     for task in start.tasks:
         if task.deferred and task.start_us <= start.duration_us:
             yield f"{task.name} is deferred and begins {start.duration_us - task.start_us} us before"
-    for span in [span for span in trace.spans if span.name == words.READY]:
+    for span in (span for span in trace.spans if span.name == words.READY):
         if span.start_ns <= end or not isinstance(span.attributes.get(words.INIT), float):
             yield f"{words.READY} begins {span.start_ns - end} ns after, init is {span.attributes.get(words.INIT)}"
 

@@ -175,10 +175,12 @@ def free_ports(count: int) -> list[int]:
             stream = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             stream.bind(("127.0.0.1", 0))
             datagram = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            with contextlib.suppress(OSError):
+            try:
                 datagram.bind(stream.getsockname())
-                ports.append(stream.getsockname()[1])
-                _reserve(stream)
+            except OSError:
+                continue
+            _reserve(stream)
+            ports.append(stream.getsockname()[1])
         return ports
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import signal
 import sys
@@ -20,6 +19,7 @@ from rehearsal.callers import Caller
 from rehearsal.stack import Ports
 from tests.rehearsal.test_stack import gone, nothing_left
 from tests.test_readme import UNTIL_CTRL_C, commands
+from tests.test_readme import environment as shell_of
 from tuning.jaeger import Jaeger
 from tuning.sources import Query
 
@@ -34,7 +34,7 @@ def environment(place: Path) -> dict[str, str]:
     cache = place / "cache" / "firstword"
     cache.mkdir(parents=True)
     (cache / "bin").symlink_to(platformdirs.user_cache_path("firstword") / "bin")
-    return {**os.environ, "XDG_CACHE_HOME": str(cache.parent), "XDG_STATE_HOME": str(place / "state")}
+    return {**shell_of(place), "XDG_CACHE_HOME": str(cache.parent)}
 
 
 @pytest.mark.real
@@ -69,12 +69,11 @@ async def test_a_caller_of_up_is_greeted_and_traced(tmp_path: Path) -> None:
 async def test_the_readmes_up_says_where_everything_is_until_ctrl_c(tmp_path: Path) -> None:
     """For a reader: LiveKit's address and Jaeger's; Ctrl-C ends it cleanly."""
     assert UNTIL_CTRL_C in commands("README.md")
-    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     async with nothing_left(Ports()):
         up = await asyncio.create_subprocess_exec(
             *shlex.split(UNTIL_CTRL_C),
             cwd=tmp_path,
-            env={**environment(tmp_path), "PATH": programs, "COLUMNS": "80"},
+            env=environment(tmp_path),
             stdout=asyncio.subprocess.PIPE,
         )
         assert up.stdout is not None

@@ -215,7 +215,7 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
     styles = {cause: f"s{i}" for i, cause in enumerate(causes[:SERIES])}
     rows = tuple(_stacked(session, shown[session.trace_id], causes, styles) for session in sessions)
     sessions_in_words = f"{count:,} session{'s' * (count != 1)}"
-    what = {
+    titles = {
         Among.HEARD: f"Time to first word of {sessions_in_words}",
         Among.UNHEARD: f"{sessions_in_words} without a first word",
         Among.OTHERS: f"{count:,} trace{'s' * (count != 1)}",
@@ -228,7 +228,7 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
     lines = ("Critical paths: what callers waited for", *((WEIGHTED,) if weighted else ()))
     return Drawn(
         Picture(
-            title=what[among],
+            title=titles[among],
             lines=lines,
             legend=tuple(legend),
             sections=(Section("", rows),),

@@ -36,8 +36,10 @@ EXPORTED_WITHIN = 15.0
 """Seconds: a bound on waiting for a trace, so that a lost one fails its test."""
 PATIENCE = 20.0
 """Seconds: a bound, so that silence fails a test."""
-SPEECH = Path(__file__).parents[2] / "agent" / "sounds" / "hello.wav"
-"""Words that ship with the package, for a caller to say."""
+SOUNDS = Path(__file__).parents[2] / "agent" / "sounds"
+"""What ships with the package."""
+SPEECH = SOUNDS / "hello.wav"
+"""Words for a caller to say."""
 _LOOK_EVERY = 0.02
 
 Kind = Literal["standard", "sip", "egress", "agent"]

@@ -16,10 +16,10 @@ from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
 from rehearsal.callers import AUDIBLE
 from rehearsal.processes import started
 from rehearsal.surroundings import simulators
+from rehearsal.workers import worker_file
 from telemetry.vocabulary import OUTCOME, ROOT
 from tests.agent.stage import PATIENCE, Span, spans_in, until
 
-WORKER = Path(__file__).parents[2] / "agent" / "worker.py"
 Sound = AgentSessionMessage.ConsoleIO.AudioFrame
 
 
@@ -86,7 +86,15 @@ async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path, prof
             "FIRSTWORD_TRACES": str(traces),
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
         }
-        command = (sys.executable, "-m", "livekit.agents", "console", str(WORKER), "--connect-addr", address)
+        command = (
+            sys.executable,
+            "-m",
+            "livekit.agents",
+            "console",
+            str(worker_file(profile)),
+            "--connect-addr",
+            address,
+        )
         with (tmp_path / "worker.log").open("wb") as log:
             async with started(command, environment, output=log.fileno(), folder=tmp_path):
                 await until(lambda: terminal.heard > 10, PATIENCE)

@@ -25,13 +25,13 @@ from agent.accounts.model import GENERIC
 from agent.greeting import SHIPPED_TEXT
 from rehearsal.processes import ServerFailed, started
 from rehearsal.surroundings import simulators
+from rehearsal.workers import worker_file
 from telemetry.vocabulary import ROOM_SID, ROOT
-from tests.agent.stage import PATIENCE, Actor, Stage, Traced, stage, until
+from tests.agent.stage import PATIENCE, SOUNDS, Actor, Speaker, Stage, Traced, stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 ADA = ACCOUNTS[0]
-SOUNDS = Path(__file__).parents[2] / "agent" / "sounds"
 RIGHT = {"LIVEKIT_URL": "ws://127.0.0.1:9"} | dict.fromkeys(
     ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"), "key"
 )
@@ -173,10 +173,7 @@ async def test_server_restarted(tmp_path: Path) -> None:
     start: Traced | None = None
     with contextlib.suppress(ServerFailed):  # the stage's, for its server that ended
         async with stage(tmp_path) as here, here.actor("baseline", environment) as actor:
-            caller = actor.caller(account=ADA.id)
-            await caller.connect()
-            sid = await caller.room.sid
-            await caller.meets_agent(PATIENCE)
+            caller, sid = await _waiting(actor)
             await asyncio.sleep(0.3)
             server = _server(tmp_path)
             command = server.cmdline()
@@ -197,10 +194,7 @@ async def test_server_restarted(tmp_path: Path) -> None:
 async def test_sigterm_before_the_first_word(stage: Stage) -> None:
     """A worker told to end while a greeting is prepared lets it be heard, exports the start, and ends well with its call."""
     async with stage.actor("baseline", _slow_store(stage.folder / "drained")) as actor:
-        caller = actor.caller(account=ADA.id)
-        await caller.connect()
-        sid = await caller.room.sid
-        await caller.meets_agent(PATIENCE)
+        caller, sid = await _waiting(actor)
         os.kill(actor.pid, signal.SIGTERM)
         await caller.reads(ADA.name, PATIENCE)
         await caller.leave()
@@ -214,10 +208,7 @@ async def test_sigterm_before_the_first_word(stage: Stage) -> None:
 async def test_a_job_process_that_is_killed(stage: Stage) -> None:
     """By the kernel, before the first word: its start is lost with it, and the next caller is greeted."""
     async with stage.actor("baseline", _slow_store(stage.folder / "killed")) as actor:
-        caller = actor.caller(account=ADA.id)
-        await caller.connect()
-        sid = await caller.room.sid
-        await caller.meets_agent(PATIENCE)
+        caller, sid = await _waiting(actor)
         os.kill(next(line["pid"] for line in actor.log if line["message"] == "initializing process"), signal.SIGKILL)
         await caller.leave()
         caller = actor.caller(account=ADA.id)
@@ -225,6 +216,15 @@ async def test_a_job_process_that_is_killed(stage: Stage) -> None:
         await caller.reads(ADA.name, PATIENCE)
         await caller.leave()
         assert sid not in [span.attributes.get(ROOM_SID) for span in actor.spans if span.name == ROOT]
+
+
+async def _waiting(actor: Actor) -> tuple[Speaker, str]:
+    """A caller with whom the agent is, and who has heard nothing yet; the room's sid."""
+    caller = actor.caller(account=ADA.id)
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.meets_agent(PATIENCE)
+    return caller, sid
 
 
 def _slow_store(database: Path) -> dict[str, str]:
@@ -317,9 +317,8 @@ async def test_sigterm_before_the_first_job(tmp_path: Path) -> None:
 
 async def _started(tmp_path: Path, environment: dict[str, str]) -> asyncio.subprocess.Process:
     """A worker in this environment and no other."""
-    worker = Path(__file__).parents[2] / "agent" / "worker.py"
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "livekit.agents", "start", str(worker)),
+        *(sys.executable, "-m", "livekit.agents", "start", str(worker_file("tuned"))),
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment},
         stdout=asyncio.subprocess.PIPE,
