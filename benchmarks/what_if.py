@@ -19,7 +19,7 @@ from agent.flag_source import shipped_file
 from rehearsal.result import TRACES
 from tuning.change import changes_of_flag, predictions
 from tuning.flag_file import FlagFile, read
-from tuning.observation import observation, ttfw
+from tuning.observation import Observation, observation, ttfw
 from tuning.sources import Files, Query
 from tuning.spans import Problem, Trace
 from tuning.statistics import quantile
@@ -43,7 +43,7 @@ def main() -> None:
         parser.error(f"there is no flag {unknown[0]}; there is: {', '.join(told)}")
     flags = options.flags or [flag for flag, changes in told.items() if changes]
     print(f"No evidence in a baseline trace, so not predicted: {', '.join(f for f in told if not told[f]) or 'none'}\n")
-    print("| flag | sessions | baseline p50, s | measured p50, s | predicted p50, s (95 %) | off by | |")
+    print("| flag | sessions without, with | baseline p50, s | measured p50, s | predicted p50, s (95 %) | off by | |")
     print("|---|---:|---:|---:|---:|---:|---|")
     misses = [flag for flag in flags if not compared(file, flag, blocks(options.improvements, flag))]
     sys.exit(1 if misses else 0)
@@ -62,16 +62,16 @@ def blocks(improvements: Path, flag: str) -> list[Path]:
 
 def compared(file: FlagFile, flag: str, folders: Sequence[Path]) -> bool:
     """Print one line; whether the prediction is near enough."""
-    baseline, measured = (median(traces(folders, profile)) for profile in (BASELINE, flag))
+    baseline, measured = (waited(traces(folders, profile)) for profile in (BASELINE, flag))
     forecast = predict(traces(folders, BASELINE), changes_of_flag(file, flag), flag=flag).forecasts[0]
-    off = forecast.predicted - measured
-    near = abs(off) <= max(NEAR_S, NEAR_SHARE * measured)
+    now, then = quantile(ttfw(baseline), 0.5), quantile(ttfw(measured), 0.5)
+    off = forecast.predicted - then
+    near = abs(off) <= max(NEAR_S, NEAR_SHARE * then)
     within = forecast.predicted_range
     shown = "" if within is None else f" ({within.low:.3f} to {within.high:.3f})"
-    count = sum(1 for _ in traces(folders, flag))
     print(
-        f"| `{flag}` | {count} | {baseline:.3f} | {measured:.3f} | {forecast.predicted:.3f}{shown}"
-        f" | {1000 * off:+.0f} ms, {100 * off / measured:+.1f} % | {'near' if near else 'missed'} |",
+        f"| `{flag}` | {len(baseline)}, {len(measured)} | {now:.3f} | {then:.3f} | {forecast.predicted:.3f}{shown}"
+        f" | {1000 * off:+.0f} ms, {100 * off / then:+.1f} % | {'near' if near else 'missed'} |",
         flush=True,
     )
     return near
@@ -83,9 +83,9 @@ def traces(folders: Sequence[Path], profile: str) -> Iterator[Trace]:
         yield from Files(folder / profile).traces(Query(), say)
 
 
-def median(of: Iterator[Trace]) -> float:
-    """p50 of the time to first word, in seconds."""
-    return quantile(ttfw([start for start in map(observation, of) if start is not None]), 0.5)
+def waited(of: Iterator[Trace]) -> list[Observation]:
+    """The starts among them that count."""
+    return [start for start in map(observation, of) if start is not None]
 
 
 def say(problem: Problem) -> None:

@@ -95,6 +95,7 @@ def as_json_object(found: Prediction, flag: str | None) -> Json:
         "left_out": found.left_out,
         "moved": found.moved,
         "already_on": found.already,
+        "also_waits_for": [{"task": use.by, "of": use.of, "left_running": use.left} for use in found.uses],
         "ttfw_s": {f"p{100 * forecast.p:.0f}": _forecast(forecast) for forecast in found.forecasts},
     }
 
@@ -186,6 +187,11 @@ def _counted(found: Prediction) -> str:
 
 def _caveats(found: Prediction) -> list[str]:
     lines: list[str] = []
+    left: dict[tuple[str, str], list[str]] = {}
+    for use in found.uses:
+        left.setdefault((use.by, use.of), []).append(use.left)
+    for (by, of), what in left.items():
+        lines.append(f"{by} is taken to wait for what {of} left running: {', '.join(what)}.")
     if not found.moved:
         lines.append("No caller would have waited a millisecond more or less.")
     if found.played == 1:

@@ -22,6 +22,8 @@ Attribute = str | bool | int | float | tuple[str, ...]
 
 LEAST_PIECE_US = 2
 """Microseconds: a piece that would be shorter as a span joins the next."""
+MOST_STEPS = 24
+"""In a task's span; LiveKit's session takes hundreds."""
 
 ROOT_KEY = "root"
 
@@ -190,7 +192,7 @@ def _piece(key: str, phase_key: str, piece: Piece, begin: int, end: int) -> Span
 def _task(task: Task, start: Start, figures: Figures, phases: _Phases) -> Iterator[SpanData]:
     """The task's span; before it, for one that the first word left running, the span that takes it off the path."""
     key, name = task_key(task.name), task.name
-    attributes = _task_attributes(task, figures, phases)
+    attributes = _task_attributes(task, figures, phases, _steps(task, start))
     links = _links(task, start)
     error = task.state is TaskState.FAILED
     needed = task.name == start.last or task.name in start.first_word_needs
@@ -213,7 +215,7 @@ def _task(task: Task, start: Start, figures: Figures, phases: _Phases) -> Iterat
         yield SpanData(key, name, f"detached.{name}", "consumer", begin, end, attributes, links, error)
 
 
-def _task_attributes(task: Task, figures: Figures, phases: _Phases) -> dict[str, Attribute]:
+def _task_attributes(task: Task, figures: Figures, phases: _Phases, steps: str) -> dict[str, Attribute]:
     attributes: dict[str, Attribute] = {
         words.NEEDS: task.needs,
         words.CRITICAL: figures.critical,
@@ -225,12 +227,32 @@ def _task_attributes(task: Task, figures: Figures, phases: _Phases) -> dict[str,
     optional = {
         words.PHASE: phases.name_at(task.begin),
         words.SLACK: figures.slack,
+        words.STEPS: steps or None,
         words.CACHE: task.cache,
         words.ERROR_TYPE: task.error_type,
         words.DEFERRED: task.deferred or None,
     }
     attributes.update({key: value for key, value in optional.items() if value is not None})
     return attributes
+
+
+def _steps(task: Task, start: Start) -> str:
+    """At most `MOST_STEPS`: where there are more, those with the least between them, and the least of their own, are one.
+
+    Of what it started, those until the root's end, as for its loop time.
+    """
+    end = max(start.end, task.end)
+    steps = [replace(step, end=min(step.end, end)) for step in task.steps if step.start < end]
+    between = [
+        (after.start - step.end + min(step.end - step.start, after.end - after.start), i)
+        for i, (step, after) in enumerate(pairwise(steps), 1)
+    ]
+    borders = [0, *sorted(i for _, i in sorted(between)[-(MOST_STEPS - 1) :]), len(steps)]
+    joined = [steps[i:j] for i, j in pairwise(borders) if i < j]
+    return " ".join(
+        f"{(group[0].start - task.begin) // 1000}+{sum(step.end - step.start for step in group) // 1000}"
+        for group in joined
+    )
 
 
 def _links(task: Task, start: Start) -> tuple[tuple[str, str], ...]:

@@ -2,31 +2,42 @@
 
 Between `tuning.start` and `tuning.whatif`. Pure; whole microseconds from the root's start.
 
-`telemetry.critical_path.resimulate` knows needs only. Here a task's own work is a waiting and a computing part
-(`startup.loop_time`), and computing parts take turns on the one event loop. A trace does not say when within a task it
-computed: half is taken to come before its wait (it asks), half after it (it uses the answer).
+`telemetry.critical_path.resimulate` knows needs only. Here a task is what its trace says of it (`startup.steps`): it waits,
+holds the one event loop for a step, waits again. Steps take turns on the loop, first come, first served, none cut short.
+What a library left running after a task (`tuning.left_running`) is played like a task, for those that use it.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from tuning.change import BadChange, Change, Effect
-from tuning.start import RecordedStart, TracedTask
+from tuning.left_running import Use
+from tuning.start import RecordedStart, Step, TracedTask
 
-TURN_US = 5_000
-"""A trace does not say how long a task holds the loop at a time: after so long another one gets it."""
-_ROUNDS = 5
-"""Of fitting; a start in declared order needs one."""
+_ADJOINING_US = 200
+"""A step that begins so soon after another's end had to wait for it."""
 _NOTHING = Change("", Effect.SCALED, 1.0)
 _OFF_THE_CHAIN = (Effect.EARLIER, Effect.GONE, Effect.DEFERRED)
 
 
 class NotPlayable(ValueError):
     """A start that can't be played: it had no first word, or its trace has lost what this needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One step on the event loop, and the wait before it."""
+
+    waiting: int
+    """From the end of the turn before until it asks for the loop; of the first, from what the task waits for (`Work.edges`)."""
+    computing: int
+    outside: int | None = None
+    """An instant from outside that must have come first; `waiting` is counted from there then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +48,11 @@ class Work:
     needs: tuple[str, ...]
     before: str | None
     """The task before it in declared order, where the start ran in order."""
-    lag: int
-    """From what it waits for to being ready for its first step, the loop's other work apart."""
-    outside: int | None
-    """When the caller it waited for had come."""
-    waiting: int
-    computing: int
+    turns: tuple[Turn, ...]
+    own: int
+    """So many turns until it ends; the others are of what it started, and go on after it."""
+    left_by: str | None = None
+    """Of what a library left running: the task that began it."""
 
     @property
     def edges(self) -> tuple[str, ...]:
@@ -52,7 +62,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A start that can be played: fitted, so that unchanged it ends when it really did."""
+    """A start that can be played."""
 
     tasks: tuple[Work, ...]
     first_step: int
@@ -60,13 +70,11 @@ class Model:
     """The first word's task."""
     joined: int
     """When the caller came; 0 where that was before the start."""
-    end: int
-    """When the first word really came."""
     error: int
-    """By how much the model alone would miss that; it misses a changed start by as much."""
+    """By how much it would speak late, unchanged; under changes it is taken to be off by as much."""
 
 
-def model_of(start: RecordedStart) -> Model:
+def model_of(start: RecordedStart, uses: Iterable[Use] = ()) -> Model:
     """The start, ready to be played. Raises NotPlayable."""
     tasks = [task for task in start.tasks if not task.deferred and task.start_us <= start.duration_us]
     # slack is of what the first word needs; of these nobody needs the first word's own task
@@ -79,9 +87,9 @@ def model_of(start: RecordedStart) -> Model:
     ends = {task.name: task.start_us + task.duration_us for task in tasks}
     before = _chain(tasks, ends)
     first_step = min(task.start_us - round((task.ready_delay or 0.0) * 1e6) for task in tasks)
-    works = tuple(_work(task, tasks, before.get(task.name), ends, first_step, joined) for task in tasks)
-    recorded = {task.name: (task.start_us, ends[task.name]) for task in tasks}
-    return _fitted(Model(works, first_step, last, joined, ends[last], 0), recorded)
+    works = [_work(task, tasks, before.get(task.name), ends, first_step, joined) for task in tasks]
+    model = Model(tuple(_with_left_running(works, tasks, set(uses))), first_step, last, joined, 0)
+    return replace(model, error=_play(model)[last] - ends[last])
 
 
 def first_word(model: Model, changes: Sequence[Change] = ()) -> int:
@@ -90,7 +98,7 @@ def first_word(model: Model, changes: Sequence[Change] = ()) -> int:
     Changes to tasks that the start hasn't are passed over. Raises BadChange for one that can't be made.
     """
     changed = _changed(model, {change.task: change for change in changes})
-    return max(_play(changed)[model.last][1] - model.error, 0)
+    return max(_play(changed)[model.last] - model.error, 0)
 
 
 def ttfw(model: Model, changes: Sequence[Change] = ()) -> float:
@@ -131,9 +139,46 @@ def _work(
     if task.start_us < joined:
         waited = _waited_outside(task, [other for other in tasks if other.name in edges], ready)
         outside = task.start_us + waited if waited > 0 else None
-    own = task.start_us + task.duration_us - max(task.start_us, outside or 0)
-    computing = min(round((task.loop_time or 0.0) * 1e6), own)
-    return Work(task.name, needs, before, max(task.start_us - ready, 0), outside, own - computing, computing)
+    others = sorted(step for other in tasks if other is not task for step in other.steps)
+    steps = _until_its_end(task)
+    turns: list[Turn] = []
+    free = ready
+    for step in steps:
+        before_it = free
+        asked = max(_asked(step.start_us, others), free)
+        free = max(step.start_us + step.duration_us, free)
+        if outside is not None and outside <= free:
+            turns.append(Turn(max(asked - outside, 0), step.duration_us, outside))
+            outside = None
+        else:
+            turns.append(Turn(asked - before_it, step.duration_us))
+    own = sum(step.start_us <= ends[task.name] for step in steps)
+    return Work(task.name, needs, before, tuple(turns), own)
+
+
+def _until_its_end(task: TracedTask) -> list[Step]:
+    """Its steps, the first where it begins and one where it ends, without length where the trace has none."""
+    begin, end = task.start_us, task.start_us + task.duration_us
+    steps = [step._replace(start_us=max(step.start_us, begin)) for step in task.steps]
+    own = [step for step in steps if step.start_us <= end]
+    if own:
+        # it ends within a step, and the rest of that is little
+        last = own[-1]
+        own[-1] = last._replace(duration_us=min(last.duration_us, end - last.start_us))
+    if not own or own[0].start_us > begin:
+        own.insert(0, Step(begin, 0))
+    if own[-1].start_us + own[-1].duration_us < end:
+        own.append(Step(end, 0))
+    return own + [step for step in steps if step.start_us > end]
+
+
+def _asked(instant: int, others: Sequence[Step]) -> int:
+    """When a step that began at `instant` is taken to have asked for the loop: when the one that held it until then began."""
+    before = bisect_left(others, Step(instant, 0)) - 1
+    if before < 0:
+        return instant
+    begin, length = others[before]
+    return begin if begin + length >= instant - _ADJOINING_US else instant
 
 
 def _waited_outside(task: TracedTask, needed: Sequence[TracedTask], ready: int) -> int:
@@ -151,28 +196,20 @@ def _waited_outside(task: TracedTask, needed: Sequence[TracedTask], ready: int) 
     return min(max(waits, default=0), task.duration_us)
 
 
-def _fitted(model: Model, recorded: Mapping[str, tuple[int, int]]) -> Model:
-    """The model with what the loop's other work explains taken out of lags and waits, for played they come again."""
-    for _ in range(_ROUNDS):
-        played = _play(model)
-        works = tuple(_less(work, recorded, played, model.first_step) for work in model.tasks)
-        if works == model.tasks:
-            break
-        model = replace(model, tasks=works)
-    return replace(model, error=_play(model)[model.last][1] - model.end)
-
-
-def _less(
-    work: Work, recorded: Mapping[str, tuple[int, int]], played: Mapping[str, tuple[int, int]], first_step: int
-) -> Work:
-    late = _delay(work, played, first_step) - _delay(work, recorded, first_step)
-    (begin, end), (played_begin, played_end) = recorded[work.name], played[work.name]
-    longer = 0 if work.outside is not None else (played_end - played_begin) - (end - begin)
-    return replace(work, lag=max(work.lag - max(late, 0), 0), waiting=max(work.waiting - max(longer, 0), 0))
-
-
-def _delay(work: Work, times: Mapping[str, tuple[int, int]], first_step: int) -> int:
-    return times[work.name][0] - max((times[name][1] for name in work.edges), default=first_step)
+def _with_left_running(works: Iterable[Work], tasks: Sequence[TracedTask], uses: set[Use]) -> list[Work]:
+    """The works, and what is used of what they left running as works of their own, which the users need."""
+    used: dict[str, list[str]] = {}
+    left: list[Work] = []
+    for task in tasks:
+        end = task.start_us + task.duration_us
+        for running in task.left_running:
+            users = [use.by for use in uses if (use.of, use.left) == (task.name, running.name)]
+            name = f"{task.name}: {running.name}"
+            for user in users:
+                used.setdefault(user, []).append(name)
+            if users and name not in {work.name for work in left}:
+                left.append(Work(name, (task.name,), None, (Turn(running.end_us - end, 0),), 1, left_by=task.name))
+    return [*(replace(work, needs=(*work.needs, *used.get(work.name, ()))) for work in works), *left]
 
 
 # Changing it
@@ -184,6 +221,7 @@ def _changed(model: Model, changes: Mapping[str, Change]) -> Model:
     before = {work.name: work.before for work in model.tasks}
     off_the_chain = {name for name, effect in effects.items() if effect in _OFF_THE_CHAIN}
     removed = {name for name, effect in effects.items() if effect in (Effect.GONE, Effect.DEFERRED)}
+    removed |= {work.name for work in model.tasks if work.left_by in removed}
 
     def predecessor(name: str) -> str | None:
         found = None if name in off_the_chain else before[name]
@@ -193,7 +231,7 @@ def _changed(model: Model, changes: Mapping[str, Change]) -> Model:
 
     works = tuple(
         replace(
-            _reworked(work, changes.get(work.name, _NOTHING)),
+            _reworked(work, changes.get(work.name, _NOTHING)) if work.left_by is None else _left(work, effects),
             needs=tuple(name for name in work.needs if name not in removed),
             before=predecessor(work.name),
         )
@@ -210,82 +248,94 @@ def _check(model: Model, effects: Mapping[str, Effect]) -> None:
         )
     for work in model.tasks:
         late = [name for name in work.needs if effects.get(name) is Effect.DEFERRED]
-        if late and work.name != model.last and effects.get(work.name) not in (Effect.DEFERRED, Effect.GONE):
+        if (
+            late
+            and work.left_by is None
+            and work.name != model.last
+            and effects.get(work.name) not in (Effect.DEFERRED, Effect.GONE)
+        ):
             raise BadChange(f"{work.name} needs {late[0]}, so both are deferred or none; add {work.name}=deferred")
 
 
 def _reworked(work: Work, change: Change) -> Work:
-    whole = work.waiting + work.computing
+    own = work.turns[: work.own]
+    whole = sum(turn.waiting + turn.computing for turn in own) - _lag(work)
     match change.effect:
         case Effect.SCALED:
             factor = change.amount
+        case Effect.SHIFTED if whole:
+            factor = max(whole + change.amount, 0) / whole
         case Effect.SHIFTED:
-            factor = max(whole + change.amount, 0) / whole if whole else 0.0
+            longer = max(round(change.amount), 0)
+            last = replace(own[-1], waiting=own[-1].waiting + longer)
+            return replace(work, turns=(*own[:-1], last, *work.turns[work.own :]))
         case Effect.BEFORE_JOB:
             factor = 0.0
-        case Effect.EARLIER | Effect.GONE | Effect.DEFERRED:
-            factor = 1.0
-    waiting, computing = round(work.waiting * factor), round(work.computing * factor)
-    if change.effect is Effect.SHIFTED and not whole:
-        waiting = max(round(change.amount), 0)
-    lag = 0 if change.effect is Effect.EARLIER else work.lag
-    return replace(work, lag=lag, waiting=waiting, computing=computing)
+        case Effect.EARLIER:
+            first = replace(work.turns[0], waiting=work.turns[0].waiting - _lag(work))
+            return replace(work, turns=(first, *work.turns[1:]))
+        case Effect.GONE | Effect.DEFERRED:
+            return work
+    if not factor:
+        outside = next((turn.outside for turn in own if turn.outside is not None), None)
+        return replace(work, turns=(Turn(_lag(work), 0, outside),), own=1)
+    return replace(
+        work, turns=tuple(_scaled(turn, factor, _lag(work) if i == 0 else 0) for i, turn in enumerate(work.turns))
+    )
+
+
+def _lag(work: Work) -> int:
+    """From what it waits for to asking for its first step, which is no work of its own."""
+    return work.turns[0].waiting if work.turns[0].outside is None else 0
+
+
+def _scaled(turn: Turn, factor: float, lag: int) -> Turn:
+    return replace(turn, waiting=lag + round((turn.waiting - lag) * factor), computing=round(turn.computing * factor))
+
+
+def _left(work: Work, effects: Mapping[str, Effect]) -> Work:
+    """What a library left running: done before the job where the task that began it is."""
+    done = work.left_by is not None and effects.get(work.left_by) is Effect.BEFORE_JOB
+    return replace(work, turns=(Turn(0, 0),)) if done else work
 
 
 # Playing it
 
 
-def _play(model: Model) -> dict[str, tuple[int, int]]:
-    """When each task's first step and its end are. Raises NotPlayable where tasks need each other in a circle."""
+def _play(model: Model) -> dict[str, int]:
+    """When each task ends. Raises NotPlayable where tasks need each other in a circle."""
     works = {work.name: work for work in model.tasks}
     missing = {work.name: sum(name in works for name in work.edges) for work in model.tasks}
     needed_by: dict[str, list[str]] = {}
     for work in model.tasks:
         for name in work.edges:
             needed_by.setdefault(name, []).append(work.name)
-    begins: dict[str, int] = {}
-    played: dict[str, tuple[int, int]] = {}
+    ends: dict[str, int] = {}
     loop_free = 0
     arrivals = count()
-    # who asks for the loop when, how much it will still compute before its wait, and after it
-    queue: list[tuple[int, int, str, int, int]] = []
+    # who asks for the loop when, for which of its turns
+    queue: list[tuple[int, int, str, int]] = []
 
-    def ask(when: int, name: str, asking: int, answering: int) -> None:
-        heapq.heappush(queue, (when, next(arrivals), name, asking, answering))
+    def ask(free: int, work: Work, number: int) -> None:
+        turn = work.turns[number]
+        there = free if turn.outside is None else max(free, turn.outside)
+        heapq.heappush(queue, (there + turn.waiting, next(arrivals), work.name, number))
 
     for work in model.tasks:
         if not missing[work.name]:
-            ask(model.first_step + work.lag, work.name, *_halves(work))
+            ask(model.first_step, work, 0)
     while queue:
-        asked, _, name, asking, answering = heapq.heappop(queue)
-        begin = max(asked, loop_free)
-        begins.setdefault(name, begin)
-        loop_free = begin + min(asking or answering, TURN_US)
-        if asking > TURN_US:
-            ask(loop_free, name, asking - TURN_US, answering)
-        elif asking:
-            work = works[name]
-            there = loop_free if work.outside is None else max(loop_free, work.outside)
-            ask(there + work.waiting, name, 0, answering)
-        elif answering > TURN_US:
-            ask(loop_free, name, 0, answering - TURN_US)
-        else:
-            played[name] = (begins[name], loop_free)
+        asked, _, name, number = heapq.heappop(queue)
+        work = works[name]
+        loop_free = max(asked, loop_free) + work.turns[number].computing
+        if number + 1 == work.own:
+            ends[name] = loop_free
             for dependent in needed_by.get(name, ()):
                 missing[dependent] -= 1
                 if not missing[dependent]:
-                    work = works[dependent]
-                    there = max(played[edge][1] for edge in work.edges if edge in works)
-                    ask(there + work.lag, dependent, *_halves(work))
-    if model.last not in played:
+                    ask(loop_free, works[dependent], 0)
+        if number + 1 < len(work.turns):
+            ask(loop_free, work, number + 1)
+    if model.last not in ends:
         raise NotPlayable("its tasks need each other in a circle")
-    return played
-
-
-def _halves(work: Work) -> tuple[int, int]:
-    """How long it computes before its wait, and after it; at least a µs before it where it waits."""
-    if work.outside is not None:
-        return 1, work.computing
-    if not work.waiting:
-        return 0, work.computing
-    return max(work.computing // 2, 1), work.computing - work.computing // 2
+    return ends

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
-from typing import cast
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
 
 from telemetry import vocabulary as words
 from telemetry.foreign import last_finishing_path
@@ -54,6 +56,22 @@ class Stretch:
     duration_us: int
 
 
+class Step(NamedTuple):
+    """One stretch in which a task held the event loop, in µs from the root's start."""
+
+    start_us: int
+    duration_us: int
+
+
+class LeftRunning(NamedTuple):
+    """What a library began in a task and ended after it: a connection made in the background."""
+
+    name: str
+    """The span's, and of a request the path."""
+    end_us: int
+    """From the root's start."""
+
+
 @dataclass(frozen=True, slots=True)
 class TracedTask:
     """One task as its span tells it; µs from the root's start, figures in seconds, None where the span has none."""
@@ -77,6 +95,9 @@ class TracedTask:
     deferred: bool
     detached: bool
     """Still ran at the first word, which did not need it."""
+    steps: tuple[Step, ...] = ()
+    """Ascending; its own, and what it started goes on with after its end. Empty where the span does not say."""
+    left_running: tuple[LeftRunning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +243,18 @@ def _tasks(trace: Trace) -> tuple[TracedTask, ...]:
         if words.CRITICAL in span.attributes and (span.parent_id == root.span_id or span.parent_id in detached)
     ]
     names = {span.span_id: _task_name(span) for span in spans}
-    return tuple(_task(span, root, names, detached) for span in sorted(spans, key=lambda span: span.start_ns))
+    left: dict[str, list[Span]] = {span.span_id: [] for span in spans}
+    for span in trace.spans:
+        if span.parent_id in left:
+            left[span.parent_id].append(span)
+    return tuple(
+        _task(span, root, names, detached, left[span.span_id]) for span in sorted(spans, key=lambda span: span.start_ns)
+    )
 
 
-def _task(span: Span, root: Span, names: Mapping[str, str], detached: Collection[str | None]) -> TracedTask:
+def _task(
+    span: Span, root: Span, names: Mapping[str, str], detached: Collection[str | None], inside: Iterable[Span]
+) -> TracedTask:
     told = span.attributes
     needs = _names(told.get(words.NEEDS))
     waited_for = [names[link.span_id] for link in span.links if link.span_id in names]
@@ -247,7 +276,27 @@ def _task(span: Span, root: Span, names: Mapping[str, str], detached: Collection
         error_type=_text(told, words.ERROR_TYPE),
         deferred=told.get(words.DEFERRED) is True,
         detached=span.parent_id in detached,
+        steps=_steps(told.get(words.STEPS), _since(root, span)),
+        left_running=tuple(
+            LeftRunning(_inside_name(other), _since(root, other) + other.duration_us)
+            for other in inside
+            if other.end_ns > span.end_ns
+        ),
     )
+
+
+def _steps(told: Value | None, begin_us: int) -> tuple[Step, ...]:
+    """What the task's span says; nothing of what can't be read."""
+    found = [re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})", step) for step in told.split()] if isinstance(told, str) else []
+    return tuple(sorted(Step(begin_us + int(step[1]), int(step[2])) for step in found if step))
+
+
+def _inside_name(span: Span) -> str:
+    url = _text(span.attributes, "http.url") or _text(span.attributes, "url.full")
+    try:
+        return f"{span.name} {urlsplit(url).path}" if url else span.name
+    except ValueError:
+        return span.name
 
 
 def _task_name(span: Span) -> str:

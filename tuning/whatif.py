@@ -10,10 +10,12 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import numpy as np
 
 from tuning.change import BadChange, Change, nearest
+from tuning.left_running import Use, uses_in
 from tuning.observation import observation
 from tuning.replay import NotPlayable, model_of, ttfw
 from tuning.spans import Trace
@@ -21,6 +23,8 @@ from tuning.start import start_of
 from tuning.statistics import Floats, Interval, quantile, sample
 
 SHARES = (0.5, 0.9)
+_LEARNT_FROM = 200
+"""Starts, the first of a source, that say who uses what a task left running."""
 _RESAMPLES = 400
 _ERROR = 0.05
 _SEED = 1
@@ -55,6 +59,8 @@ class Prediction:
     already: int
     """Starts left out because they ran with the flag."""
     forecasts: tuple[Forecast, ...]
+    uses: tuple[Use, ...]
+    """What was taken to be waited for beyond what the plan says."""
 
 
 class NothingToPlay(LookupError):
@@ -68,7 +74,10 @@ def predict(traces: Iterable[Trace], changes: Sequence[Change], *, flag: str | N
     Raises NothingToPlay, BadChange (a task nobody has among them), and what `traces` raises.
     """
     seen = _Seen()
-    for trace in traces:
+    reading = iter(traces)
+    first = list(islice(reading, _LEARNT_FROM))
+    uses = uses_in(map(start_of, first))
+    for trace in chain(first, reading):
         seen.traces += 1
         watched = observation(trace)
         if watched is None:
@@ -80,7 +89,7 @@ def predict(traces: Iterable[Trace], changes: Sequence[Change], *, flag: str | N
         seen.sessions += 1
         if math.isfinite(watched.ttfw) and not watched.abandoned:
             try:
-                model = model_of(start_of(trace))
+                model = model_of(start_of(trace), uses)
                 predicted = ttfw(model, changes)
             except NotPlayable:
                 seen.left_out += 1
@@ -93,7 +102,7 @@ def predict(traces: Iterable[Trace], changes: Sequence[Change], *, flag: str | N
         seen.weights.append(watched.sampling.weight)
         seen.censored.append(watched.abandoned)
     seen.check(changes, flag)
-    return seen.prediction(tuple(changes))
+    return seen.prediction(tuple(changes), tuple(sorted(uses)))
 
 
 @dataclass(slots=True)
@@ -127,7 +136,7 @@ class _Seen:
             return f"none of {self.traces} traces is a start of ours with a caller"
         return f"none of {self.sessions} starts can be played: no first word, or spans are lost"
 
-    def prediction(self, changes: tuple[Change, ...]) -> Prediction:
+    def prediction(self, changes: tuple[Change, ...], uses: tuple[Use, ...]) -> Prediction:
         now, predicted = np.array(self.now), np.array(self.predicted)
         weights, censored = np.array(self.weights), np.array(self.censored)
         with np.errstate(invalid="ignore"):
@@ -140,6 +149,7 @@ class _Seen:
             moved=moved,
             already=self.already,
             forecasts=_forecasts(now, predicted, weights, censored),
+            uses=uses,
         )
 
 

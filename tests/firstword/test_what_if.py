@@ -104,7 +104,18 @@ def test_json_has_the_stable_keys_and_nothing_beside() -> None:
     code, out, error = typed("account=0.5", "room=-80ms", "--json", "--traces", "traces")
     assert (code, error) == (0, "Traces: traces\n")
     answer = json.loads(out)
-    assert list(answer) == ["flag", "changes", "sessions", "played", "left_out", "moved", "already_on", "ttfw_s"]
+    assert list(answer) == [
+        "flag",
+        "changes",
+        "sessions",
+        "played",
+        "left_out",
+        "moved",
+        "already_on",
+        "also_waits_for",
+        "ttfw_s",
+    ]
+    assert answer["also_waits_for"] == []
     assert answer["changes"] == [
         {"task": "account", "effect": "scaled", "factor": 0.5, "shift_s": None},
         {"task": "room", "effect": "shifted", "factor": None, "shift_s": -0.08},
@@ -149,6 +160,30 @@ def test_a_start_that_lost_spans_is_said_to_be_left_out(tmp_path: Path) -> None:
     assert told in typed("account=0.5", "--traces", "lossy")[1]
     answer = json.loads(typed("account=0.5", "--traces", "lossy", "--json")[1])
     assert [answer[key] for key in ("sessions", "played", "left_out")] == [3, 1, 1]
+
+
+def test_what_is_taken_to_be_waited_for_is_said(tmp_path: Path) -> None:
+    """A request that a task left running, and who is taken to use it: no trace says so."""
+    write(tmp_path / "leaving", OFF)
+    (file,) = (tmp_path / "leaving").iterdir()
+    (line,) = file.read_text().splitlines()
+    (scope,) = json.loads(line)["resourceSpans"][0]["scopeSpans"]
+    components = next(span for span in scope["spans"] if span["name"] == "components")
+    url = {"key": "http.url", "value": {"stringValue": "ws://voice.example/v1/speak"}}
+    request = components | {
+        "spanId": "f" * 16,
+        "parentSpanId": components["spanId"],
+        "name": "GET",
+        "attributes": [url],
+    }
+    request["endTimeUnixNano"] = str(int(components["endTimeUnixNano"]) + 40_000_000)
+    request.pop("links", None)
+    file.write_text(line + "\n" + json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [request]}]}]}) + "\n")
+    out = typed("greeting=gone", "--traces", "leaving")[1]
+    assert "playout is taken to wait for what components left running: GET /v1/speak." in out
+    assert "p50  0.490     0.450     -0.040" in out
+    answer = json.loads(typed("greeting=gone", "--traces", "leaving", "--json")[1])
+    assert answer["also_waits_for"] == [{"task": "playout", "of": "components", "left_running": "GET /v1/speak"}]
 
 
 def _failed(start: Start) -> Start:

@@ -8,8 +8,8 @@ import pytest
 
 from telemetry.critical_path import analyse
 from telemetry.foreign import Span, last_finishing_path
-from telemetry.layout import SpanData, lay_out, unsettled
-from telemetry.record import Dispatch, Outcome, Phase, Start, Task, TaskState
+from telemetry.layout import MOST_STEPS, SpanData, lay_out, unsettled
+from telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
 
 MS = 1_000_000
 US = 1_000
@@ -266,3 +266,19 @@ def test_a_detached_task_that_begins_where_a_phase_ends_does_not_take_its_place(
         "piece.2",
         "piece.3",
     ]
+
+
+def test_of_many_steps_those_near_each_other_are_one() -> None:
+    """At most 24 in a span, the sum kept: what stays apart has time between it, or is long on both sides."""
+    short = [Step(begin * US, (begin + 50) * US) for begin in range(0, 20_000, 200)]
+    long = [Step(begin * MS, (begin + 10) * MS - US) for begin in range(100, 200, 10)]
+    alone = [Step(begin * MS, begin * MS + 100 * US) for begin in range(300, 400, 10)]
+    room = replace(PICTURE.task("room"), begin=0, end=400 * MS, steps=tuple(short + long + alone))
+    start = replace(PICTURE, tasks=(room, *PICTURE.tasks[1:]))
+    spans = {span.key: span for span in lay_out(start, analyse(PICTURE))}
+    written = str(spans["task.room"].attributes["startup.steps"]).split()
+    steps = [(int(begin), int(length)) for begin, length in (step.split("+") for step in written)]
+    assert len(steps) == MOST_STEPS
+    assert sum(length for _, length in steps) == 100 * 50 + 10 * 9_999 + 10 * 100
+    assert [length for begin, length in steps if 100_000 <= begin < 200_000] == [9_999] * 10
+    assert [begin for begin, _ in steps if begin >= 300_000] == list(range(300_000, 400_000, 10_000))

@@ -16,7 +16,7 @@ from telemetry.plan import Plan
 from telemetry.record import Outcome, Start
 from telemetry.run import waited_for
 from telemetry.testing import StartupTest
-from telemetry.vocabulary import CONNECT, GREET, WAIT
+from telemetry.vocabulary import CONNECT, GREET, STEPS, WAIT
 from tests.telemetry.plans import Play, plays
 from tests.tuning.written import no_problem, write
 from tuning.chain import chain_of
@@ -115,6 +115,11 @@ def test_a_start_comes_back_as_it_was(startup_test: StartupTest, tmp_path: Path,
         assert (traced.critical, traced.slack, traced.drag) == (figures.critical, figures.slack, figures.drag)
         assert (traced.contention, traced.loop_time) == (figures.contention, figures.loop_time)
         assert traced.ready_delay == figures.ready_delay
+        assert traced.steps == tuple(
+            (traced.start_us + (step.start - task.begin) // 1000, (step.end - step.start) // 1000)
+            for step in task.steps
+            if step.start < max(record.end, task.end)
+        )
     assert tasks["analytics"].deferred
     assert tasks["session"].detached is not in_order
     assert all(piece.task_span_id == tasks[piece.task].span_id for piece in start.path if piece.task)
@@ -223,3 +228,48 @@ def test_what_was_not_waited_for_hangs_below_the_first_that_needed_it(
         ("greeting", []),
         ("account", []),
     ]
+
+
+def test_what_a_library_left_running_in_a_task_is_told_by_its_request(
+    startup_test: StartupTest, tmp_path: Path
+) -> None:
+    """Without query and host, which differ; what ended in time is not left, and an address nobody can read is none."""
+    write(tmp_path, startup_test.run(a_plan()).start)
+    (trace,) = Files(tmp_path).traces(Query(), no_problem)
+    room = next(span for span in trace.spans if span.name == "room")
+    inside = [
+        replace(
+            room, span_id=f"{number:016x}", parent_id=room.span_id, name=name, attributes=told, end_ns=end, links=()
+        )
+        for number, (name, told, end) in enumerate(
+            [
+                ("GET", {"http.url": "ws://voice.example:80/v1/speak?model=a"}, room.end_ns + 5_000),
+                ("GET", {"url.full": "https://llm.example/v1/models"}, room.end_ns + 6_000),
+                ("GET", {"http.url": "http://[half/v1"}, room.end_ns + 7_000),
+                ("connect", {}, room.end_ns + 8_000),
+                ("dns", {}, room.end_ns),
+            ]
+        )
+    ]
+    start = start_of(replace(trace, spans=(*trace.spans, *inside)))
+    (traced,) = (task for task in start.tasks if task.name == "room")
+    end = traced.start_us + traced.duration_us
+    assert traced.left_running == (
+        ("GET /v1/speak", end + 5),
+        ("GET /v1/models", end + 6),
+        ("GET", end + 7),
+        ("connect", end + 8),
+    )
+
+
+@pytest.mark.parametrize("told", ["", "soon", "1+", "5+-1", "1+2 3", "9" * 5000 + "+1", 7, True])
+def test_steps_nobody_can_read_are_none(startup_test: StartupTest, tmp_path: Path, told: str | int) -> None:
+    """And what can be read among them counts."""
+    write(tmp_path, startup_test.run(a_plan()).start)
+    (trace,) = Files(tmp_path).traces(Query(), no_problem)
+    spans = tuple(
+        replace(span, attributes={**span.attributes, STEPS: told}) if span.name == "account" else span
+        for span in trace.spans
+    )
+    (traced,) = (task for task in start_of(replace(trace, spans=spans)).tasks if task.name == "account")
+    assert [step.duration_us for step in traced.steps] == ([2] if told == "1+2 3" else [])
