@@ -88,7 +88,7 @@ def model_of(start: RecordedStart, uses: Iterable[Use] = ()) -> Model:
     before = _chain(tasks, ends)
     first_step = min(task.start_us - round((task.ready_delay or 0.0) * 1e6) for task in tasks)
     works = [_work(task, tasks, before.get(task.name), ends, first_step, joined) for task in tasks]
-    model = Model(tuple(_with_left_running(works, tasks, set(uses))), first_step, last, joined, 0)
+    model = Model(tuple(_with_left_running(works, tasks, uses)), first_step, last, joined, 0)
     return replace(model, error=_play(model)[last] - ends[last])
 
 
@@ -196,20 +196,23 @@ def _waited_outside(task: TracedTask, needed: Sequence[TracedTask], ready: int) 
     return min(max(waits, default=0), task.duration_us)
 
 
-def _with_left_running(works: Iterable[Work], tasks: Sequence[TracedTask], uses: set[Use]) -> list[Work]:
+def _with_left_running(works: Iterable[Work], tasks: Iterable[TracedTask], uses: Iterable[Use]) -> list[Work]:
     """The works, and what is used of what they left running as works of their own, which the users need."""
-    used: dict[str, list[str]] = {}
+    used: dict[tuple[str, str], list[str]] = {}
+    for use in uses:
+        used.setdefault((use.of, use.left), []).append(use.by)
+    needs: dict[str, list[str]] = {}
     left: list[Work] = []
     for task in tasks:
         end = task.start_us + task.duration_us
         for running in task.left_running:
-            users = [use.by for use in uses if (use.of, use.left) == (task.name, running.name)]
+            users = used.get((task.name, running.name), [])
             name = f"{task.name}: {running.name}"
             for user in users:
-                used.setdefault(user, []).append(name)
-            if users and name not in {work.name for work in left}:
+                needs.setdefault(user, []).append(name)
+            if users:
                 left.append(Work(name, (task.name,), None, (Turn(running.end_us - end, 0),), 1, left_by=task.name))
-    return [*(replace(work, needs=(*work.needs, *used.get(work.name, ()))) for work in works), *left]
+    return [*(replace(work, needs=(*work.needs, *needs.get(work.name, ()))) for work in works), *left]
 
 
 # Changing it

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -277,12 +277,16 @@ def _task(
         deferred=told.get(words.DEFERRED) is True,
         detached=span.parent_id in detached,
         steps=_steps(told.get(words.STEPS), _since(root, span)),
-        left_running=tuple(
-            LeftRunning(_inside_name(other), _since(root, other) + other.duration_us)
-            for other in inside
-            if other.end_ns > span.end_ns
-        ),
+        left_running=tuple(_left_running(span, root, inside)),
     )
+
+
+def _left_running(span: Span, root: Span, inside: Iterable[Span]) -> Iterator[LeftRunning]:
+    """Of several of one name the last."""
+    left = {_inside_name(other): other for other in sorted(inside, key=lambda other: other.end_ns)}
+    for name, other in left.items():
+        if other.end_ns > span.end_ns:
+            yield LeftRunning(name, _since(root, other) + other.duration_us)
 
 
 def _steps(told: Value | None, begin_us: int) -> tuple[Step, ...]:
