@@ -10,13 +10,18 @@ import asyncio
 from livekit import rtc
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput  # pyright: ignore[reportPrivateUsage]
 
+_SILENCE_S = 0.25
+"""Seconds of silence that are queued at a time."""
+
 
 class EarlyOutput(_ParticipantAudioOutput):
     """LiveKit's own audio output of a room, published at will instead of once a participant is linked.
 
+    Until the first frame it sends silence: encoder and pacing run by then, and the frame waits for neither.
+
     livekit-agents 1.8.9, `voice/room_io/_output.py`: RoomIO makes one only after the caller has come. Taken from it:
-    the constructor, `start`, `_publish_track` (replaced, as it publishes and waits for the subscription in one),
-    `_audio_source`, `_subscribed_fut`, `_publication`.
+    the constructor, `start`, `capture_frame`, `_publish_track` (replaced, as it publishes and waits for the subscription
+    in one), `_audio_source`, `_subscribed_fut`, `_publication`.
     """
 
     def __init__(self, room: rtc.Room, *, sample_rate: int, queue_ms: int) -> None:
@@ -29,6 +34,7 @@ class EarlyOutput(_ParticipantAudioOutput):
         self._audio_source = rtc.AudioSource(sample_rate, 1, queue_size_ms=queue_ms)
         self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 3 ms
         self.published = asyncio.Event()
+        self._silence: asyncio.Task[None] | None = None
 
     @property
     def subscribed(self) -> asyncio.Future[None]:
@@ -37,7 +43,19 @@ class EarlyOutput(_ParticipantAudioOutput):
 
     async def push(self, frame: rtc.AudioFrame) -> None:
         """Play a frame that is no session's; waits while the queue is full."""
+        self._break_silence()
         await self._audio_source.capture_frame(frame)
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        """Play a frame of the session that has taken it over."""
+        await self._subscribed_fut
+        self._break_silence()
+        await super().capture_frame(frame)
+
+    async def aclose(self) -> None:
+        """End the track."""
+        self._break_silence()
+        await super().aclose()
 
     async def played(self) -> None:
         """Returns when the queue is empty."""
@@ -51,6 +69,21 @@ class EarlyOutput(_ParticipantAudioOutput):
         async with self._lock:
             self._publication = await self._room.local_participant.publish_track(self._track, self._publish_options)
         self.published.set()
+        self._silence = asyncio.create_task(self._send_silence(), name="silence")
         await self._publication.wait_for_subscription()
         if not self._subscribed_fut.done():
             self._subscribed_fut.set_result(None)
+
+    async def _send_silence(self) -> None:
+        source = self._audio_source
+        silence = rtc.AudioFrame.create(source.sample_rate, 1, int(source.sample_rate * _SILENCE_S))
+        while True:
+            await source.capture_frame(silence)
+            await asyncio.sleep(max(source.queued_duration - 0.05, 0.01))
+
+    def _break_silence(self) -> None:
+        """Nothing of it comes before what is said now."""
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+            self._audio_source.clear_queue()

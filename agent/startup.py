@@ -28,7 +28,7 @@ from agent.greeting_text import GreetingText, greeting_text
 from agent.identity import Identity, whose
 from agent.process import Process, set_up_metrics
 from agent.settings import Settings, read_settings, settings
-from agent.voice import Voice
+from agent.voice import ON_THE_WAY_S, Voice
 from telemetry.livekit import NotSpoken, first_frame
 from telemetry.plan import Plan, unless, when
 from telemetry.run import cache_result, ended_at, waited_for
@@ -320,6 +320,7 @@ async def _speak(voice: Voice, greeting: Greeting, config: Settings, call: Call)
             call.presence.missed_it()
         if call.presence.hears:
             ended_at(began)
+            await asyncio.sleep(ON_THE_WAY_S)
             return
         await speech.stop()
         await call.presence.hearing()

@@ -24,6 +24,9 @@ QUEUE_MS = 600
 HEAD_S = 0.4
 """Seconds of a speech that are queued before it counts as begun: what comes after the first word keeps the loop busy."""
 
+ON_THE_WAY_S = 0.04
+"""Seconds from the first frame to the caller's ear: what comes after the first word leaves them the cores for so long."""
+
 
 class Voice:
     """The published track and what is spoken on it until a session takes over."""

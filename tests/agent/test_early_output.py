@@ -1,0 +1,59 @@
+"""The voice before a session is there: silence until something is said, and nothing of it before what is said."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from livekit import rtc
+
+from agent.early_output import EarlyOutput
+
+RATE = 24_000
+
+
+class Publication:
+    """A published track that somebody subscribes to when they are told to."""
+
+    sid = "TR_1"
+
+    def __init__(self) -> None:
+        self.subscribe = asyncio.Event()
+
+    async def wait_for_subscription(self) -> None:
+        await self.subscribe.wait()
+
+
+@pytest.mark.parametrize("by", ["speech", "session"])
+async def test_silence_until_something_is_said(by: str) -> None:
+    """Queued again and again, and gone with the first frame, whoever it is of."""
+    publication = Publication()
+
+    async def publish_track(*_: Any) -> Publication:
+        return publication
+
+    room = SimpleNamespace(local_participant=SimpleNamespace(publish_track=publish_track))
+    output = EarlyOutput(cast("rtc.Room", room), sample_rate=RATE, queue_ms=600)
+    source: rtc.AudioSource = output._audio_source  # pyright: ignore[reportPrivateUsage]
+    starting = asyncio.create_task(output.start())
+    try:
+        await output.published.wait()
+        for _ in range(3):
+            await asyncio.sleep(0.3)
+            assert 0 < source.queued_duration <= 0.6
+        publication.subscribe.set()
+        await starting
+        frame = rtc.AudioFrame.create(RATE, 1, RATE // 20)
+        if by == "speech":
+            await output.push(frame)
+        else:
+            await output.capture_frame(frame)
+            await asyncio.sleep(0.02)  # it is forwarded by a task
+        assert 0 < source.queued_duration <= 0.05
+        await asyncio.sleep(0.3)
+        assert source.queued_duration == 0
+    finally:
+        await output.aclose()
+    assert "silence" not in {task.get_name() for task in asyncio.all_tasks()}
