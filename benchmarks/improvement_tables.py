@@ -78,6 +78,12 @@ EXPECTED: Mapping[Improvement, str] = {
 }
 """Milliseconds, as the brief has it."""
 
+ALONE = ("alone: added", "alone: taken")
+"""Families of cells."""
+FACTORIAL_DISPATCH = (Dispatch.JOIN.value, Dispatch.AHEAD.value)
+LETTERS: Mapping[Improvement, str] = dict(zip((A, B, C, D, E, F, G, H, J, K), "ABCDEFGHJK", strict=True))
+"""As the design's literature names its factors; in the tables for want of room."""
+
 RESAMPLED = 2000
 """Bootstrap replicates."""
 
@@ -142,12 +148,12 @@ def cells(parts: Sequence[str], sessions: int | None) -> list[Cell]:
     if "alone" in parts:
         added = {"baseline": frozenset[Improvement]()} | {f"baseline+{flag}": frozenset({flag}) for flag in Improvement}
         taken = {"tuned": every} | {f"tuned-{flag}": every - {flag} for flag in Improvement}
-        for family, sets in {"alone: added": added, "alone: taken": taken}.items():
+        for family, sets in zip(ALONE, (added, taken), strict=True):
             for name, on in sets.items():
                 cell = Cell(name, profile_of(on), Dispatch.JOIN.value, sessions or 30, family)
                 made[cell.key] = cell
     if "factorial" in parts:
-        for dispatch in (Dispatch.JOIN.value, Dispatch.AHEAD.value):
+        for dispatch in FACTORIAL_DISPATCH:
             for number, on in enumerate(factorial(), 1):
                 cell = Cell(
                     f"run-{number:02d}-{dispatch}", profile_of(on), dispatch, sessions or 10, f"factorial: {dispatch}"
@@ -216,7 +222,9 @@ def tables(sessions: Sequence[Lived], wanted: Sequence[Cell]) -> str:
     by_key: dict[Key, list[Lived]] = {}
     for session in sessions:
         by_key.setdefault((session.dispatch, session.profile), []).append(session)
-    return "\n".join([*_heading(), *_cells_table(by_key, wanted), *_alone_table(by_key, found), *_factorial(found)])
+    return "\n".join(
+        [*_heading(), *_cells_table(by_key, wanted), *_alone_table(by_key, found), *_factorial(by_key, found)]
+    )
 
 
 def _heading() -> Iterator[str]:
@@ -227,10 +235,11 @@ def _heading() -> Iterator[str]:
 
 
 def _cells_table(by_key: Mapping[Key, Sequence[Lived]], wanted: Sequence[Cell]) -> Iterator[str]:
+    """Each set of flags that is compared with `baseline` or `tuned`, beside the floor of its blocks."""
     yield "| cell | sessions | unheard | heard p50, s | p90, s | x floor p50 | p90 | CPU, s a session | job's memory, MB |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     floors = [Cell(f"floor-{dispatch}", FLOOR, dispatch, 0, "") for dispatch in Dispatch]
-    for cell in (*floors, *wanted):
+    for cell in (*floors, *(cell for cell in wanted if cell.family in ALONE)):
         if of := by_key.get(cell.key):
             blocks = {session.block for session in of}
             beside = [s for s in by_key.get((cell.dispatch, FLOOR), ()) if s.block in blocks]
@@ -258,8 +267,8 @@ def _alone_table(by_key: Mapping[Key, Sequence[Lived]], found: Medians) -> Itera
     yield "\nPath share: of the flag's own tasks, mean over sessions, without the flag and with it.\n"
 
 
-def _factorial(found: Medians) -> Iterator[str]:
-    """Main effects, and what each pair saves together beyond each alone.
+def _factorial(by_key: Mapping[Key, Sequence[Lived]], found: Medians) -> Iterator[str]:
+    """Main effects, what each pair saves together beyond each alone, and the runs that both follow from.
 
     With T(a, b) the mean time of the runs where the first flag of a pair is a and the second b (1: on), that is
     [T(0,0) - T(1,1)] - [T(0,0) - T(1,0)] - [T(0,0) - T(0,1)] = T(1,0) + T(0,1) - T(0,0) - T(1,1).
@@ -268,22 +277,36 @@ def _factorial(found: Medians) -> Iterator[str]:
     itself in the main effect of either flag, which is an average over the other flag off and on.
     """
     runs = factorial()
-    for dispatch in (Dispatch.JOIN.value, Dispatch.AHEAD.value):
-        keys = [(dispatch, profile_of(on)) for on in runs]
-        missing = sum(key not in found.of for key in keys)
-        yield f"\n### Factorial, `{dispatch}`\n"
-        if missing:
-            yield f"{missing} of {len(runs)} cells have no session yet."
-            continue
-        yield "| flag | saves on average over all others, ms |\n|---|---:|"
-        for flag in Improvement:
-            on = [key for key, of in zip(keys, runs, strict=True) if flag in of]
-            yield f"| `{flag}` | {found.contrast([key for key in keys if key not in on], on)} |"
-        yield "\n| pairs that the design can't tell apart | save together beyond each alone, ms |\n|---|---:|"
-        for pairs, signs in alias_groups():
-            plus = [key for key, sign in zip(keys, signs, strict=True) if sign > 0]
-            names = ", ".join(f"{a} with {b}" for a, b in pairs)
-            yield f"| {names} | {found.contrast([key for key in keys if key not in plus], plus, times=2)} |"
+    keys = [[(dispatch, profile_of(on)) for on in runs] for dispatch in FACTORIAL_DISPATCH]
+    columns = " | ".join(f"`{dispatch}`" for dispatch in FACTORIAL_DISPATCH)
+    yield f"\n| | saves on average over all others, ms: {columns} |\n|---|---|---:|---:|"
+    for flag, letter in LETTERS.items():
+        saves = [
+            found.contrast(
+                [key for key, on in zip(of, runs, strict=True) if flag not in on],
+                [key for key, on in zip(of, runs, strict=True) if flag in on],
+            )
+            for of in keys
+        ]
+        yield f"| {letter} | `{flag}` | {' | '.join(saves)} |"
+    yield f"\n| pairs that the design can't tell apart | save together beyond each alone, ms: {columns} |\n|---|---:|---:|"
+    for pairs, signs in alias_groups():
+        saves = [
+            found.contrast(
+                [key for key, sign in zip(of, signs, strict=True) if sign < 0],
+                [key for key, sign in zip(of, signs, strict=True) if sign > 0],
+                times=2,
+            )
+            for of in keys
+        ]
+        yield f"| {', '.join(f'{LETTERS[a]} with {LETTERS[b]}' for a, b in pairs)} | {' | '.join(saves)} |"
+    yield f"\n| flags on | sessions, unheard, heard p50 in s: {columns} |\n|---|---|---|"
+    for on, *of in zip(runs, *keys, strict=True):
+        lived = [by_key.get(key, ()) for key in of]
+        cells = [
+            f"{len(s)}, {sum(each.heard_s is None for each in s)}, {quantiles(s).p50:.3f}" if s else "-" for s in lived
+        ]
+        yield f"| {' '.join(LETTERS[flag] for flag in LETTERS if flag in on)} | {' | '.join(cells)} |"
 
 
 def quantiles(sessions: Sequence[Lived]) -> Quantiles:
