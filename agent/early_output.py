@@ -11,13 +11,14 @@ from livekit import rtc
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput  # pyright: ignore[reportPrivateUsage]
 
 _SILENCE_S = 0.25
-"""Seconds of silence that are queued at a time."""
+"""Seconds: a caller who is there has subscribed by then."""
 
 
 class EarlyOutput(_ParticipantAudioOutput):
     """LiveKit's own audio output of a room, published at will instead of once a participant is linked.
 
-    Until the first frame it sends silence: encoder and pacing run by then, and the frame waits for neither.
+    It begins with a moment of silence: where a caller is there, encoder and pacing run at the first frame, which waits for
+    neither then.
 
     livekit-agents 1.8.9, `voice/room_io/_output.py`: RoomIO makes one only after the caller has come. Taken from it:
     the constructor, `start`, `capture_frame`, `_publish_track` (replaced, as it publishes and waits for the subscription
@@ -34,7 +35,7 @@ class EarlyOutput(_ParticipantAudioOutput):
         self._audio_source = rtc.AudioSource(sample_rate, 1, queue_size_ms=queue_ms)
         self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 3 ms
         self.published = asyncio.Event()
-        self._silence: asyncio.Task[None] | None = None
+        self._silent = False
 
     @property
     def subscribed(self) -> asyncio.Future[None]:
@@ -52,11 +53,6 @@ class EarlyOutput(_ParticipantAudioOutput):
         self._break_silence()
         await super().capture_frame(frame)
 
-    async def aclose(self) -> None:
-        """End the track."""
-        self._break_silence()
-        await super().aclose()
-
     async def played(self) -> None:
         """Returns when the queue is empty."""
         await self._audio_source.wait_for_playout()
@@ -69,21 +65,18 @@ class EarlyOutput(_ParticipantAudioOutput):
         async with self._lock:
             self._publication = await self._room.local_participant.publish_track(self._track, self._publish_options)
         self.published.set()
-        self._silence = asyncio.create_task(self._send_silence(), name="silence")
+        await self._begin_silence()
         await self._publication.wait_for_subscription()
         if not self._subscribed_fut.done():
             self._subscribed_fut.set_result(None)
 
-    async def _send_silence(self) -> None:
-        source = self._audio_source
-        silence = rtc.AudioFrame.create(source.sample_rate, 1, int(source.sample_rate * _SILENCE_S))
-        while True:
-            await source.capture_frame(silence)
-            await asyncio.sleep(max(source.queued_duration - 0.05, 0.01))
+    async def _begin_silence(self) -> None:
+        self._silent = True
+        rate = self._audio_source.sample_rate
+        await self._audio_source.capture_frame(rtc.AudioFrame.create(rate, 1, int(rate * _SILENCE_S)))
 
     def _break_silence(self) -> None:
         """Nothing of it comes before what is said now."""
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+        if self._silent:
+            self._silent = False
             self._audio_source.clear_queue()
