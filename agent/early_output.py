@@ -17,8 +17,8 @@ _SILENCE_S = 0.25
 class EarlyOutput(_ParticipantAudioOutput):
     """LiveKit's own audio output of a room, published at will instead of once a participant is linked.
 
-    It begins with a moment of silence: where a caller is there, encoder and pacing run at the first frame, which waits for
-    neither then.
+    Where a caller is there it begins with a moment of silence: encoder and pacing run at the first frame then, which waits
+    for neither.
 
     livekit-agents 1.8.9, `voice/room_io/_output.py`: RoomIO makes one only after the caller has come. Taken from it:
     the constructor, `start`, `capture_frame`, `_publish_track` (replaced, as it publishes and waits for the subscription
@@ -65,7 +65,8 @@ class EarlyOutput(_ParticipantAudioOutput):
         async with self._lock:
             self._publication = await self._room.local_participant.publish_track(self._track, self._publish_options)
         self.published.set()
-        await self._begin_silence()
+        if self._room.remote_participants:
+            await self._begin_silence()
         await self._publication.wait_for_subscription()
         if not self._subscribed_fut.done():
             self._subscribed_fut.set_result(None)
