@@ -242,17 +242,13 @@ def _steps(task: Task, start: Start) -> str:
     Of what it started, those until the root's end, as for its loop time.
     """
     end = max(start.end, task.end)
-    steps = [replace(step, end=min(step.end, end)) for step in task.steps if step.start < end]
-    between = [
-        (after.start - step.end + min(step.end - step.start, after.end - after.start), i)
-        for i, (step, after) in enumerate(pairwise(steps), 1)
-    ]
+    steps = [(step.start, min(step.end, end)) for step in task.steps if step.start < end]
+    if len(steps) <= MOST_STEPS:
+        return " ".join(f"{(a - task.begin) // 1000}+{(b - a) // 1000}" for a, b in steps)
+    between = [(c - b + min(b - a, d - c), i) for i, ((a, b), (c, d)) in enumerate(pairwise(steps), 1)]
     borders = [0, *sorted(i for _, i in sorted(between)[-(MOST_STEPS - 1) :]), len(steps)]
-    joined = [steps[i:j] for i, j in pairwise(borders) if i < j]
-    return " ".join(
-        f"{(group[0].start - task.begin) // 1000}+{sum(step.end - step.start for step in group) // 1000}"
-        for group in joined
-    )
+    joined = [(steps[i][0], sum(b - a for a, b in steps[i:j])) for i, j in pairwise(borders)]
+    return " ".join(f"{(a - task.begin) // 1000}+{length // 1000}" for a, length in joined)
 
 
 def _links(task: Task, start: Start) -> tuple[tuple[str, str], ...]:
