@@ -80,4 +80,4 @@ class EarlyOutput(_ParticipantAudioOutput):
         """Nothing of it comes before what is said now."""
         if self._silent:
             self._silent = False
-            self._audio_source.clear_queue()
+            self.drop_queue()

@@ -101,11 +101,12 @@ def _task(trace: Trace, start: RecordedStart, task: TracedTask) -> Iterator[str]
         yield f"on the path with a slack of {task.slack}"
     if (task.contention or 0.0) > (task.loop_time or 0.0) + NEAR_S:
         yield f"contention {task.contention} above its loop time {task.loop_time}"
-    stepped = sum(step.duration_us for step in task.steps) / 1e6
+    steps = task.steps
+    stepped = sum(step.duration_us for step in steps) / 1e6
     if not _near(stepped, task.loop_time or 0.0):
         yield f"steps of {stepped} s, {task.loop_time} s of loop time"
-    if len(task.steps) > MOST_STEPS or any(b.start_us < a.start_us + a.duration_us for a, b in pairwise(task.steps)):
-        yield f"steps {task.steps}"
+    if len(steps) > MOST_STEPS or any(b.start_us < a.start_us + a.duration_us for a, b in pairwise(steps)):
+        yield f"steps {steps}"
     span = next(span for span in trace.spans if span.span_id == task.span_id)
     known = {other.name: other.span_id for other in start.tasks}
     linked = {link.span_id for link in span.links}

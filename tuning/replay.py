@@ -22,6 +22,7 @@ from tuning.start import RecordedStart, Step, TracedTask
 _ADJOINING_US = 200
 """A step that begins so soon after another's end had to wait for it."""
 _NOTHING = Change("", Effect.SCALED, 1.0)
+_AWAY = (Effect.GONE, Effect.DEFERRED, Effect.BEFORE_JOB)
 _OFF_THE_CHAIN = (Effect.EARLIER, Effect.GONE, Effect.DEFERRED)
 
 
@@ -87,7 +88,8 @@ def model_of(start: RecordedStart, uses: Iterable[Use] = ()) -> Model:
     ends = {task.name: task.start_us + task.duration_us for task in tasks}
     before = _chain(tasks, ends)
     first_step = min(task.start_us - round((task.ready_delay or 0.0) * 1e6) for task in tasks)
-    works = [_work(task, tasks, before.get(task.name), ends, first_step, joined) for task in tasks]
+    steps = {task.name: task.steps for task in tasks}
+    works = [_work(task, tasks, steps, before.get(task.name), ends, first_step, joined) for task in tasks]
     model = Model(tuple(_with_left_running(works, tasks, uses)), first_step, last, joined, 0)
     return replace(model, error=_play(model)[last] - ends[last])
 
@@ -127,6 +129,7 @@ def _chain(tasks: Sequence[TracedTask], ends: Mapping[str, int]) -> dict[str, st
 def _work(
     task: TracedTask,
     tasks: Sequence[TracedTask],
+    steps: Mapping[str, Sequence[Step]],
     before: str | None,
     ends: Mapping[str, int],
     first_step: int,
@@ -139,11 +142,11 @@ def _work(
     if task.start_us < joined:
         waited = _waited_outside(task, [other for other in tasks if other.name in edges], ready)
         outside = task.start_us + waited if waited > 0 else None
-    others = sorted(step for other in tasks if other is not task for step in other.steps)
-    steps = _until_its_end(task)
+    others = sorted(step for name, of in steps.items() if name != task.name for step in of)
+    own_steps = _until_its_end(task, steps[task.name])
     turns: list[Turn] = []
     free = ready
-    for step in steps:
+    for step in own_steps:
         before_it = free
         asked = max(_asked(step.start_us, others), free)
         free = max(step.start_us + step.duration_us, free)
@@ -152,14 +155,14 @@ def _work(
             outside = None
         else:
             turns.append(Turn(asked - before_it, step.duration_us))
-    own = sum(step.start_us <= ends[task.name] for step in steps)
+    own = sum(step.start_us <= ends[task.name] for step in own_steps)
     return Work(task.name, needs, before, tuple(turns), own)
 
 
-def _until_its_end(task: TracedTask) -> list[Step]:
+def _until_its_end(task: TracedTask, told: Iterable[Step]) -> list[Step]:
     """Its steps, the first where it begins and one where it ends, without length where the trace has none."""
     begin, end = task.start_us, task.start_us + task.duration_us
-    steps = [step._replace(start_us=max(step.start_us, begin)) for step in task.steps]
+    steps = [step._replace(start_us=max(step.start_us, begin)) for step in told]
     own = [step for step in steps if step.start_us <= end]
     if own:
         # it ends within a step, and the rest of that is little
@@ -219,12 +222,15 @@ def _with_left_running(works: Iterable[Work], tasks: Iterable[TracedTask], uses:
 
 
 def _changed(model: Model, changes: Mapping[str, Change]) -> Model:
+    # what a task left running shares its fate
+    begun_by = {work.name: work.left_by for work in model.tasks if work.left_by is not None}
+    away = {task: change for task, change in changes.items() if change.effect in _AWAY}
+    changes = {**changes, **{left: away[task] for left, task in begun_by.items() if task in away}}
     effects = {work.name: changes[work.name].effect for work in model.tasks if work.name in changes}
     _check(model, effects)
     before = {work.name: work.before for work in model.tasks}
     off_the_chain = {name for name, effect in effects.items() if effect in _OFF_THE_CHAIN}
     removed = {name for name, effect in effects.items() if effect in (Effect.GONE, Effect.DEFERRED)}
-    removed |= {work.name for work in model.tasks if work.left_by in removed}
 
     def predecessor(name: str) -> str | None:
         found = None if name in off_the_chain else before[name]
@@ -234,7 +240,7 @@ def _changed(model: Model, changes: Mapping[str, Change]) -> Model:
 
     works = tuple(
         replace(
-            _reworked(work, changes.get(work.name, _NOTHING)) if work.left_by is None else _left(work, effects),
+            _reworked(work, changes.get(work.name, _NOTHING)),
             needs=tuple(name for name in work.needs if name not in removed),
             before=predecessor(work.name),
         )
@@ -245,18 +251,13 @@ def _changed(model: Model, changes: Mapping[str, Change]) -> Model:
 
 
 def _check(model: Model, effects: Mapping[str, Effect]) -> None:
-    if effects.get(model.last) in (Effect.GONE, Effect.DEFERRED, Effect.BEFORE_JOB):
+    if effects.get(model.last) in _AWAY:
         raise BadChange(
             f"{model.last} is the first word itself; it can be shorter or earlier, not {effects[model.last]}"
         )
     for work in model.tasks:
         late = [name for name in work.needs if effects.get(name) is Effect.DEFERRED]
-        if (
-            late
-            and work.left_by is None
-            and work.name != model.last
-            and effects.get(work.name) not in (Effect.DEFERRED, Effect.GONE)
-        ):
+        if late and work.name != model.last and effects.get(work.name) not in (Effect.DEFERRED, Effect.GONE):
             raise BadChange(f"{work.name} needs {late[0]}, so both are deferred or none; add {work.name}=deferred")
 
 
@@ -288,18 +289,12 @@ def _reworked(work: Work, change: Change) -> Work:
 
 
 def _lag(work: Work) -> int:
-    """From what it waits for to asking for its first step, which is no work of its own."""
-    return work.turns[0].waiting if work.turns[0].outside is None else 0
+    """From what it waits for to asking for its first step, which is no work of its own; what was left running just goes on."""
+    return work.turns[0].waiting if work.turns[0].outside is None and work.left_by is None else 0
 
 
 def _scaled(turn: Turn, factor: float, lag: int) -> Turn:
     return replace(turn, waiting=lag + round((turn.waiting - lag) * factor), computing=round(turn.computing * factor))
-
-
-def _left(work: Work, effects: Mapping[str, Effect]) -> Work:
-    """What a library left running: done before the job where the task that began it is."""
-    done = work.left_by is not None and effects.get(work.left_by) is Effect.BEFORE_JOB
-    return replace(work, turns=(Turn(0, 0),)) if done else work
 
 
 # Playing it

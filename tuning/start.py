@@ -95,9 +95,15 @@ class TracedTask:
     deferred: bool
     detached: bool
     """Still ran at the first word, which did not need it."""
-    steps: tuple[Step, ...] = ()
-    """Ascending; its own, and what it started goes on with after its end. Empty where the span does not say."""
+    steps_told: str = ""
+    """As the span has them: read when they are asked for, since only a replay wants them."""
     left_running: tuple[LeftRunning, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Ascending; its own, and what it started goes on with after its end. Nothing of what can't be read."""
+        found = (re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})", step) for step in self.steps_told.split())
+        return tuple(sorted(Step(self.start_us + int(step[1]), int(step[2])) for step in found if step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +282,7 @@ def _task(
         error_type=_text(told, words.ERROR_TYPE),
         deferred=told.get(words.DEFERRED) is True,
         detached=span.parent_id in detached,
-        steps=_steps(told.get(words.STEPS), _since(root, span)),
+        steps_told=_text(told, words.STEPS) or "",
         left_running=tuple(_left_running(span, root, inside)),
     )
 
@@ -287,12 +293,6 @@ def _left_running(span: Span, root: Span, inside: Iterable[Span]) -> Iterator[Le
     for name, other in left.items():
         if other.end_ns > span.end_ns:
             yield LeftRunning(name, _since(root, other) + other.duration_us)
-
-
-def _steps(told: Value | None, begin_us: int) -> tuple[Step, ...]:
-    """What the task's span says; nothing of what can't be read."""
-    found = [re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})", step) for step in told.split()] if isinstance(told, str) else []
-    return tuple(sorted(Step(begin_us + int(step[1]), int(step[2])) for step in found if step))
 
 
 def _inside_name(span: Span) -> str:

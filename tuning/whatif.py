@@ -76,7 +76,7 @@ def predict(traces: Iterable[Trace], changes: Sequence[Change], *, flag: str | N
     seen = _Seen()
     reading = iter(traces)
     first = list(islice(reading, _LEARNT_FROM))
-    uses = uses_in(map(start_of, first))
+    uses = uses_in(start_of(trace) for trace in first if trace.is_start)
     for trace in chain(first, reading):
         seen.traces += 1
         watched = observation(trace)
