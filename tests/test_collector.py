@@ -32,32 +32,36 @@ from telemetry import redaction, vocabulary
 SHARED: Final = "otel-collector.yaml"
 OVERLAY: Final = "deploy/collector-redaction.yaml"
 BACKEND: Final = "deploy/jaeger.yaml"
+BUILD: Final = "deploy/collector-build.yaml"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "collector.md"
 
 PERCENT: Final = "startup.sampling.percent"
 WAIT_S: Final = 20.0
 
-# otelcol-contrib 0.159.0, by distributions/otelcol-contrib/manifest.yaml of opentelemetry-collector-releases and each
-# module's metadata.yaml (`type`, `deprecated_type`): those of its components that one may think of here.
-CONTRIB: Final[Mapping[str, frozenset[str]]] = {
-    "receivers": frozenset({"otlp", "nop", "prometheus"}),
-    "processors": frozenset(
-        {"batch", "memory_limiter", "attributes", "filter", "redaction", "resource", "tail_sampling"}
-    ),
-    "exporters": frozenset({"otlp", "otlp_grpc", "otlphttp", "otlp_http", "debug", "prometheus", "loadbalancing"}),
-    "connectors": frozenset({"forward", "spanmetrics", "span_metrics", "count", "routing", "servicegraph"}),
-    "extensions": frozenset({"health_check", "pprof", "zpages", "basicauth", "file_storage"}),
-}
-
-
 # What the files say
 
 
-def test_the_contrib_image_has_every_component() -> None:
-    """Production runs the shared file and its overlay on the contrib image, and the page's layer before it: none may be missing there."""
-    for configuration in (load(SHARED), load(OVERLAY), balancing()):
-        for kind, components in configuration.items():
-            if kind != "service":
-                assert {component.split("/")[0] for component in components} <= CONTRIB[kind]
+def test_the_contrib_build_has_the_components_that_are_used_and_no_others() -> None:
+    """Both files and the page's layer before them: what was checked on contrib's build is all that production runs."""
+    manifest = load(BUILD)
+    for kind in ("receivers", "processors", "exporters", "connectors", "extensions"):
+        used = {
+            component.split("/")[0]
+            for file in (load(SHARED), load(OVERLAY), balancing())
+            for component in file.get(kind, ())
+        }
+        built = {module["gomod"].split()[0].rpartition("/")[2] for module in manifest[kind]}
+        assert built == {component.replace("_", "") + kind.removesuffix("s") for component in used}
+
+
+def test_the_page_runs_the_version_that_was_built() -> None:
+    """One release of the contrib distribution: each module's, the page's image, and the builder that both name."""
+    manifest = load(BUILD)
+    version = manifest["dist"]["version"]
+    modules = [module["gomod"] for kind, listed in manifest.items() if kind != "dist" for module in listed]
+    assert {module.split()[1] for module in modules if "/confmap/" not in module} == {f"v{version}"}
+    for text in (PAGE.read_text(encoding="utf-8"), data_file(BUILD).read_text()):
+        assert set(re.findall(r"(?:contrib:|builder@v)([\d.]+)", text)) == {version}
 
 
 def test_the_layer_that_balances_uses_what_it_defines_and_sends_to_where_the_next_listens() -> None:
@@ -69,14 +73,14 @@ def test_the_layer_that_balances_uses_what_it_defines_and_sends_to_where_the_nex
     traces, metrics = layer["exporters"]["loadbalancing"], layer["exporters"]["otlp/metrics"]
     assert traces["routing_key"] == "traceID"
     host, port = (traces["resolver"]["dns"][part] for part in ("hostname", "port"))
+    assert isinstance(port, str)  # the exporter refuses a number
     assert metrics["endpoint"] == f"{host}:{port}"
     assert f":{port}" in load(SHARED)["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
 
 
 def balancing() -> dict[str, Any]:
     """The configuration that docs/collector.md shows for more than one collector."""
-    page = Path(__file__).parents[1] / "docs" / "collector.md"
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     return yaml.safe_load(block)
 
 
@@ -131,7 +135,7 @@ def test_worker_and_collector_take_out_the_same() -> None:
 @pytest.mark.parametrize("name", [SHARED, OVERLAY, BACKEND])
 def test_every_variable_is_in_the_operators_page(name: str) -> None:
     """docs/collector.md names each variable with its default."""
-    page = (Path(__file__).parents[1] / "docs" / "collector.md").read_text()
+    page = PAGE.read_text()
     variables = re.findall(r"\$\{env:(\w+):-([^}]*)\}", data_file(name).read_text())
     assert variables
     for variable, default in variables:
