@@ -16,7 +16,7 @@ from livekit import rtc
 from agent.caches.backend import Bounds
 from agent.caches.cache import Cache, Key
 from agent.greeting_text import DayPart
-from agent.splice import frames_of, samples_of
+from agent.splice import frames_of, samples_of, trimmed
 
 BOUNDS: Final = Bounds(bytes=256_000_000, entries=5_000)
 """Some fifteen hundred greetings of 3.5 s at 24 kHz."""
@@ -52,8 +52,12 @@ class AudioCache:
         return frames_of(np.frombuffer(entry.value, np.int16), speech.sample_rate)
 
     async def put(self, speech: Speech, audio: Iterable[rtc.AudioFrame]) -> bool:
-        """Keep the audio; False when it isn't kept. Raises ValueError for frames that aren't mono at the speech's rate."""
-        value = samples_of(audio, speech.sample_rate).tobytes()
+        """Keep the audio without the silence that TTS puts before it and after it: the caller would wait for that too.
+
+        False when it isn't kept, as what is all silence never is. Raises ValueError for frames that aren't mono at the
+        speech's rate.
+        """
+        value = trimmed(samples_of(audio, speech.sample_rate), speech.sample_rate).tobytes()
         return bool(value) and await self._cache.put(_key(speech), value, owner=speech.account, lifetime=self._lifetime)
 
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from livekit import rtc
 
@@ -75,9 +76,21 @@ async def test_personal_audio_is_not_played_after_its_days(cache: AudioCache, cl
     assert await cache.get(ADA) is None
 
 
-async def test_nothing_is_not_kept_as_audio(cache: AudioCache) -> None:
+async def test_the_silence_around_it_is_not_kept(cache: AudioCache) -> None:
+    """The tenth of a second that TTS puts before a speech would come before each caller's first word."""
+    silence = np.zeros(RATE // 10, np.int16)
+    assert await cache.put(ADA, frames_of(np.concatenate([silence, AUDIO, silence]), RATE))
+    found = await cache.get(ADA)
+    assert found is not None
+    loud = np.flatnonzero(samples_of(found, RATE))
+    assert 0 < loud[0] <= 0.010 * RATE  # soft onsets keep theirs
+    assert len(AUDIO) < len(samples_of(found, RATE)) <= len(AUDIO) + 2 * 0.010 * RATE
+
+
+@pytest.mark.parametrize("audio", [[], frames_of(np.zeros(RATE, np.int16), RATE)], ids=["none", "silence"])
+async def test_nothing_is_not_kept_as_audio(cache: AudioCache, audio: list[rtc.AudioFrame]) -> None:
     """A caller would be greeted with silence for a week."""
-    assert not await cache.put(ADA, [])
+    assert not await cache.put(ADA, audio)
     assert await cache.get(ADA) is None
 
 
