@@ -38,10 +38,10 @@ demo: SERVERS = LIVEKIT
 demo: go
 	@$(BIN)/firstword rehearse --profile baseline --profile tuned
 
-# In one process: real calls beside each other on two cores are late and broken up, and their tests fail for it.
+# In two processes; tests/conftest.py says what goes where.
 test: SERVERS = LIVEKIT, JAEGER
 test: check go
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n 2 $(TESTS)
 
 check: setup
 	@$(BIN)/ruff check .

@@ -10,19 +10,13 @@ import asyncio
 from livekit import rtc
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput  # pyright: ignore[reportPrivateUsage]
 
-_SILENCE_S = 0.25
-"""Seconds: a caller who is there has subscribed by then."""
-
 
 class EarlyOutput(_ParticipantAudioOutput):
     """LiveKit's own audio output of a room, published at will instead of once a participant is linked.
 
-    Where a caller is there it begins with a moment of silence: encoder and pacing run at the first frame then, which waits
-    for neither.
-
     livekit-agents 1.8.9, `voice/room_io/_output.py`: RoomIO makes one only after the caller has come. Taken from it:
-    the constructor, `start`, `capture_frame`, `_publish_track` (replaced, as it publishes and waits for the subscription
-    in one), `_audio_source`, `_subscribed_fut`, `_publication`.
+    the constructor, `start`, `_publish_track` (replaced, as it publishes and waits for the subscription in one),
+    `_audio_source`, `_subscribed_fut`, `_publication`.
     """
 
     def __init__(self, room: rtc.Room, *, sample_rate: int, queue_ms: int) -> None:
@@ -35,23 +29,10 @@ class EarlyOutput(_ParticipantAudioOutput):
         self._audio_source = rtc.AudioSource(sample_rate, 1, queue_size_ms=queue_ms)
         self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 3 ms
         self.published = asyncio.Event()
-        self._silent = False
-
-    @property
-    def subscribed(self) -> asyncio.Future[None]:
-        """Done once somebody has subscribed to the track."""
-        return self._subscribed_fut
 
     async def push(self, frame: rtc.AudioFrame) -> None:
         """Play a frame that is no session's; waits while the queue is full."""
-        self._break_silence()
         await self._audio_source.capture_frame(frame)
-
-    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        """Play a frame of the session that has taken it over."""
-        await self._subscribed_fut
-        self._break_silence()
-        await super().capture_frame(frame)
 
     async def played(self) -> None:
         """Returns when the queue is empty."""
@@ -65,19 +46,6 @@ class EarlyOutput(_ParticipantAudioOutput):
         async with self._lock:
             self._publication = await self._room.local_participant.publish_track(self._track, self._publish_options)
         self.published.set()
-        if self._room.remote_participants:
-            await self._begin_silence()
         await self._publication.wait_for_subscription()
         if not self._subscribed_fut.done():
             self._subscribed_fut.set_result(None)
-
-    async def _begin_silence(self) -> None:
-        self._silent = True
-        rate = self._audio_source.sample_rate
-        await self._audio_source.capture_frame(rtc.AudioFrame.create(rate, 1, int(rate * _SILENCE_S)))
-
-    def _break_silence(self) -> None:
-        """Nothing of it comes before what is said now."""
-        if self._silent:
-            self._silent = False
-            self.drop_queue()

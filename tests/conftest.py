@@ -1,10 +1,17 @@
-"""What all tests share: nothing of the shell reaches them, and the servers they need are there before the first begins."""
+"""What all tests share: nothing of the shell reaches them, and the servers they need are there before the first begins.
+
+With `-n 2`, as `make test` has it, one process listens to calls and the other does all else and yields to it: real calls
+beside each other on two cores would be late and broken up.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from firstword.progress import Lines
 from rehearsal.servers import NoServer
@@ -12,8 +19,29 @@ from tests.servers import make_available, needed
 
 OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
 
+CALLS = "tests/calls/"
+"""Where the tests are that listen to calls, sample by sample."""
+
 for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
+
+
+class InTwoLanes(LoadScopeScheduling):
+    """Calls in one process, in their order, and all other tests in another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "calls" if nodeid.startswith(CALLS) else "all else"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InTwoLanes:
+    """Whatever `--dist` says."""
+    return InTwoLanes(config, log)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Beside another process that listens to calls, what doesn't gives way to it from its first test on."""
+    if hasattr(item.config, "workerinput") and not item.nodeid.startswith(CALLS) and os.nice(0) == 0:
+        os.nice(19)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -21,8 +49,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     servers = needed(marker.name for item in session.items for marker in item.iter_markers())
-    write = session.config.get_terminal_writer().line
+    capture: Any = session.config.pluginmanager.getplugin("capturemanager")
     try:
-        make_available(servers, Lines(write))
+        with capture.global_and_fixture_disabled():
+            make_available(servers, Lines())
     except NoServer as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)

@@ -13,7 +13,7 @@ from rehearsal.processes import started
 from rehearsal.stack import LocalStack
 from rehearsal.surroundings import simulators
 from telemetry.vocabulary import ROOT
-from tests.agent.stage import EXPORTED_WITHIN, PATIENCE, Span, Speaker, spans_in, until
+from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Span, Speaker, spans_in, until
 
 TOP = Path(__file__).parents[1]
 QUICKSTART = TOP / "examples" / "quickstart.py"

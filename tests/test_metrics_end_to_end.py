@@ -16,7 +16,7 @@ from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableUpDow
 from rehearsal.stack import LocalStack
 from rehearsal.surroundings import simulators
 from telemetry.metrics import StartInstruments, observe_processes
-from tests.agent.stage import EXPORTED_WITHIN, PATIENCE, Stage
+from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Stage
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 SHOWN: tuple[str, ...] = (

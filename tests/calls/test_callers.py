@@ -16,7 +16,7 @@ from agent.accounts.examples import ACCOUNTS
 from agent.accounts.model import GENERIC, Account
 from agent.greeting_text import greeting_text
 from rehearsal.providers import voice
-from tests.agent.stage import PATIENCE, VOICE_TRACK, Actor, Speaker, Stage, until
+from tests.calls.stage import PATIENCE, VOICE_TRACK, Actor, Speaker, Stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 

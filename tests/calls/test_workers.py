@@ -28,7 +28,7 @@ from rehearsal.providers import voice
 from rehearsal.providers.latency import Latencies
 from rehearsal.providers.server import application
 from telemetry.vocabulary import DRAWN_BY
-from tests.agent.stage import PATIENCE, SPEECH, Actor, Stage, until
+from tests.calls.stage import PATIENCE, SPEECH, Actor, Stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 

@@ -27,7 +27,7 @@ from rehearsal.processes import ServerFailed, started
 from rehearsal.surroundings import simulators
 from rehearsal.workers import worker_file
 from telemetry.vocabulary import ROOM_SID, ROOT
-from tests.agent.stage import PATIENCE, SOUNDS, Actor, Speaker, Stage, Traced, stage, until
+from tests.calls.stage import PATIENCE, SOUNDS, Actor, Speaker, Stage, Traced, stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from agent.accounts.store import AccountStore
-from tests.agent.stage import Actor, Stage
-from tests.agent.stage import stage as running_stage
+from tests.calls.stage import Actor, Stage
+from tests.calls.stage import stage as running_stage
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -18,7 +18,7 @@ from rehearsal.processes import started
 from rehearsal.surroundings import simulators
 from rehearsal.workers import worker_file
 from telemetry.vocabulary import OUTCOME, ROOT
-from tests.agent.stage import PATIENCE, Span, spans_in, until
+from tests.calls.stage import PATIENCE, Span, spans_in, until
 
 Sound = AgentSessionMessage.ConsoleIO.AudioFrame
 

@@ -216,7 +216,7 @@ class Actor:
     @property
     def spans(self) -> list[Span]:
         """Every span that has been exported."""
-        return spans_in(self.exported)
+        return [span for spans in self.spans_by_process for span in spans]
 
     @property
     def spans_by_process(self) -> list[list[Span]]:
@@ -245,10 +245,10 @@ async def until(holds: Callable[[], bool], within: float) -> None:
 
 
 def spans_in(exported: bytes) -> list[Span]:
-    """The spans in OTLP JSON lines."""
+    """The spans in the OTLP JSON lines of a file; the last one counts once it is whole."""
     return [
         _span(span)
-        for line in exported.splitlines()
+        for line in exported[: exported.rfind(b"\n") + 1].splitlines()
         for resource in json.loads(line)["resourceSpans"]
         for scope in resource["scopeSpans"]
         for span in scope["spans"]

@@ -23,8 +23,8 @@ from rehearsal.privacy import PHONE, private_in
 from rehearsal.providers import voice
 from telemetry.libraries import COROUTINES
 from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
-from tests.agent.stage import PATIENCE, SPEECH, VOICE_TRACK, Actor, Traced
 from tests.agent.test_startup_plan import BRIEF
+from tests.calls.stage import PATIENCE, SPEECH, VOICE_TRACK, Actor, Traced
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
