@@ -7,14 +7,14 @@ beside each other on two cores would be late and broken up.
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterable
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from firstword.progress import Lines
-from rehearsal.servers import NoServer
+from rehearsal.servers import JAEGER, LIVEKIT, NoServer, Server
 from tests.servers import make_available, needed
 
 OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
@@ -40,18 +40,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InTwoLa
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Beside another process that listens to calls, what doesn't gives way to it from its first test on."""
-    if hasattr(item.config, "workerinput") and not item.nodeid.startswith(CALLS) and os.nice(0) == 0:
+    if _beside_others(item.config) and not item.nodeid.startswith(CALLS) and os.nice(0) == 0:
         os.nice(19)
 
 
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """All servers, before there are other processes: what waits for a build in one of those can't say so."""
+    _make_available((LIVEKIT, JAEGER), config)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Fetch or build what the selected tests need, with a line every ten seconds: no test's timeout allows for it."""
-    if session.config.option.collectonly:
-        return
-    servers = needed(marker.name for item in session.items for marker in item.iter_markers())
-    capture: Any = session.config.pluginmanager.getplugin("capturemanager")
+    """In one process, what the selected tests need."""
+    if not session.config.option.collectonly and not _beside_others(session.config):
+        _make_available(needed(marker.name for item in session.items for marker in item.iter_markers()), session.config)
+
+
+def _make_available(servers: Iterable[Server], config: pytest.Config) -> None:
+    """Fetch or build them, with a line every ten seconds: no test's timeout allows for it."""
     try:
-        with capture.global_and_fixture_disabled():
-            make_available(servers, Lines())
+        make_available(servers, Lines(config.get_terminal_writer().line))
     except NoServer as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def _beside_others(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
