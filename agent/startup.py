@@ -28,6 +28,7 @@ from agent.greeting_text import GreetingText, greeting_text
 from agent.identity import Identity, whose
 from agent.process import Process, set_up_metrics
 from agent.settings import Settings, read_settings, settings
+from agent.undelayed import send_at_once
 from agent.voice import ON_THE_WAY_S, Voice
 from telemetry.livekit import NotSpoken, first_frame
 from telemetry.plan import Plan, unless, when
@@ -70,6 +71,7 @@ async def track(job: JobContext, call: Call) -> Voice:
 @plan.task(only=when(Improvement.LIGHT_CONNECT))
 async def voice(room: rtc.Room, track: Voice) -> Voice:
     """Publish it before anybody is there."""
+    send_at_once()
     await track.publish()
     return track
 
