@@ -16,7 +16,7 @@ class EarlyOutput(_ParticipantAudioOutput):
 
     livekit-agents 1.8.9, `voice/room_io/_output.py`: RoomIO makes one only after the caller has come. Taken from it:
     the constructor, `start`, `_publish_track` (replaced, as it publishes and waits for the subscription in one),
-    `_audio_source`, `_subscribed_fut`, `_publication`.
+    `subscribed`, `_audio_source`, `_subscribed_fut`, `_publication`.
     """
 
     def __init__(self, room: rtc.Room, *, sample_rate: int, queue_ms: int) -> None:

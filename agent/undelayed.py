@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 from typing import Final
 
 _DESCRIPTORS: Final = "/dev/fd"
@@ -24,13 +23,8 @@ def send_at_once() -> int:
     """
     changed = 0
     for name in os.listdir(_DESCRIPTORS) if os.path.isdir(_DESCRIPTORS) else ():
-        with contextlib.suppress(OSError):  # closed meanwhile, by whoever owns it
-            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                own = os.dup(int(name))
-                try:
-                    changed += _set(own)
-                finally:
-                    os.close(own)
+        with contextlib.suppress(OSError):  # no socket, or closed meanwhile by whoever owns it
+            changed += _set(int(name))
     return changed
 
 
@@ -45,4 +39,4 @@ def _set(descriptor: int) -> bool:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return True
     finally:
-        connection.detach()
+        connection.detach()  # whose it is closes it

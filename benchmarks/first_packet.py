@@ -14,15 +14,15 @@ import argparse
 import asyncio
 import itertools
 import secrets
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from livekit import api, rtc
+from rich.console import Console
+from rich.progress import track
 
 from rehearsal.callers import Caller, join_token
 from rehearsal.stack import LocalStack, Stack
@@ -72,7 +72,7 @@ class Publisher:
         self._publication = await self._room.local_participant.publish_track(track, options)
 
     async def speak(self) -> float:
-        """Wait for the subscription, then play the floor's tone; when it was told of it, on `time.monotonic()`."""
+        """Wait for the subscription, then play the tone; when it was told of it, on `time.monotonic()`."""
         if self._publication is None:
             raise RuntimeError("nothing is published")
         await self._publication.wait_for_subscription()
@@ -114,17 +114,16 @@ async def call(stack: Stack, way: str, dispatch: Dispatch) -> Heard:
     return Heard(called + heard - subscribed, called + heard - began)
 
 
-async def measure(calls: int, report: Callable[[str], None]) -> dict[tuple[Dispatch, str], list[Heard]]:
+async def measure(calls: int) -> dict[tuple[Dispatch, str], list[Heard]]:
     """The calls of each way, in turn."""
     found: dict[tuple[Dispatch, str], list[Heard]] = {
         cell: [] for cell in itertools.product((Dispatch.JOIN, Dispatch.AHEAD), WAYS)
     }
     with tempfile.TemporaryDirectory() as folder:
         async with LocalStack(Path(folder)) as stack:
-            for number in range(calls):
+            for _ in track(range(calls), "calls of each way", console=Console(stderr=True)):
                 for (dispatch, way), heard in found.items():
                     heard.append(await call(stack, way, dispatch))
-                report(f"{number + 1} of {calls} calls of each")
     return found
 
 
@@ -147,9 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=20, help="of each way (20)")
     args = parser.parse_args()
-    found = asyncio.run(measure(args.calls, lambda line: print(f"\r{line}", end="", file=sys.stderr, flush=True)))
-    print(file=sys.stderr)
-    print(table(found))
+    print(table(asyncio.run(measure(args.calls))))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InTwoLa
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Beside another process that listens to calls, what doesn't gives way to it from its first test on."""
-    if _beside_others(item.config) and not item.nodeid.startswith(CALLS) and os.nice(0) == 0:
-        os.nice(19)
+    if _beside_others(item.config) and not item.nodeid.startswith(CALLS):
+        os.nice(19)  # the most there is: once more changes nothing
 
 
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:

@@ -13,7 +13,7 @@ from rehearsal.processes import started
 from rehearsal.stack import LocalStack
 from rehearsal.surroundings import simulators
 from telemetry.vocabulary import ROOT
-from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Span, Speaker, spans_in, until
+from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Span, Speaker, spans_of, until
 
 TOP = Path(__file__).parents[1]
 QUICKSTART = TOP / "examples" / "quickstart.py"
@@ -66,8 +66,7 @@ async def _start(caller: Speaker, folder: Path) -> Span:
         await caller.leave()
 
     def roots() -> list[Span]:
-        files = sorted((folder / "traces").glob("*.jsonl"))
-        return [span for file in files for span in spans_in(file.read_bytes()) if span.name == ROOT]
+        return [span for span in spans_of(folder / "traces") if span.name == ROOT]
 
     await until(lambda: bool(roots()), EXPORTED_WITHIN)
     (root,) = roots()

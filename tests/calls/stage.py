@@ -216,7 +216,7 @@ class Actor:
     @property
     def spans(self) -> list[Span]:
         """Every span that has been exported."""
-        return [span for spans in self.spans_by_process for span in spans]
+        return spans_of(self._traces)
 
     @property
     def spans_by_process(self) -> list[list[Span]]:
@@ -242,6 +242,11 @@ async def until(holds: Callable[[], bool], within: float) -> None:
     async with asyncio.timeout(within):
         while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
             await asyncio.sleep(_LOOK_EVERY)
+
+
+def spans_of(folder: Path) -> list[Span]:
+    """Every span in the files of a folder."""
+    return [span for file in sorted(folder.glob("*.jsonl")) for span in spans_in(file.read_bytes())]
 
 
 def spans_in(exported: bytes) -> list[Span]:

@@ -18,7 +18,7 @@ from rehearsal.processes import started
 from rehearsal.surroundings import simulators
 from rehearsal.workers import worker_file
 from telemetry.vocabulary import OUTCOME, ROOT
-from tests.calls.stage import PATIENCE, Span, spans_in, until
+from tests.calls.stage import PATIENCE, spans_of, until
 
 Sound = AgentSessionMessage.ConsoleIO.AudioFrame
 
@@ -98,11 +98,7 @@ async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path, prof
         with (tmp_path / "worker.log").open("wb") as log:
             async with started(command, environment, output=log.fileno(), folder=tmp_path):
                 await until(lambda: terminal.heard > 10, PATIENCE)
-                await until(lambda: any(span.name == ROOT for span in _exported(traces)), PATIENCE)
-    (root,) = (span for span in _exported(traces) if span.name == ROOT)
+                await until(lambda: any(span.name == ROOT for span in spans_of(traces)), PATIENCE)
+    (root,) = (span for span in spans_of(traces) if span.name == ROOT)
     assert root.attributes[OUTCOME] == "first_word"
     assert root.attributes["startup.flag.light-connect"] == "off"
-
-
-def _exported(folder: Path) -> list[Span]:
-    return [span for file in folder.glob("*.jsonl") for span in spans_in(file.read_bytes())]
