@@ -21,7 +21,7 @@ from livekit.agents import JobProcess
 from livekit.agents import telemetry as livekit_telemetry
 from opentelemetry.sdk.resources import Resource
 
-from agent import figures
+from agent import figures, uncollected
 from agent.accounts.model import GENERIC, Account, GreetingFields
 from agent.accounts.store import AccountStore, StoreError
 from agent.caches.accounts import AccountCache
@@ -84,6 +84,7 @@ class Process:
 
 def set_up(process: JobProcess) -> None:
     """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
+    uncollected.collect_from_now_on()
     wait_for_the_unheard()
     config = settings()
     drawn = draw_process(config)

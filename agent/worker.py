@@ -5,6 +5,8 @@ All that a process prepares before a job is in `agent.process`, all that a sessi
 
 from __future__ import annotations
 
+from agent import uncollected  # isort: skip
+
 import asyncio
 import contextlib
 import errno
@@ -13,23 +15,23 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, NotGivenOr
+from livekit.agents import AgentServer, JobContext, JobExecutorType
 
 from agent import ahead, figures, livekit_private, process, run_folder
 from agent.caches.open import opened_caches
 from agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
 from agent.flags import Improvement, UnknownFlag, profile
-from agent.settings import SettingsError, may_be, settings
+from agent.settings import Settings, SettingsError, may_be, settings
 
-PRELOADED = ["agent.call", "agent.flag_source", "telemetry.layout"]
+PRELOADED = [uncollected.__name__, "agent.call", "agent.flag_source", "telemetry.layout"]
 """Imported once in the forkserver and shared by every job's process."""
 
 
 class Worker(AgentServer):
     """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
 
-    _may_have_jobs = False
-    """Whether LiveKit's own part of `run` has begun: before that its `drain` and `aclose` (1.8.9) fail on what isn't there yet."""
+    _first_round: asyncio.Event
+    """Set once that is ready, or has taken too long."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Run the worker; with `unregistered` it takes no jobs.
@@ -38,20 +40,34 @@ class Worker(AgentServer):
         not take the worker, after all retries, or the port of the health check is taken.
         """
         config = settings()
+        self._first_round = asyncio.Event()
         with contextlib.ExitStack() as running:
             folder = run_folder.make()
             running.callback(run_folder.remove)
             running.enter_context(figures.recorded(folder, process.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
                 running.enter_context(LastGoodKeeper(Improvement))
-            await ahead.first_round(config)
             async with asyncio.TaskGroup() as beside:
-                self._may_have_jobs = True
-                fresh = beside.create_task(ahead.keep_fresh(config))
+                fresh = beside.create_task(self._keep_fresh(config))
                 try:
+                    if unregistered:  # a console, whose only session begins at once
+                        await self._first_round.wait()
                     await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
                     fresh.cancel()
+
+    async def _keep_fresh(self, config: Settings) -> None:
+        await ahead.first_round(config)
+        self._first_round.set()
+        await ahead.keep_fresh(config)
+
+    async def _connection_task(self) -> None:
+        """Register once what is made ahead is there; processes for jobs, which take seconds to import, are made meanwhile.
+
+        Private to LiveKit (livekit-agents 1.8.9, `worker.py`): `run` begins it when all else of the worker is up.
+        """
+        await self._first_round.wait()
+        await super()._connection_task()
 
     async def _served(self, *, devmode: bool, unregistered: bool) -> None:
         try:
@@ -73,16 +89,6 @@ class Worker(AgentServer):
                 raise
             what = f"the port of the worker's health check is taken ({error.strerror})"
             _exit(f"{what}; FIRSTWORD_HTTP_PORT may be: {may_be('http_port')}")
-
-    async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
-        """Wait for the jobs to end."""
-        if self._may_have_jobs:
-            await super().drain(timeout)
-
-    async def aclose(self) -> None:
-        """Close what `run` has opened."""
-        if self._may_have_jobs:
-            await super().aclose()
 
 
 def _exit(message: str) -> None:
@@ -140,3 +146,4 @@ async def entrypoint(job: JobContext) -> None:
 
 
 server = _server()
+uncollected.collect_from_now_on()

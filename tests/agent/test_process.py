@@ -9,9 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TWO_THREADS = """
-import threading
+import gc, threading
 from livekit.agents import JobExecutorType, JobProcess
-from agent import process
+from agent import process, uncollected
+
+assert not gc.isenabled()
 
 jobs = [JobProcess(executor_type=JobExecutorType.THREAD, user_arguments=None, http_proxy=None) for _ in range(2)]
 threads = [threading.Thread(target=process.set_up, args=(job,)) for job in jobs]
@@ -20,12 +22,15 @@ for thread in threads:
 for thread in threads:
     thread.join()
 sets = [process.of(job).components for job in jobs]
-print(len({id(part) for each in sets for part in (each.stt, each.llm, each.tts, each.vad)}))
+print(len({id(part) for each in sets for part in (each.stt, each.llm, each.tts, each.vad)}), gc.isenabled())
 """
 
 
 def test_each_thread_has_a_set_of_its_own_before_its_job(tmp_path: Path) -> None:
-    """So with `component-pool` no session builds one, and none shares an event emitter with another: metrics can't mix."""
+    """So with `component-pool` no session builds one, and none shares an event emitter with another: metrics can't mix.
+
+    Garbage is looked for from then on.
+    """
     settings = {
         "LIVEKIT_URL": "ws://127.0.0.1:9",
         "LIVEKIT_API_KEY": "key",
@@ -42,4 +47,4 @@ def test_each_thread_has_a_set_of_its_own_before_its_job(tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, "-c", TWO_THREADS], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    assert (done.stdout.strip(), done.returncode) == ("8", 0), done.stderr
+    assert (done.stdout.strip(), done.returncode) == ("8 True", 0), done.stderr

@@ -126,6 +126,13 @@ async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
     assert not [line["message"] for line in lines if line["level"] == "ERROR" and line["name"] != "livekit"]
 
 
+async def test_registers_once_greetings_are_there(tuned: Actor) -> None:
+    """Jobs come no earlier than what is made ahead for them; the process of the first one is made meanwhile."""
+    messages = [line["message"] for line in tuned.log]
+    made = next(index for index, message in enumerate(messages) if message.startswith("made ahead: "))
+    assert messages.index("initializing process") < made < messages.index("registered worker")
+
+
 async def test_conversation(tuned: Actor) -> None:
     """After the greeting the caller is understood and answered by the full assistant, tools included, again and again.
 
