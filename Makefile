@@ -38,10 +38,10 @@ demo: SERVERS = LIVEKIT
 demo: go
 	@$(BIN)/firstword rehearse --profile baseline --profile tuned
 
-# All of them in two processes (tests/conftest.py says what goes where); TESTS="tests/telemetry ..." in one.
+# All of them in four processes (tests/conftest.py says what goes where); TESTS="tests/telemetry ..." in one.
 test: SERVERS = LIVEKIT, JAEGER
 test: check go
-	@$(BIN)/python -m pytest $(or $(TESTS),-n 2)
+	@$(BIN)/python -m pytest $(or $(TESTS),-n 4)
 
 check: setup
 	@$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from agent.flags import Improvement
 from telemetry import vocabulary as words
 from telemetry.layout import MOST_STEPS
 from telemetry.record import Dispatch, Outcome
+from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from tuning.spans import Trace
 from tuning.start import Method, RecordedStart, TracedTask, start_of
 
@@ -56,9 +57,9 @@ def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
         yield f"flags {dict(start.flags)}"
     if not any(link.trace_id != trace.trace_id for link in trace.root.links):
         yield "no link to LiveKit's trace of the job"
-    most = max((_on_path(start, task.name) for task in start.tasks), default=0.0)
-    named = told.get(words.CRITICAL_TASK)
-    if most and not (isinstance(named, str) and _near(_on_path(start, named), most)):
+    critical = {task.name: task.critical or 0.0 for task in start.tasks}
+    most, named = max(critical.values(), default=0.0), told.get(words.CRITICAL_TASK)
+    if most and not (isinstance(named, str) and _near(critical.get(named, 0.0), most)):
         yield f"critical task {named}, with {most} s of another's on the path"
 
 
@@ -91,8 +92,9 @@ def _task(trace: Trace, start: RecordedStart, task: TracedTask) -> Iterator[str]
         if value is None or value < 0:
             yield f"{name} is {value}"
     critical, drag = task.critical or 0.0, task.drag or 0.0
-    if not _near(critical, _on_path(start, task.name)):
-        yield f"{critical} s critical, {_on_path(start, task.name)} s on the path"
+    on_path = sum(piece.duration_us for piece in start.path if piece.task == task.name) / 1e6
+    if on_path < critical - NEAR_S or (on_path > critical + NEAR_S and not _full(trace, start)):
+        yield f"{critical} s critical, {on_path} s on the path"
     if drag > critical + NEAR_S:
         yield f"drag {drag} above its {critical} s on the path"
     # before that, an instant from outside may lie between the task and the first word
@@ -139,8 +141,10 @@ def _waited(start: RecordedStart) -> tuple[float, float]:
     return most, most if came or start.dispatch != Dispatch.AHEAD else 0.0
 
 
-def _on_path(start: RecordedStart, task: str) -> float:
-    return sum(piece.duration_us for piece in start.path if piece.task == task) / 1e6
+def _full(trace: Trace, start: RecordedStart) -> bool:
+    """Whether it has all the spans that it may: then delays of the event loop may have joined the task's piece after them."""
+    in_order = any(task.order for task in start.tasks)
+    return len(trace.spans) >= (MOST_SPANS_IN_ORDER if in_order else MOST_SPANS)
 
 
 def _timed_out(start: RecordedStart) -> bool:

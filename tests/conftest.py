@@ -1,13 +1,13 @@
 """What all tests share: nothing of the shell reaches them, and the servers they need are there before the first begins.
 
-With `-n 2`, as `make test` has it, one process listens to calls and the other does all else and yields to it: real calls
-beside each other on two cores would be late and broken up.
+With `-n 4`, as `make test` has it, each of `LANES` has a process of its own: on two cores, since most tests mostly wait.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import pytest
 from xdist.remote import Producer
@@ -19,29 +19,57 @@ from tests.servers import make_available, needed
 
 OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
 
-CALLS = "tests/calls/"
-"""Where the tests are that listen to calls, sample by sample."""
+
+class Lane(NamedTuple):
+    """Tests that run one after the other, in their order, in one process; as many lanes run at once as there are processes."""
+
+    name: str
+    nice: int
+    """How far it gives way: two cores are few, and a caller who listens to every sample wants one now."""
+    begins: tuple[str, ...]
+    """Of the ids of its tests, but for those of the lanes before it."""
+
+
+LANES = (
+    Lane(
+        "callers",
+        0,
+        (
+            *("tests/calls/test_callers.py", "tests/calls/test_console.py", "tests/calls/test_session.py"),
+            *("tests/test_metrics_end_to_end.py", "tests/test_up.py", "examples/"),
+        ),
+    ),
+    Lane("workers", 5, ("tests/calls/",)),
+    Lane("commands", 10, ("tests/firstword/test_command.py", "tests/rehearsal/test_rehearse.py", "tests/test_")),
+    Lane("all else", 19, ("",)),
+)
+"""A test is of the first that names it. One lane takes about as long as another."""
 
 for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
 
 
-class InTwoLanes(LoadScopeScheduling):
-    """Calls in one process, in their order, and all other tests in another."""
+def lane_of(nodeid: str) -> Lane:
+    """The lane of a test."""
+    return next(lane for lane in LANES if nodeid.startswith(lane.begins))
+
+
+class InLanes(LoadScopeScheduling):
+    """A process takes a lane, and the next one that nobody has taken; xdist's own order is by number of tests."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "calls" if nodeid.startswith(CALLS) else "all else"
+        return lane_of(nodeid).name
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InTwoLanes:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InLanes:
     """Whatever `--dist` says."""
-    return InTwoLanes(config, log)
+    return InLanes(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Beside another process that listens to calls, what doesn't gives way to it from its first test on."""
-    if _beside_others(item.config) and not item.nodeid.startswith(CALLS):
-        os.nice(19)  # the most there is: once more changes nothing
+    """Beside others a process gives way by its lane, from its first test on; what it starts gives way with it."""
+    if _beside_others(item.config):
+        os.setpriority(os.PRIO_PROCESS, 0, max(lane_of(item.nodeid).nice, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:

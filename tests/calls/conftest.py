@@ -42,8 +42,8 @@ async def slow(stage: Stage) -> AsyncGenerator[Actor]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def slow_tuned(stage: Stage) -> AsyncGenerator[Actor]:
-    """One with every improvement on, three seconds a read; its store is empty, else the worker would read it all first."""
-    environment = _slow(stage, "slower", 3000)
+    """One with every improvement on, two seconds a read; its store is empty, else the worker would read it all first."""
+    environment = _slow(stage, "slower", 2000)
     store = await AccountStore.open(environment["FIRSTWORD_STORE_URL"].partition("?")[0], seed=False)
     await store.aclose()
     async with stage.actor("tuned", environment) as actor:

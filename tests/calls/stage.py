@@ -110,8 +110,12 @@ class Speaker(Caller):
         self.room.register_text_stream_handler(TOPIC_TRANSCRIPTION, self._on_text)
 
     def _on_text(self, reader: rtc.TextStreamReader, _: str) -> None:
+        self.texts.append("")
+        place = len(self.texts) - 1
+
         async def read() -> None:
-            self.texts.append(await reader.read_all())
+            async for words in reader:  # the agent's, as they are spoken
+                self.texts[place] += words
 
         self._start(read())
 
@@ -173,15 +177,19 @@ class Actor:
         return self.stage.caller(room or self.room(), agent_name=self.name, **token)
 
     async def greets(self, account: Account, *, whole: bool = True) -> Traced:
-        """The trace of a caller who was greeted by name and left."""
-        caller = self.caller(account=account.id)
+        """The trace of a caller who was greeted by name and left, and whose room was closed. whole: who heard all of it."""
+        room = self.room()
+        caller = self.caller(room, account=account.id)
         await caller.connect()
         try:
             await caller.hear(PATIENCE)
             await caller.reads(account.name, PATIENCE)
+            if whole:
+                await caller.silence(0.5, PATIENCE)
             sid = await caller.room.sid
         finally:
             await caller.leave()
+            await self.stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
         return await self.trace(sid, whole=whole)
 
     async def stranger(self) -> Account:

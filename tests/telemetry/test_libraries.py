@@ -46,11 +46,11 @@ async def llm(url):
 
 @plan.task()
 async def account(store):
-    await store.account("1001")
+    await store.account("caller-of-the-test")
 
 @plan.task()
 async def cache(redis):
-    await redis.get("greeting:1001")
+    await redis.get("greeting:caller-of-the-test")
 
 async def _init_task():
     await asyncio.sleep(0)
@@ -98,7 +98,7 @@ async def main():
         if s.instrumentation_scope.name != "firstword.telemetry" and s.context.trace_id == root.context.trace_id:
             print(spans[s.parent.span_id].name, ">", s.name, "|", " ".join(str(dict(s.attributes or {}).get("db.statement", "")).split()))
     said = [text for s in spans.values() for text in (s.name, str(dict(s.attributes)), str([e.attributes for e in s.events]))]
-    print([text for text in said if "sk-1" in text or "1001" in text])  # ids and times hold any digits
+    print([text for text in said if "sk-1" in text or "caller-of" in text])
 
 asyncio.run(main())
 """
