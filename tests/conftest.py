@@ -5,6 +5,7 @@ With `-n 4`, as `make test` has it, each of `LANES` has a process of its own: on
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -40,7 +41,7 @@ LANES = (
         ),
     ),
     Lane("workers", 5, ("tests/calls/",)),
-    Lane("commands", 10, ("tests/firstword/test_command.py", "tests/rehearsal/test_rehearse.py", "tests/test_")),
+    Lane("commands", 10, ("tests/firstword/", "tests/rehearsal/", "tests/test_")),
     Lane("all else", 19, ("",)),
 )
 """A test is of the first that names it. One lane takes about as long as another."""
@@ -78,7 +79,8 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """In one process, what the selected tests need."""
+    """What is imported by now stays: no test looks for garbage in it. And in one process, the servers that the selected tests need."""
+    gc.freeze()
     if not session.config.option.collectonly and not _beside_others(session.config):
         _make_available(needed(marker.name for item in session.items for marker in item.iter_markers()), session.config)
 

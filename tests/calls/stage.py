@@ -94,6 +94,7 @@ class Speaker(Caller):
     def __init__(self, url: str, token: str) -> None:
         super().__init__(url, token, record=True)
         self.texts: list[str] = []
+        self._voice: list[tuple[float, bool]] = []
 
     async def play(self, file: Path) -> None:
         """Speak what is in a WAV file, mono with 16 bits; returns when the microphone has its last sample."""
@@ -141,10 +142,11 @@ class Speaker(Caller):
 
     def voice(self) -> list[tuple[float, bool]]:
         """(when, whether it was audible) of each frame on the agent's voice's track, in order."""
-        return [
+        self._voice += [
             (frame.at, bool(np.abs(frame.samples.astype(np.int32)).max(initial=0) > AUDIBLE))
-            for frame in self.heard_on(VOICE_TRACK)
+            for frame in self.heard_on(VOICE_TRACK)[len(self._voice) :]
         ]
+        return list(self._voice)
 
     def last_heard(self) -> float:
         """When the agent's voice was last audible, on `time.monotonic()`."""
