@@ -1,6 +1,7 @@
 """What we take from LiveKit that it does not publish: each name once, with what breaks when an upgrade moves it.
 
-When the worker received a job is private to LiveKit too; `telemetry.livekit` reads it, for any agent.
+When the worker received a job is private to LiveKit too; `telemetry.livekit` reads it, for any agent. So is the task in
+which a worker registers; `agent.worker` has it wait.
 
 `tests/agent/test_livekit_private.py` fails on such an upgrade.
 """

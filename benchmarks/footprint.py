@@ -129,7 +129,8 @@ async def measure(sessions: int) -> dict[str, Side]:
             return sides
 
 
-def _shown(values: list[float], digits: int) -> str:
+def shown(values: list[float], digits: int) -> str:
+    """Median, and where eight of ten lie."""
     low, median, high = np.quantile(values, (0.1, 0.5, 0.9), method="inverted_cdf")
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
@@ -146,7 +147,7 @@ def main() -> None:
     print("| median (p10 to p90) | CPU, s a session | job's memory, MB | idle process's memory, MB |")
     print("|---|---:|---:|---:|")
     for name, side in sides.items():
-        print(f"| {name} | {_shown(side.cpu_s, 2)} | {_shown(side.job_mb, 0)} | {_shown(side.idle_mb, 0)} |")
+        print(f"| {name} | {shown(side.cpu_s, 2)} | {shown(side.job_mb, 0)} | {shown(side.idle_mb, 0)} |")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import inspect
 import logging
 
 import pytest
+from livekit.agents import AgentServer
 from livekit.agents.log import logger
 from livekit.rtc._ffi_client import FfiClient
 
@@ -45,6 +46,11 @@ def test_a_lost_connection_is_left_to_who_catches_it(caplog: pytest.LogCaptureFi
         assert len(caplog.records) == 1
     fail("failed to connect to livekit after 16 attempts")
     assert len(caplog.records) == 2
+
+
+def test_a_worker_registers_in_a_task_of_its_own() -> None:
+    """Ours has it wait: under another name it would not."""
+    assert inspect.iscoroutinefunction(AgentServer._connection_task)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_each_name_has_its_reason() -> None:

@@ -1,0 +1,86 @@
+"""How soon a worker takes jobs, and what that costs: LiveKit's quickstart agent, and ours with all off and all on.
+
+    python -m benchmarks.worker_ready --starts 10
+
+In turn, the order turned each round. Ready is when the worker has registered, with its idle processes up; from an empty
+cache, so that `tuned` makes its greetings first. CPU is that of all the worker's processes by then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import psutil
+
+from benchmarks.footprint import QUICKSTART, shown
+from rehearsal.stack import LocalStack, Stack
+from rehearsal.surroundings import Choice, opened, own_store
+from rehearsal.workers import running_worker
+
+SIDES = {"quickstart": QUICKSTART, "baseline": None, "tuned": None}
+"""By name: the file of the worker, where it isn't ours."""
+IDLE = 1
+
+
+async def start(name: str, choice: Choice, stack: Stack, environment: dict[str, str]) -> tuple[float, float]:
+    """One start in an empty folder: seconds until it was ready, and seconds of CPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        worker = running_worker(
+            name,
+            agent_name=name,
+            folder=Path(folder),
+            stack=stack,
+            environment={**environment, **own_store(choice, Path(folder), name)},
+            entrypoint=SIDES[name],
+        )
+        async with worker as running:
+            await running.registered()
+            ready = time.monotonic() - began
+            main = psutil.Process(running.pid)
+            processes = (main, *main.children(recursive=True))
+            return ready, math.fsum(seconds for each in processes for seconds in each.cpu_times()[:4])
+
+
+async def measure(starts: int) -> dict[str, list[tuple[float, float]]]:
+    """So many starts of each."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        async with LocalStack(Path(folder)) as stack:
+            choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
+            async with opened(choice, Path(folder)) as place:
+                environment = {**place.environment, "FIRSTWORD_IDLE_PROCESSES": str(IDLE)}
+                names = list(SIDES)
+                for number in range(starts):
+                    turn = number % len(names)
+                    for name in (*names[turn:], *names[:turn]):
+                        found[name].append(await start(name, choice, stack, environment))
+                    print(f"\r{number + 1} of {starts} rounds", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return {name: found[name] for name in SIDES}
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.worker_ready",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--starts", type=int, default=10, help="of each (10)")
+    found = asyncio.run(measure(parser.parse_args().starts))
+    print("| median (p10 to p90) | ready after, s | CPU by then, s |")
+    print("|---|---:|---:|")
+    for name, starts in found.items():
+        print(f"| {name} | {shown([ready for ready, _ in starts], 2)} | {shown([cpu for _, cpu in starts], 2)} |")
+
+
+if __name__ == "__main__":
+    main()
