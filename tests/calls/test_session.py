@@ -127,10 +127,10 @@ async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
 
 
 async def test_registers_once_greetings_are_there(tuned: Actor) -> None:
-    """Jobs come no earlier than what is made ahead for them; the process of the first one is made meanwhile."""
+    """Jobs come no earlier than what is made ahead for them; LiveKit's own part of the worker has begun meanwhile."""
     messages = [line["message"] for line in tuned.log]
     made = next(index for index, message in enumerate(messages) if message.startswith("made ahead: "))
-    assert messages.index("initializing process") < made < messages.index("registered worker")
+    assert messages.index("preloading plugins") < made < messages.index("registered worker")
 
 
 async def test_conversation(tuned: Actor) -> None:
