@@ -7,6 +7,7 @@ Either runs one job and ends (livekit-agents 1.8.9, `ipc/job_thread_executor.py:
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from livekit.agents import JobProcess
 from livekit.agents import telemetry as livekit_telemetry
 from opentelemetry.sdk.resources import Resource
 
-from agent import figures, uncollected
+from agent import figures
 from agent.accounts.model import GENERIC, Account, GreetingFields
 from agent.accounts.store import AccountStore, StoreError
 from agent.caches.accounts import AccountCache
@@ -84,7 +85,7 @@ class Process:
 
 def set_up(process: JobProcess) -> None:
     """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
-    uncollected.collect_from_now_on()
+    collect_from_now_on()
     wait_for_the_unheard()
     config = settings()
     drawn = draw_process(config)
@@ -113,6 +114,16 @@ def set_up(process: JobProcess) -> None:
         components=build(config) if Improvement.COMPONENT_POOL in drawn.flags else None,
         caches=caches,
     )
+
+
+def collect_from_now_on() -> None:
+    """Look for garbage again after `agent.uncollected`, but only in what is made from now on; where that is done already, nothing.
+
+    Once a process: what a job in a thread has made may be garbage.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def of(process: JobProcess) -> Process:

@@ -146,4 +146,4 @@ async def entrypoint(job: JobContext) -> None:
 
 
 server = _server()
-uncollected.collect_from_now_on()
+process.collect_from_now_on()

@@ -54,10 +54,10 @@ class Side:
         await self.worker.at_rest()
         before = self._held()
         self.idle_mb.extend(before.values())
-        began = self._cpu_s()
+        began = cpu_s(self.worker)
         await self._call(number, frozenset(before))
         await self.worker.at_rest()
-        self.cpu_s.append(self._cpu_s() - began)
+        self.cpu_s.append(cpu_s(self.worker) - began)
 
     async def _call(self, number: int, idle: frozenset[int]) -> None:
         metadata, name = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id}), self.worker.agent_name
@@ -81,14 +81,15 @@ class Side:
                         held[process.pid] = process.memory_full_info().uss / 2**20
         return held
 
-    def _cpu_s(self) -> float:
-        """Of the worker's processes, those that have ended too: who reaped them has it."""
-        worker = psutil.Process(self.worker.pid)
-        seconds = 0.0
-        for process in (worker, *worker.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                seconds += math.fsum(process.cpu_times()[:4])
-        return seconds
+
+def cpu_s(worker: Worker) -> float:
+    """Seconds of the worker's processes, those that have ended too: who reaped them has it."""
+    main = psutil.Process(worker.pid)
+    seconds = 0.0
+    for process in (main, *main.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            seconds += math.fsum(process.cpu_times()[:4])
+    return seconds
 
 
 @contextlib.asynccontextmanager

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
-import sys
 import tempfile
 import time
-from collections import defaultdict
 from pathlib import Path
 
-import psutil
+from rich.console import Console
+from rich.progress import track
 
-from benchmarks.footprint import QUICKSTART, shown
+from benchmarks.footprint import QUICKSTART, cpu_s, shown
 from rehearsal.stack import LocalStack, Stack
 from rehearsal.surroundings import Choice, opened, own_store
 from rehearsal.workers import running_worker
@@ -43,28 +41,23 @@ async def start(name: str, choice: Choice, stack: Stack, environment: dict[str, 
         )
         async with worker as running:
             await running.registered()
-            ready = time.monotonic() - began
-            main = psutil.Process(running.pid)
-            processes = (main, *main.children(recursive=True))
-            return ready, math.fsum(seconds for each in processes for seconds in each.cpu_times()[:4])
+            return time.monotonic() - began, cpu_s(running)
 
 
 async def measure(starts: int) -> dict[str, list[tuple[float, float]]]:
     """So many starts of each."""
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         async with LocalStack(Path(folder)) as stack:
             choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
             async with opened(choice, Path(folder)) as place:
                 environment = {**place.environment, "FIRSTWORD_IDLE_PROCESSES": str(IDLE)}
                 names = list(SIDES)
-                for number in range(starts):
+                for number in track(range(starts), "starts of each", console=Console(stderr=True)):
                     turn = number % len(names)
                     for name in (*names[turn:], *names[:turn]):
                         found[name].append(await start(name, choice, stack, environment))
-                    print(f"\r{number + 1} of {starts} rounds", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return {name: found[name] for name in SIDES}
+    return found
 
 
 def main() -> None:

@@ -26,6 +26,12 @@ print(len({id(part) for each in sets for part in (each.stt, each.llm, each.tts, 
 """
 
 
+def test_who_imports_it_keeps_their_collector() -> None:
+    """Only a worker turns it off."""
+    done = subprocess.run([sys.executable, "-c", "import agent.process, gc; assert gc.isenabled()"], cwd=ROOT)
+    assert done.returncode == 0
+
+
 def test_each_thread_has_a_set_of_its_own_before_its_job(tmp_path: Path) -> None:
     """So with `component-pool` no session builds one, and none shares an event emitter with another: metrics can't mix.
 
