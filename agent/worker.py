@@ -15,7 +15,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from livekit.agents import AgentServer, JobContext, JobExecutorType
+from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, NotGivenOr
 
 from agent import ahead, figures, livekit_private, process, run_folder
 from agent.caches.open import opened_caches
@@ -32,6 +32,8 @@ class Worker(AgentServer):
 
     _first_round: asyncio.Event
     """Set once that is ready, or has taken too long."""
+    _fresh: asyncio.Task[None]
+    """What makes it ready, and keeps it so."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Run the worker; with `unregistered` it takes no jobs.
@@ -48,13 +50,13 @@ class Worker(AgentServer):
             if config.profile is None and other_provider(config.flag_provider) is None:
                 running.enter_context(LastGoodKeeper(Improvement))
             async with asyncio.TaskGroup() as beside:
-                fresh = beside.create_task(self._keep_fresh(config))
+                self._fresh = beside.create_task(self._keep_fresh(config))
                 try:
                     if unregistered:  # a console, whose only session begins at once
                         await self._first_round.wait()
                     await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
-                    fresh.cancel()
+                    self._fresh.cancel()
 
     async def _keep_fresh(self, config: Settings) -> None:
         await ahead.first_round(config)
@@ -68,6 +70,11 @@ class Worker(AgentServer):
         """
         await self._first_round.wait()
         await super()._connection_task()
+
+    async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
+        """Wait for the jobs to end; nothing is made ahead for others any more."""
+        self._fresh.cancel()
+        await super().drain(timeout)
 
     async def _served(self, *, devmode: bool, unregistered: bool) -> None:
         try:

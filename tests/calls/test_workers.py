@@ -37,7 +37,7 @@ ADA = ACCOUNTS[0]
 
 async def test_the_llm_writes_the_greeting(stage: Stage) -> None:
     """While the caller waits; or, where greetings are kept, during one call what is said in the next."""
-    environment = {"FIRSTWORD_GREETING_WRITER": "llm"}
+    environment = {"FIRSTWORD_GREETING_WRITER": "llm", "FIRSTWORD_GREETING_DEADLINE": "10"}
     written = "You said: Write the"
     async with stage.actor("baseline", environment) as now, stage.actor("tuned", environment) as later:
         stranger = await later.stranger()
