@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 from livekit.agents import APIError, utils
 
-from agent import components as parts
 from agent import greeting as greetings
 from agent.accounts.model import GENERIC
 from agent.accounts.store import AccountStore, StoreError
@@ -26,6 +24,7 @@ from agent.drawing import possible_for_a_process
 from agent.flags import Flags, Improvement
 from agent.greeting_text import greeting_text
 from agent.settings import Settings
+from agent.synthesis import synthesis
 
 logger = logging.getLogger("firstword")
 
@@ -49,19 +48,27 @@ async def make(settings: Settings) -> int:
         return 0
     caches = opened_caches(settings, flags)
     store = await AccountStore.open(settings.store_url.get_secret_value())
+    spoken = None
     try:
-        async with utils.http_context.open():
+        common = await store.common(COMMON)
+        async with utils.http_context.open(), asyncio.TaskGroup() as both:
             if caches.accounts is not None:
                 accounts = AccountCache(store, caches.accounts, patience=settings.account_deadline)
-                await accounts.preload(COMMON)
-                await accounts.aclose()
-            if caches.speeches is None:
-                return 0
-            speaking = _Speaking(store, AudioCache(caches.speeches, days=settings.cache_days), settings)
-            return await speaking.all_of([GENERIC.id, *await store.common(COMMON)])
+                both.create_task(_preload(accounts, common))
+            if caches.speeches is not None:
+                speaking = _Speaking(store, AudioCache(caches.speeches, days=settings.cache_days), settings)
+                spoken = both.create_task(speaking.all_of([GENERIC.id, *common]))
+    except* StoreError as errors:
+        raise errors.exceptions[0] from None
     finally:
         await store.aclose()
         await caches.aclose()
+    return 0 if spoken is None else spoken.result()
+
+
+async def _preload(accounts: AccountCache, common: Sequence[str]) -> None:
+    await accounts.preload(common)
+    await accounts.aclose()
 
 
 class _Speaking:
@@ -93,18 +100,18 @@ class _Speaking:
         return self._spoken
 
     async def _speak(self, left: Iterator[str]) -> None:
-        components = parts.build(self._settings)
+        speaker = synthesis(self._settings)
         try:
             for id in left:
                 account = await self._store.greeting_fields(id) or GENERIC
                 voice = account.voice or self._settings.tts_voice
-                components.fit(replace(account, voice=voice))  # else an account without one has the last one's
+                speaker.speak_as(voice)
                 now = time.time()
                 # the next part of the day may begin before the next round
                 due = dict.fromkeys(greeting_text(account, instant) for instant in (now, now + FRESH))
                 try:
                     spoken = sum(
-                        [await greetings.make_ahead(each, account, components, voice, self._audio) for each in due]
+                        [await greetings.make_ahead(each, account, speaker, voice, self._audio) for each in due]
                     )
                 except APIError as error:
                     self._failed(error)
@@ -112,7 +119,7 @@ class _Speaking:
                     self._spoken += spoken
                     self._unanswered = 0 if spoken else self._unanswered
         finally:
-            await components.aclose()
+            await speaker.aclose()
 
     def _failed(self, error: APIError) -> None:
         """Go on with the next account, unless all speakers got no answer: each would wait for seconds, and jobs with them."""

@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 
 from agent import run_folder
 from telemetry import metrics
+from telemetry.export import resource
 from telemetry.metrics import Figures, StartInstruments
 
 logger = logging.getLogger("firstword")
@@ -31,6 +33,11 @@ _LARGEST = 65_536
 """Bytes of a datagram; a start of twenty tasks has some four thousand."""
 EXPORT_AT_END_MS = 2_500
 """How long a worker that ends waits for a collector that doesn't answer."""
+
+
+def named() -> Resource:
+    """The worker's name and version, for whatever it exports."""
+    return resource("firstword", version("firstword"))
 
 
 def send(figures: Figures) -> bool:

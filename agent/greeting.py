@@ -18,9 +18,9 @@ from livekit import rtc
 
 from agent.accounts.model import GreetingFields
 from agent.caches.audio import AudioCache, Speech
-from agent.components import SAMPLE_RATE, Components
 from agent.greeting_text import GreetingText, opening_of, rest_of
 from agent.splice import Joint, joined
+from agent.synthesis import SAMPLE_RATE, Synthesis
 
 SHIPPED_TEXT = "Hello! How can I help you today?"
 _SOUNDS = Path(__file__).parent / "sounds"
@@ -138,7 +138,7 @@ def shipped_audio(sound: str = "hello") -> Audio:
 async def prepared(
     written: GreetingText,
     account: GreetingFields,
-    components: Components,
+    synthesis: Synthesis,
     voice: str,
     audio: AudioCache,
     *,
@@ -159,7 +159,7 @@ async def prepared(
     if opening is None or begin is None:
         missing = (whole,) if opening is None else (whole, opening)
         coming.add_words(written.text)
-        coming.read(components.spoken(written.text, patience=deadline))
+        coming.read(synthesis.spoken(written.text, patience=deadline))
         return Greeting(written.text, coming, hit=False, missing=missing)
     rest = rest_of(written, opening.text)
 
@@ -168,7 +168,7 @@ async def prepared(
 
     patience = max(deadline - sum(frame.duration for frame in begin), 0.0)
     coming.add_words(written.text.removesuffix(rest))
-    personal = components.spoken(rest, patience=deadline)
+    personal = synthesis.spoken(rest, patience=deadline)
     coming.read(joined(begin, personal, patience=patience, otherwise=_frames(_SHIPPED_AUDIO), told=told))
     return Greeting(written.text, coming, hit=False, missing=(whole,))
 
@@ -181,13 +181,13 @@ async def look_up(
 
 
 async def make_ahead(
-    written: GreetingText, account: GreetingFields, components: Components, voice: str, audio: AudioCache
+    written: GreetingText, account: GreetingFields, synthesis: Synthesis, voice: str, audio: AudioCache
 ) -> int:
     """Speak and keep what the cache does not have of the greeting; how many pieces. Raises LiveKit's APIError."""
     made = 0
     for speech in _speeches(written, account, voice):
         if speech is not None and await audio.get(speech) is None:
-            await audio.put(speech, await components.recorded(speech.text))
+            await audio.put(speech, await synthesis.recorded(speech.text))
             made += 1
     return made
 
@@ -201,13 +201,13 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
     )
 
 
-async def keep(greeting: Greeting, components: Components, audio: AudioCache) -> None:
+async def keep(greeting: Greeting, synthesis: Synthesis, audio: AudioCache) -> None:
     """Cache what was missing, for the next call; nothing where the voice failed. Raises LiveKit's APIError."""
     if greeting.audio is None or await greeting.audio.failure() is not None:
         return
     for speech in greeting.missing:
         whole = speech.text == greeting.text
-        await audio.put(speech, await greeting.audio.whole() if whole else await components.recorded(speech.text))
+        await audio.put(speech, await greeting.audio.whole() if whole else await synthesis.recorded(speech.text))
 
 
 @cache

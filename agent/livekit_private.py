@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 from collections.abc import Generator
 from typing import Any
 
@@ -19,6 +20,15 @@ def noise_cancellation() -> Any:
     """LiveKit's background voice cancellation; it wants LiveKit Cloud. Raises ImportError without the extra (settings say so first)."""
     plugin: Any = importlib.import_module("livekit.plugins.noise_cancellation")
     return plugin.BVC()
+
+
+def preload_no_turn_detector() -> None:
+    """Before the worker's processes: keep 240 MB of weights out of them that no session here uses, unless the shell says otherwise.
+
+    livekit-agents 1.8.9, `ipc/_preload.py`: unset, the variable means VAD and turn detector; 0 means neither, and
+    `agent.preload` loads the VAD.
+    """
+    os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 
 
 def start_native_runtime() -> None:

@@ -7,13 +7,11 @@ Either runs one job and ends (livekit-agents 1.8.9, `ipc/job_thread_executor.py:
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from multiprocessing.util import Finalize
 from pathlib import Path
 from uuid import uuid4
@@ -36,7 +34,7 @@ from agent.unheard import wait_for_the_unheard
 from agent.warm import dry_start, first_reads
 from telemetry import libraries
 from telemetry import metrics as telemetry_metrics
-from telemetry.export import Exporting, exporters_from_environment, resource
+from telemetry.export import Exporting, exporters_from_environment
 
 logger = logging.getLogger("firstword")
 
@@ -85,7 +83,6 @@ class Process:
 
 def set_up(process: JobProcess) -> None:
     """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
-    collect_from_now_on()
     wait_for_the_unheard()
     config = settings()
     drawn = draw_process(config)
@@ -116,16 +113,6 @@ def set_up(process: JobProcess) -> None:
     )
 
 
-def collect_from_now_on() -> None:
-    """Look for garbage again after `agent.uncollected`, but only in what is made from now on; where that is done already, nothing.
-
-    Once a process: what a job in a thread has made may be garbage.
-    """
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
-
-
 def of(process: JobProcess) -> Process:
     """What `set_up` made."""
     return process.userdata[_KEY]
@@ -138,17 +125,12 @@ def set_up_metrics(exporting: Exporting) -> None:
     _at_end(provider.shutdown)
 
 
-def named() -> Resource:
-    """The worker's name and version, for whatever it exports."""
-    return resource("firstword", version("firstword"))
-
-
 @cache
 def _exporting(folder: str | None) -> Exporting:
     instance = {"service.instance.id": uuid4().hex}  # by which the sessions of one process are told
     exporting = Exporting(
         exporters_from_environment(folder=Path(folder) if folder else None),
-        resource=named().merge(Resource(instance)),
+        resource=figures.named().merge(Resource(instance)),
     )
     libraries.switch_on(exporting.inside)
     livekit_telemetry.gen_ai.set_capture_content(False)  # 1.8.9 writes what is said into its spans unless told not to

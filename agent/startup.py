@@ -243,7 +243,9 @@ async def greeting(account: GreetingFields, components: Components, process: Pro
         return Greeting(written.text)
     voice = account.voice or process.settings.tts_voice
     deadline = process.settings.greeting_deadline
-    prepared = await greetings.prepared(written, account, components, voice, process.speeches, deadline=deadline)
+    prepared = await greetings.prepared(
+        written, account, components.synthesis, voice, process.speeches, deadline=deadline
+    )
     if prepared.audio is not None:
         call.at_end(prepared.audio.aclose)
     cache_result(hit=bool(prepared.hit))
@@ -274,7 +276,7 @@ async def greeting_cache(greeting: Greeting, components: Components, process: Pr
     if failure is not None:
         call.speech_failed(failure)
     if process.speeches is not None:
-        await greetings.keep(greeting, components, process.speeches)
+        await greetings.keep(greeting, components.synthesis, process.speeches)
 
 
 @plan.task(only=when(Improvement.SMART_GREETING), deferred=True, fallback=lambda: None)
@@ -285,7 +287,7 @@ async def next_greeting(account: GreetingFields, components: Components, process
     written = await greeting_writer.write(account, greeting_text(account, time.time()), components)
     await greeting_writer.keep(account, written, process.caches.speeches)
     voice = account.voice or process.settings.tts_voice
-    await greetings.make_ahead(written, account, components, voice, process.speeches)
+    await greetings.make_ahead(written, account, components.synthesis, voice, process.speeches)
 
 
 async def _written(

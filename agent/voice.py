@@ -14,8 +14,8 @@ from typing import Any
 from livekit import rtc
 from livekit.agents import AgentSession
 
-from agent.components import SAMPLE_RATE
 from agent.early_output import EarlyOutput
+from agent.synthesis import SAMPLE_RATE
 
 QUEUE_MS = 600
 """Audio ahead in the track's queue, ms: the loop may be busy for that long, starting the session, and nobody hears a gap."""

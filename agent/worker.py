@@ -1,6 +1,7 @@
 """The worker: LiveKit finds `server` in this file (`python -m livekit.agents start agent/worker.py`).
 
-All that a process prepares before a job is in `agent.process`, all that a session does in `agent.call` and `agent.startup`.
+All that a process prepares before a job is in `agent.process`, all that a session does in `agent.call` and `agent.startup`;
+neither is imported here: the worker's own process never runs a session.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, NotGivenOr
+from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
 
-from agent import ahead, figures, livekit_private, process, run_folder
+from agent import ahead, figures, livekit_private, run_folder
 from agent.caches.open import opened_caches
 from agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
 from agent.flags import Improvement, UnknownFlag, profile
 from agent.settings import Settings, SettingsError, may_be, settings
 
-PRELOADED = [uncollected.__name__, "agent.call", "agent.flag_source", "telemetry.layout"]
+PRELOADED = "agent.preload"
 """Imported once in the forkserver and shared by every job's process."""
 
 
@@ -42,11 +43,15 @@ class Worker(AgentServer):
         not take the worker, after all retries, or the port of the health check is taken.
         """
         config = settings()
+        livekit_private.preload_no_turn_detector()
+        if unregistered or config.executor == "thread":  # jobs are threads of this process
+            importlib.import_module(PRELOADED)  # here, since LiveKit's plugins register on the main thread alone
+            livekit_private.start_native_runtime()
         self._first_round = asyncio.Event()
         with contextlib.ExitStack() as running:
             folder = run_folder.make()
             running.callback(run_folder.remove)
-            running.enter_context(figures.recorded(folder, process.named()))
+            running.enter_context(figures.recorded(folder, figures.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
                 running.enter_context(LastGoodKeeper(Improvement))
             async with asyncio.TaskGroup() as beside:
@@ -112,9 +117,6 @@ def _server() -> Worker:
     except (SettingsError, UnknownFlag, FlagSourceError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says which variable is wrong
         raise SystemExit(2) from None
-    if config.executor == "thread":
-        importlib.import_module("agent.call")  # LiveKit's plugins register on the main thread alone
-        livekit_private.start_native_runtime()
     options: dict[str, object] = {}
     if config.idle_processes is not None:
         options["num_idle_processes"] = config.idle_processes
@@ -127,8 +129,8 @@ def _server() -> Worker:
         ws_url=config.livekit_url,
         api_key=config.livekit_api_key.get_secret_value(),
         api_secret=config.livekit_api_secret.get_secret_value(),
-        setup_fnc=process.set_up,
-        preload_modules=PRELOADED,
+        setup_fnc=set_up,
+        preload_modules=[PRELOADED],
         **options,  # type: ignore[arg-type]
     )
     made.rtc_session(entrypoint, agent_name=config.agent_name)
@@ -145,12 +147,20 @@ class _reported:
         return self._load
 
 
+def set_up(process: JobProcess) -> None:
+    """What a job's process, or its thread, has ready."""
+    from agent.process import set_up
+
+    set_up(process)
+
+
 async def entrypoint(job: JobContext) -> None:
     """One session."""
-    from agent.call import conduct  # after the fork: the worker's own process never runs a session
+    from agent.call import conduct
+    from agent.process import of
 
-    await conduct(job, process.of(job.proc))
+    await conduct(job, of(job.proc))
 
 
 server = _server()
-process.collect_from_now_on()
+uncollected.collect_from_now_on()

@@ -147,7 +147,8 @@ def log_mixture(reached: Floats, units: float | Floats, p: float) -> Floats:
     for weight, r in _MIXTURES:
         a, b = r * p, r * (1 - p)
         prior = math.lgamma(a) + math.lgamma(b) - math.lgamma(r)
-        logs.append(math.log(weight) + _log_beta(a + reached, b + units - reached) - prior - likelihood)
+        posterior = _log_gamma(a + reached) + _log_gamma(b + units - reached) - _log_gamma(np.asarray(r + units))
+        logs.append(math.log(weight) + posterior - prior - likelihood)
     return np.logaddexp.reduce(logs)
 
 
@@ -178,9 +179,9 @@ def _rate_region(of: Sample) -> _Region:
     rates = grid[1:-1]
     ones = rates * (of.units - of.mass.sum()) + of.mass @ of.values
     zeros = of.units - ones
-    against = (
-        _log_beta(0.5 + ones, 0.5 + zeros) - math.log(math.pi) - ones * np.log(rates) - zeros * np.log1p(-rates)
-    )  # Beta(1/2, 1/2), whose B is pi: rates of errors are near 0
+    # Beta(1/2, 1/2), whose B is pi: rates of errors are near 0
+    posterior = _log_gamma(0.5 + ones) + _log_gamma(0.5 + zeros) - _log_gamma(np.asarray(1.0 + of.units))
+    against = posterior - math.log(math.pi) - ones * np.log(rates) - zeros * np.log1p(-rates)
     return _Region(against, grid[:-2], grid[2:])
 
 
@@ -208,15 +209,10 @@ def _difference(a: _Region, b: _Region, error: float) -> Interval:
     )
 
 
-def _log_beta(a: Floats, b: Floats) -> Floats:
-    return _log_gamma(a) + _log_gamma(b) - _log_gamma(a + b)
-
-
 def _log_gamma(x: Floats) -> Floats:
-    """ln of the gamma function of x > 0, to 1e-11: Stirling's series after seven steps of the recurrence."""
-    steps = np.log(x)
-    for step in range(1, 7):
-        steps = steps + np.log(x + step)
+    """ln of the gamma function of 0 < x < 1e40, to 1e-11: Stirling's series after seven steps of the recurrence."""
+    steps = x * (x + 1) * (x + 2) * (x + 3) * (x + 4) * (x + 5) * (x + 6)
     y = x + 7
-    series = 1 / (12 * y) - 1 / (360 * y**3) + 1 / (1260 * y**5) - 1 / (1680 * y**7)
-    return (y - 0.5) * np.log(y) - y + 0.5 * math.log(2 * math.pi) + series - steps
+    z = 1 / (y * y)
+    series = (1 / 12 - z * (1 / 360 - z * (1 / 1260 - z / 1680))) / y
+    return (y - 0.5) * np.log(y) - y + 0.5 * math.log(2 * math.pi) + series - np.log(steps)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, cast
 
@@ -80,15 +80,10 @@ class AccountCache:
             return first
         return await asyncio.shield(self._once("whole", first.id, lambda: self._read_whole(first.id)))
 
-    async def preload(self, limit: int) -> int:
-        """Read the most common accounts that would soon be too old, one by one; how many. Raises StoreError.
-
-        At service start, and in idle processes every `FRESH / 2` seconds.
-        """
-        common = await self._store.common(limit)
-        random.shuffle(common)  # processes that start together share the work rather than doing it side by side
+    async def preload(self, accounts: Sequence[str]) -> int:
+        """Read those that would soon be too old, one by one; how many. Raises StoreError."""
         read = 0
-        for id in common:
+        for id in random.sample(accounts, len(accounts)):  # workers that start together share the work
             copy = await self._copy(id)
             if copy is None or copy.age >= FRESH / 2:
                 try:

@@ -216,14 +216,14 @@ async def test_common_accounts_are_there_before_anybody_calls(
     """Those that call most; read again only when they would soon be too old."""
     await record(store, JONAS.id, ADA.id, ADA.id, "1003", JONAS.id, ADA.id)
     assert await store.common(2) == [ADA.id, JONAS.id]
-    assert await cache.preload(2) == 2
+    assert await cache.preload([ADA.id, JONAS.id]) == 2
     await cache.aclose()
     assert (await cache.first(ADA.id)).hit
     assert (await cache.first(JONAS.id)).hit
     assert not (await cache.first("1003")).hit
-    assert await cache.preload(2) == 0
+    assert await cache.preload([ADA.id, JONAS.id]) == 0
     clock.now += FRESH / 2
-    assert await cache.preload(2) == 2
+    assert await cache.preload([ADA.id, JONAS.id]) == 2
 
 
 async def test_sessions_of_nobody_or_of_deleted_accounts_make_no_account_common(store: WatchedStore) -> None:
@@ -240,10 +240,10 @@ async def test_one_broken_row_does_not_keep_the_others_from_being_preloaded(
     """While a store that is down ends the preloading, which has nothing to gain then."""
     await record(store, ADA.id, JONAS.id)
     store.down = Reason.BROKEN
-    assert await cache.preload(2) == 2
+    assert await cache.preload([ADA.id, JONAS.id]) == 2
     store.down = Reason.UNREACHABLE
     with pytest.raises(StoreError):
-        await cache.preload(2)
+        await cache.preload([ADA.id, JONAS.id])
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,16 @@ from livekit import rtc
 from livekit.agents import APIStatusError, tts
 
 from agent import ahead
-from agent import components as parts
 from agent.accounts.examples import ACCOUNTS
 from agent.accounts.model import GENERIC, Account
 from agent.accounts.store import AccountStore
 from agent.caches.audio import AudioCache, Speech
 from agent.caches.open import opened_caches
-from agent.components import SAMPLE_RATE, Components
 from agent.flags import profile
 from agent.greeting import look_up, prepared
 from agent.greeting_text import greeting_text
 from agent.settings import Settings
+from agent.synthesis import SAMPLE_RATE, Synthesis, synthesis
 from tests.agent.providers import REFUSING, made, simulated
 
 TUNED = profile("tuned")
@@ -54,7 +53,7 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
     caches = opened_caches(settings, TUNED)
     assert caches.speeches is not None
     audio = AudioCache(caches.speeches, days=7)
-    nobody = parts.build(settings.model_copy(update={"deepgram_base_url": "http://127.0.0.1:9/v1"}))
+    nobody = synthesis(settings.model_copy(update={"deepgram_base_url": "http://127.0.0.1:9/v1"}))
     for account in (GENERIC, *ACCOUNTS):
         written = greeting_text(account, time.time())
         voice = account.voice or settings.tts_voice
@@ -87,14 +86,14 @@ async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: p
         await store.save(replace(account, id=f"{account.id}-silent", name="Nemo", voice=""))
     await store.aclose()
     spoken: dict[str, set[str]] = {}
-    record = Components.recorded
+    record = Synthesis.recorded
 
-    async def listened(self: Components, text: str) -> list[rtc.AudioFrame]:
+    async def listened(self: Synthesis, text: str) -> list[rtc.AudioFrame]:
         assert isinstance(self.tts, tts.TTS)
         spoken.setdefault(self.tts.model, set()).add(text)
         return await record(self, text)
 
-    monkeypatch.setattr(Components, "recorded", listened)
+    monkeypatch.setattr(Synthesis, "recorded", listened)
     await ahead.make(settings)
     assert {text for text in spoken[settings.tts_voice] if "Nemo" in text}
     for voice, texts in spoken.items():
@@ -111,7 +110,7 @@ async def test_a_provider_that_is_down_is_one_warning(tmp_path: Path, caplog: py
     ]
 
 
-class Choosy(Components):
+class Choosy(Synthesis):
     """A TTS that knows no voice `nobodys`, and breaks on one `broken`."""
 
     async def recorded(self, text: str) -> list[rtc.AudioFrame]:
@@ -135,7 +134,7 @@ async def test_a_voice_that_is_refused_is_that_accounts_trouble_alone(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Everybody else is greeted ahead, however many are refused; one warning says how many were not."""
-    monkeypatch.setattr(parts, "Components", Choosy)
+    monkeypatch.setattr("agent.synthesis.Synthesis", Choosy)
     await voices_are(settings, "nobodys", ACCOUNTS[:5])
     with caplog.at_level(logging.WARNING, logger="firstword"):
         assert await ahead.make(settings) >= 2
@@ -150,7 +149,7 @@ async def test_nothing_but_its_end_ends_the_rounds(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What nobody expected is logged, by the round before the first job and by each later one; the worker goes on."""
-    monkeypatch.setattr(parts, "Components", Choosy)
+    monkeypatch.setattr("agent.synthesis.Synthesis", Choosy)
     monkeypatch.setattr(ahead, "FRESH", 0.2)
     await voices_are(settings, "broken", ACCOUNTS)
     with caplog.at_level(logging.ERROR, logger="firstword"):

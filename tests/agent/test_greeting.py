@@ -15,16 +15,15 @@ from livekit import rtc
 from livekit.agents import APIConnectionError
 from livekit.agents.utils import http_context
 
-from agent import components as parts
 from agent.accounts.examples import ACCOUNTS
 from agent.accounts.model import GENERIC, GreetingFields
 from agent.caches.audio import BOUNDS, AudioCache, Speech
 from agent.caches.cache import Cache
 from agent.caches.sqlite import SQLiteFile
-from agent.components import SAMPLE_RATE, Components
 from agent.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
 from agent.greeting_text import GreetingText, greeting_text, opening_of
 from agent.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
+from agent.synthesis import SAMPLE_RATE, Synthesis, synthesis
 from rehearsal.providers import voice
 from tests.agent.providers import made, simulated
 
@@ -44,18 +43,18 @@ async def cache(tmp_path: Path) -> AsyncIterator[AudioCache]:
 
 
 @pytest.fixture
-async def components(tmp_path: Path) -> AsyncIterator[Components]:
+async def speaker(tmp_path: Path) -> AsyncIterator[Synthesis]:
     """The real plugins, with the simulators behind them."""
     async with simulated(tmp_path) as settings:
-        built = parts.build(settings)
+        built = synthesis(settings)
         yield built
         await built.aclose()
 
 
 @pytest.fixture
-async def refused(tmp_path: Path, components: Components) -> AsyncIterator[Components]:
+async def refused(tmp_path: Path, speaker: Synthesis) -> AsyncIterator[Synthesis]:
     """The real plugins; nobody answers."""
-    built = parts.build(made(tmp_path, DEEPGRAM_BASE_URL="http://127.0.0.1:9/v1"))
+    built = synthesis(made(tmp_path, DEEPGRAM_BASE_URL="http://127.0.0.1:9/v1"))
     yield built
     await built.aclose()
 
@@ -64,8 +63,8 @@ def samples(frames: Sequence[rtc.AudioFrame]) -> Samples:
     return samples_of(frames, SAMPLE_RATE)
 
 
-async def prepare(cache: AudioCache, components: Components, account: GreetingFields = ADA) -> Greeting:
-    return await prepared(_written(account), account, components, account.voice or "default", cache, deadline=5)
+async def prepare(cache: AudioCache, speaker: Synthesis, account: GreetingFields = ADA) -> Greeting:
+    return await prepared(_written(account), account, speaker, account.voice or "default", cache, deadline=5)
 
 
 def _written(account: GreetingFields) -> GreetingText:
@@ -168,22 +167,22 @@ async def test_closing_ends_it_for_who_plays(begun: bool) -> None:
 # --- from the cache, or not
 
 
-async def test_a_greeting_that_was_made_is_a_hit(cache: AudioCache, components: Components) -> None:
+async def test_a_greeting_that_was_made_is_a_hit(cache: AudioCache, speaker: Synthesis) -> None:
     """Sample for sample, without a word to the TTS, and nothing is missing."""
     sound = voice.speech("anything", SAMPLE_RATE)
     await cache.put(_speech(WRITTEN.text, ADA.id), frames_of(sound, SAMPLE_RATE))
-    greeting = await prepare(cache, components)
+    greeting = await prepare(cache, speaker)
     assert (greeting.hit, greeting.missing, greeting.text) == (True, (), WRITTEN.text)
     assert (await whole(greeting) == sound).all()
 
 
 async def test_a_miss_begins_with_the_opening_and_goes_on_without_gap_or_click(
-    cache: AudioCache, components: Components
+    cache: AudioCache, speaker: Synthesis
 ) -> None:
     """It is kept for the next call, which is a hit and the same sound."""
-    components.fit(ADA)
+    speaker.speak_as(ADA.voice)
     await cache.put(_speech(OPENING), frames_of(voice.speech(OPENING, SAMPLE_RATE), SAMPLE_RATE))
-    greeting = await prepare(cache, components)
+    greeting = await prepare(cache, speaker)
     assert (greeting.hit, [speech.text for speech in greeting.missing]) == (False, [WRITTEN.text])
     heard = await whole(greeting)
     assert largest_gap(heard, SAMPLE_RATE) <= 0.060
@@ -193,26 +192,26 @@ async def test_a_miss_begins_with_the_opening_and_goes_on_without_gap_or_click(
     assert await _words(greeting) == WRITTEN.text
     assert greeting.audio is not None
     assert await greeting.audio.failure() is None
-    await keep(greeting, components, cache)
-    again = await prepare(cache, components)
+    await keep(greeting, speaker, cache)
+    again = await prepare(cache, speaker)
     assert again.hit
     assert (await whole(again) == trimmed(heard, SAMPLE_RATE)).all()
 
 
-async def test_a_miss_of_both_is_spoken_and_both_are_kept(cache: AudioCache, components: Components) -> None:
+async def test_a_miss_of_both_is_spoken_and_both_are_kept(cache: AudioCache, speaker: Synthesis) -> None:
     """The first caller of a voice pays for the opening of all others."""
-    components.fit(ADA)
-    greeting = await prepare(cache, components)
+    speaker.speak_as(ADA.voice)
+    greeting = await prepare(cache, speaker)
     assert [speech.text for speech in greeting.missing] == [WRITTEN.text, OPENING]
     heard = await whole(greeting)
     assert len(heard) / SAMPLE_RATE == pytest.approx(voice.duration(WRITTEN.text), abs=0.05)
-    await keep(greeting, components, cache)
-    assert (await prepare(cache, components)).hit
+    await keep(greeting, speaker, cache)
+    assert (await prepare(cache, speaker)).hit
     assert await cache.get(_speech(OPENING)) is not None
 
 
 async def test_what_was_said_in_its_place_is_not_kept(
-    cache: AudioCache, refused: Components, components: Components
+    cache: AudioCache, refused: Synthesis, speaker: Synthesis
 ) -> None:
     """TTS is gone after the opening: the caller hears the shipped words, but the next one not these under their name."""
     opening = voice.speech(OPENING, SAMPLE_RATE)
@@ -223,7 +222,7 @@ async def test_what_was_said_in_its_place_is_not_kept(
     assert await _words(greeting) == f"Good morning, {SHIPPED_TEXT}"
     assert greeting.audio is not None
     assert isinstance(await greeting.audio.failure(), APIConnectionError)
-    await keep(greeting, components, cache)
+    await keep(greeting, speaker, cache)
     assert await cache.get(_speech(WRITTEN.text, ADA.id)) is None
 
 
@@ -233,38 +232,38 @@ async def test_a_speech_that_is_cut_off_is_never_said_twice_nor_kept(
 ) -> None:
     """LiveKit speaks it anew from its beginning: the caller hears the shipped greeting instead, the cache is given what is whole."""
     alone = voice.duration(WRITTEN.text)
-    async with _cut(tmp_path, cut) as components:
-        components.fit(ADA)
-        greeting = await prepare(cache, components)
+    async with _cut(tmp_path, cut) as speaker:
+        speaker.speak_as(ADA.voice)
+        greeting = await prepare(cache, speaker)
         heard = len(await whole(greeting)) / SAMPLE_RATE
         assert greeting.audio is not None
         assert isinstance(await greeting.audio.failure(), APIConnectionError)
         assert heard < alone / 2 + len(await whole(shipped())) / SAMPLE_RATE + 0.2
         assert await _words(greeting) == f"{WRITTEN.text} {SHIPPED_TEXT}"
-        await keep(greeting, components, cache)
+        await keep(greeting, speaker, cache)
         assert await cache.get(_speech(WRITTEN.text, ADA.id)) is None
         with pytest.raises(APIConnectionError) if cut == 1 else nullcontext():
-            await make_ahead(WRITTEN, ADA, components, ADA.voice, cache)
+            await make_ahead(WRITTEN, ADA, speaker, ADA.voice, cache)
         kept = await cache.get(_speech(WRITTEN.text, ADA.id))
     assert (kept is None) == (cut == 1)
     assert kept is None or len(samples(kept)) / SAMPLE_RATE == pytest.approx(alone, abs=0.05)
 
 
 @asynccontextmanager
-async def _cut(folder: Path, probability: float) -> AsyncGenerator[Components]:
+async def _cut(folder: Path, probability: float) -> AsyncGenerator[Synthesis]:
     """The real plugins; this share of what is spoken breaks off in its middle."""
     (folder / "cut").mkdir()
     async with simulated(folder / "cut", f"[tts]\nfaults = {{ cut = {probability} }}") as settings:
-        built = parts.build(settings)
+        built = synthesis(settings)
         yield built
         await built.aclose()
 
 
 async def test_a_voice_that_falls_silent_is_given_up(tmp_path: Path, cache: AudioCache) -> None:
     """It says half of it and then nothing, the connection open: the shipped greeting follows when it has faltered too long."""
-    async with _faltering(tmp_path) as components:
-        components.fit(ADA)
-        greeting = await prepared(WRITTEN, ADA, components, ADA.voice, cache, deadline=0.3)
+    async with _faltering(tmp_path) as speaker:
+        speaker.speak_as(ADA.voice)
+        greeting = await prepared(WRITTEN, ADA, speaker, ADA.voice, cache, deadline=0.3)
         heard = len(await whole(greeting)) / SAMPLE_RATE
         assert greeting.audio is not None
         assert isinstance(await greeting.audio.failure(), TimeoutError)
@@ -274,7 +273,7 @@ async def test_a_voice_that_falls_silent_is_given_up(tmp_path: Path, cache: Audi
 
 
 @asynccontextmanager
-async def _faltering(folder: Path) -> AsyncGenerator[Components]:
+async def _faltering(folder: Path) -> AsyncGenerator[Synthesis]:
     """The real plugins; the TTS never comes to an end."""
     over = asyncio.Event()
 
@@ -289,7 +288,7 @@ async def _faltering(folder: Path) -> AsyncGenerator[Components]:
     app = web.Application()
     app.router.add_post("/v1/speak", speak)
     async with TestServer(app) as server, http_context.open():
-        built = parts.build(made(folder, DEEPGRAM_BASE_URL=str(server.make_url("/v1"))))
+        built = synthesis(made(folder, DEEPGRAM_BASE_URL=str(server.make_url("/v1"))))
         yield built
         await built.aclose()
         over.set()
@@ -301,8 +300,8 @@ async def test_a_slow_voice_after_the_opening_is_waited_for_no_longer_than_its_d
     """The shipped sentence follows the opening."""
     await cache.put(_speech(OPENING), frames_of(voice.speech(OPENING, SAMPLE_RATE), SAMPLE_RATE))
     async with simulated(tmp_path, "[tts]\nfaults = { slow = 1, slow_ms = 60000 }") as settings:
-        built = parts.build(settings)
-        built.fit(ADA)
+        built = synthesis(settings)
+        built.speak_as(ADA.voice)
         greeting = await prepared(WRITTEN, ADA, built, ADA.voice, cache, deadline=0.1)
         assert await _words(greeting) == f"Good morning, {SHIPPED_TEXT}"
         assert greeting.audio is not None
@@ -310,14 +309,14 @@ async def test_a_slow_voice_after_the_opening_is_waited_for_no_longer_than_its_d
         await built.aclose()
 
 
-async def test_made_ahead_is_made_once(cache: AudioCache, components: Components) -> None:
+async def test_made_ahead_is_made_once(cache: AudioCache, speaker: Synthesis) -> None:
     """Greeting and opening; the second time there is nothing left to make, and the caller's is a hit."""
-    components.fit(ADA)
-    assert await make_ahead(WRITTEN, ADA, components, ADA.voice, cache) == 2
-    assert await make_ahead(WRITTEN, ADA, components, ADA.voice, cache) == 0
-    assert (await prepare(cache, components)).hit
+    speaker.speak_as(ADA.voice)
+    assert await make_ahead(WRITTEN, ADA, speaker, ADA.voice, cache) == 2
+    assert await make_ahead(WRITTEN, ADA, speaker, ADA.voice, cache) == 0
+    assert (await prepare(cache, speaker)).hit
     generic = _written(GENERIC)
-    assert await make_ahead(generic, GENERIC, components, "default", cache) == 1  # begins with no salutation
+    assert await make_ahead(generic, GENERIC, speaker, "default", cache) == 1  # begins with no salutation
 
 
 async def test_what_is_shipped_needs_no_provider() -> None:

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
+import os
+from functools import partial
 
 import pytest
+from livekit import local_inference
 from livekit.agents import AgentServer
 from livekit.agents.log import logger
 from livekit.rtc._ffi_client import FfiClient
 
 from agent import livekit_private
 from agent.livekit_private import noise_cancellation, start_native_runtime
+
+
+def test_the_turn_detector_is_not_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiveKit loads it unless told not to; what the shell says stays."""
+    loaded: list[str] = []
+    for name in ("vad", "eot"):
+        monkeypatch.setattr(local_inference, f"init_{name}", partial(loaded.append, name))
+    variable = "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
+    monkeypatch.setenv(variable, "1")
+    livekit_private.preload_no_turn_detector()
+    assert os.environ[variable] == "1"
+    monkeypatch.delenv(variable)
+    preload = importlib.reload(importlib.import_module("livekit.agents.ipc._preload"))
+    assert loaded[-2:] == ["vad", "eot"]
+    loaded.clear()
+    livekit_private.preload_no_turn_detector()
+    importlib.reload(preload)
+    assert not loaded
 
 
 def test_start_native_runtime() -> None:

@@ -1,0 +1,22 @@
+"""What jobs are forked from imports this once, and every job has it: LiveKit's `preload_modules`, here one.
+
+Beside LiveKit's own preloading, which comes after it. Where jobs are threads, the worker's own process imports it.
+"""
+
+from __future__ import annotations
+
+from agent import uncollected  # isort: skip
+
+import importlib
+
+from livekit import local_inference
+
+MODULES = (
+    *("livekit.plugins.deepgram", "livekit.plugins.openai"),
+    *("agent.call", "agent.flag_source", "telemetry.layout"),
+)
+
+for name in MODULES:
+    importlib.import_module(name)
+local_inference.init_vad()
+uncollected.collect_from_now_on()
