@@ -34,6 +34,8 @@ from telemetry.record import Dispatch
 
 PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
 """Whose versions a result names."""
+AT_ONCE = os.cpu_count() or 1
+"""Workers that are warmed at the same time: with fewer cores than that, imports take longer than LiveKit gives a process to initialize."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,10 @@ async def _stage(
         # One for each caller at least: cold processes would drown what is measured, and the worker would decline jobs.
         idle = {"FIRSTWORD_IDLE_PROCESSES": os.environ.get("FIRSTWORD_IDLE_PROCESSES") or str(max(2, plan.concurrency))}
         workers: dict[str, Worker] = {}
-        # One after the other: cold imports of all at once would take longer than LiveKit gives a process to initialize.
+        warming: list[Worker] = []
         for done, profile in enumerate(plan.workers):
+            if len(warming) == AT_ONCE:
+                await warming.pop(0).registered()
             report(Progress(f"warming the worker of {profile}", done, len(plan.workers)))
             worker = running_worker(
                 profile,
@@ -155,7 +159,9 @@ async def _stage(
                 real=choice.real,
             )
             workers[profile] = await running.enter_async_context(worker)
-            await workers[profile].registered()
+            warming.append(workers[profile])
+        for each in warming:
+            await each.registered()
         server = place.stack
         rooms = api.LiveKitAPI(server.livekit_url, server.api_key, server.api_secret)
         # The example accounts are in the rehearsal's own stores, not in the user's.

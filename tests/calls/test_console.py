@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import struct
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from rehearsal.processes import started
 from rehearsal.surroundings import simulators
 from rehearsal.workers import worker_file
 from telemetry.vocabulary import OUTCOME, ROOT
-from tests.calls.stage import PATIENCE, spans_of, until
+from tests.calls.stage import PATIENCE, Span, spans_of, until
 
 Sound = AgentSessionMessage.ConsoleIO.AudioFrame
 
@@ -73,32 +73,35 @@ async def _terminal() -> AsyncGenerator[tuple[Terminal, str]]:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("profile", ["baseline", "tuned"])
-async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path, profile: str) -> None:
+async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path) -> None:
     """Without a LiveKit server: the start is the same plan's, its first word the first frame that the terminal gets."""
-    traces = tmp_path / "traces"
-    async with _terminal() as (terminal, address), simulators(None, tmp_path / "providers.log") as providers:
-        environment = {f"{name.upper()}_BASE_URL": url for name, url in providers.items()} | {
-            **dict.fromkeys(("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"), "key"),
-            "LIVEKIT_URL": "ws://127.0.0.1:9",
-            "FIRSTWORD_PROFILE": profile,
-            "FIRSTWORD_STORE_URL": f"sqlite:///{tmp_path / 'accounts.db'}",
-            "FIRSTWORD_TRACES": str(traces),
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        }
-        command = (
-            sys.executable,
-            "-m",
-            "livekit.agents",
-            "console",
-            str(worker_file(profile)),
-            "--connect-addr",
-            address,
-        )
-        with (tmp_path / "worker.log").open("wb") as log:
-            async with started(command, environment, output=log.fileno(), folder=tmp_path):
+    async with simulators(None, tmp_path / "providers.log") as providers, asyncio.TaskGroup() as terminals:
+        for profile in ("baseline", "tuned"):
+            place = tmp_path / profile
+            place.mkdir()
+            terminals.create_task(_greeted(place, profile, providers))
+
+
+async def _greeted(place: Path, profile: str, providers: Mapping[str, str]) -> None:
+    environment = {f"{name.upper()}_BASE_URL": url for name, url in providers.items()} | {
+        **dict.fromkeys(("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"), "key"),
+        "LIVEKIT_URL": "ws://127.0.0.1:9",
+        "FIRSTWORD_PROFILE": profile,
+        "FIRSTWORD_STORE_URL": f"sqlite:///{place / 'accounts.db'}",
+        "FIRSTWORD_TRACES": str(place / "traces"),
+        "XDG_CACHE_HOME": str(place / "cache"),
+    }
+
+    def roots() -> list[Span]:
+        return [span for span in spans_of(place / "traces") if span.name == ROOT]
+
+    async with _terminal() as (terminal, address):
+        worker = (sys.executable, "-m", "livekit.agents", "console", str(worker_file(profile)))
+        with (place / "worker.log").open("wb") as log:
+            command = (*worker, "--connect-addr", address)
+            async with started(command, environment, output=log.fileno(), folder=place):
                 await until(lambda: terminal.heard > 10, PATIENCE)
-                await until(lambda: any(span.name == ROOT for span in spans_of(traces)), PATIENCE)
-    (root,) = (span for span in spans_of(traces) if span.name == ROOT)
-    assert root.attributes[OUTCOME] == "first_word"
+                await until(lambda: bool(roots()), PATIENCE)
+    (root,) = roots()
+    assert root.attributes[OUTCOME] == "first_word", profile
     assert root.attributes["startup.flag.light-connect"] == "off"

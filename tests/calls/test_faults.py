@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import gzip
 import os
-import shutil
 import signal
 import sqlite3
 import sys
 import wave
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -24,6 +24,8 @@ from agent.accounts.examples import ACCOUNTS
 from agent.accounts.model import GENERIC
 from agent.greeting import SHIPPED_TEXT
 from rehearsal.processes import ServerFailed, started
+from rehearsal.providers.latency import Latencies
+from rehearsal.providers.server import simulators as providers_here
 from rehearsal.surroundings import simulators
 from rehearsal.workers import worker_file
 from telemetry.vocabulary import ROOM_SID, ROOT
@@ -97,38 +99,32 @@ async def metrics_received() -> AsyncGenerator[tuple[str, list[int]]]:
         yield str(server.make_url("/v1/metrics")), told
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason", "named"),
-    [
-        pytest.param("slow = 1, slow_ms = 60000", "TimeoutError", False, id="slow"),
-        pytest.param("cut = 1", "APIConnectionError", True, id="cut off"),
-    ],
-)
-async def test_a_voice_that_fails_after_the_opening(
-    stage: Stage, tuned: Actor, tmp_path: Path, fault: str, reason: str, named: bool
-) -> None:
+async def test_a_voice_that_fails_after_the_opening(stage: Stage, tmp_path: Path) -> None:
     """The caller hears the shipped greeting then; the session knows what was said, and the trace why."""
     model = tmp_path / "tts.toml"
-    model.write_text(f"[tts]\nfaults = {{ {fault} }}")
-    shutil.copytree(tuned.cache, tmp_path / "cache")  # with the openings in it
-    async with simulators(model, tmp_path / "faulty.log") as addresses:
-        environment = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()} | {
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
-            "FIRSTWORD_GREETING_DEADLINE": "1",
-        }
-        async with stage.actor("tuned", environment) as actor:
-            stranger = await actor.stranger()
-            caller = actor.caller(account=stranger.id)
-            await caller.connect()
-            sid = await caller.room.sid
-            await caller.reads(SHIPPED_TEXT, PATIENCE)
-            assert any(stranger.name in text for text in caller.texts) == named
-            await caller.leave()
-            start = await actor.trace(sid, whole=True)
-    assert start.outcome == "first_word"
-    late = start["deferred.greeting_cache"]
-    assert late.events.count("greeting.shipped") == 1
-    assert late.attributes["error.type"] == reason
+    deadline = {"FIRSTWORD_GREETING_DEADLINE": "1"}
+    async with contextlib.AsyncExitStack() as well:
+        address = (await well.enter_async_context(providers_here(Latencies.load()))).deepgram
+        async with stage.actor("tuned", {**deadline, "DEEPGRAM_BASE_URL": address}) as actor:  # which makes openings
+            await well.aclose()
+            for fault, reason, named in (
+                ("slow = 1, slow_ms = 60000", "TimeoutError", False),
+                ("cut = 1", "APIConnectionError", True),
+            ):
+                model.write_text(f"[tts]\nfaults = {{ {fault} }}")
+                async with providers_here(Latencies.load(model), port=urlsplit(address).port or 0):
+                    stranger = await actor.stranger()
+                    caller = actor.caller(account=stranger.id)
+                    await caller.connect()
+                    sid = await caller.room.sid
+                    await caller.reads(SHIPPED_TEXT, PATIENCE)
+                    assert any(stranger.name in text for text in caller.texts) == named, fault
+                    await caller.leave()
+                    start = await actor.trace(sid, whole=True)
+                assert start.outcome == "first_word"
+                late = start["deferred.greeting_cache"]
+                assert late.events.count("greeting.shipped") == 1
+                assert late.attributes["error.type"] == reason
 
 
 async def test_failed_and_timed_out(stage: Stage) -> None:
@@ -179,10 +175,10 @@ async def test_server_restarted(tmp_path: Path) -> None:
             command = server.cmdline()
             server.send_signal(signal.SIGKILL)
             start = await actor.trace(sid)
-            assert await actor.worker.at_rest()
             await caller.leave()
             async with started(command, {}, output=asyncio.subprocess.DEVNULL):
                 await until(lambda: [line["message"] for line in actor.log].count("registered worker") == 2, 30)
+                assert await actor.worker.at_rest()
                 caller = actor.caller()
                 await caller.connect()
                 await caller.reads(GENERIC.greeting, PATIENCE)
@@ -191,9 +187,15 @@ async def test_server_restarted(tmp_path: Path) -> None:
     assert start.outcome in ("failed", "timed_out")
 
 
-async def test_sigterm_before_the_first_word(stage: Stage) -> None:
-    """A worker told to end while a greeting is prepared lets it be heard, exports the start, and ends well with its call."""
-    async with stage.actor("baseline", _slow_store(stage.folder / "drained")) as actor:
+async def test_processes_that_end_before_the_first_word(stage: Stage) -> None:
+    """A job's that the kernel kills takes its start along, and the next caller is greeted.
+
+    So they are by a worker that is told to end while their greeting is prepared; it exports the start, and ends well with its call.
+    """
+    async with stage.actor("baseline", _slow_store(stage.folder / "ending")) as actor:
+        killed, lost = await _waiting(actor)
+        os.kill(next(line["pid"] for line in actor.log if line["message"] == "initializing process"), signal.SIGKILL)
+        await killed.leave()
         caller, sid = await _waiting(actor)
         os.kill(actor.pid, signal.SIGTERM)
         await caller.reads(ADA.name, PATIENCE)
@@ -201,21 +203,8 @@ async def test_sigterm_before_the_first_word(stage: Stage) -> None:
         with pytest.raises(ServerFailed, match=r"exit code 0"):
             async with asyncio.timeout(PATIENCE):
                 await actor.worker.ended()
-        start = await actor.trace(sid)
-    assert start.outcome == "first_word"
-
-
-async def test_a_job_process_that_is_killed(stage: Stage) -> None:
-    """By the kernel, before the first word: its start is lost with it, and the next caller is greeted."""
-    async with stage.actor("baseline", _slow_store(stage.folder / "killed")) as actor:
-        caller, sid = await _waiting(actor)
-        os.kill(next(line["pid"] for line in actor.log if line["message"] == "initializing process"), signal.SIGKILL)
-        await caller.leave()
-        caller = actor.caller(account=ADA.id)
-        await caller.connect()
-        await caller.reads(ADA.name, PATIENCE)
-        await caller.leave()
-        assert sid not in [span.attributes.get(ROOM_SID) for span in actor.spans if span.name == ROOT]
+        assert (await actor.trace(sid)).outcome == "first_word"
+        assert lost not in [span.attributes.get(ROOM_SID) for span in actor.spans if span.name == ROOT]
 
 
 async def _waiting(actor: Actor) -> tuple[Speaker, str]:
