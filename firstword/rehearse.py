@@ -249,7 +249,7 @@ def _seconds(values: Quantiles | None, floor: Quantiles | None = None) -> list[s
 def _remarks(result: Result) -> Generator[str]:
     """What the figures do not say: what went wrong."""
     if result.interrupted:
-        yield f"Interrupted: these are the {len(result.sessions)} sessions that had ended."
+        yield f"Interrupted; sessions that had ended by then: {len(result.sessions)}."
     unheard = [session for session in result.sessions if session.heard_s is None]
     for session in unheard[:_SHOWN_ERRORS]:
         yield f"A caller of {session.profile} heard nothing: {session.error} (room {session.room})"

@@ -225,7 +225,7 @@ def test_ctrl_c_ends_all_and_keeps_what_there_is(tmp_path: Path) -> None:
         output, error = run.communicate(timeout=60)
     assert run.returncode == 130
     assert output.startswith("LiveKit: a server of its own on this machine. Providers: simulated.\n")
-    assert "Interrupted: these are the 0 sessions that had ended." in output
+    assert "Interrupted; sessions that had ended by then: 0." in output
     assert "Traceback" not in error
     assert json.loads((tmp_path / "out" / "result.json").read_text())["profiles"]["baseline"]["sessions"] == 0
     for process in Path("/proc").glob("[0-9]*/cmdline"):

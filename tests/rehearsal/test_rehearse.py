@@ -182,7 +182,7 @@ async def test_a_server_of_the_shell_that_is_away_ends_a_rehearsal_at_once(tmp_p
 
 @pytest.mark.real
 async def test_the_floor_is_heard(tmp_path: Path) -> None:
-    """Every caller hears it, dispatched with the caller and, two at once, ahead of them; all processes are gone after."""
+    """Every caller hears it; all processes are gone after."""
     told: list[Progress] = []
     result = await rehearse(Rehearsal((), sessions=2), LOCAL, tmp_path, report=told.append)
     floor = result.profiles["floor"]
@@ -190,20 +190,17 @@ async def test_the_floor_is_heard(tmp_path: Path) -> None:
     assert floor.heard_s is not None
     assert math.isfinite(floor.heard_s.max)
     assert [now.done for now in told if now.doing.startswith("session")] == [0, 1, 1, 2]
-
-    plan = Rehearsal((), sessions=2, dispatch=Dispatch.AHEAD, ahead_by=1.0, concurrency=2, stay=0.2)
-    ahead = await rehearse(plan, LOCAL, tmp_path / "ahead")
-    assert (ahead.profiles["floor"].errors, ahead.dispatch) == (0, Dispatch.AHEAD)
     assert not left_of(tmp_path)
 
 
 @pytest.mark.real
-async def test_callers_who_come_back_and_strangers(tmp_path: Path) -> None:
+async def test_strangers_come_after_the_agent(tmp_path: Path) -> None:
     """Whoever has not called before has neither account nor greeting cached. By a flag file nobody has an account: each
     session is a draw, by its room."""
     flags = tmp_path / "flags.json"
     flags.write_bytes(shipped_file().read_bytes())
-    result = await rehearse(Rehearsal(("tuned",), 1, stay=0.2, strangers=True, flags=flags), LOCAL, tmp_path)
+    ahead = Rehearsal(("tuned",), 1, Dispatch.AHEAD, ahead_by=1.0, stay=0.2, strangers=True, flags=flags)
+    result = await rehearse(ahead, LOCAL, tmp_path)
     traces = [
         trace
         for profile in ("flags", "tuned")
@@ -212,6 +209,7 @@ async def test_callers_who_come_back_and_strangers(tmp_path: Path) -> None:
     ]
     found = [{task.name: task.cache for task in start.tasks if task.cache} for start in map(start_of, traces)]
     assert [trace.root.attributes.get(DRAWN_BY) for trace in traces] == ["room", None]
+    assert {trace.root.attributes["startup.dispatch"] for trace in traces} == {result.dispatch} == {"ahead"}
     assert result.unheard == 0
     assert found == [{"greeting": "hit"}, {"account": "miss", "greeting": "miss"}]
     assert not left_of(tmp_path)
