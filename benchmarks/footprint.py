@@ -4,7 +4,8 @@
 
 Called in turn, one caller at a time, the order turned each round. CPU is that of all of the
 worker's processes from rest to rest: the job, the replacement of its process, and what the main process does for both.
-Memory is what a process holds alone (USS): the job's when the caller has heard it for a while, an idle one's at rest.
+Memory is what a process holds alone (USS): the job's when the caller has heard it for a while, an idle one's at rest; and
+what the worker's processes at rest hold together (PSS).
 """
 
 from __future__ import annotations
@@ -48,12 +49,14 @@ class Side:
     """A session."""
     job_mb: list[float] = field(default_factory=list[float])
     idle_mb: list[float] = field(default_factory=list[float])
+    worker_mb: list[float] = field(default_factory=list[float])
 
     async def session(self, number: int) -> None:
         """Call once, and take down what it cost."""
         await self.worker.at_rest()
         before = self._held()
         self.idle_mb.extend(before.values())
+        self.worker_mb.append(sum(each.memory_full_info().pss for each in processes(self.worker)) / 2**20)
         began = cpu_s(self.worker)
         await self._call(number, frozenset(before))
         await self.worker.at_rest()
@@ -82,11 +85,16 @@ class Side:
         return held
 
 
+def processes(worker: Worker) -> list[psutil.Process]:
+    """The worker's own and all below it."""
+    main = psutil.Process(worker.pid)
+    return [main, *main.children(recursive=True)]
+
+
 def cpu_s(worker: Worker) -> float:
     """Seconds of the worker's processes, those that have ended too: who reaped them has it."""
-    main = psutil.Process(worker.pid)
     seconds = 0.0
-    for process in (main, *main.children(recursive=True)):
+    for process in processes(worker):
         with contextlib.suppress(psutil.Error):
             seconds += math.fsum(process.cpu_times()[:4])
     return seconds
@@ -145,10 +153,13 @@ def main() -> None:
     )
     parser.add_argument("--sessions", type=int, default=20, help="of each (20)")
     sides = asyncio.run(measure(parser.parse_args().sessions))
-    print("| median (p10 to p90) | CPU, s a session | job's memory, MB | idle process's memory, MB |")
-    print("|---|---:|---:|---:|")
+    print(
+        "| median (p10 to p90) | CPU, s a session | job's memory, MB | idle process's, MB | all of the worker's at rest, MB |"
+    )
+    print("|---|---:|---:|---:|---:|")
     for name, side in sides.items():
-        print(f"| {name} | {shown(side.cpu_s, 2)} | {shown(side.job_mb, 0)} | {shown(side.idle_mb, 0)} |")
+        memory = " | ".join(shown(each, 0) for each in (side.job_mb, side.idle_mb, side.worker_mb))
+        print(f"| {name} | {shown(side.cpu_s, 2)} | {memory} |")
 
 
 if __name__ == "__main__":
