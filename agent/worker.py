@@ -32,8 +32,8 @@ class Worker(AgentServer):
     """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
 
     _first_round: asyncio.Event
-    """Set once that is ready, or has taken too long."""
-    _fresh: asyncio.Task[None]
+    """Set once that is ready, or has taken too long, or is not wanted any more."""
+    _fresh: asyncio.Task[None] | None = None
     """What makes it ready, and keeps it so."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
@@ -59,14 +59,21 @@ class Worker(AgentServer):
                 try:
                     if unregistered:  # a console, whose only session begins at once
                         await self._first_round.wait()
-                    await self._served(devmode=devmode, unregistered=unregistered)
+                    if not self._fresh.cancelling():
+                        await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
                     self._fresh.cancel()
 
     async def _keep_fresh(self, config: Settings) -> None:
-        await ahead.first_round(config)
-        self._first_round.set()
+        try:
+            await ahead.first_round(config)
+        finally:
+            self._first_round.set()
         await ahead.keep_fresh(config)
+
+    def _make_nothing_ahead(self) -> None:
+        if self._fresh is not None:
+            self._fresh.cancel()
 
     async def _connection_task(self) -> None:
         """Register once what is made ahead is there; processes for jobs, which take seconds to import, are made meanwhile.
@@ -74,12 +81,18 @@ class Worker(AgentServer):
         Private to LiveKit (livekit-agents 1.8.9, `worker.py`): `run` begins it when all else of the worker is up.
         """
         await self._first_round.wait()
-        await super()._connection_task()
+        if self._fresh is not None and not self._fresh.cancelling():
+            await super()._connection_task()
 
     async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
         """Wait for the jobs to end; nothing is made ahead for others any more."""
-        self._fresh.cancel()
+        self._make_nothing_ahead()
         await super().drain(timeout)
+
+    async def aclose(self) -> None:
+        """End; a console that still waits for its first round has no session then."""
+        self._make_nothing_ahead()
+        await super().aclose()
 
     async def _served(self, *, devmode: bool, unregistered: bool) -> None:
         try:

@@ -9,6 +9,7 @@ read and each write is one statement in autocommit: a round trip, no transaction
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ from agent.accounts.tables import ACCOUNTS, LAST_SESSIONS, METADATA, SESSIONS
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
+
+logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG, as in a console, four lines a statement
 
 _SQLITE_BUSY: Final = 5.0
 """Seconds that SQLite waits while another process writes; the caller's deadline is usually shorter."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import struct
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
@@ -83,6 +85,35 @@ async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path) -> N
 
 
 async def _greeted(place: Path, profile: str, providers: Mapping[str, str]) -> None:
+    def roots() -> list[Span]:
+        return [span for span in spans_of(place / "traces") if span.name == ROOT]
+
+    async with _terminal() as (terminal, address), _console(place, profile, address, providers):
+        await until(lambda: terminal.heard > 10, PATIENCE)
+        await until(lambda: bool(roots()), PATIENCE)
+    (root,) = roots()
+    assert root.attributes[OUTCOME] == "first_word", profile
+    assert root.attributes["startup.flag.light-connect"] == "off"
+
+
+@pytest.mark.real
+async def test_ctrl_c_while_greetings_are_made_ahead(tmp_path: Path) -> None:
+    """It ends at once and well, without the session that it was about to begin."""
+    nobody: dict[str, str] = dict.fromkeys(("openai", "deepgram"), "http://127.0.0.1:9/v1")  # is tried for seconds
+    async with _terminal() as (terminal, address), _console(tmp_path, "tuned", address, nobody) as worker:
+        await until((tmp_path / "accounts.db").exists, PATIENCE)
+        worker.send_signal(signal.SIGINT)
+        async with asyncio.timeout(PATIENCE):
+            assert await worker.wait() == 0
+    assert not terminal.heard
+    said = (tmp_path / "worker.log").read_text()
+    assert "starting worker" not in said
+    assert "Traceback" not in said
+
+
+@contextlib.asynccontextmanager
+async def _console(place: Path, profile: str, address: str, providers: Mapping[str, str]) -> AsyncGenerator[Process]:
+    """LiveKit's command for the terminal at that address, with all that it writes in `place`."""
     environment = {f"{name.upper()}_BASE_URL": url for name, url in providers.items()} | {
         **dict.fromkeys(("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"), "key"),
         "LIVEKIT_URL": "ws://127.0.0.1:9",
@@ -90,18 +121,9 @@ async def _greeted(place: Path, profile: str, providers: Mapping[str, str]) -> N
         "FIRSTWORD_STORE_URL": f"sqlite:///{place / 'accounts.db'}",
         "FIRSTWORD_TRACES": str(place / "traces"),
         "XDG_CACHE_HOME": str(place / "cache"),
+        "OTEL_BSP_SCHEDULE_DELAY": "100",  # ms; nobody waits 5 s for a trace
     }
-
-    def roots() -> list[Span]:
-        return [span for span in spans_of(place / "traces") if span.name == ROOT]
-
-    async with _terminal() as (terminal, address):
-        worker = (sys.executable, "-m", "livekit.agents", "console", str(worker_file(profile)))
-        with (place / "worker.log").open("wb") as log:
-            command = (*worker, "--connect-addr", address)
-            async with started(command, environment, output=log.fileno(), folder=place):
-                await until(lambda: terminal.heard > 10, PATIENCE)
-                await until(lambda: bool(roots()), PATIENCE)
-    (root,) = roots()
-    assert root.attributes[OUTCOME] == "first_word", profile
-    assert root.attributes["startup.flag.light-connect"] == "off"
+    command = (sys.executable, "-m", "livekit.agents", "console", str(worker_file(profile)), "--connect-addr", address)
+    with (place / "worker.log").open("wb") as log:
+        async with started(command, environment, output=log.fileno(), folder=place) as process:
+            yield process
