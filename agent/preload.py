@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from agent import uncollected  # isort: skip
 
+import contextlib
 import importlib
 
 from livekit import local_inference
@@ -18,5 +19,8 @@ MODULES = (
 
 for name in MODULES:
     importlib.import_module(name)
-local_inference.init_vad()
+with contextlib.suppress(
+    Exception
+):  # here it would end the forkserver; a session that wants it says why it can't be had
+    local_inference.init_vad()
 uncollected.collect_from_now_on()

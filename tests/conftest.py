@@ -37,17 +37,14 @@ LANES = (
         0,
         (
             *("tests/calls/test_callers.py", "tests/calls/test_console.py", "tests/calls/test_session.py"),
-            *("tests/test_collector.py", "tests/test_up.py", "examples/"),
+            *("tests/test_collector.py", "tests/test_up.py", "tests/tuning/test_jaeger.py", "examples/"),
         ),
     ),
-    Lane("workers", 5, ("tests/calls/", "tests/test_metrics_end_to_end.py")),
+    Lane("workers", 5, ("tests/calls/", "tests/test_metrics_end_to_end.py", "tests/test_wheel.py")),
     Lane(
         "commands",
         10,
-        (
-            *("tests/firstword/", "tests/rehearsal/"),
-            *("tests/test_examples.py", "tests/test_readme.py", "tests/test_wheel.py"),
-        ),
+        ("tests/firstword/", "tests/rehearsal/", "tests/test_examples.py", "tests/test_readme.py"),
     ),
     Lane("all else", 19, ("",)),
 )
