@@ -19,8 +19,7 @@ MODULES = (
 
 for name in MODULES:
     importlib.import_module(name)
-with contextlib.suppress(
-    Exception
-):  # here it would end the forkserver; a session that wants it says why it can't be had
+# an error here would end the forkserver; a session that wants the VAD says why it can't be had
+with contextlib.suppress(Exception):
     local_inference.init_vad()
 uncollected.collect_from_now_on()
