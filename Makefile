@@ -39,7 +39,9 @@ demo: go
 	@$(BIN)/firstword rehearse --profile baseline --profile tuned
 
 # All of them in four processes (tests/conftest.py says what goes where); TESTS="tests/telemetry ..." in one.
+# What pytest makes of the tests is kept, whatever the shell says: each of the four would make it anew in each run.
 test: SERVERS = LIVEKIT, JAEGER
+test: export PYTHONDONTWRITEBYTECODE =
 test: check go
 	@$(BIN)/python -m pytest $(or $(TESTS),-n 4)
 
