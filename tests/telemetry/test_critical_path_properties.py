@@ -17,7 +17,7 @@ from telemetry.record import Outcome, Start
 from tests.telemetry.plans import EPOCH, FIRST_WORD, Play, as_of_the_end, plays
 
 many = settings(
-    max_examples=250,
+    max_examples=500,
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
