@@ -43,10 +43,11 @@ class Components:
 
 def build(settings: Settings) -> Components:
     """New components. Opens no connection: that happens at their first use."""
-    deepgram_key = settings.deepgram_api_key.get_secret_value()
     return Components(
         stt=deepgram.STT(
-            model=settings.stt_model, api_key=deepgram_key, base_url=f"{settings.deepgram_base_url}/listen"
+            model=settings.stt_model,
+            api_key=settings.deepgram_api_key.get_secret_value(),
+            base_url=f"{settings.deepgram_base_url}/listen",
         ),
         llm=openai.LLM(
             model=settings.llm_model,

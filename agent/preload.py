@@ -12,12 +12,7 @@ import importlib
 
 from livekit import local_inference
 
-MODULES = (
-    *("livekit.plugins.deepgram", "livekit.plugins.openai"),
-    *("agent.call", "agent.flag_source", "telemetry.layout"),
-)
-
-for name in MODULES:
+for name in ("agent.call", "agent.flag_source"):  # a session, its plugins with it; and what `agent.worker` adds
     importlib.import_module(name)
 # an error here would end the forkserver; a session that wants the VAD says why it can't be had
 with contextlib.suppress(Exception):

@@ -28,8 +28,8 @@ from livekit import api
 
 from agent.accounts.examples import ACCOUNTS
 from rehearsal.calls import calling
-from rehearsal.stack import LocalStack, Stack
-from rehearsal.surroundings import Choice, opened, own_store
+from rehearsal.stack import Stack
+from rehearsal.surroundings import LOCAL, opened, own_store
 from rehearsal.workers import Worker, running_worker
 
 QUICKSTART = Path(__file__).with_name("quickstart_worker.py")
@@ -104,24 +104,22 @@ def cpu_s(worker: Worker) -> float:
 async def running(folder: Path) -> AsyncGenerator[dict[str, Side]]:
     """Both workers, warm."""
     async with contextlib.AsyncExitStack() as everything:
-        stack = await everything.enter_async_context(LocalStack(folder))
-        choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
-        place = await everything.enter_async_context(opened(choice, folder))
+        place = await everything.enter_async_context(opened(LOCAL, folder))
         sides: dict[str, Side] = {}
         for name, entrypoint in (("quickstart", QUICKSTART), ("tuned", None)):
             worker = running_worker(
                 name,
                 agent_name=name,
                 folder=folder,
-                stack=stack,
+                stack=place.stack,
                 environment={
                     **place.environment,
-                    **own_store(choice, folder, name),
+                    **own_store(LOCAL, folder, name),
                     "FIRSTWORD_IDLE_PROCESSES": str(IDLE),
                 },
                 entrypoint=entrypoint,
             )
-            sides[name] = Side(await everything.enter_async_context(worker), stack)
+            sides[name] = Side(await everything.enter_async_context(worker), place.stack)
             await sides[name].worker.registered()
         yield sides
 

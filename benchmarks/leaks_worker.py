@@ -13,14 +13,13 @@ from pathlib import Path
 from livekit.agents import JobProcess
 from livekit.agents.telemetry import loop_monitor
 
+from agent import worker
 from agent.worker import server
 
 
 def set_up(job_process: JobProcess) -> None:
     """Prepare a job's process as the worker does, then watch; by reference, since LiveKit calls it in that process."""
-    from agent import process  # not in the worker's own process, which is what is watched
-
-    process.set_up(job_process)
+    worker.set_up(job_process)
     _watch()
 
 

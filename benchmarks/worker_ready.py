@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.footprint import QUICKSTART, cpu_s, shown
-from rehearsal.stack import LocalStack, Stack
-from rehearsal.surroundings import Choice, opened, own_store
+from rehearsal.surroundings import LOCAL, Surroundings, opened, own_store
 from rehearsal.workers import running_worker
 
 SIDES = {"quickstart": QUICKSTART, "baseline": None, "tuned": None}
@@ -27,7 +26,7 @@ SIDES = {"quickstart": QUICKSTART, "baseline": None, "tuned": None}
 IDLE = 1
 
 
-async def start(name: str, choice: Choice, stack: Stack, environment: dict[str, str]) -> tuple[float, float]:
+async def start(name: str, place: Surroundings) -> tuple[float, float]:
     """One start in an empty folder: seconds until it was ready, and seconds of CPU."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
@@ -35,8 +34,12 @@ async def start(name: str, choice: Choice, stack: Stack, environment: dict[str, 
             name,
             agent_name=name,
             folder=Path(folder),
-            stack=stack,
-            environment={**environment, **own_store(choice, Path(folder), name)},
+            stack=place.stack,
+            environment={
+                **place.environment,
+                **own_store(LOCAL, Path(folder), name),
+                "FIRSTWORD_IDLE_PROCESSES": str(IDLE),
+            },
             entrypoint=SIDES[name],
         )
         async with worker as running:
@@ -48,15 +51,12 @@ async def measure(starts: int) -> dict[str, list[tuple[float, float]]]:
     """So many starts of each."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory() as folder:
-        async with LocalStack(Path(folder)) as stack:
-            choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
-            async with opened(choice, Path(folder)) as place:
-                environment = {**place.environment, "FIRSTWORD_IDLE_PROCESSES": str(IDLE)}
-                names = list(SIDES)
-                for number in track(range(starts), "starts of each", console=Console(stderr=True)):
-                    turn = number % len(names)
-                    for name in (*names[turn:], *names[:turn]):
-                        found[name].append(await start(name, choice, stack, environment))
+        async with opened(LOCAL, Path(folder)) as place:
+            names = list(SIDES)
+            for number in track(range(starts), "starts of each", console=Console(stderr=True)):
+                turn = number % len(names)
+                for name in (*names[turn:], *names[:turn]):
+                    found[name].append(await start(name, place))
     return found
 
 

@@ -67,6 +67,10 @@ class Choice:
         return ", ".join(f"{name} {word}" for name, word in words.items())
 
 
+LOCAL = Choice(stack=None, livekit="a server of its own", providers={"openai": None, "deepgram": None}, real=False)
+"""All of it started here, whatever the shell says and whatever runs on the machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What runs, and what a worker's environment says of it."""

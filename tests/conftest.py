@@ -5,7 +5,8 @@ With `-n 4`, as `make test` has it, each of `LANES` has a process of its own: on
 
 from __future__ import annotations
 
-import gc
+from agent import uncollected  # isort: skip # each process imports all tests
+
 import os
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -50,8 +51,6 @@ LANES = (
 )
 """A test is of the first that names it. One lane takes about as long as another."""
 
-gc.disable()  # while the tests are imported, which makes next to no garbage; each process does it
-
 for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
 
@@ -86,8 +85,7 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What is imported by now stays: no test looks for garbage in it. And in one process, the servers that the selected tests need."""
-    gc.freeze()
-    gc.enable()
+    uncollected.collect_from_now_on()
     if not session.config.option.collectonly and not _beside_others(session.config):
         _make_available(needed(marker.name for item in session.items for marker in item.iter_markers()), session.config)
 

@@ -20,14 +20,12 @@ from rehearsal.rehearse import Group, Rehearsal, groups, rehearse
 from rehearsal.result import LOGS, TRACES
 from rehearsal.servers import Progress
 from rehearsal.stack import LocalStack, NotUsable, Stack
-from rehearsal.surroundings import Choice, MissingKeys, choose, is_loopback, own_store
+from rehearsal.surroundings import LOCAL, MissingKeys, choose, is_loopback, own_store
 from rehearsal.workers import Standing, dropped_variables, running_worker
 from telemetry.record import Dispatch
 from telemetry.vocabulary import DRAWN_BY
 from tuning.sources import Files, Query
 from tuning.start import start_of
-
-LOCAL = Choice(stack=None, livekit="a server of its own", providers={"openai": None, "deepgram": None}, real=False)
 
 
 def test_each_round_begins_with_another_profile() -> None:
