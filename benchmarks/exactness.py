@@ -23,20 +23,20 @@ from pathlib import Path
 
 from livekit import api
 
-from agent.accounts.examples import ACCOUNTS
 from benchmarks.contract import violations
-from rehearsal.calls import calling
-from rehearsal.privacy import private_in
-from rehearsal.stack import LocalStack, Stack
-from rehearsal.surroundings import Choice, opened, own_store
-from rehearsal.workers import Worker, running_worker
-from telemetry.foreign import Span as ForeignSpan
-from telemetry.foreign import last_finishing_path
-from telemetry.vocabulary import CRITICAL_PREFIX, OUTCOME
-from tuning.jaeger import Jaeger
-from tuning.sources import Query
-from tuning.spans import Trace
-from tuning.start import start_of
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.rehearsal.calls import calling
+from firstword.rehearsal.privacy import private_in
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.surroundings import Choice, opened, own_store
+from firstword.rehearsal.workers import Worker, running_worker
+from firstword.telemetry.foreign import Span as ForeignSpan
+from firstword.telemetry.foreign import last_finishing_path
+from firstword.telemetry.vocabulary import CRITICAL_PREFIX, OUTCOME
+from firstword.tuning.jaeger import Jaeger
+from firstword.tuning.sources import Query
+from firstword.tuning.spans import Trace
+from firstword.tuning.start import start_of
 
 PROFILES = ("baseline", "tuned")
 FAULTS = """

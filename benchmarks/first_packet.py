@@ -24,9 +24,9 @@ from livekit import api, rtc
 from rich.console import Console
 from rich.progress import track
 
-from rehearsal.callers import Caller, join_token
-from rehearsal.stack import LocalStack, Stack
-from telemetry.record import Dispatch
+from firstword.rehearsal.callers import Caller, join_token
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.telemetry.record import Dispatch
 
 WAYS = ("queued", "direct")
 SAMPLE_RATE = 24_000

@@ -26,11 +26,11 @@ import numpy as np
 import psutil
 from livekit import api
 
-from agent.accounts.examples import ACCOUNTS
-from rehearsal.calls import calling
-from rehearsal.stack import Stack
-from rehearsal.surroundings import LOCAL, opened, own_store
-from rehearsal.workers import Worker, running_worker
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.rehearsal.calls import calling
+from firstword.rehearsal.stack import Stack
+from firstword.rehearsal.surroundings import LOCAL, opened, own_store
+from firstword.rehearsal.workers import Worker, running_worker
 
 QUICKSTART = Path(__file__).with_name("quickstart_worker.py")
 STAY_S = 2.0

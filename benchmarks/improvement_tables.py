@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from agent.flags import PROFILES, Improvement
-from rehearsal.rehearse import versions
-from rehearsal.result import Quantiles
-from rehearsal.workers import FLOOR
-from telemetry.record import Dispatch
+from firstword.agent.flags import PROFILES, Improvement
+from firstword.rehearsal.rehearse import versions
+from firstword.rehearsal.result import Quantiles
+from firstword.rehearsal.workers import FLOOR
+from firstword.telemetry.record import Dispatch
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str]

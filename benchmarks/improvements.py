@@ -2,7 +2,7 @@
 
     python -m benchmarks.improvements --output rehearsals/improvements
 
-Blocks of up to eleven cells and the floor beside them go through `rehearsal.rehearse`, so that cells that are compared meet
+Blocks of up to eleven cells and the floor beside them go through `firstword.rehearsal.rehearse`, so that cells that are compared meet
 the same moods of the machine; the tables of docs/results.md come out.
 Resumable: each finished block is a file `blocks/*/cells.jsonl`, and what is counted is what lies there.
 """
@@ -27,15 +27,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from benchmarks.improvement_tables import Cell, Key, Lived, cells, quantiles, tables
-from rehearsal.processes import ServerError
-from rehearsal.rehearse import Rehearsal, rehearse
-from rehearsal.result import TRACES, Result, new_folder
-from rehearsal.servers import Progress
-from rehearsal.surroundings import Choice, choose, shell
-from rehearsal.workers import FLOOR
-from telemetry.record import Dispatch
-from tuning.sources import Files, Query
-from tuning.start import RecordedStart, start_of
+from firstword.rehearsal.processes import ServerError
+from firstword.rehearsal.rehearse import Rehearsal, rehearse
+from firstword.rehearsal.result import TRACES, Result, new_folder
+from firstword.rehearsal.servers import Progress
+from firstword.rehearsal.surroundings import Choice, choose, shell
+from firstword.rehearsal.workers import FLOOR
+from firstword.telemetry.record import Dispatch
+from firstword.tuning.sources import Files, Query
+from firstword.tuning.start import RecordedStart, start_of
 
 CELLS = 11
 """At most in a block: `baseline` with each flag added to it, or `tuned` with each taken from it."""

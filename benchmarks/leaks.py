@@ -22,12 +22,12 @@ from pathlib import Path
 import psutil
 from livekit import api
 
-from agent.accounts.examples import ACCOUNTS
-from rehearsal.calls import calling
-from rehearsal.result import LOGS
-from rehearsal.stack import LocalStack, Stack
-from rehearsal.surroundings import simulators
-from rehearsal.workers import Worker, running_worker
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.rehearsal.calls import calling
+from firstword.rehearsal.result import LOGS
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.surroundings import simulators
+from firstword.rehearsal.workers import Worker, running_worker
 
 AT_ONCE = 4
 TASKS_LEFT = "LEAKS_TASKS_LEFT"

@@ -13,8 +13,8 @@ from pathlib import Path
 from livekit.agents import JobProcess
 from livekit.agents.telemetry import loop_monitor
 
-from agent import worker
-from agent.worker import server
+from firstword.agent import worker
+from firstword.agent.worker import server
 
 
 def set_up(job_process: JobProcess) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from agent.flags import Improvement
-from telemetry.plan import Node, Plan, Shape
+from firstword.agent.flags import Improvement
+from firstword.telemetry.plan import Node, Plan, Shape
 
 FLAG = Improvement.LAZY_ROOM_OPTIONS
 TASK = "room_options"

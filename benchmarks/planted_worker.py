@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from livekit.agents import JobProcess
 
-from agent import process
-from agent.worker import server
 from benchmarks.planted import plant
+from firstword.agent import process
+from firstword.agent.worker import server
 
 
 def set_up(job_process: JobProcess) -> None:
     """Prepare a job's process as the worker does, then plant; by reference, since LiveKit calls it in that process."""
-    from agent import startup  # after the fork, as in agent/worker.py
+    from firstword.agent import startup  # after the fork, as in agent/worker.py
 
     process.set_up(job_process)
     plant(startup.plan)

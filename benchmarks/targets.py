@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from rehearsal.processes import ServerError
-from rehearsal.rehearse import Rehearsal, rehearse
-from rehearsal.result import RESULT_FILE, Quantiles, new_folder, save
-from rehearsal.servers import Progress
-from rehearsal.surroundings import choose, shell
-from rehearsal.workers import FLOOR
-from telemetry.record import Dispatch
+from firstword.rehearsal.processes import ServerError
+from firstword.rehearsal.rehearse import Rehearsal, rehearse
+from firstword.rehearsal.result import RESULT_FILE, Quantiles, new_folder, save
+from firstword.rehearsal.servers import Progress
+from firstword.rehearsal.surroundings import choose, shell
+from firstword.rehearsal.workers import FLOOR
+from firstword.telemetry.record import Dispatch
 
 TUNED = "tuned"
 RESAMPLED = 10_000

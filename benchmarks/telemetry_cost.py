@@ -15,11 +15,11 @@ import time
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from telemetry.export import Exporting
-from telemetry.plan import Plan
-from telemetry.run import Run
-from telemetry.spans import Trace
-from telemetry.vocabulary import CONNECT, WAIT
+from firstword.telemetry.export import Exporting
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.run import Run
+from firstword.telemetry.spans import Trace
+from firstword.telemetry.vocabulary import CONNECT, WAIT
 
 TASKS, STEPS = 20, 20
 

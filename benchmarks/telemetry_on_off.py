@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from livekit import api
 
-from agent.accounts.examples import ACCOUNTS
-from rehearsal.calls import calling
-from rehearsal.stack import LocalStack, Stack
-from rehearsal.surroundings import Choice, opened, own_store
-from rehearsal.workers import Worker, running_worker
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.rehearsal.calls import calling
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.surroundings import Choice, opened, own_store
+from firstword.rehearsal.workers import Worker, running_worker
 
 SIDES = {"on": {}, "off": {"OTEL_SDK_DISABLED": "true"}}
 

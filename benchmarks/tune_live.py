@@ -27,20 +27,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from agent.flags import Improvement
 from benchmarks import planted
-from rehearsal.files import data_file
-from rehearsal.processes import ServerError, started
-from rehearsal.rehearse import Rehearsal, Stage, call
-from rehearsal.result import Quantiles, Session
-from rehearsal.servers import Progress
-from rehearsal.stack import LocalStack
-from rehearsal.surroundings import Choice, opened, own_store
-from rehearsal.workers import FLAGS, Worker, running_worker
-from tuning.flag_file import begin, read, write
-from tuning.jaeger import Jaeger
-from tuning.observation import Observation, observation
-from tuning.sources import Query, SourceError
+from firstword.agent.flags import Improvement
+from firstword.rehearsal.files import data_file
+from firstword.rehearsal.processes import ServerError, started
+from firstword.rehearsal.rehearse import Rehearsal, Stage, call
+from firstword.rehearsal.result import Quantiles, Session
+from firstword.rehearsal.servers import Progress
+from firstword.rehearsal.stack import LocalStack
+from firstword.rehearsal.surroundings import Choice, opened, own_store
+from firstword.rehearsal.workers import FLAGS, Worker, running_worker
+from firstword.tuning.flag_file import begin, read, write
+from firstword.tuning.jaeger import Jaeger
+from firstword.tuning.observation import Observation, observation
+from firstword.tuning.sources import Query, SourceError
 
 GOOD = Improvement.DEFERRED_SETUP
 BAD = planted.FLAG

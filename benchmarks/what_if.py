@@ -15,15 +15,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agent.flag_source import shipped_file
-from rehearsal.result import TRACES
-from tuning.change import changes_of_flag, predictions
-from tuning.flag_file import FlagFile, read
-from tuning.observation import Observation, observation, ttfw
-from tuning.sources import Files, Query
-from tuning.spans import Problem, Trace
-from tuning.statistics import quantile
-from tuning.whatif import predict
+from firstword.agent.flag_source import shipped_file
+from firstword.rehearsal.result import TRACES
+from firstword.tuning.change import changes_of_flag, predictions
+from firstword.tuning.flag_file import FlagFile, read
+from firstword.tuning.observation import Observation, observation, ttfw
+from firstword.tuning.sources import Files, Query
+from firstword.tuning.spans import Problem, Trace
+from firstword.tuning.statistics import quantile
+from firstword.tuning.whatif import predict
 
 NEAR_S, NEAR_SHARE = 0.030, 0.10
 BASELINE = "baseline"

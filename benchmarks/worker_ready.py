@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.footprint import QUICKSTART, cpu_s, shown
-from rehearsal.surroundings import LOCAL, Surroundings, opened, own_store
-from rehearsal.workers import running_worker
+from firstword.rehearsal.surroundings import LOCAL, Surroundings, opened, own_store
+from firstword.rehearsal.workers import running_worker
 
 SIDES = {"quickstart": QUICKSTART, "baseline": None, "tuned": None}
 """By name: the file of the worker, where it isn't ours."""

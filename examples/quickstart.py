@@ -12,11 +12,11 @@ from livekit import rtc
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext
 from livekit.plugins import deepgram, openai
 
-from telemetry.export import Exporting, exporters_from_environment  # +
-from telemetry.livekit import caller_joined, first_frame, start_of  # +
-from telemetry.plan import Plan  # +
-from telemetry.run import Run  # +
-from telemetry.vocabulary import CONNECT, WAIT  # +
+from firstword.telemetry.export import Exporting, exporters_from_environment  # +
+from firstword.telemetry.livekit import caller_joined, first_frame, start_of  # +
+from firstword.telemetry.plan import Plan  # +
+from firstword.telemetry.run import Run  # +
+from firstword.telemetry.vocabulary import CONNECT, WAIT  # +
 
 server = AgentServer(port=int(os.environ.get("HTTP_PORT", "8081")))
 plan = Plan("session.startup", given=("job", "run"))  # +

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from telemetry.plan import Plan, when
-from telemetry.testing import StartupTest
-from telemetry.vocabulary import CONNECT, WAIT
+from firstword.telemetry.plan import Plan, when
+from firstword.telemetry.testing import StartupTest
+from firstword.telemetry.vocabulary import CONNECT, WAIT
 
 plan = Plan("session.startup", given=("account_takes",))
 

@@ -5,7 +5,7 @@ With `-n 4`, as `make test` has it, each of `LANES` has a process of its own: on
 
 from __future__ import annotations
 
-from agent import uncollected  # isort: skip # each process imports all tests
+from firstword.agent import uncollected  # isort: skip # each process imports all tests
 
 import os
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from firstword.progress import Lines
-from rehearsal.servers import JAEGER, LIVEKIT, NoServer, Server
+from firstword.command.progress import Lines
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, NoServer, Server
 from tests.servers import make_available, needed
 
 OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
@@ -45,7 +45,7 @@ LANES = (
     Lane(
         "commands",
         10,
-        ("tests/firstword/", "tests/rehearsal/", "tests/test_examples.py", "tests/test_readme.py"),
+        ("tests/command/", "tests/rehearsal/", "tests/test_examples.py", "tests/test_readme.py"),
     ),
     Lane("all else", 19, ("",)),
 )

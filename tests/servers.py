@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from rehearsal.servers import JAEGER, LIVEKIT, Progress, Server, find
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, Progress, Server, find
 
 
 def needed(markers: Iterable[str]) -> list[Server]:

@@ -24,11 +24,19 @@ def test_imports_go_one_way() -> None:
 
 def test_the_worker_carries_neither_tuning_nor_rehearsal() -> None:
     """What it imports is start-up time, and what it needs is image size."""
-    code = "import sys, agent.startup, agent.process; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys, firstword.agent.startup, firstword.agent.process; print(*sorted({part for m in sys.modules for part in (m, m.split('.')[0])}))"
     environment = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     loaded = set(done.stdout.split())
-    assert loaded.isdisjoint({"tuning", "rehearsal", "firstword", "typer", "rich", "scipy", "pytest"})
+    assert {"firstword.agent.startup", "firstword.telemetry.run"} <= loaded
+    ours = {"firstword.tuning", "firstword.rehearsal", "firstword.command"}
+    assert loaded.isdisjoint({*ours, "typer", "rich", "scipy", "pytest"})
+
+
+def test_firstword_is_a_namespace() -> None:
+    """A `firstword/__init__.py` in one portion would hide the other four, wherever it is installed first."""
+    inits = [path for path in tracked() if path.parts[-2:] == ("firstword", "__init__.py")]
+    assert inits == []
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

@@ -24,10 +24,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from rehearsal.files import data_file
-from rehearsal.servers import JAEGER, find
-from rehearsal.stack import LocalStack, Stack
-from telemetry import redaction, vocabulary
+from firstword.rehearsal.files import data_file
+from firstword.rehearsal.servers import JAEGER, find
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.telemetry import redaction, vocabulary
 
 SHARED: Final = "otel-collector.yaml"
 OVERLAY: Final = "deploy/collector-redaction.yaml"
@@ -230,7 +230,7 @@ async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, drop
 async def test_slow_starts_and_those_without_a_first_word_are_always_kept_and_later_spans_follow(
     dropping: Stack,
 ) -> None:
-    """With a share of 0: a usual start is dropped, the others stay (`tuning.sampling` weighs by the same rule), and a span
+    """With a share of 0: a usual start is dropped, the others stay (`firstword.tuning.sampling` weighs by the same rule), and a span
     that comes after the decision goes the same way."""
     usual = send(exporter(dropping), {vocabulary.OUTCOME: "first_word", vocabulary.SLOW: False})
     other = send(exporter(dropping), {}, name="job_entrypoint")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.callers import join_token
-from rehearsal.processes import started
-from rehearsal.stack import LocalStack
-from rehearsal.surroundings import simulators
-from telemetry.vocabulary import ROOT
+from firstword.rehearsal.callers import join_token
+from firstword.rehearsal.processes import started
+from firstword.rehearsal.stack import LocalStack
+from firstword.rehearsal.surroundings import simulators
+from firstword.telemetry.vocabulary import ROOT
 from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Span, Speaker, spans_of, until
 
 TOP = Path(__file__).parents[1]

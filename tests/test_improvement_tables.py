@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from agent.flags import Improvement
 from benchmarks.improvement_tables import (
     FACTORIAL_DISPATCH,
     LETTERS,
@@ -18,7 +17,8 @@ from benchmarks.improvement_tables import (
     profile_of,
     tables,
 )
-from rehearsal.workers import FLOOR
+from firstword.agent.flags import Improvement
+from firstword.rehearsal.workers import FLOOR
 
 SAVES = {flag: 10.0 * number for number, flag in enumerate(Improvement, 1)}
 """Milliseconds, each flag alone."""

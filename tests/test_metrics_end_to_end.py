@@ -13,9 +13,9 @@ import pytest
 from livekit import api
 from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableUpDownCounter
 
-from rehearsal.stack import LocalStack
-from rehearsal.surroundings import simulators
-from telemetry.metrics import StartInstruments, observe_processes
+from firstword.rehearsal.stack import LocalStack
+from firstword.rehearsal.surroundings import simulators
+from firstword.telemetry.metrics import StartInstruments, observe_processes
 from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Stage
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"

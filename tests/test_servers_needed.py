@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.servers import JAEGER, LIVEKIT
+from firstword.rehearsal.servers import JAEGER, LIVEKIT
 from tests.servers import needed
 
 

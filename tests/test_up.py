@@ -15,13 +15,13 @@ import psutil
 import pytest
 
 from benchmarks.contract import violations
-from rehearsal.callers import Caller
-from rehearsal.stack import Ports
+from firstword.rehearsal.callers import Caller
+from firstword.rehearsal.stack import Ports
+from firstword.tuning.jaeger import Jaeger
+from firstword.tuning.sources import Query
 from tests.rehearsal.test_stack import gone, nothing_left
 from tests.test_readme import UNTIL_CTRL_C, commands
 from tests.test_readme import environment as shell_of
-from tuning.jaeger import Jaeger
-from tuning.sources import Query
 
 PATIENCE = 20.0
 """Seconds: a bound, so that silence fails the test."""

@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOUND = """
-from agent.flag_source import shipped_file
-from rehearsal.files import data_file
+from firstword.agent.flag_source import shipped_file
+from firstword.rehearsal.files import data_file
 print(shipped_file())
 for name in ("deploy/flags.json", "deploy/jaeger.yaml", "deploy/local/livekit/go.mod", "otel-collector.yaml"):
     print(data_file(name))
@@ -45,9 +45,17 @@ def test_its_data_is_found(installed: Path, tmp_path: Path) -> None:
     run = ran(installed, tmp_path, "-c", FOUND)
     assert run.returncode == 0, run.stderr
     flags, *others = map(Path, run.stdout.splitlines())
-    assert flags.is_relative_to(installed / "agent" / "data")
+    assert flags.is_relative_to(installed / "firstword" / "agent" / "data")
     assert len(others) == 4
-    assert all(file.is_relative_to(installed / "rehearsal" / "data") for file in others)
+    assert all(file.is_relative_to(installed / "firstword" / "rehearsal" / "data") for file in others)
+
+
+def test_it_has_one_importable_name(installed: Path) -> None:
+    """`firstword`, a namespace of five portions, and nothing that a user's own module may be called."""
+    top = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info") and path.name != "bin"}
+    assert top == {"firstword"}
+    portions = {path.name for path in (installed / "firstword").iterdir()} - {"__pycache__"}
+    assert portions == {"agent", "command", "rehearsal", "telemetry", "tuning", "__main__.py"}
 
 
 def test_its_command_runs(installed: Path, tmp_path: Path) -> None:
@@ -63,7 +71,7 @@ def test_its_worker_is_found_by_livekit(installed: Path, tmp_path: Path) -> None
     """By the line that `firstword doctor` prints; without keys it says which, so it was imported."""
     report = json.loads(ran(installed, tmp_path, "-m", "firstword", "doctor", "--json").stdout)
     (line,) = (finding["detail"] for finding in report["findings"] if finding["name"] == "worker")
-    assert line == f"python -m livekit.agents start {installed / 'agent' / 'worker.py'}"
+    assert line == f"python -m livekit.agents start {installed / 'firstword' / 'agent' / 'data' / 'worker.py'}"
     run = ran(installed, tmp_path, *line.split()[1:])
     assert run.returncode == 2
     assert run.stderr.startswith("LIVEKIT_URL is missing; it may be: ")

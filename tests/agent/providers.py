@@ -11,9 +11,9 @@ from pathlib import Path
 
 from livekit.agents.utils import http_context
 
-from agent.settings import Settings
-from rehearsal.providers.latency import Latencies
-from rehearsal.providers.server import simulators
+from firstword.agent.settings import Settings
+from firstword.rehearsal.providers.latency import Latencies
+from firstword.rehearsal.providers.server import simulators
 
 _QUICK = """
 [connection]

@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from agent.accounts import examples
-from agent.accounts.model import GENERIC, Account, GreetingFields, LastSession, SessionRow
-from agent.accounts.store import AccountStore, Reason, StoreError
+from firstword.agent.accounts import examples
+from firstword.agent.accounts.model import GENERIC, Account, GreetingFields, LastSession, SessionRow
+from firstword.agent.accounts.store import AccountStore, Reason, StoreError
 from tests.postgres import postgres_url as postgres_url
 
 ADA = examples.ACCOUNTS[0]
@@ -169,8 +169,8 @@ async def test_only_sqlite_gets_examples_unasked(url: str) -> None:
 
 OPEN = """
 import asyncio, sys
-from agent.accounts.model import SessionRow
-from agent.accounts.store import AccountStore
+from firstword.agent.accounts.model import SessionRow
+from firstword.agent.accounts.store import AccountStore
 
 async def main(url, job):
     store = await AccountStore.open(url, seed=True)
@@ -224,7 +224,7 @@ async def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
 
 async def test_a_locked_store_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that waited for another's lock until the busy timeout has the reason `locked`."""
-    monkeypatch.setattr("agent.accounts.store._SQLITE_BUSY", 0.05)
+    monkeypatch.setattr("firstword.agent.accounts.store._SQLITE_BUSY", 0.05)
     file = tmp_path / "accounts.db"
     async with aclosing(await AccountStore.open(sqlite_url(file))) as opened:
         writer = sqlite3.connect(file, isolation_level=None)
@@ -239,7 +239,7 @@ async def test_a_locked_store_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 async def test_a_deadline_holds_while_the_store_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who gave up returns at once, though SQLite still waits for the lock in its thread; others are served meanwhile."""
-    monkeypatch.setattr("agent.accounts.store._SQLITE_BUSY", 3600.0)  # waiting for it would hang this test
+    monkeypatch.setattr("firstword.agent.accounts.store._SQLITE_BUSY", 3600.0)  # waiting for it would hang this test
     file = tmp_path / "accounts.db"
     async with aclosing(await AccountStore.open(sqlite_url(file))) as opened:
         writer = sqlite3.connect(file, isolation_level=None)
@@ -332,9 +332,9 @@ async def test_a_connection_cut_while_idle_costs_no_session(postgres_url: str) -
 def test_no_driver_is_imported_that_is_not_used() -> None:
     """The store's module imports neither driver nor dialect; the data's module not even SQLAlchemy."""
     for module, absent in (
-        ("agent.accounts.store", ("aiosqlite", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg")),
-        ("agent.accounts.model", ("sqlalchemy",)),
-        ("agent.greeting_text", ("sqlalchemy",)),
+        ("firstword.agent.accounts.store", ("aiosqlite", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg")),
+        ("firstword.agent.accounts.model", ("sqlalchemy",)),
+        ("firstword.agent.greeting_text", ("sqlalchemy",)),
     ):
         code = f"import sys, {module}; sys.exit(bool(set({absent!r}) & set(sys.modules)))"
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0, module

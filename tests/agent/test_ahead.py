@@ -16,17 +16,17 @@ import pytest
 from livekit import rtc
 from livekit.agents import APIStatusError, tts
 
-from agent import ahead
-from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import GENERIC, Account
-from agent.accounts.store import AccountStore
-from agent.caches.audio import AudioCache, Speech
-from agent.caches.open import opened_caches
-from agent.flags import profile
-from agent.greeting import look_up, prepared
-from agent.greeting_text import greeting_text
-from agent.settings import Settings
-from agent.synthesis import SAMPLE_RATE, Synthesis, synthesis
+from firstword.agent import ahead
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import GENERIC, Account
+from firstword.agent.accounts.store import AccountStore
+from firstword.agent.caches.audio import AudioCache, Speech
+from firstword.agent.caches.open import opened_caches
+from firstword.agent.flags import profile
+from firstword.agent.greeting import look_up, prepared
+from firstword.agent.greeting_text import greeting_text
+from firstword.agent.settings import Settings
+from firstword.agent.synthesis import SAMPLE_RATE, Synthesis, synthesis
 from tests.agent.providers import REFUSING, made, simulated
 
 TUNED = profile("tuned")
@@ -134,7 +134,7 @@ async def test_a_voice_that_is_refused_is_that_accounts_trouble_alone(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Everybody else is greeted ahead, however many are refused; one warning says how many were not."""
-    monkeypatch.setattr("agent.synthesis.Synthesis", Choosy)
+    monkeypatch.setattr("firstword.agent.synthesis.Synthesis", Choosy)
     await voices_are(settings, "nobodys", ACCOUNTS[:5])
     with caplog.at_level(logging.WARNING, logger="firstword"):
         assert await ahead.make(settings) >= 2
@@ -149,7 +149,7 @@ async def test_nothing_but_its_end_ends_the_rounds(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What nobody expected is logged, by the round before the first job and by each later one; the worker goes on."""
-    monkeypatch.setattr("agent.synthesis.Synthesis", Choosy)
+    monkeypatch.setattr("firstword.agent.synthesis.Synthesis", Choosy)
     monkeypatch.setattr(ahead, "FRESH", 0.2)
     await voices_are(settings, "broken", ACCOUNTS)
     with caplog.at_level(logging.ERROR, logger="firstword"):

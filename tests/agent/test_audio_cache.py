@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from livekit import rtc
 
-from agent.caches.audio import BOUNDS, AudioCache, Speech
-from agent.caches.cache import Cache
-from agent.caches.sqlite import SQLiteFile
-from agent.greeting_text import DayPart
-from agent.splice import frames_of, samples_of
-from rehearsal.providers.voice import speech
+from firstword.agent.caches.audio import BOUNDS, AudioCache, Speech
+from firstword.agent.caches.cache import Cache
+from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.greeting_text import DayPart
+from firstword.agent.splice import frames_of, samples_of
+from firstword.rehearsal.providers.voice import speech
 
 RATE = 24_000
 ADA = Speech("1001", "aura-2-andromeda-en", "Good morning, Ada! How can I help you today?", DayPart.MORNING, RATE)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.drawing import draw_process, draw_session
-from agent.flags import PER_PROCESS, Flags, Improvement, UnknownFlag, profile
-from agent.settings import Settings
-from telemetry.vocabulary import DRAWN_BY, DRAWN_BY_PROCESS
+from firstword.agent.drawing import draw_process, draw_session
+from firstword.agent.flags import PER_PROCESS, Flags, Improvement, UnknownFlag, profile
+from firstword.agent.settings import Settings
+from firstword.telemetry.vocabulary import DRAWN_BY, DRAWN_BY_PROCESS
 from tests.agent.providers import made
 
 _deadline = count(1)

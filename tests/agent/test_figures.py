@@ -15,16 +15,16 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from agent import figures, run_folder
-from telemetry import metrics
-from telemetry.metrics import Figures, TaskFigures
+from firstword.agent import figures, run_folder
+from firstword.telemetry import metrics
+from firstword.telemetry.metrics import Figures, TaskFigures
 
 TASK = TaskFigures("account", 0.2, 0.1, 0.01, fallback=False, error_type=None, cache="hit")
 FIGURES = Figures("first_word", "join", 0.8, 1.2, {"parallel-init": "on"}, (TASK,), 0xABC, 0xDEF)
 SENDER = """
 import sys
-from agent import figures
-from telemetry.metrics import Figures
+from firstword.agent import figures
+from firstword.telemetry.metrics import Figures
 assert figures.send(Figures.from_bytes(sys.stdin.buffer.read()))
 """
 WRONG_TYPES = b'{"outcome":1,"dispatch":2,"ttfw":"x","init":[],"flags":3,"tasks":[],"trace_id":"a","span_id":"b"}'

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from agent.flag_set import FlagFileError, parse
-from agent.flag_source import Evaluation, flag_file, shipped_file
-from agent.flags import Improvement
+from firstword.agent.flag_set import FlagFileError, parse
+from firstword.agent.flag_source import Evaluation, flag_file, shipped_file
+from firstword.agent.flags import Improvement
 from tests.agent.flag_files import FILE, SHIPPED, Place, drawn, flag, text
 from tests.agent.flag_files import place as place
 from tests.agent.flag_files import said as said
@@ -95,7 +95,7 @@ def test_the_shipped_file_is_good_and_names_every_improvement() -> None:
 
 def test_what_a_flag_predicts_is_said_of_tasks_that_there_are() -> None:
     """A renamed task would make a what-if of nothing."""
-    from agent.startup import plan  # LiveKit's import takes seconds
+    from firstword.agent.startup import plan  # LiveKit's import takes seconds
 
     tasks = {node.name for node in plan.shape({}).nodes}
     predicted = [

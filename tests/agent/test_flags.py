@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.flags import PROFILES, Improvement, UnknownFlag, profile
-from agent.startup import ACCOUNT_IN_METADATA, plan
+from firstword.agent.flags import PROFILES, Improvement, UnknownFlag, profile
+from firstword.agent.startup import ACCOUNT_IN_METADATA, plan
 
 
 def test_profiles() -> None:

@@ -15,16 +15,16 @@ from livekit import rtc
 from livekit.agents import APIConnectionError
 from livekit.agents.utils import http_context
 
-from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import GENERIC, GreetingFields
-from agent.caches.audio import BOUNDS, AudioCache, Speech
-from agent.caches.cache import Cache
-from agent.caches.sqlite import SQLiteFile
-from agent.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
-from agent.greeting_text import GreetingText, greeting_text, opening_of
-from agent.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
-from agent.synthesis import SAMPLE_RATE, Synthesis, synthesis
-from rehearsal.providers import voice
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import GENERIC, GreetingFields
+from firstword.agent.caches.audio import BOUNDS, AudioCache, Speech
+from firstword.agent.caches.cache import Cache
+from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
+from firstword.agent.greeting_text import GreetingText, greeting_text, opening_of
+from firstword.agent.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
+from firstword.agent.synthesis import SAMPLE_RATE, Synthesis, synthesis
+from firstword.rehearsal.providers import voice
 from tests.agent.providers import made, simulated
 
 ADA = ACCOUNTS[0]

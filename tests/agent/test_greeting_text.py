@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.accounts import examples
-from agent.accounts.model import GENERIC, Account
-from agent.greeting_text import MAX_NAME, MAX_TEXT, DayPart, day_part, generic_greeting, greeting_text
+from firstword.agent.accounts import examples
+from firstword.agent.accounts.model import GENERIC, Account
+from firstword.agent.greeting_text import MAX_NAME, MAX_TEXT, DayPart, day_part, generic_greeting, greeting_text
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
 

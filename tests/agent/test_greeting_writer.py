@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from livekit.agents import APIError
 
-from agent import greeting_writer
-from agent.accounts.examples import ACCOUNTS
-from agent.caches.audio import BOUNDS
-from agent.caches.cache import Cache
-from agent.caches.sqlite import SQLiteFile
-from agent.components import build
-from agent.greeting_text import MAX_TEXT, DayPart, GreetingText
-from rehearsal.providers.latency import Latencies
-from rehearsal.providers.server import simulators
+from firstword.agent import greeting_writer
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.caches.audio import BOUNDS
+from firstword.agent.caches.cache import Cache
+from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.components import build
+from firstword.agent.greeting_text import MAX_TEXT, DayPart, GreetingText
+from firstword.rehearsal.providers.latency import Latencies
+from firstword.rehearsal.providers.server import simulators
 from tests.agent.providers import made
 
 ADA = ACCOUNTS[0]

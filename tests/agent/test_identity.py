@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from livekit import api, rtc
 from pydantic import SecretStr
 
-from agent.identity import (
+from firstword.agent.identity import (
     MAX_ACCOUNT,
     MAX_METADATA,
     Identity,
@@ -23,7 +23,7 @@ from agent.identity import (
     may_write,
     whose,
 )
-from rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.stack import LocalStack, Stack
 
 STANDARD = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
 SIP = rtc.ParticipantKind.PARTICIPANT_KIND_SIP

@@ -14,8 +14,8 @@ from livekit.agents import AgentServer
 from livekit.agents.log import logger
 from livekit.rtc._ffi_client import FfiClient
 
-from agent import livekit_private
-from agent.livekit_private import noise_cancellation, start_native_runtime
+from firstword.agent import livekit_private
+from firstword.agent.livekit_private import noise_cancellation, start_native_runtime
 
 
 def test_the_turn_detector_is_not_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 TWO_THREADS = """
 import gc, threading
 from livekit.agents import JobExecutorType, JobProcess
-from agent import process
+from firstword.agent import process
 
 assert gc.isenabled()  # only a worker turns it off
-from agent import preload
+from firstword.agent import preload
 
 jobs = [JobProcess(executor_type=JobExecutorType.THREAD, user_arguments=None, http_proxy=None) for _ in range(2)]
 threads = [threading.Thread(target=process.set_up, args=(job,)) for job in jobs]

@@ -12,7 +12,7 @@ import pytest
 from livekit.plugins import deepgram, openai
 from pydantic import ValidationError
 
-from agent.settings import Settings, SettingsError, may_be, read_settings, settings, variable
+from firstword.agent.settings import Settings, SettingsError, may_be, read_settings, settings, variable
 
 TABLE = Path(__file__).parents[2] / "docs" / "settings.md"
 REQUIRED = {
@@ -258,5 +258,5 @@ def test_the_table_of_settings_is_the_model() -> None:
 
 def test_settings_import_nothing_of_livekit_or_the_store() -> None:
     """They are the first thing a process reads; what they import is start-up time."""
-    code = "import sys, agent.settings; sys.exit(bool({'livekit', 'sqlalchemy', 'platformdirs'} & set(sys.modules)))"
+    code = "import sys, firstword.agent.settings; sys.exit(bool({'livekit', 'sqlalchemy', 'platformdirs'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=TABLE.parents[1]).returncode == 0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from livekit import rtc
 
-from agent.splice import (
+from firstword.agent.splice import (
     KEEP,
     OVERLAP,
     QUIET,
@@ -27,7 +27,7 @@ from agent.splice import (
     samples_of,
     trimmed,
 )
-from rehearsal.providers.voice import speech
+from firstword.rehearsal.providers.voice import speech
 
 RATE = 24_000
 OPENING = speech("Good morning!", RATE)

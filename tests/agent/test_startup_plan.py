@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.accounts.model import GENERIC
-from agent.flags import Improvement
-from agent.startup import ACCOUNT_IN_METADATA, plan
-from telemetry.plan import Shape
+from firstword.agent.accounts.model import GENERIC
+from firstword.agent.flags import Improvement
+from firstword.agent.startup import ACCOUNT_IN_METADATA, plan
+from firstword.telemetry.plan import Shape
 
 BRIEF = [
     "room",

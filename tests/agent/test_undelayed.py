@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from livekit import rtc
 
-from agent import undelayed
-from agent.undelayed import send_at_once
-from rehearsal.callers import join_token
-from rehearsal.stack import LocalStack
+from firstword.agent import undelayed
+from firstword.agent.undelayed import send_at_once
+from firstword.rehearsal.callers import join_token
+from firstword.rehearsal.stack import LocalStack
 
 
 def delays(connection: socket.socket) -> bool:

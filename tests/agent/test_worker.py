@@ -8,10 +8,10 @@ import socket
 import sys
 from pathlib import Path
 
-from rehearsal.processes import free_ports
+from firstword.rehearsal.processes import free_ports
 
 ENTRYPOINT = """
-from agent.worker import server
+from firstword.agent.worker import server
 server.update_options(max_retry=1)
 """
 

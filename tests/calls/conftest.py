@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
-from agent.accounts.store import AccountStore
+from firstword.agent.accounts.store import AccountStore
 from tests.calls.stage import Actor, Stage
 from tests.calls.stage import stage as running_stage
 

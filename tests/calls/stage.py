@@ -20,15 +20,15 @@ import numpy as np
 from livekit import api, rtc
 from livekit.agents.types import TOPIC_TRANSCRIPTION
 
-from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import Account
-from agent.accounts.store import AccountStore
-from rehearsal.callers import AUDIBLE, MICROPHONE_RATE, Caller
-from rehearsal.result import LOGS, TRACES
-from rehearsal.stack import LocalStack, Stack
-from rehearsal.surroundings import simulators
-from rehearsal.workers import Worker, running_worker
-from telemetry.vocabulary import EDGE, OUTCOME, ROOM_SID, ROOT
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import Account
+from firstword.agent.accounts.store import AccountStore
+from firstword.rehearsal.callers import AUDIBLE, MICROPHONE_RATE, Caller
+from firstword.rehearsal.result import LOGS, TRACES
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.surroundings import simulators
+from firstword.rehearsal.workers import Worker, running_worker
+from firstword.telemetry.vocabulary import EDGE, OUTCOME, ROOM_SID, ROOT
 
 VOICE_TRACK = "roomio_audio"
 """LiveKit's name for the track that the agent speaks on; background audio has one of its own."""
@@ -36,7 +36,7 @@ EXPORTED_WITHIN = 15.0
 """Seconds: a bound on waiting for a trace, so that a lost one fails its test."""
 PATIENCE = 20.0
 """Seconds: a bound, so that silence fails a test."""
-SOUNDS = Path(__file__).parents[2] / "agent" / "sounds"
+SOUNDS = Path(__file__).parents[2] / "agent" / "firstword" / "agent" / "sounds"
 """What ships with the package."""
 SPEECH = SOUNDS / "hello.wav"
 """Words for a caller to say."""

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from livekit import api
 
-from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import GENERIC, Account
-from agent.greeting_text import greeting_text
-from rehearsal.providers import voice
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import GENERIC, Account
+from firstword.agent.greeting_text import greeting_text
+from firstword.rehearsal.providers import voice
 from tests.calls.stage import PATIENCE, VOICE_TRACK, Actor, Speaker, Stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
 
-from rehearsal.callers import AUDIBLE
-from rehearsal.processes import started
-from rehearsal.surroundings import simulators
-from rehearsal.workers import worker_file
-from telemetry.vocabulary import OUTCOME, ROOT
+from firstword.rehearsal.callers import AUDIBLE
+from firstword.rehearsal.processes import started
+from firstword.rehearsal.surroundings import simulators
+from firstword.rehearsal.workers import worker_file
+from firstword.telemetry.vocabulary import OUTCOME, ROOT
 from tests.calls.stage import PATIENCE, Span, spans_of, until
 
 Sound = AgentSessionMessage.ConsoleIO.AudioFrame

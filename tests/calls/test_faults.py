@@ -20,15 +20,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import GENERIC
-from agent.greeting import SHIPPED_TEXT
-from rehearsal.processes import ServerFailed, started
-from rehearsal.providers.latency import Latencies
-from rehearsal.providers.server import simulators as providers_here
-from rehearsal.surroundings import simulators
-from rehearsal.workers import worker_file
-from telemetry.vocabulary import ROOM_SID, ROOT
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import GENERIC
+from firstword.agent.greeting import SHIPPED_TEXT
+from firstword.rehearsal.processes import ServerFailed, started
+from firstword.rehearsal.providers.latency import Latencies
+from firstword.rehearsal.providers.server import simulators as providers_here
+from firstword.rehearsal.surroundings import simulators
+from firstword.rehearsal.workers import worker_file
+from firstword.telemetry.vocabulary import ROOM_SID, ROOT
 from tests.calls.stage import PATIENCE, SOUNDS, Actor, Speaker, Stage, Traced, stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]

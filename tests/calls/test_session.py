@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import Account
-from agent.accounts.store import AccountStore
-from agent.greeting_text import greeting_text
-from agent.splice import Samples, clicks, largest_gap
-from rehearsal.callers import AUDIBLE, EAR_RATE
-from rehearsal.privacy import PHONE, private_in
-from rehearsal.providers import voice
-from telemetry.libraries import COROUTINES
-from telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import Account
+from firstword.agent.accounts.store import AccountStore
+from firstword.agent.greeting_text import greeting_text
+from firstword.agent.splice import Samples, clicks, largest_gap
+from firstword.rehearsal.callers import AUDIBLE, EAR_RATE
+from firstword.rehearsal.privacy import PHONE, private_in
+from firstword.rehearsal.providers import voice
+from firstword.telemetry.libraries import COROUTINES
+from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from tests.agent.test_startup_plan import BRIEF
 from tests.calls.stage import PATIENCE, SPEECH, VOICE_TRACK, Actor, Traced, until
 

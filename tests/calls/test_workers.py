@@ -17,17 +17,17 @@ import pytest
 from aiohttp import web
 from livekit import api
 
-from agent.accounts.examples import ACCOUNTS
-from agent.accounts.model import Account
-from agent.accounts.store import AccountStore
-from agent.flag_source import shipped_file
-from agent.flags import Improvement
-from agent.greeting_text import greeting_text
-from rehearsal.processes import ServerFailed
-from rehearsal.providers import voice
-from rehearsal.providers.latency import Latencies
-from rehearsal.providers.server import application
-from telemetry.vocabulary import DRAWN_BY
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import Account
+from firstword.agent.accounts.store import AccountStore
+from firstword.agent.flag_source import shipped_file
+from firstword.agent.flags import Improvement
+from firstword.agent.greeting_text import greeting_text
+from firstword.rehearsal.processes import ServerFailed
+from firstword.rehearsal.providers import voice
+from firstword.rehearsal.providers.latency import Latencies
+from firstword.rehearsal.providers.server import application
+from firstword.telemetry.vocabulary import DRAWN_BY
 from tests.calls.stage import PATIENCE, Actor, Stage, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]

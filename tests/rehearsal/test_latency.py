@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.providers.latency import Distribution, Faults, Latencies, LatencyError
+from firstword.rehearsal.providers.latency import Distribution, Faults, Latencies, LatencyError
 
 
 def test_defaults():

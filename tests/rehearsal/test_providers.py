@@ -17,9 +17,9 @@ from livekit.plugins import deepgram, openai
 from numpy.typing import NDArray
 from openai import AsyncClient
 
-from rehearsal.providers import hearing, voice
-from rehearsal.providers.latency import Latencies
-from rehearsal.providers.server import Addresses, simulators
+from firstword.rehearsal.providers import hearing, voice
+from firstword.rehearsal.providers.latency import Latencies
+from firstword.rehearsal.providers.server import Addresses, simulators
 
 QUICK = """
 [connection]

@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from rehearsal.providers import deepgram, voice
-from rehearsal.providers.latency import Latencies
-from rehearsal.providers.server import Addresses, simulators
+from firstword.rehearsal.providers import deepgram, voice
+from firstword.rehearsal.providers.latency import Latencies
+from firstword.rehearsal.providers.server import Addresses, simulators
 
 LINEAR16 = "encoding=linear16&sample_rate=24000"
 
@@ -36,7 +36,7 @@ async def session() -> AsyncGenerator[aiohttp.ClientSession]:
 
 
 async def start(*arguments: str) -> Process:
-    command = [sys.executable, "-m", "rehearsal.providers", *arguments]
+    command = [sys.executable, "-m", "firstword.rehearsal.providers", *arguments]
     return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from rehearsal.providers.latency import LatencyError
+from firstword.rehearsal.providers.latency import LatencyError
 
 QUICK = "[store]\nread = { median_ms = 0 }\nwrite = { median_ms = 0 }\n"
 

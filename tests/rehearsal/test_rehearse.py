@@ -13,19 +13,19 @@ import psutil
 import pytest
 from livekit import rtc
 
-from agent.flag_source import shipped_file
-from rehearsal.callers import MICROPHONE_RATE, Caller, join_token
-from rehearsal.processes import ServerFailed, free_ports
-from rehearsal.rehearse import Group, Rehearsal, groups, rehearse
-from rehearsal.result import LOGS, TRACES
-from rehearsal.servers import Progress
-from rehearsal.stack import LocalStack, NotUsable, Stack
-from rehearsal.surroundings import LOCAL, MissingKeys, choose, is_loopback, own_store
-from rehearsal.workers import Standing, dropped_variables, running_worker
-from telemetry.record import Dispatch
-from telemetry.vocabulary import DRAWN_BY
-from tuning.sources import Files, Query
-from tuning.start import start_of
+from firstword.agent.flag_source import shipped_file
+from firstword.rehearsal.callers import MICROPHONE_RATE, Caller, join_token
+from firstword.rehearsal.processes import ServerFailed, free_ports
+from firstword.rehearsal.rehearse import Group, Rehearsal, groups, rehearse
+from firstword.rehearsal.result import LOGS, TRACES
+from firstword.rehearsal.servers import Progress
+from firstword.rehearsal.stack import LocalStack, NotUsable, Stack
+from firstword.rehearsal.surroundings import LOCAL, MissingKeys, choose, is_loopback, own_store
+from firstword.rehearsal.workers import Standing, dropped_variables, running_worker
+from firstword.telemetry.record import Dispatch
+from firstword.telemetry.vocabulary import DRAWN_BY
+from firstword.tuning.sources import Files, Query
+from firstword.tuning.start import start_of
 
 
 def test_each_round_begins_with_another_profile() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from inline_snapshot import snapshot
 
-from rehearsal.result import (
+from firstword.rehearsal.result import (
     Figures,
     Quantiles,
     Result,
@@ -19,7 +19,7 @@ from rehearsal.result import (
     read_starts,
     save,
 )
-from telemetry.record import Dispatch
+from firstword.telemetry.record import Dispatch
 
 
 def session(number: int, heard_s: float | None = 1.0) -> Session:

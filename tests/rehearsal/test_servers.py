@@ -14,10 +14,20 @@ from textwrap import dedent
 import psutil
 import pytest
 
-from rehearsal import files
-from rehearsal.files import data_file
-from rehearsal.processes import ServerError
-from rehearsal.servers import JAEGER, LIVEKIT, NoServer, Program, Progress, find, go_toolchain, installed, obtainable
+from firstword.rehearsal import files
+from firstword.rehearsal.files import data_file
+from firstword.rehearsal.processes import ServerError
+from firstword.rehearsal.servers import (
+    JAEGER,
+    LIVEKIT,
+    NoServer,
+    Program,
+    Progress,
+    find,
+    go_toolchain,
+    installed,
+    obtainable,
+)
 
 BINARY = "firstword/bin/livekit-server-v1.11.0"
 

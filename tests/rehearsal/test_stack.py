@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 from livekit import api, rtc
 
-from rehearsal.processes import Child, PortTaken, ServerFailed, free_ports, running
-from rehearsal.stack import LocalStack, NotUsable, Ports, Stack, published, require_livekit, running_stack
+from firstword.rehearsal.processes import Child, PortTaken, ServerFailed, free_ports, running
+from firstword.rehearsal.stack import LocalStack, NotUsable, Ports, Stack, published, require_livekit, running_stack
 
 WAIT_S = 20.0
 
@@ -240,7 +240,7 @@ COMMAND = """
 import asyncio, json, sys
 from dataclasses import astuple
 from pathlib import Path
-from rehearsal.stack import LocalStack, Ports
+from firstword.rehearsal.stack import LocalStack, Ports
 
 async def main():
     ports = Ports.free()

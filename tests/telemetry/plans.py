@@ -1,6 +1,6 @@
 """Plans for tests: one of known durations to run, and random ones, played forward in time into a record.
 
-The play is the tests' own idea of what happens; `telemetry.critical_path` never sees it, only the record it leaves.
+The play is the tests' own idea of what happens; `firstword.telemetry.critical_path` never sees it, only the record it leaves.
 So "what if this task took no time" can be asked here again, from the beginning, and the answers compared.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from telemetry.plan import Plan, when
-from telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
-from telemetry.vocabulary import CONNECT, WAIT
+from firstword.telemetry.plan import Plan, when
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from firstword.telemetry.vocabulary import CONNECT, WAIT
 
 EPOCH = 1_795_000_000_000_000_000
 """ns: a root's start like a real one, so that what is lost in rounding shows."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from telemetry.plan import Plan
-from telemetry.testing import StartupTest, Traced
-from telemetry.vocabulary import GREET
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.testing import StartupTest, Traced
+from firstword.telemetry.vocabulary import GREET
 
 
 def names(start: Traced) -> list[str]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from telemetry.critical_path import Figures, Instants, analyse, resimulate, work
-from telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from firstword.telemetry.critical_path import Figures, Instants, analyse, resimulate, work
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
 
 MS = 1_000_000
 

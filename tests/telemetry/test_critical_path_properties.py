@@ -10,10 +10,10 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from telemetry.critical_path import LEAST_LOOP_DELAY, Piece, PieceKind, analyse, resimulate, work
-from telemetry.foreign import NoRoot, Span, last_finishing_path, root_of
-from telemetry.layout import lay_out, unsettled
-from telemetry.record import Outcome, Start
+from firstword.telemetry.critical_path import LEAST_LOOP_DELAY, Piece, PieceKind, analyse, resimulate, work
+from firstword.telemetry.foreign import NoRoot, Span, last_finishing_path, root_of
+from firstword.telemetry.layout import lay_out, unsettled
+from firstword.telemetry.record import Outcome, Start
 from tests.telemetry.plans import EPOCH, FIRST_WORD, Play, as_of_the_end, plays
 
 many = settings(

@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from telemetry import export
-from telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
-from telemetry.testing import StartupTest
+from firstword.telemetry import export
+from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
+from firstword.telemetry.testing import StartupTest
 from tests.telemetry.plans import a_plan
 
 

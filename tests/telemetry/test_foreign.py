@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.foreign import NoRoot, Span, last_finishing_path, root_of
+from firstword.telemetry.foreign import NoRoot, Span, last_finishing_path, root_of
 
 
 def span(span_id: str, start: int, end: int, parent: str | None = None, kind: str = "internal") -> Span:

@@ -7,11 +7,11 @@ import logging
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from telemetry import guard
-from telemetry.export import Exporting
-from telemetry.record import Outcome
-from telemetry.run import Run
-from telemetry.testing import CountingIds, StartupTest
+from firstword.telemetry import guard
+from firstword.telemetry.export import Exporting
+from firstword.telemetry.record import Outcome
+from firstword.telemetry.run import Run
+from firstword.telemetry.testing import CountingIds, StartupTest
 from tests.telemetry.plans import a_plan
 
 

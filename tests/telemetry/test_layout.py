@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from telemetry.critical_path import analyse
-from telemetry.foreign import Span, last_finishing_path
-from telemetry.layout import MOST_STEPS, SpanData, lay_out, unsettled
-from telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from firstword.telemetry.critical_path import analyse
+from firstword.telemetry.foreign import Span, last_finishing_path
+from firstword.telemetry.layout import MOST_STEPS, SpanData, lay_out, unsettled
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
 
 MS = 1_000_000
 US = 1_000

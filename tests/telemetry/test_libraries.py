@@ -18,13 +18,13 @@ import aiohttp, httpx2
 from aiohttp import web
 from redis.asyncio import Redis
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from agent.accounts.store import AccountStore
-from telemetry import libraries
-from telemetry.export import Exporting
-from telemetry.plan import Plan
-from telemetry.run import Run
-from telemetry.spans import Trace
-from telemetry.vocabulary import GREET
+from firstword.agent.accounts.store import AccountStore
+from firstword.telemetry import libraries
+from firstword.telemetry.export import Exporting
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.run import Run
+from firstword.telemetry.spans import Trace
+from firstword.telemetry.vocabulary import GREET
 
 memory = InMemorySpanExporter()
 exporting = Exporting([memory])

@@ -9,7 +9,7 @@ import pytest
 from livekit.agents import JobContext
 from livekit.agents.testing import fake_job_context
 
-from telemetry.livekit import dispatch_stages, received_at
+from firstword.telemetry.livekit import dispatch_stages, received_at
 
 RECEIVED = 1_800_000_000.0
 """Unix seconds; whole ones, which a float holds in nanoseconds too."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from telemetry.critical_path import PieceKind, analyse
-from telemetry.plan import Plan
-from telemetry.record import Start
-from telemetry.testing import StartupTest
-from telemetry.vocabulary import GREET
+from firstword.telemetry.critical_path import PieceKind, analyse
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.record import Start
+from firstword.telemetry.testing import StartupTest
+from firstword.telemetry.vocabulary import GREET
 
 
 def a_plan_with_a_blocker(test: StartupTest) -> Plan:
@@ -88,7 +88,7 @@ def test_a_ready_task_that_could_not_start_shows_who_held_the_loop(startup_test:
 
 def test_steps_are_bounded(startup_test: StartupTest) -> None:
     """A task that steps forever fills no memory."""
-    from telemetry import loop_time
+    from firstword.telemetry import loop_time
 
     log = loop_time.StepLog(startup_test.loop.clock)
     for _ in range(loop_time.MOST_STEPS + 5):
@@ -99,7 +99,7 @@ def test_steps_are_bounded(startup_test: StartupTest) -> None:
 
 def test_a_task_factory_that_was_there_still_makes_the_tasks(startup_test: StartupTest) -> None:
     """Instrumentations that set one keep working, and installing twice times once."""
-    from telemetry.loop_time import install
+    from firstword.telemetry.loop_time import install
 
     made: list[str] = []
 

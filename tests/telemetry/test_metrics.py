@@ -11,8 +11,14 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from telemetry.metrics import Figures, StartInstruments, exporter_from_environment, meter_provider, observe_processes
-from telemetry.testing import StartupTest
+from firstword.telemetry.metrics import (
+    Figures,
+    StartInstruments,
+    exporter_from_environment,
+    meter_provider,
+    observe_processes,
+)
+from firstword.telemetry.testing import StartupTest
 from tests.telemetry.plans import a_plan
 
 ROOT = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from telemetry.plan import Plan, PlanError, unless, when
-from telemetry.vocabulary import CONNECT, GREET, WAIT
+from firstword.telemetry.plan import Plan, PlanError, unless, when
+from firstword.telemetry.vocabulary import CONNECT, GREET, WAIT
 
 
 def one_phase(**options: object) -> Plan:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from telemetry.plan import Plan
-from telemetry.record import Dispatch
-from telemetry.run import Run, cache_result, waited_for
-from telemetry.testing import EPOCH, StartupTest
-from telemetry.vocabulary import CONNECT, GREET, WAIT
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.record import Dispatch
+from firstword.telemetry.run import Run, cache_result, waited_for
+from firstword.telemetry.testing import EPOCH, StartupTest
+from firstword.telemetry.vocabulary import CONNECT, GREET, WAIT
 from tests.telemetry.plans import a_plan
 
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from telemetry.plan import Plan
-from telemetry.record import Outcome, TaskState
-from telemetry.run import Run, StartFailed, used_fallback
-from telemetry.testing import StartupTest
-from telemetry.vocabulary import CONNECT, GREET, WAIT
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.record import Outcome, TaskState
+from firstword.telemetry.run import Run, StartFailed, used_fallback
+from firstword.telemetry.testing import StartupTest
+from firstword.telemetry.vocabulary import CONNECT, GREET, WAIT
 from tests.telemetry.plans import a_plan
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.record import Dispatch, Outcome, Phase, Start, Task
-from telemetry.times import initialization
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Task
+from firstword.telemetry.times import initialization
 
 MS = 1_000_000
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from telemetry.record import Outcome
-from tuning.observation import Observation
+from firstword.telemetry.record import Outcome
+from firstword.tuning.observation import Observation
 
 SPREAD = 0.3
 """Of the logarithm of the time to first word: about the coefficient of variation."""

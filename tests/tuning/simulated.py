@@ -1,4 +1,4 @@
-"""Starts simulated step by step on one event loop: the truth that `tuning.replay` has to predict, and knows nothing of.
+"""Starts simulated step by step on one event loop: the truth that `firstword.tuning.replay` has to predict, and knows nothing of.
 
 A task is a list of stretches: it holds the loop for so long, then waits for so long. The loop is first come, first
 served, and no step is cut short.
@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task
 from tests.tuning.written import T0
 
 FIRST_WORD = "playout"

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from telemetry.record import Dispatch, Outcome, Start
-from telemetry.vocabulary import SAMPLING_PERCENT
+from firstword.telemetry.record import Dispatch, Outcome, Start
+from firstword.telemetry.vocabulary import SAMPLING_PERCENT
+from firstword.tuning.blame import Blame, NothingToBlame, Row, blame
+from firstword.tuning.costs import Among, Cause, Kind, costs_of
+from firstword.tuning.sources import Files, Query
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Script, ms, simulate
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
-from tuning.blame import Blame, NothingToBlame, Row, blame
-from tuning.costs import Among, Cause, Kind, costs_of
-from tuning.sources import Files, Query
 
 
 def blamed(folder: Path, *starts: Start) -> Blame:

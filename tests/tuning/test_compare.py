@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from telemetry.record import Outcome
+from firstword.telemetry.record import Outcome
+from firstword.tuning.compare import ERROR, NotComparable, Verdict, compare, sentence
+from firstword.tuning.observation import Drawn, Observation
+from firstword.tuning.sampling import Sampling
+from firstword.tuning.statistics import Floats, log_mixture
 from tests.tuning.sessions_drawn import World, draw, experiment
-from tuning.compare import ERROR, NotComparable, Verdict, compare, sentence
-from tuning.observation import Drawn, Observation
-from tuning.sampling import Sampling
-from tuning.statistics import Floats, log_mixture
 
 EXPERIMENTS, SESSIONS = 1000, 1000
 LIMIT = -math.log(ERROR / 4)

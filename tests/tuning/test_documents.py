@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from firstword.tuning import documents
+from firstword.tuning.grouping import traces_of
+from firstword.tuning.otlp import spans_of_request
+from firstword.tuning.sources import Files, Query, SourceError
+from firstword.tuning.spans import Problem, Span, Trace
+from firstword.tuning.start import Method, start_of
 from tests.tuning.written import T0, jaeger_span, jaeger_trace, no_problem, otlp_span, request
-from tuning import documents
-from tuning.grouping import traces_of
-from tuning.otlp import spans_of_request
-from tuning.sources import Files, Query, SourceError
-from tuning.spans import Problem, Span, Trace
-from tuning.start import Method, start_of
 
 SHOP = [otlp_span("order", 1, None, 0, 100), otlp_span("pay", 2, 1, 10, 59), otlp_span("ship", 3, 1, 60, 90)]
 SHOP_PATH = [("order", 0, 10), ("pay", 10, 49), ("order", 59, 1), ("ship", 60, 30), ("order", 90, 10)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from openfeature.contrib.tools.flagd.core.targeting import custom_ops
 
-from tuning.flag_file import FlagFileError, Rollout, definition, read, write
+from firstword.tuning.flag_file import FlagFileError, Rollout, definition, read, write
 
 NOW = 1_795_000_000.0
 

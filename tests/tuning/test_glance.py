@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis.strategies import booleans, sampled_from
 
 from benchmarks.blame import a_start, jaeger
-from telemetry.critical_path import analyse
-from telemetry.layout import lay_out
-from telemetry.record import Start
-from telemetry.vocabulary import SAMPLING_PERCENT, SLOW
+from firstword.telemetry.critical_path import analyse
+from firstword.telemetry.layout import lay_out
+from firstword.telemetry.record import Start
+from firstword.telemetry.vocabulary import SAMPLING_PERCENT, SLOW
+from firstword.tuning.costs import Costs, costs_of
+from firstword.tuning.glance import Unfamiliar, glance
+from firstword.tuning.sources import Files, Query
 from tests.telemetry.plans import Play, plays
 from tests.tuning.written import jaeger_span, no_problem, otlp_span, request
-from tuning.costs import Costs, costs_of
-from tuning.glance import Unfamiliar, glance
-from tuning.sources import Files, Query
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -118,7 +118,7 @@ def test_a_sampled_store_is_weighed_as_the_long_way_weighs_it(
 
 def test_what_our_collector_stamps_does_not_cost_the_short_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its share is on every span of our stack, also where all is kept."""
-    monkeypatch.setattr("tuning.glance.costs_of", None)
+    monkeypatch.setattr("firstword.tuning.glance.costs_of", None)
     folder = written(tmp_path, document(a_start(random.Random(1))))
     assert SAMPLING_PERCENT in (folder / "0.json").read_text()
     assert [costs.weight for costs in glance(folder)] == [1.0]

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.processes import free_ports
-from rehearsal.stack import LocalStack
+from firstword.rehearsal.processes import free_ports
+from firstword.rehearsal.stack import LocalStack
+from firstword.tuning.jaeger import Jaeger
+from firstword.tuning.sessions import NoSession, median, named
+from firstword.tuning.sources import Files, Query, Source, SourceError
+from firstword.tuning.start import RecordedStart, start_of
 from tests.tuning.test_sessions import a_start
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
-from tuning.jaeger import Jaeger
-from tuning.sessions import NoSession, median, named
-from tuning.sources import Files, Query, Source, SourceError
-from tuning.start import RecordedStart, start_of
 
 
 @pytest.mark.real

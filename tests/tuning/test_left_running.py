@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tuning.left_running import Use, uses_in
-from tuning.start import LeftRunning, Method, RecordedStart, TracedTask
+from firstword.tuning.left_running import Use, uses_in
+from firstword.tuning.start import LeftRunning, Method, RecordedStart, TracedTask
 
 USED = Use("playout", "session", "GET /v1/speak")
 

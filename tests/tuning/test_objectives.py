@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from telemetry.record import Outcome
+from firstword.telemetry.record import Outcome
+from firstword.tuning.objectives import ObjectiveError, answer, objective
+from firstword.tuning.observation import Observation
 from tests.tuning.sessions_drawn import World, experiment
-from tuning.objectives import ObjectiveError, answer, objective
-from tuning.observation import Observation
 
 SESSIONS = experiment(1, 400, World(), World())
 

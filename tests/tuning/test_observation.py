@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from telemetry.record import Outcome
+from firstword.telemetry.record import Outcome
+from firstword.tuning import observation as about
+from firstword.tuning.observation import Drawn, Observation, observation
+from firstword.tuning.sources import Files, Query, SourceError
+from firstword.tuning.statistics import quantile, rate
 from tests.tuning.written import otlp_span, request
-from tuning import observation as about
-from tuning.observation import Drawn, Observation, observation
-from tuning.sources import Files, Query, SourceError
-from tuning.statistics import quantile, rate
 
 
 def read(

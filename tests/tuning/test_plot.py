@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.record import Outcome, Start, Task
-from telemetry.vocabulary import SAMPLING_PERCENT
+from firstword.telemetry.record import Outcome, Start, Task
+from firstword.telemetry.vocabulary import SAMPLING_PERCENT
+from firstword.tuning.drawing import LETTERS, Bar, Picture, Section, Strip, duration, html, svg
+from firstword.tuning.plot import NothingToPlot, percentiles, waterfall
+from firstword.tuning.sampling import WEIGHTED
+from firstword.tuning.sources import Files, Query
+from firstword.tuning.spans import Trace
+from firstword.tuning.start import start_of
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Script, ms, simulate
 from tests.tuning.test_blame import a_start
 from tests.tuning.written import no_problem, otlp_span, request, write
-from tuning.drawing import LETTERS, Bar, Picture, Section, Strip, duration, html, svg
-from tuning.plot import NothingToPlot, percentiles, waterfall
-from tuning.sampling import WEIGHTED
-from tuning.sources import Files, Query
-from tuning.spans import Trace
-from tuning.start import start_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 

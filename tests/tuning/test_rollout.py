@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from firstword.tuning.flag_file import Rollout
+from firstword.tuning.observation import Drawn, Observation
+from firstword.tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Step, plan
 from tests.tuning.sessions_drawn import World, Worlds, draw, experiment
-from tuning.flag_file import Rollout
-from tuning.observation import Drawn, Observation
-from tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Step, plan
 
 
 @dataclass

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.record import Outcome
+from firstword.telemetry.record import Outcome
+from firstword.tuning.observation import Observation
+from firstword.tuning.saved import Change, Figure, SavedError, diff, figures, load, save
 from tests.tuning.sessions_drawn import World, experiment
-from tuning.observation import Observation
-from tuning.saved import Change, Figure, SavedError, diff, figures, load, save
 
 THEN = experiment(1, 600, World(), World())
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.record import Outcome, Phase, Start, Task
-from telemetry.vocabulary import JOB_ID, ROOM_SID, SAMPLING_PERCENT
+from firstword.telemetry.record import Outcome, Phase, Start, Task
+from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID, SAMPLING_PERCENT
+from firstword.tuning.sessions import NoSession, median, named, slowest
+from firstword.tuning.sources import Files, Query
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
-from tuning.sessions import NoSession, median, named, slowest
-from tuning.sources import Files, Query
 
 EVERYTHING = Query()
 

@@ -11,18 +11,18 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from telemetry.critical_path import Piece, analyse
-from telemetry.plan import Plan
-from telemetry.record import Outcome, Start
-from telemetry.run import waited_for
-from telemetry.testing import StartupTest
-from telemetry.vocabulary import CONNECT, GREET, STEPS, WAIT
+from firstword.telemetry.critical_path import Piece, analyse
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.record import Outcome, Start
+from firstword.telemetry.run import waited_for
+from firstword.telemetry.testing import StartupTest
+from firstword.telemetry.vocabulary import CONNECT, GREET, STEPS, WAIT
+from firstword.tuning.chain import chain_of
+from firstword.tuning.sources import Files, Query
+from firstword.tuning.spans import Problem, Trace, trace_of
+from firstword.tuning.start import Method, RecordedStart, start_of
 from tests.telemetry.plans import Play, plays
 from tests.tuning.written import no_problem, write
-from tuning.chain import chain_of
-from tuning.sources import Files, Query
-from tuning.spans import Problem, Trace, trace_of
-from tuning.start import Method, RecordedStart, start_of
 
 few = settings(
     max_examples=100,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning.statistics import (
+from firstword.tuning.statistics import (
     Interval,
     log_mixture,
     quantile,

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from telemetry.record import Outcome, Start
-from telemetry.vocabulary import CRITICAL
+from firstword.telemetry.record import Outcome, Start
+from firstword.telemetry.vocabulary import CRITICAL
+from firstword.tuning import flag_file
+from firstword.tuning.change import BadChange, changes_of_flag, predictions, read_changes
+from firstword.tuning.left_running import Use
+from firstword.tuning.replay import NotPlayable, first_word, model_of, ttfw
+from firstword.tuning.sources import Files, Query
+from firstword.tuning.spans import Trace
+from firstword.tuning.start import RecordedStart, start_of
+from firstword.tuning.whatif import NothingToPlay, predict
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Rewrite, Script, agent, ms, rewritten, simulate
 from tests.tuning.written import T0, no_problem, write
-from tuning import flag_file
-from tuning.change import BadChange, changes_of_flag, predictions, read_changes
-from tuning.left_running import Use
-from tuning.replay import NotPlayable, first_word, model_of, ttfw
-from tuning.sources import Files, Query
-from tuning.spans import Trace
-from tuning.start import RecordedStart, start_of
-from tuning.whatif import NothingToPlay, predict
 
 
 def read_back(folder: Path, *starts: Start) -> list[Trace]:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from telemetry.export import Exporting, FileExporter
-from telemetry.record import Start
-from telemetry.spans import Trace
-from tuning.spans import Problem
+from firstword.telemetry.export import Exporting, FileExporter
+from firstword.telemetry.record import Start
+from firstword.telemetry.spans import Trace
+from firstword.tuning.spans import Problem
 
 T0 = 1_795_000_000_000_000_000
 """ns since the Unix epoch."""

@@ -1,0 +1,326 @@
+"""The account store: where a session reads who is calling, and writes down how it went.
+
+Between the database (SQLite by default, PostgreSQL by URL) and the tasks of a start, which set the deadlines. Each
+read and each write is one statement in autocommit: a round trip, no transaction around it. Writes may be repeated.
+
+    StoreError    with its `reason`: unreachable, locked, broken
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Executable,
+    Row,
+    Table,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    literal,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
+
+from firstword.agent.accounts import examples
+from firstword.agent.accounts.model import Account, GreetingFields, LastSession, SessionRow
+from firstword.agent.accounts.tables import ACCOUNTS, LAST_SESSIONS, METADATA, SESSIONS
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG, as in a console, four lines a statement
+
+_SQLITE_BUSY: Final = 5.0
+"""Seconds that SQLite waits while another process writes; the caller's deadline is usually shorter."""
+_LATEST: Final = 1000
+"""Sessions that say which accounts are common: found by the index on their start, however many there are."""
+_CREATION_LOCK: Final = 0x6669727374
+"""Key of PostgreSQL's advisory lock under which one process makes the tables ("first")."""
+_SQLITE_LOCKED: Final = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
+_SQLITE_UNREACHABLE: Final = frozenset({10, 14})  # SQLITE_IOERR, SQLITE_CANTOPEN
+_POSTGRES_LOCKED: Final = frozenset({"55P03", "40P01"})  # lock not available, deadlock
+_POSTGRES_UNREACHABLE: Final = ("08", "53", "57P")  # connection, resources (too many clients), shutting down
+
+
+class Reason(StrEnum):
+    """Why the store could not serve."""
+
+    UNREACHABLE = "unreachable"
+    """No connection: nobody there, refused for now, or lost."""
+    LOCKED = "locked"
+    """Somebody else held a lock for too long."""
+    BROKEN = "broken"
+    """It answered, but not with what we can use: wrong password, missing rights or tables, damaged file or row."""
+
+
+class StoreError(Exception):
+    """The store could not serve; `reason` says why. Its text holds no account data and no password."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason: Final = reason
+        super().__init__(f"account store {reason}: {detail}")
+
+
+class AccountStore:
+    """Accounts, last sessions and session rows of one database; belongs to the event loop that first uses it."""
+
+    def __init__(self, url: str) -> None:
+        """Take a SQLAlchemy URL with an async driver (`Settings.store_url`); connects with the first statement."""
+        self._url = _accepted(make_url(url))
+        self._sqlite: Final = self._url.get_backend_name() == "sqlite"
+        # hide_parameters: an error's text must not hold an account.
+        # by its module: instrumentation that is switched on later replaces the name there
+        self._engine = sqlalchemy_asyncio.create_async_engine(
+            self._url, hide_parameters=True, connect_args={"timeout": _SQLITE_BUSY} if self._sqlite else {}
+        )
+        if self._sqlite:
+            event.listen(self._engine.sync_engine, "connect", _enforce_foreign_keys)
+        self._running: Final = set[asyncio.Task[Sequence[Row[Any]]]]()
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @classmethod
+    async def open(cls, url: str, *, seed: bool | None = None) -> Self:
+        """A store whose tables are there: `prepare` did what was missing. Raises StoreError."""
+        store = cls(url)
+        try:
+            await store.prepare(seed=seed)
+        except BaseException:
+            await store.aclose()
+            raise
+        return store
+
+    async def prepare(self, *, seed: bool | None = None) -> None:
+        """Make file and tables where there are none; once on a machine is enough, at once from several is safe.
+
+        `seed` says whether fresh tables get the example accounts: None means those of SQLite do, so that nothing
+        is written into somebody's PostgreSQL unasked. Tables that are there stay as they are. Raises StoreError.
+        """
+        with _our_errors():
+            if self._sqlite and self._url.database:
+                _make_file(Path(self._url.database))
+            async with self._autocommit.connect() as connection:
+                if await connection.run_sync(_has_tables):
+                    return
+                if (
+                    self._sqlite
+                ):  # readers don't wait for a writer; kept in the file, and not to be set in a transaction
+                    await connection.execute(text("PRAGMA journal_mode=WAL"))
+            async with self._engine.begin() as connection:
+                await connection.run_sync(_create, self._sqlite if seed is None else seed)
+
+    async def account(self, id: str) -> Account | None:
+        """The whole account, in one read; None when there is none. Raises StoreError."""
+        row = await self._row(select(*_columns(ACCOUNTS, Account)).where(ACCOUNTS.c.id == id))
+        return None if row is None else _account(row)
+
+    async def greeting_fields(self, id: str) -> GreetingFields | None:
+        """What the greeting needs of the account, in one small read; None when there is none. Raises StoreError."""
+        row = await self._row(select(*_columns(ACCOUNTS, GreetingFields)).where(ACCOUNTS.c.id == id))
+        return None if row is None else GreetingFields(*row)
+
+    async def resumption(self, id: str) -> LastSession | None:
+        """The account's last session, in one read; None when it had none. Raises StoreError."""
+        row = await self._row(select(*_columns(LAST_SESSIONS, LastSession)).where(LAST_SESSIONS.c.account == id))
+        return None if row is None else LastSession(*row)
+
+    async def common(self, limit: int) -> list[str]:
+        """Ids of the `limit` accounts with most of the latest sessions, most frequent first; a young store's others follow.
+
+        Raises StoreError.
+        """
+        latest = select(SESSIONS.c.account).where(SESSIONS.c.account.is_not(None)).order_by(SESSIONS.c.started.desc())
+        account = latest.limit(_LATEST).subquery().c.account
+        counted = select(account).group_by(account).order_by(func.count().desc(), account).limit(limit)
+        common = [row.account for row in await self._run(counted)]
+        if len(common) == limit:
+            return common
+        others = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id.not_in(common)).order_by(ACCOUNTS.c.id)
+        return common + [row.id for row in await self._run(others.limit(limit - len(common)))]
+
+    async def ids(self, size: int = 1000) -> AsyncGenerator[list[str]]:
+        """Ids of all accounts, `size` at a time, each page one read. Raises StoreError."""
+        page = [""]
+        while page:
+            following = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id > page[-1]).order_by(ACCOUNTS.c.id).limit(size)
+            page = [row.id for row in await self._run(following)]
+            if page:
+                yield page
+
+    async def save(self, account: Account) -> None:
+        """Write the account, in place of one with its id. Raises StoreError."""
+        await self._run(self._upsert(ACCOUNTS).values(_values(account)))
+
+    async def delete(self, id: str) -> None:
+        """Delete the account and its last session; its session rows stay, without its id. Raises StoreError."""
+        await self._run(delete(ACCOUNTS).where(ACCOUNTS.c.id == id))
+
+    async def save_last_session(self, id: str, last: LastSession) -> None:
+        """Write what the next session resumes from; nothing when the account is gone. Raises StoreError."""
+        row = select(ACCOUNTS.c.id, literal(last.ended), literal(last.summary), literal(last.left_open))
+        columns = ["account", "ended", "summary", "left_open"]
+        await self._run(self._upsert(LAST_SESSIONS).from_select(columns, row.where(ACCOUNTS.c.id == id)))
+
+    async def record_session(self, session: SessionRow) -> None:
+        """Write the session's row, in place of one with its id; without its account if that is gone. Raises StoreError."""
+        account = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == session.account).scalar_subquery()
+        await self._run(self._upsert(SESSIONS).values(_values(session) | {"account": account}))
+
+    async def aclose(self) -> None:
+        """Close every connection, when what was given up has ended; the store is not used afterwards."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=_SQLITE_BUSY)  # a thread must not outlive the loop it answers to
+        await self._engine.dispose()
+
+    def _upsert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        if self._sqlite:
+            from sqlalchemy.dialects.sqlite import insert as insert_into
+        else:
+            from sqlalchemy.dialects.postgresql import insert as insert_into
+        statement = insert_into(table)
+        new = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=new)
+
+    async def _row(self, statement: Executable) -> Row[Any] | None:
+        """The row that a key picks; None when there is none."""
+        return next(iter(await self._run(statement)), None)
+
+    async def _run(self, statement: Executable) -> Sequence[Row[Any]]:
+        """The statement's rows, if it has any. A cancelled caller returns at once; a write may still take place.
+
+        In an asyncio.Task of its own, as SQLite waits for a lock in a thread that nobody can interrupt: it is left
+        to end by itself, within its busy timeout.
+        """
+        running = asyncio.create_task(self._run_again_if_cut(statement))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        try:
+            with _our_errors():
+                return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not self._sqlite:
+                running.cancel()
+            raise
+
+    async def _run_again_if_cut(self, statement: Executable) -> Sequence[Row[Any]]:
+        """Once more, on a new connection, when the pool's had been closed by the server while idle."""
+        try:
+            return await self._run_once(statement)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            return await self._run_once(statement)
+
+    async def _run_once(self, statement: Executable) -> Sequence[Row[Any]]:
+        async with self._autocommit.connect() as connection:
+            result = await connection.execute(statement)
+            return result.all() if result.returns_rows else ()
+
+
+def _accepted(url: URL) -> URL:
+    """The URL as asyncpg takes it: what libpq and every hoster call `sslmode` is its `ssl`."""
+    if url.drivername == "postgresql+asyncpg" and "sslmode" in url.query:
+        return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": url.query["sslmode"]})
+    return url
+
+
+def _make_file(path: Path) -> None:
+    """An empty file is an empty database; made here for its rights, which SQLite's own files beside it take over."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+
+
+def _enforce_foreign_keys(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")  # SQLite's default is off, for each connection anew
+    cursor.close()
+
+
+def _has_tables(connection: Connection) -> bool:
+    return inspect(connection).has_table(SESSIONS.name)  # made last, in the one transaction
+
+
+def _create(connection: Connection, seed: bool) -> None:
+    """Make the tables in the transaction that is open, unless another process has just done so."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("BEGIN IMMEDIATE"))  # Python's driver would only begin at the first INSERT
+    else:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
+    if _has_tables(connection):
+        return
+    METADATA.create_all(connection)
+    if seed:
+        connection.execute(insert(ACCOUNTS), [_values(account) for account in examples.ACCOUNTS])
+        connection.execute(
+            insert(LAST_SESSIONS), [{"account": id, **_values(last)} for id, last in examples.LAST_SESSIONS.items()]
+        )
+
+
+def _columns(table: Table, data: type[Account | GreetingFields | LastSession]) -> list[Column[Any]]:
+    return [table.c[field.name] for field in fields(data)]
+
+
+def _values(data: Account | LastSession | SessionRow) -> dict[str, Any]:
+    return {field.name: getattr(data, field.name) for field in fields(data)}
+
+
+def _account(values: Iterable[Any]) -> Account:
+    row: dict[str, Any] = dict(zip((field.name for field in fields(Account)), values, strict=True))
+    row |= {name: _texts(row[name]) for name in ("tools", "knowledge")}
+    return Account(**row)
+
+
+def _texts(column: Any) -> tuple[str, ...]:
+    if not isinstance(column, list) or not all(isinstance(item, str) for item in cast("list[Any]", column)):
+        raise StoreError(Reason.BROKEN, "a row whose tools or knowledge is no list of strings")
+    return tuple(cast("list[str]", column))
+
+
+@contextmanager
+def _our_errors() -> Generator[None]:
+    """Turn what SQLAlchemy and the drivers raise into StoreError; `from None`, as their texts may quote a row."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreError(_reason(error), _detail(error)) from None
+    except OSError as error:  # asyncpg opens its socket outside SQLAlchemy's guard
+        raise StoreError(Reason.UNREACHABLE, type(error).__name__) from None
+    except ValueError as error:  # a text no database can hold, or a JSON column that isn't
+        raise StoreError(Reason.BROKEN, type(error).__name__) from None
+
+
+def _reason(error: DBAPIError) -> Reason:
+    """By the drivers' own codes: sqlite3's result code (its low byte is the primary one), PostgreSQL's SQLSTATE."""
+    sqlite: int = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    postgres: str = getattr(error.orig, "sqlstate", None) or ""
+    if sqlite in _SQLITE_LOCKED or postgres in _POSTGRES_LOCKED:
+        return Reason.LOCKED
+    lost = error.connection_invalidated or isinstance(error, InterfaceError)
+    if lost or sqlite in _SQLITE_UNREACHABLE or postgres.startswith(_POSTGRES_UNREACHABLE):
+        return Reason.UNREACHABLE
+    return Reason.BROKEN
+
+
+def _detail(error: DBAPIError) -> str:
+    """The database's own words where they can only name its objects; else its code."""
+    code: str = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    if not code or code.startswith(("22", "23")):  # the driver's checks, data exceptions, constraints: quote values
+        return code or type(error.orig).__name__
+    return str(error.orig).partition("\n")[0]

@@ -1,0 +1,112 @@
+"""The assistant: whom the caller talks to once the greeting is over.
+
+Built by the plan's `assistant` task from the account; what it was last told is added when the resumption data is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from livekit.agents import Agent, RunContext, function_tool, get_job_context, llm
+
+from firstword.agent.accounts.model import Account, LastSession
+
+
+class Assistant(Agent):
+    """The full assistant of one account: its instructions, knowledge and tools.
+
+    patience: seconds that an answer waits for it to `become` another, or to be told to `stay`; None: it is whole already.
+    """
+
+    def __init__(self, account: Account, *, patience: float | None = None) -> None:
+        super().__init__(instructions=instructions(account), tools=tools(account))
+        self._account = account
+        self._last: LastSession | None = None
+        self._patience = patience
+        self._settled = asyncio.Event()
+
+    async def become(self, account: Account) -> None:
+        """Become the full assistant of the account."""
+        self._account = account
+        await self.update_instructions(instructions(account, self._last))
+        await self.update_tools(tools(account))
+        self._settled.set()
+
+    def stay(self) -> None:
+        """Remain what it is: it answers from now on."""
+        self._settled.set()
+
+    async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
+        """LiveKit asks for an answer: the minimal assistant gives none while it may become the full one."""
+        if self._patience is None or self._settled.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._settled.wait()
+        # LiveKit copied it before the wait; in it are the instructions
+        turn_ctx.items[:] = self.chat_ctx.copy().items
+
+    async def resume(self, last: LastSession | None) -> None:
+        """Tell it about the account's last session; None: there was none."""
+        self._last = last
+        if last is not None:
+            await self.update_instructions(instructions(self._account, last))
+
+
+def instructions(account: Account, last: LastSession | None = None) -> str:
+    """What the LLM is told of the account and of its last session."""
+    parts = [account.instructions]
+    if account.name:
+        parts.append(f"You are speaking with {account.name}, in the language {account.language}.")
+    if account.knowledge:
+        parts.append("What you know of them:\n" + "\n".join(f"- {text}" for text in account.knowledge))
+    if last is not None:
+        when = datetime.fromtimestamp(last.ended, UTC).strftime("%d %B %Y")
+        open_items = f" Left open: {last.left_open}" if last.left_open else ""
+        parts.append(f"You last spoke on {when}: {last.summary}{open_items}")
+    return "\n\n".join(parts)
+
+
+def tools(account: Account) -> list[Any]:
+    """The tools the account may use, of those there are; a name nobody knows is left out."""
+    return [_TOOLS[name](account) for name in account.tools if name in _TOOLS]
+
+
+def _time(account: Account) -> Any:
+    @function_tool(name="current_time", description="The time and date where the caller lives.")
+    async def current_time(context: RunContext[Any]) -> str:
+        try:
+            zone = ZoneInfo(account.time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo("UTC")
+        return datetime.now(zone).strftime("%H:%M on %A, %d %B %Y")
+
+    return current_time
+
+
+def _knowledge(account: Account) -> Any:
+    @function_tool(name="look_up", description="Search what is known about the caller's account for a word or phrase.")
+    async def look_up(context: RunContext[Any], query: str) -> str:
+        words = query.lower().split()
+        found = [text for text in account.knowledge if any(word in text.lower() for word in words)]
+        return "\n".join(found) or "Nothing is known about that."
+
+    return look_up
+
+
+def _hang_up(account: Account) -> Any:
+    @function_tool(name="end_call", description="End the call, once the caller has said goodbye.")
+    async def end_call(context: RunContext[Any]) -> None:
+        await context.wait_for_playout()
+        get_job_context().shutdown(reason="the assistant ended the call")
+
+    return end_call
+
+
+_TOOLS: dict[str, Callable[[Account], Any]] = {"current_time": _time, "look_up": _knowledge, "end_call": _hang_up}
+"""By name, the one that an account lists and the LLM is told."""

@@ -1,0 +1,80 @@
+"""The improvements, one flag each: which are on for a session, and who said so.
+
+Between the flag source and the plan: `firstword.agent.startup` declares with these names what each one changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+
+class Improvement(StrEnum):
+    """The flags' names, in the order of docs/improvements.md."""
+
+    PARALLEL_INIT = "parallel-init"
+    LAZY_ROOM_OPTIONS = "lazy-room-options"
+    CACHED_CONFIG = "cached-config"
+    DEFERRED_SETUP = "deferred-setup"
+    ACCOUNT_CACHE = "account-cache"
+    COMPONENT_POOL = "component-pool"
+    ASSISTANT_PREWARM = "assistant-prewarm"
+    SMART_GREETING = "smart-greeting"
+    LIGHT_CONNECT = "light-connect"
+    DEFERRED_METRICS = "deferred-metrics"
+
+
+PER_PROCESS = frozenset(
+    {
+        Improvement.CACHED_CONFIG,
+        Improvement.ACCOUNT_CACHE,
+        Improvement.COMPONENT_POOL,
+        Improvement.ASSISTANT_PREWARM,
+        Improvement.SMART_GREETING,
+    }
+)
+"""Act before any session, so they are drawn once a process: else the `off` side would profit of them."""
+
+
+PROFILES: Mapping[str, frozenset[Improvement]] = {
+    "baseline": frozenset(),
+    "tuned": frozenset(Improvement),
+}
+"""Named sets of flags that are on."""
+
+
+class UnknownFlag(Exception):
+    """A profile or flag nobody knows; the message names the nearest right ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of one session."""
+
+    on: frozenset[Improvement]
+
+    def __contains__(self, improvement: Improvement) -> bool:
+        return improvement in self.on
+
+    def as_conditions(self) -> dict[str, bool]:
+        """Flag name -> on, as a plan's shape takes them."""
+        return {improvement.value: improvement in self.on for improvement in Improvement}
+
+    def variants(self) -> dict[str, str]:
+        """Flag name -> `on` or `off`, as the trace shows them."""
+        return {name: "on" if on else "off" for name, on in self.as_conditions().items()}
+
+
+def profile(text: str) -> Flags:
+    """The flags of a profile: `baseline`, `tuned`, or flags by name with commas. Raises UnknownFlag."""
+    if text in PROFILES:
+        return Flags(PROFILES[text])
+    names = text.split(",")
+    known = [improvement.value for improvement in Improvement]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, [*PROFILES, *known], n=2) or [*PROFILES, *known]
+            raise UnknownFlag(f"no profile or flag is named {name!r}; there is: {', '.join(near)}")
+    return Flags(frozenset(Improvement(name) for name in names))

@@ -1,0 +1,65 @@
+"""What we take from LiveKit that it does not publish: each name once, with what breaks when an upgrade moves it.
+
+When the worker received a job is private to LiveKit too; `firstword.telemetry.livekit` reads it, for any agent. So is the task in
+which a worker registers; `firstword.agent.worker` has it wait.
+
+`tests/agent/test_livekit_private.py` fails on such an upgrade.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+from collections.abc import Generator
+from typing import Any
+
+
+def noise_cancellation() -> Any:
+    """LiveKit's background voice cancellation; it wants LiveKit Cloud. Raises ImportError without the extra (settings say so first)."""
+    plugin: Any = importlib.import_module("livekit.plugins.noise_cancellation")
+    return plugin.BVC()
+
+
+def preload_no_turn_detector() -> None:
+    """Before the worker's processes: keep 240 MB of weights out of them that no session here uses, unless the shell says otherwise.
+
+    livekit-agents 1.8.9, `ipc/_preload.py`: unset, the variable means VAD and turn detector; 0 means neither, and
+    `firstword.agent.preload` loads the VAD.
+    """
+    os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+
+
+def start_native_runtime() -> None:
+    """Start LiveKit's native client in this process; for jobs in threads before the first of them.
+
+    livekit 1.1.21: `rtc._ffi_client.FfiClient.instance` is made at its first use and without a lock. Two jobs that begin
+    at once make two, and the events of one never arrive: its `connect` hangs.
+    """
+    from livekit.rtc._ffi_client import FfiClient
+
+    _ = FfiClient.instance
+
+
+def is_lost_connection(error: BaseException | None) -> bool:
+    """Whether `error` is `AgentServer.run`'s when the server did not take the worker after all retries.
+
+    livekit-agents 1.8.9 has no class for it: `_connection_task` raises RuntimeError, and only its text says which.
+    """
+    return isinstance(error, RuntimeError) and str(error).startswith("failed to connect to livekit after")
+
+
+@contextlib.contextmanager
+def lost_connection_unlogged() -> Generator[None]:
+    """Keep the traceback of a lost connection out of LiveKit's log; who catches the error has more to say."""
+
+    def unlogged(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and is_lost_connection(record.exc_info[1]))
+
+    log = logging.getLogger("livekit.agents")
+    log.addFilter(unlogged)
+    try:
+        yield
+    finally:
+        log.removeFilter(unlogged)

@@ -1,0 +1,179 @@
+"""The worker: `agent/worker.py`, the file that LiveKit is told to start, has its `server` from here.
+
+All that a process prepares before a job is in `firstword.agent.process`, all that a session does in `firstword.agent.call` and `firstword.agent.startup`;
+neither is imported here: the worker's own process never runs a session.
+"""
+
+from __future__ import annotations
+
+from firstword.agent import uncollected  # isort: skip
+
+import asyncio
+import contextlib
+import errno
+import importlib
+import os
+import sys
+from urllib.parse import urlsplit
+
+from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
+
+from firstword.agent import ahead, figures, livekit_private, run_folder
+from firstword.agent.caches.open import opened_caches
+from firstword.agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
+from firstword.agent.flags import Improvement, UnknownFlag, profile
+from firstword.agent.settings import Settings, SettingsError, may_be, settings
+
+PRELOADED = "firstword.agent.preload"
+"""Imported once in the forkserver and shared by every job's process."""
+
+
+class Worker(AgentServer):
+    """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
+
+    _first_round: asyncio.Event
+    """Set once that is ready, or has taken too long, or is not wanted any more."""
+    _fresh: asyncio.Task[None] | None = None
+    """What makes it ready, and keeps it so."""
+
+    async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
+        """Run the worker; with `unregistered` it takes no jobs.
+
+        Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0: its server does
+        not take the worker, after all retries, or the port of the health check is taken.
+        """
+        config = settings()
+        livekit_private.preload_no_turn_detector()
+        if unregistered or config.executor == "thread":  # jobs are threads of this process
+            importlib.import_module(PRELOADED)  # here, since LiveKit's plugins register on the main thread alone
+            livekit_private.start_native_runtime()
+        self._first_round = asyncio.Event()
+        with contextlib.ExitStack() as running:
+            folder = run_folder.make()
+            running.callback(run_folder.remove)
+            running.enter_context(figures.recorded(folder, figures.named()))
+            if config.profile is None and other_provider(config.flag_provider) is None:
+                running.enter_context(LastGoodKeeper(Improvement))
+            async with asyncio.TaskGroup() as beside:
+                self._fresh = beside.create_task(self._keep_fresh(config))
+                try:
+                    if unregistered:  # a console, whose only session begins at once
+                        await self._first_round.wait()
+                    if not self._fresh.cancelling():
+                        await self._served(devmode=devmode, unregistered=unregistered)
+                finally:
+                    self._fresh.cancel()
+
+    async def _keep_fresh(self, config: Settings) -> None:
+        try:
+            await ahead.first_round(config)
+        finally:
+            self._first_round.set()
+        await ahead.keep_fresh(config)
+
+    def _make_nothing_ahead(self) -> None:
+        if self._fresh is not None:
+            self._fresh.cancel()
+
+    async def _connection_task(self) -> None:
+        """Register once what is made ahead is there; processes for jobs, which take seconds to import, are made meanwhile.
+
+        Private to LiveKit (livekit-agents 1.8.9, `worker.py`): `run` begins it when all else of the worker is up.
+        """
+        await self._first_round.wait()
+        if self._fresh is not None and not self._fresh.cancelling():
+            await super()._connection_task()
+
+    async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
+        """Wait for the jobs to end; nothing is made ahead for others any more."""
+        self._make_nothing_ahead()
+        await super().drain(timeout)
+
+    async def aclose(self) -> None:
+        """End; a console that still waits for its first round has no session then."""
+        self._make_nothing_ahead()
+        await super().aclose()
+
+    async def _served(self, *, devmode: bool, unregistered: bool) -> None:
+        try:
+            with livekit_private.lost_connection_unlogged():
+                await super().run(devmode=devmode, unregistered=unregistered)
+        except RuntimeError as error:
+            if not livekit_private.is_lost_connection(error):
+                raise
+            with contextlib.suppress(TimeoutError):
+                await self.drain()  # the sessions that run have rooms of their own
+            await self.aclose()
+            # what LiveKit's --url says, else the setting
+            parts = urlsplit(os.environ.get("LIVEKIT_URL") or settings().livekit_url)
+            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+            what = f"LIVEKIT_URL is {place}, and no LiveKit server took the worker there ({error})"
+            _exit(f"{what}; it may be: the server is down, or LIVEKIT_API_KEY or LIVEKIT_API_SECRET is not its own")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            what = f"the port of the worker's health check is taken ({error.strerror})"
+            _exit(f"{what}; FIRSTWORD_HTTP_PORT may be: {may_be('http_port')}")
+
+
+def _exit(message: str) -> None:
+    """End the process by way of the event loop: as the result of a task asyncio would log it with a traceback."""
+    asyncio.get_running_loop().call_soon(sys.exit, message)
+
+
+def _server() -> Worker:
+    try:
+        config = settings()
+        other_provider(config.flag_provider)
+        profile(config.profile or "tuned")
+        opened_caches(config, profile("tuned"))
+    except (SettingsError, UnknownFlag, FlagSourceError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the one line that says which variable is wrong
+        raise SystemExit(2) from None
+    options: dict[str, object] = {}
+    if config.idle_processes is not None:
+        options["num_idle_processes"] = config.idle_processes
+    if config.fixed_load is not None:
+        options["load_fnc"] = _reported(config.fixed_load)
+    if config.http_port is not None:
+        options["port"] = config.http_port
+    made = Worker(
+        job_executor_type=JobExecutorType(config.executor),
+        ws_url=config.livekit_url,
+        api_key=config.livekit_api_key.get_secret_value(),
+        api_secret=config.livekit_api_secret.get_secret_value(),
+        setup_fnc=set_up,
+        preload_modules=[PRELOADED],
+        **options,  # type: ignore[arg-type]
+    )
+    made.rtc_session(entrypoint, agent_name=config.agent_name)
+    return made
+
+
+class _reported:
+    """A load function that always says the same; a class, since LiveKit hands it to other processes."""
+
+    def __init__(self, load: float) -> None:
+        self._load = load
+
+    def __call__(self) -> float:
+        return self._load
+
+
+def set_up(process: JobProcess) -> None:
+    """What a job's process, or its thread, has ready."""
+    from firstword.agent.process import set_up
+
+    set_up(process)
+
+
+async def entrypoint(job: JobContext) -> None:
+    """One session."""
+    from firstword.agent.call import conduct
+    from firstword.agent.process import of
+
+    await conduct(job, of(job.proc))
+
+
+server = _server()
+uncollected.collect_from_now_on()

@@ -1,0 +1,22 @@
+"""Completes the names of flags and profiles when Tab is pressed, for the options that take them."""
+
+from __future__ import annotations
+
+from firstword.agent.flags import PROFILES, Improvement
+
+
+def flag_names(incomplete: str) -> list[str]:
+    """The flags whose names begin so."""
+    return [name for name in Improvement if name.startswith(incomplete)]
+
+
+def profile_names(incomplete: str) -> list[str]:
+    """The profiles whose names begin so, and flags; after a comma the flags that are not in the list yet."""
+    before, comma, begun = incomplete.rpartition(",")
+    named = before.split(",")
+    profiles = () if comma else PROFILES
+    return [
+        f"{before}{comma}{name}"
+        for name in (*profiles, *flag_names(begun))
+        if name.startswith(begun) and name not in named
+    ]

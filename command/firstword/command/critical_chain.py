@@ -1,0 +1,204 @@
+"""`firstword critical-chain`: one start as a tree, from the first word back to what it waited for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from firstword.command.source_options import (
+    JaegerUrl,
+    Last,
+    Limit,
+    Problems,
+    Reading,
+    Service,
+    Since,
+    Traces,
+    reading,
+    say_weighted,
+)
+from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.tuning import sessions
+from firstword.tuning.chain import Entry, chain_of
+from firstword.tuning.sampling import WEIGHTED
+from firstword.tuning.sources import Files, Query, SourceError
+from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
+
+_MOST_ENTRIES = 150
+"""Of a trace with thousands of pieces the longest are shown."""
+_ON_PATH = "bold red"
+_SPARED = "bright_black"
+_ENDS = {
+    "first_word": "first word",
+    "failed": "failed",
+    "abandoned": "abandoned: the caller left",
+    "timed_out": "timed out",
+    "no_caller": "no caller came",
+}
+_DISPATCHES = {
+    "join": "the job came with the caller",
+    "ahead": "the job came ahead of the caller",
+    "late": "the job came long after the caller",
+}
+
+
+def command(
+    session: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SESSION]", help="A trace id or how it begins, a room's sid or a job's id.", show_default=False
+        ),
+    ] = None,
+    slowest: Annotated[bool, typer.Option("--slowest", help="The slowest session in place of the median one.")] = False,
+    last: Last = False,
+    jaeger: JaegerUrl = None,
+    traces: Traces = None,
+    since: Since = None,
+    service: Service = None,
+    limit: Limit = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+) -> None:
+    """Show what one caller waited for, from the first word back.
+
+    As `systemd-analyze critical-chain` does for a boot: each line on the left waited for the next: `@` when it began, `+` how long it took, `loop` how long it held the
+    event loop. Below it, in grey, what it needed too and did not have to wait for: `slack` is how much later that
+    could have ended without delaying the first word.
+
+    Without SESSION the median session by time to first word, the faster of two in the middle. Traces of others are
+    shown too; their path is guessed from times, and the output says so.
+
+    **Examples**
+
+    `firstword critical-chain`
+
+    `firstword critical-chain RM_tbGdLrz542Ma --jaeger http://localhost:16686`
+
+    `firstword critical-chain --slowest --traces rehearsals/2026-11-23-101500/traces/tuned`
+    """
+    if session is not None and slowest:
+        fail("SESSION and --slowest name two sessions; give one", code=BAD_INPUT)
+    read = reading(last, jaeger, traces, since, service, limit)
+    problems = Problems()
+    try:
+        chosen = _chosen(read, session, slowest, problems)
+    except (SourceError, sessions.NoSession, OSError) as error:
+        problems.say_rest()
+        fail(str(error))
+    problems.say_rest()
+    start = start_of(chosen.trace)
+    if as_json:
+        typer.echo(f"Traces: {read.source.name}", err=True)
+        say_weighted(chosen.weighted, as_json=True)
+        typer.echo(json.dumps(start.as_json(), indent=2))
+        return
+    out = console()
+    page = read.source.page(start.trace_id)
+    head = (f"Traces: {read.source.name}", f"Shown: {chosen.why}", *((WEIGHTED,) if chosen.weighted else ()))
+    for line in (*map(Text, head), *chain_lines(start, page)):
+        # a pipe gets whole lines; a terminal breaks those that are too long, and cuts none
+        if out.is_terminal:
+            out.print(line, overflow="fold")
+        else:
+            out.print(line, soft_wrap=True)
+
+
+def _chosen(read: Reading, session: str | None, slowest: bool, problems: Problems) -> sessions.Chosen:
+    if session is not None:
+        return sessions.named(read.source, session, read.query, problems.report)
+    return (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
+
+
+def median_start(folder: Path) -> RecordedStart | None:
+    """The start of the median session whose traces lie below `folder`; None where there is none."""
+    try:
+        return start_of(sessions.median(Files(folder), Query(), lambda _: None).trace)
+    except (SourceError, sessions.NoSession):
+        return None
+
+
+def chain_lines(start: RecordedStart, page: str | None = None) -> Iterator[Text]:
+    """The start and its chain, line by line; `page` is its address in Jaeger."""
+    yield Text(f"Trace: {start.trace_id}")
+    if start.room_sid or start.job_id:
+        yield Text(f"Room: {start.room_sid or '-'}, job: {start.job_id or '-'}")
+    if page is not None:
+        yield Text(f"Jaeger: {page}")
+    if start.outcome is not None:
+        yield Text(_summary(start))
+    if start.flags:
+        yield Text(f"Flags on: {_flags_on(start)}")
+    if start.phases:
+        yield Text("Phases: " + ", ".join(f"{phase.name} {_time(phase.duration_us)}" for phase in start.phases))
+    if start.method is not Method.EXACT:
+        yield Text("Path: guessed from times, the span that finished last before (last-finishing-child)")
+    yield Text()
+    end = _ENDS.get(start.outcome or "", f"end of {start.name}")
+    yield Text(f"{end} @{_time(start.duration_us)}", _ON_PATH)
+    yield from _tree(start)
+
+
+def _summary(start: RecordedStart) -> str:
+    told = [_ENDS.get(start.outcome or "", start.outcome or "").capitalize()]
+    if start.ttfw_s is not None:
+        told[0] += f" after {_time(start.ttfw_s * 1e6)}"
+    if start.init_s is not None:
+        told.append(f"initialization {_time(start.init_s * 1e6)}")
+    if start.dispatch in _DISPATCHES:
+        told.append(_DISPATCHES[start.dispatch])
+    return "; ".join(told)
+
+
+def _flags_on(start: RecordedStart) -> str:
+    on = sorted(name for name, variant in start.flags.items() if variant == "on")
+    if len(on) in (0, len(start.flags)):
+        return f"{'all' if on else 'none'} of {len(start.flags)}"
+    return ", ".join(on)
+
+
+def _tree(start: RecordedStart) -> Iterator[Text]:
+    entries = chain_of(start)
+    longest = set(sorted(range(len(entries)), key=lambda i: -entries[i].duration_us)[:_MOST_ENTRIES])
+    for shown, run in groupby(range(len(entries)), key=longest.__contains__):
+        together = [entries[i] for i in run]
+        if not shown:
+            took = sum(entry.duration_us for entry in together)
+            yield Text(f"┊ {len(together)} shorter ones +{_time(took)}", _ON_PATH)
+            continue
+        for entry in together:
+            last = entry is entries[-1]
+            yield Text(("└─" if last else "├─") + _entry(entry), _ON_PATH)
+            for task in entry.spared:
+                slack = "" if task.slack is None else f", slack {_time(task.slack * 1e6)}"
+                text = f"{task.name}{_when(task.start_us, task.duration_us)}{slack}{_notes(task)}"
+                yield Text.assemble(("    " if last else "│   ", _ON_PATH), (text, _SPARED))
+
+
+def _entry(entry: Entry) -> str:
+    held_by = f", held by {entry.held_by}" if entry.held_by else ""
+    return f"{entry.name}{_when(entry.start_us, entry.duration_us)}{held_by}{_notes(entry.task)}"
+
+
+def _when(start_us: int, duration_us: int) -> str:
+    return f" @{_time(start_us)} +{_time(duration_us)}"
+
+
+def _notes(task: TracedTask | None) -> str:
+    if task is None:
+        return ""
+    loop = "" if task.loop_time is None else f", loop {_time(task.loop_time * 1e6)}"
+    return loop + (f", {task.error_type}" if task.error_type else "")
+
+
+def _time(us: float) -> str:
+    """As systemd-analyze writes a time, with three figures: 1.234s, 56ms, 7.8ms."""
+    if us >= 1e6:
+        return f"{us / 1e6:.3f}s"
+    if us >= 1e4 or not us:
+        return f"{us / 1e3:.0f}ms"
+    return f"{us / 1e3:.1f}ms" if us >= 100 else f"{us / 1e3:.2f}ms"

@@ -1,0 +1,106 @@
+"""`firstword diff`: what changed since the figures in a file, by task, and whether it is noise."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from firstword.command.observed import Json, number, observed, say
+from firstword.command.source_options import JaegerUrl, Last, Limit, Service, Since, Traces, reading
+from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.tuning.saved import Change, Difference, Figure, Saved, SavedError, diff, figures, load
+
+_STYLES = {Change.WORSE: "bold red", Change.BETTER: "green"}
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `firstword save` wrote.")],
+    last: Last = False,
+    jaeger: JaegerUrl = None,
+    traces: Traces = None,
+    since: Since = None,
+    service: Service = None,
+    limit: Limit = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+) -> None:
+    """Say what changed since `firstword save`, by task, and whether it is noise.
+
+    `worse` and `better` are sure: the ranges in which both figures lie don't meet. `noise` may be chance: with more
+    sessions, then and now, it may turn out to be more. Exit code 0 either way; `firstword check` is the gate.
+
+    **Examples**
+
+    `firstword diff startup.json`
+    """
+    try:
+        then = load(file)
+    except SavedError as error:
+        fail(str(error), code=BAD_INPUT)
+    now = figures(observed(reading(last, jaeger, traces, since, service, limit), as_json=as_json).starts)
+    changes = diff(then, now)
+    if as_json:
+        sessions = {"then": then.sessions, "now": now.sessions}
+        typer.echo(json.dumps({"sessions": sessions, "figures": [_as_json(each) for each in changes]}, indent=2))
+    else:
+        _print(then, now, changes)
+
+
+def _as_json(each: Difference) -> Json:
+    """The stable keys of one figure (docs/tuning.md)."""
+    return {
+        "name": each.name,
+        "then": each.then and number(each.then.value),
+        "now": each.now and number(each.now.value),
+        "low": number(each.interval.low),
+        "high": number(each.interval.high),
+        "change": each.change.value,
+    }
+
+
+def _print(then: Saved, now: Saved, changes: Sequence[Difference]) -> None:
+    say(f"Sessions: {then.sessions} then, {now.sessions} now")
+    say()
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("Figure, s", width=26, overflow="fold")
+    for heading in ("then", "now"):
+        table.add_column(heading, min_width=7, justify="right", overflow="fold")
+    table.add_column("change", min_width=18, overflow="fold")
+    for each in changes:
+        table.add_row(
+            each.name, _value(each, each.then), _value(each, each.now), _change(each), style=_STYLES.get(each.change)
+        )
+    console().print(table)
+    say()
+    say(_summary(changes))
+
+
+def _summary(changes: Sequence[Difference]) -> str:
+    worse = [each.name for each in changes if each.change is Change.WORSE]
+    better = [each.name for each in changes if each.change is Change.BETTER]
+    if not worse and not better:
+        return "Nothing surely changed."
+    said = [f"{kind}: {', '.join(names)}" for kind, names in (("Worse", worse), ("Better", better)) if names]
+    return "; ".join(said) + "."
+
+
+def _value(each: Difference, figure: Figure | None) -> str:
+    if figure is None or math.isnan(figure.value):
+        return "-"
+    if math.isinf(figure.value):
+        return "never"
+    return f"{100 * figure.value:.1f} %" if each.name == "errors" else f"{figure.value:.3f}"
+
+
+def _change(each: Difference) -> str:
+    if each.then is None or each.now is None:
+        return each.change.value
+    by = each.now.value - each.then.value
+    if not math.isfinite(by):
+        return each.change.value
+    return f"{100 * by:+.1f} {each.change.value}" if each.name == "errors" else f"{by:+.3f} {each.change.value}"

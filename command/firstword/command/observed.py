@@ -1,0 +1,93 @@
+"""What `compare`, `tune`, `check`, `save` and `diff` begin with: all starts of a source as observations, and where from.
+
+Between `firstword.command.source_options` and the statistics of `tuning`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import typer
+
+from firstword.command.source_options import Problems, Reading, say_weighted
+from firstword.command.terminal import console, fail
+from firstword.tuning.observation import Observation, observation
+from firstword.tuning.sources import Files, SourceError
+
+Json = dict[str, object]
+
+_MOST = 100_000
+"""Traces of Jaeger, without --limit; of files all are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The starts of a source in which a caller was there."""
+
+    starts: list[Observation]
+    traces: int
+    problems: int
+    """Pieces that could not be read."""
+    whole_files: int
+    """Of these, files and answers of which nothing could be used."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the store was sampled, and each start counts for as many as it stands for."""
+        return any(start.sampling.weight != 1.0 for start in self.starts)
+
+    @property
+    def reliable(self) -> bool:
+        """Whether hardly anything was lost: one piece in a hundred at most, and no whole file."""
+        return not self.whole_files and self.problems * 100 <= self.traces
+
+
+def observe(read: Reading) -> Observed:
+    """Read all. Raises SourceError, OSError."""
+    problems, traces, starts = Problems(), 0, list[Observation]()
+    # Jaeger's default is the newest thousand; a window that slides would break what the intervals promise
+    query = read.query
+    if query.limit is None and not isinstance(read.source, Files):
+        query = replace(query, limit=_MOST)
+    try:
+        for trace in read.source.traces(query, problems.report):
+            traces += 1
+            if (seen := observation(trace)) is not None:
+                starts.append(seen)
+    finally:
+        problems.say_rest()
+    return Observed(starts, traces, problems.count, problems.whole_files)
+
+
+def observed(read: Reading, *, as_json: bool) -> Observed:
+    """Say where the traces are from and read them; ends the command where there is no start to count."""
+    typer.echo(f"Traces: {read.source.name}", err=as_json)
+    try:
+        found = observe(read)
+    except (SourceError, OSError) as error:
+        fail(str(error))
+    if not found.traces:
+        fail(
+            f"no trace in {read.source.name}; {found.problems} problems"
+            if found.problems
+            else f"no trace in {read.source.name}"
+        )
+    if not found.starts:
+        fail(f"none of {found.traces} traces in {read.source.name} is a start of ours with a caller")
+    say_weighted(found.weighted, as_json=as_json)
+    return found
+
+
+def say(line: str = "", style: str | None = None) -> None:
+    """Print a line: a pipe gets it whole; a terminal breaks what is too long, and cuts nothing."""
+    out = console()
+    if out.is_terminal:
+        out.print(line, style=style, overflow="fold")
+    else:
+        out.print(line, style=style, soft_wrap=True)  # with an overflow of its own it would be cut
+
+
+def number(value: float) -> float | None:
+    """For JSON, which has no infinity: null."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,99 @@
+"""`firstword plot`: draws the waterfall of one session, or where the time of many goes, to a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from firstword.command.source_options import (
+    JaegerUrl,
+    Last,
+    Limit,
+    Problems,
+    Reading,
+    Service,
+    Since,
+    Traces,
+    reading,
+    say_weighted,
+)
+from firstword.command.terminal import BAD_INPUT, fail
+from firstword.tuning import sessions
+from firstword.tuning.drawing import html, svg
+from firstword.tuning.plot import Drawn, NothingToPlot, percentiles, waterfall
+from firstword.tuning.sources import SourceError
+from firstword.tuning.start import start_of
+
+_WRITERS = {".svg": svg, ".html": html}
+
+
+def command(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Ends in .svg or .html.")],
+    session: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SESSION]", help="A trace id or how it begins, a room's sid or a job's id.", show_default=False
+        ),
+    ] = None,
+    slowest: Annotated[bool, typer.Option("--slowest", help="The slowest session in place of the median one.")] = False,
+    many: Annotated[
+        bool, typer.Option("--many", help="All sessions: where those at p10 to p99 spent their time.")
+    ] = False,
+    last: Last = False,
+    jaeger: JaegerUrl = None,
+    traces: Traces = None,
+    since: Since = None,
+    service: Service = None,
+    limit: Limit = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+) -> None:
+    """Draw the waterfall of one session, or where the time of many goes, as SVG or HTML.
+
+    Phases, tasks, the critical path in one colour, and behind the line of the first word what was deferred. Without
+    SESSION the median one. With `--many` a bar for each percentile session, by what its caller waited for.
+    Hovering says more. The file needs nothing else, fits any width, and is light or dark as its reader's system is.
+
+    **Examples**
+
+    `firstword plot -o median.html`
+
+    `firstword plot RM_tbGdLrz542Ma -o slow.svg --jaeger http://localhost:16686`
+
+    `firstword plot --many -o all.html --traces rehearsals/2026-11-23-101500/traces/tuned`
+    """
+    write = _WRITERS.get(output.suffix.lower())
+    if write is None:
+        fail(f"--output {output} ends in neither; it may be: FILE.svg or FILE.html", code=BAD_INPUT)
+    if (session is not None, slowest, many).count(True) > 1:
+        fail("SESSION, --slowest and --many are three pictures; give one", code=BAD_INPUT)
+    read = reading(last, jaeger, traces, since, service, limit)
+    problems = Problems()
+    try:
+        drawn = _drawn(read, session, slowest, many, problems)
+        output.write_text(write(drawn.picture), encoding="utf-8")
+    except NothingToPlot as error:
+        fail(f"{error}, in {read.source.name}")
+    except (SourceError, sessions.NoSession, OSError) as error:
+        fail(str(error))
+    finally:
+        problems.say_rest()
+    typer.echo(f"Traces: {read.source.name}", err=as_json)
+    say_weighted(drawn.weighted, as_json=as_json)
+    title = drawn.picture.title
+    if as_json:
+        typer.echo(json.dumps({"file": str(output), "title": title, "trace_ids": drawn.trace_ids}, indent=2))
+    else:
+        typer.echo(f"{title}\nWritten: {output}")
+
+
+def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, problems: Problems) -> Drawn:
+    if many:
+        return percentiles(read.source.traces(read.query, problems.report))
+    if session is not None:
+        chosen = sessions.named(read.source, session, read.query, problems.report)
+    else:
+        chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
+    return Drawn(waterfall(start_of(chosen.trace)), (chosen.trace.trace_id,), chosen.weighted)

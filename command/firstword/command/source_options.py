@@ -1,0 +1,119 @@
+"""The options of every command that reads traces: which source, which part of it, and how its problems and its sampling are said.
+
+Makes a `firstword.tuning.sources.Source` of what was typed. A rehearsal says where its traces are; `tuning` may not know rehearsals.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from firstword.command.terminal import BAD_INPUT, fail
+from firstword.tuning.sampling import WEIGHTED
+from firstword.tuning.sources import Files, Query, Source
+from firstword.tuning.spans import Problem
+
+Last = Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")]
+JaegerUrl = Annotated[
+    str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API: http://HOST:16686.")
+]
+Traces = Annotated[
+    Path | None,
+    typer.Option("--traces", metavar="FILE_OR_DIR", help="Read OTLP JSON lines or Jaeger JSON."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="WHEN", help="Only what began since: `90s`, `30m`, `2h`, `7d` ago, or a date and time."
+    ),
+]
+Service = Annotated[
+    str | None,
+    typer.Option("--service", metavar="NAME", help="Only this service's. [default: firstword of Jaeger, any of files]"),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="The newest N traces. [default: 1000 of Jaeger, all of files]"),
+]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a command reads."""
+
+    source: Source
+    query: Query
+
+
+def reading(
+    last: bool, jaeger: str | None, traces: Path | None, since: str | None, service: str | None, limit: int | None
+) -> Reading:
+    """The source and the part of it that were asked for. Ends the command where that can't be."""
+    if (last, jaeger is not None, traces is not None).count(True) > 1:
+        fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
+    query = Query(since_ns=None if since is None else _instant(since), service=service, limit=limit)
+    if jaeger is not None:
+        from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
+
+        try:
+            return Reading(Jaeger(jaeger), query)
+        except ValueError as error:
+            fail(f"--jaeger is no address of Jaeger; {error}", code=BAD_INPUT)
+    if traces is not None:
+        if not traces.exists():
+            fail(f"--traces {traces} is not there; it may be: a file or a folder", code=BAD_INPUT)
+        return Reading(Files(traces), query)
+    from firstword.rehearsal.result import TRACES, last_folder
+
+    folder = last_folder()
+    if folder is None:
+        fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")
+    return Reading(Files(folder / TRACES, f"the last rehearsal, {folder}"), query)
+
+
+@dataclass(slots=True)
+class Problems:
+    """Says the first few problems of a source on standard error, counts the rest."""
+
+    count: int = field(default=0)
+    whole_files: int = field(default=0)
+    """Of these, files and answers of which nothing could be used."""
+
+    def report(self, problem: Problem) -> None:
+        """Say or count it."""
+        self.count += 1
+        self.whole_files += problem.whole_file
+        if self.count <= _SHOWN:
+            typer.echo(f"firstword: {problem}", err=True)
+
+    def say_rest(self) -> None:
+        """Say how many were not said."""
+        if self.count > _SHOWN:
+            typer.echo(f"firstword: ... and {self.count - _SHOWN} more problems", err=True)
+
+
+def say_weighted(weighted: bool, *, as_json: bool) -> None:
+    """Say, of a sampled store, that its starts are weighted: the same line in every command."""
+    if weighted:
+        typer.echo(WEIGHTED, err=as_json)
+
+
+def _instant(since: str) -> int:
+    """When `--since` is, ns since the Unix epoch; a time without a zone is local."""
+    ago = re.fullmatch(r"(\d{1,9})\s*([smhd])", since.strip())
+    try:
+        if ago:
+            when = datetime.now().astimezone() - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
+        else:
+            when = datetime.fromisoformat(since.strip()).astimezone()
+        return int(when.timestamp()) * 1_000_000_000
+    except (ValueError, OverflowError):
+        fail(f"--since is {since!r}; it may be: 90s, 30m, 2h, 7d, 2026-11-23 or 2026-11-23T10:00", code=BAD_INPUT)

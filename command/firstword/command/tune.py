@@ -1,0 +1,243 @@
+"""`firstword tune`: one step of the rollout, or one after the other: reads traces and flag file, asks `firstword.tuning.rollout`."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from firstword.agent.flag_source import flag_file, shipped_file
+from firstword.command.compare import as_json_object
+from firstword.command.observed import Json, observe, say
+from firstword.command.source_options import (
+    JaegerUrl,
+    Last,
+    Limit,
+    Reading,
+    Service,
+    Since,
+    Traces,
+    reading,
+    say_weighted,
+)
+from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
+from firstword.tuning.change import BadChange, predictions, read_changes
+from firstword.tuning.compare import gain
+from firstword.tuning.flag_file import FlagFile, FlagFileError, begin, read, write
+from firstword.tuning.rollout import Action, Step, plan
+from firstword.tuning.sources import SourceError
+from firstword.tuning.whatif import NothingToPlay, predict
+
+_FOR_PREDICTIONS = 300
+"""Newest starts that are played again under what each flag says it would change."""
+_PLAIN = (Action.WAIT, Action.DONE)
+"""What the table says enough of; any other step has its reason in a line below."""
+_STYLES = {Action.TURN_BACK: "bold red", Action.RAMP: "bold green", Action.START: "bold green"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One look at the traces."""
+
+    steps: tuple[Step, ...]
+    sessions: int
+    weighted: bool
+    applied: bool
+
+
+def command(
+    flags: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, else the shipped one]"
+        ),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the step to the flag file.")] = False,
+    watch: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="Look again every so many seconds, until Ctrl-C.")
+    ] = None,
+    by_hand: Annotated[
+        str | None,
+        typer.Option(
+            "--set",
+            metavar="FLAG=PERCENT",
+            help="Set a share by hand, without a look at any trace. A --flags FILE that isn't there is made: the shipped "
+            "flags, all off.",
+        ),
+    ] = None,
+    last: Last = False,
+    jaeger: JaegerUrl = None,
+    traces: Traces = None,
+    since: Since = None,
+    service: Service = None,
+    limit: Limit = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, a line for each look, on standard output.")
+    ] = False,
+) -> None:
+    """Say which flag to start, ramp, hold or turn back, and why; with --apply do it.
+
+    A flag goes to 5, 25, 50 and 100 % of the sessions, one flag at a time. To 25 % when it is surely not much worse,
+    further when it is surely faster, each time on sessions since the last move; back to 0 as soon as errors, callers
+    who left, or p90 are surely worse. Sure is: however often one looks. A source that can't be read changes nothing.
+
+    The flag file is flagd's format; it is replaced whole, the one before is kept as FILE.previous, the reason is in
+    the flag's metadata. Workers follow without a restart.
+
+    **Examples**
+
+    `firstword tune`
+
+    `firstword tune --flags flags.json --set deferred-setup=50`
+
+    `firstword tune --apply --watch 60 --jaeger http://localhost:16686`
+    """
+    path = flags or flag_file()
+    if by_hand is not None:
+        _set(path, by_hand)
+        return
+    source = reading(last, jaeger, traces, since, service, limit)
+    typer.echo(f"Traces: {source.source.name}", err=as_json)
+    try:
+        while True:
+            _look(source, path, apply=apply, as_json=as_json, watching=watch is not None)
+            if watch is None:
+                return
+            time.sleep(watch)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _set(path: Path, text: str) -> None:
+    """Set one share, as the one who typed `text` wants it."""
+    name, _, percent = text.partition("=")
+    if not percent.isdecimal() or int(percent) > 100:
+        fail(f"--set is {text!r}; it may be: FLAG=PERCENT, a whole number from 0 to 100", code=BAD_INPUT)
+    try:
+        file = read(path) if path.exists() else begin(path, shipped_file())
+        shares = {rollout.flag: rollout for rollout in file.rollouts}
+        if name not in shares:
+            near = ", ".join(get_close_matches(name, shares, n=2) or shares)
+            fail(f"--set: {path} has no flag {name!r}; it has: {near}", code=BAD_INPUT)
+        if shares[name].by_hand:
+            fail(f"--set: {name} has a rule of its own in {path}, no plain share; change it there", code=BAD_INPUT)
+        write(file, name, int(percent), "set by hand", time.time(), turned_back=False)
+    except FlagFileError as error:
+        fail(str(error), code=BAD_INPUT)
+    say(f"{name}: from {shares[name].percent} to {percent} %. Written to {path}; before: {path.name}.previous")
+
+
+def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: bool) -> None:
+    """One look, printed; what can't be read ends the command, or, while watching, waits for the next look."""
+    try:
+        look = _round(source, path, apply=apply)
+    except FlagFileError as error:
+        if not watching:
+            fail(str(error), code=BAD_INPUT)
+        typer.echo(f"firstword: {error}; nothing changed", err=True)
+    except (SourceError, OSError) as error:
+        if not watching:
+            fail(f"{error}; nothing changed")
+        typer.echo(f"firstword: {error}; nothing changed", err=True)
+    else:
+        say_weighted(look.weighted, as_json=as_json)
+        if as_json:
+            typer.echo(json.dumps(_as_json(look), indent=None if watching else 2))
+        else:
+            _print(look, path, apply=apply)
+
+
+def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
+    """Raises FlagFileError, SourceError, OSError; nothing is written then."""
+    file = read(path)
+    if not file.rollouts:
+        raise FlagFileError(f"{path} has no flag")
+    # what began before the last move does not count, so it is not read
+    moved = max(int(rollout.since * 1e9) for rollout in file.rollouts)
+    query = replace(source.query, since_ns=max(moved, source.query.since_ns or 0) or None)
+    found = observe(replace(source, query=query))
+    steps = plan(found.starts, file.rollouts, _predicted(source, file), reliable=found.reliable)
+    step = steps[0]
+    applied = apply and step.moves
+    if applied:
+        write(file, step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
+    return _Round(steps, len(found.starts), found.weighted, applied)
+
+
+def _predicted(source: Reading, file: FlagFile) -> dict[str, float]:
+    """Flag -> seconds of the median time to first word that it should save, of the flags that say what they change."""
+    query = replace(source.query, limit=_FOR_PREDICTIONS)
+    recent = list(islice(source.source.traces(query, lambda _: None), _FOR_PREDICTIONS))
+    saved: dict[str, float] = {}
+    for flag, changes in predictions(file).items():
+        if not changes:
+            continue
+        try:
+            median = predict(recent, read_changes(changes.split()), flag=flag).forecasts[0]
+        except (NothingToPlay, BadChange):
+            continue  # every start has it on already, or none has such a task
+        if math.isfinite(median.now) and math.isfinite(median.predicted):
+            saved[flag] = median.now - median.predicted
+    return saved
+
+
+def _as_json(look: _Round) -> Json:
+    """The stable keys of `tune --json` (docs/tuning.md)."""
+    return {
+        "sessions": look.sessions,
+        "applied": look.steps[0].flag if look.applied else None,
+        "steps": [
+            {
+                "flag": step.flag,
+                "action": step.action.value,
+                "percent": step.percent,
+                "to": step.to,
+                "reason": step.reason,
+                "predicted_s": step.predicted,
+                "comparison": step.comparison and as_json_object(step.comparison),
+            }
+            for step in look.steps
+        ],
+    }
+
+
+def _print(look: _Round, path: Path, *, apply: bool) -> None:
+    now = datetime.now().astimezone()
+    say(f"{now:%H:%M:%S}: {look.sessions} sessions since the last move")
+    say()
+    console().print(_table(look.steps))
+    say()
+    for step in [step for step in look.steps if step.action not in _PLAIN] or look.steps[:1]:
+        doing = f"{step.flag}: {step.action.value}"
+        if step.moves:
+            doing += f" from {step.percent} to {step.to} %"
+        say(f"{doing}; {step.reason}.", _STYLES.get(step.action))
+    if look.applied:
+        say(f"Written to {path}; before: {path.name}.previous")
+    elif look.steps[0].moves and not apply:
+        say("Nothing written; --apply does it.")
+
+
+def _table(steps: Sequence[Step]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("flag", width=18, overflow="fold")
+    table.add_column("at", width=5, justify="right")
+    table.add_column("next", width=10)
+    table.add_column("predicted,\nms earlier", width=10, justify="right")
+    table.add_column("measured", overflow="fold")
+    for step in steps:
+        predicted = "-" if step.predicted is None else f"{1000 * step.predicted:.0f}"
+        measured = "-" if step.comparison is None else gain(step.comparison)
+        cells = (step.flag, f"{step.percent} %", step.action.value, predicted, measured)
+        table.add_row(*cells, style=_STYLES.get(step.action))
+    return table

@@ -1,0 +1,204 @@
+"""`firstword up`: all that a conversation needs, on this machine, until Ctrl-C; prints where to find it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlencode
+
+import platformdirs
+import typer
+
+from firstword.agent.flags import UnknownFlag, profile
+from firstword.command.completion import profile_names
+from firstword.command.progress import Lines
+from firstword.command.terminal import BAD_INPUT, INTERRUPTED, fail
+from firstword.rehearsal.callers import join_token
+from firstword.rehearsal.processes import Child, ServerError, running
+from firstword.rehearsal.providers.latency import Latencies, LatencyError
+from firstword.rehearsal.result import LOGS, new_folder
+from firstword.rehearsal.servers import Progress
+from firstword.rehearsal.stack import LocalStack, Ports, Stack, published, running_stack
+from firstword.rehearsal.surroundings import choose, opened, own_store, shell
+from firstword.rehearsal.workers import running_worker
+
+AGENT_NAME = "firstword"
+ROOM = "try-it"
+_PROMETHEUS_PORT = 9090
+
+
+def command(
+    profile_name: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            autocompletion=profile_names,
+            help="`baseline`, `tuned`, or flags by name with commas.",
+        ),
+    ] = "tuned",
+    providers: Annotated[
+        Path | None, typer.Option(metavar="FILE", resolve_path=True, help="Latency model of the simulated providers.")
+    ] = None,
+    real: Annotated[bool, typer.Option("--real", help="Real providers, with the keys set here.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the addresses as one line of JSON, and nothing else, once all is up.")
+    ] = False,
+) -> None:
+    """Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.
+
+    Prints the address of each, and a token to join a room with and talk to the agent. While it runs, other commands
+    on this machine use its servers. The first time, Jaeger is built if it is not installed: about eight minutes.
+
+    **Examples**
+
+    `firstword up`
+
+    `firstword up --profile baseline`
+    """
+    try:
+        profile(profile_name)
+        Latencies.load(providers)
+    except UnknownFlag as error:
+        fail(f"--profile: {error}", code=BAD_INPUT)
+    except LatencyError as error:
+        fail(f"--providers {error}", code=BAD_INPUT)
+    try:
+        asyncio.run(_up(profile_name, providers, real, as_json))
+    except ServerError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+async def _up(profile_name: str, latencies: Path | None, real: bool, as_json: bool) -> None:
+    if there := await running_stack():
+        fail(f"a stack runs on this machine already (pid {there.pid}); end it with Ctrl-C where it was started")
+    # LiveKit is ours here, whatever the shell says: the shell's key would not open it.
+    providers_only = {name: value for name, value in shell().items() if not name.startswith("LIVEKIT_")}
+    choice = await choose(providers_only, real=real, latencies=latencies)
+    typer.echo(choice.sentence, err=as_json)
+    report = Lines()
+    folder = new_folder(platformdirs.user_state_path("firstword") / "up")
+    logs = folder / LOGS
+    async with contextlib.AsyncExitStack() as everything:
+        stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=Ports(), report=report))
+        place = await everything.enter_async_context(opened(replace(choice, stack=stack), logs, report=report))
+        prometheus = await everything.enter_async_context(_prometheus(stack, folder))
+        report(Progress("starting the worker"))
+        worker = await everything.enter_async_context(
+            running_worker(
+                profile_name,
+                agent_name=AGENT_NAME,
+                folder=folder,
+                stack=stack,
+                environment={**place.environment, **own_store(choice, folder, profile_name)},
+                real=real,
+            )
+        )
+        await worker.registered()
+        everything.enter_context(published(stack))
+        addresses = _addresses(stack, prometheus, folder)
+        typer.echo(json.dumps(asdict(addresses)) if as_json else "\n".join(_lines(addresses)))
+        await worker.ended()
+
+
+@contextlib.asynccontextmanager
+async def _prometheus(stack: Stack, folder: Path) -> AsyncGenerator[str | None]:
+    """Runs Prometheus where it is on PATH, with the collector's metrics to scrape; its address, or None."""
+    program = shutil.which("prometheus")
+    if program is None or stack.metrics_url is None:
+        yield None
+        return
+    address = f"127.0.0.1:{_PROMETHEUS_PORT}"
+    target = stack.metrics_url.removeprefix("http://").removesuffix("/metrics")
+    scrape = {"job_name": "firstword", "scrape_interval": "5s", "static_configs": [{"targets": [target]}]}
+    file = folder / "prometheus.yaml"
+    file.write_text(json.dumps({"scrape_configs": [scrape]}))  # JSON is YAML
+    child = Child(
+        name="prometheus",
+        command=(
+            program,
+            f"--config.file={file}",
+            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--web.listen-address={address}",
+        ),
+        environment={},
+        log=folder / LOGS / "prometheus.log",
+        ready_url=f"http://{address}/-/ready",
+        tcp_ports=(_PROMETHEUS_PORT,),
+    )
+    async with running(child):
+        yield f"http://{address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where everything is: the stable keys of `up --json` (docs/up.md)."""
+
+    livekit_url: str
+    api_key: str
+    secret_file: str
+    """LiveKit's configuration, which has the secret under `keys`."""
+    otlp_endpoint: str | None
+    otlp_http_endpoint: str | None
+    jaeger_url: str | None
+    jaeger_page: bool
+    """Whether Jaeger has its web page, beside the query API."""
+    metrics_url: str | None
+    prometheus_url: str | None
+    agent_name: str
+    room: str
+    token: str
+    """To join the room with, as a caller; the agent comes with them."""
+    page: str
+    """LiveKit's page in a browser, with the token."""
+    folder: str
+    """Logs and traces."""
+
+
+def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> Addresses:
+    token = join_token(stack, room=ROOM, identity="you", agent_name=AGENT_NAME)
+    return Addresses(
+        livekit_url=stack.livekit_url,
+        api_key=stack.api_key,
+        secret_file=str(folder / LOGS / "livekit.yaml"),
+        otlp_endpoint=stack.otlp_endpoint,
+        otlp_http_endpoint=stack.otlp_http_endpoint,
+        jaeger_url=stack.jaeger_url,
+        jaeger_page=stack.jaeger_page,
+        metrics_url=stack.metrics_url,
+        prometheus_url=prometheus,
+        agent_name=AGENT_NAME,
+        room=ROOM,
+        token=token,
+        page=f"https://meet.livekit.io/custom?{urlencode({'liveKitUrl': stack.livekit_url, 'token': token})}",
+        folder=str(folder),
+    )
+
+
+def _lines(at: Addresses) -> list[str]:
+    if at.jaeger_page:
+        jaeger = f"Jaeger      {at.jaeger_url}/search?service=firstword"
+    else:
+        jaeger = (
+            f"Jaeger      {at.jaeger_url}/api/traces?service=firstword\n"
+            "            (query API only: a build from the module has no web page; a release on PATH, or Docker, has.\n"
+            "            Until then: `firstword critical-chain` and `firstword plot`)"
+        )
+    return [
+        f"LiveKit     {at.livekit_url}  (key {at.api_key}, secret in {at.secret_file})",
+        f"Collector   {at.otlp_endpoint} (OTLP over gRPC), {at.otlp_http_endpoint} (HTTP)",
+        jaeger,
+        f"Metrics     {at.prometheus_url or f'{at.metrics_url} (no prometheus on PATH)'}",
+        f"Worker      agent name {at.agent_name}; logs and traces in {at.folder}",
+        f"Token       {at.token}",
+        f"Talk to it  {at.page}",
+        "Ctrl-C stops all.",
+    ]

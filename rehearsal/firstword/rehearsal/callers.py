@@ -1,0 +1,194 @@
+"""The synthetic caller: a real LiveKit client with a microphone and an ear, the far end of every rehearsed session.
+
+What a caller hears, and when, is measured here and nowhere else: from calling connect to the first frame of the agent
+whose peak is above -36 dBFS. Conversation tests use the same caller to speak, to record, to hang up and to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from livekit import api, rtc
+from numpy.typing import NDArray
+
+from firstword.rehearsal.stack import Stack
+
+Samples: TypeAlias = NDArray[np.int16]
+
+EAR_RATE = 48_000
+"""Hz of what is heard: WebRTC's own rate, so nothing is resampled."""
+MICROPHONE_RATE = 16_000
+"""Hz of what is said."""
+AUDIBLE = round(32_768 * 10 ** (-36 / 20))
+"""A peak above -36 dBFS is heard."""
+
+_CHUNK = MICROPHONE_RATE // 10
+"""Samples pushed into the microphone at a time: few calls, since callers share the cores with what they measure."""
+_SPOKEN_PEAK = 12_000
+_HISS_PEAK = 4
+"""Very soft noise, far below `AUDIBLE`: a microphone that is there, and nobody speaking."""
+
+
+class Heard(NamedTuple):
+    """One frame of the agent's sound at the caller's ear."""
+
+    at: float
+    """When it arrived, on `time.monotonic()`."""
+    samples: Samples
+    """Mono, at `EAR_RATE`."""
+
+
+def join_token(
+    stack: Stack,
+    *,
+    room: str,
+    identity: str,
+    agent_name: str | None = None,
+    metadata: str = "",
+    attributes: dict[str, str] | None = None,
+) -> str:
+    """A caller's token for `room`; with an `agent_name` it carries the dispatch of that agent (`join`), with `metadata`
+    as the job's. `attributes` become the caller's, who has no grant to change them.
+    """
+    token = (
+        api.AccessToken(stack.api_key, stack.api_secret)
+        .with_identity(identity)
+        .with_attributes(attributes or {})
+        .with_grants(api.VideoGrants(room_join=True, room=room, can_update_own_metadata=False))
+    )
+    if agent_name is not None:
+        dispatch = api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)
+        token = token.with_room_config(api.RoomConfiguration(agents=[dispatch]))
+    return token.to_jwt()
+
+
+class Caller:
+    """One caller: `connect`, then `hear`, `say` and `leave` at will; to `connect` again is to come back.
+
+    With `record` every frame of the agent's sound is kept; otherwise the ear closes at the first audible one.
+    """
+
+    def __init__(self, url: str, token: str, *, record: bool = False) -> None:
+        self._url, self._token, self._record = url, token, record
+        self._frames: dict[str, list[Heard]] = {}
+        self._spoken: deque[tuple[Samples, asyncio.Event]] = deque()
+        self._room: rtc.Room | None = None
+        self._source: rtc.AudioSource | None = None
+        self._called_at = 0.0
+        self._connecting: asyncio.Future[None] | None = None
+        self._first_heard_at: asyncio.Future[float] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def heard(self) -> list[Heard]:
+        """All frames heard so far, of every track, in the order they came; empty without `record`."""
+        return sorted((frame for frames in self._frames.values() for frame in frames), key=lambda frame: frame.at)
+
+    def heard_on(self, track: str) -> list[Heard]:
+        """The frames of the agent's track of that name; background audio, for one, comes on a track of its own."""
+        return list(self._frames.get(track, ()))
+
+    @property
+    def room(self) -> rtc.Room:
+        """The room the caller is in; RuntimeError outside of one."""
+        if self._room is None:
+            raise RuntimeError("the caller is in no room")
+        return self._room
+
+    async def connect(self) -> None:
+        """Join the room and publish the microphone; `hear` counts from calling this.
+
+        Raises `rtc.ConnectError` when the server can't be reached or refuses the token.
+        """
+        if self._room is not None:
+            raise RuntimeError("the caller is in a room already")
+        self._source = rtc.AudioSource(MICROPHONE_RATE, 1, queue_size_ms=200)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
+        self._first_heard_at = asyncio.get_running_loop().create_future()
+        self._room = rtc.Room()
+        self._room.on("track_subscribed", self._listen_to)  # pyright: ignore[reportUnknownMemberType]  # rtc's callbacks are untyped
+        self._called_at = time.monotonic()
+        self._connecting = asyncio.ensure_future(self._room.connect(self._url, self._token))
+        await asyncio.shield(self._connecting)
+        await self._room.local_participant.publish_track(
+            track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        )
+        self._start(self._speak(self._source))
+
+    async def hear(self, within: float) -> float:
+        """Wait for the first audible frame since `connect`: its seconds since `connect` was called.
+
+        Raises TimeoutError when nothing was heard `within` seconds from now.
+        """
+        if self._first_heard_at is None:
+            raise RuntimeError("the caller has not connected")
+        async with asyncio.timeout(within):
+            return await asyncio.shield(self._first_heard_at) - self._called_at
+
+    async def say(self, frequency_hz: float, seconds: float) -> None:
+        """Speak: a tone of that frequency; returns when the microphone has its last sample."""
+        wave = np.sin(2 * np.pi * frequency_hz / MICROPHONE_RATE * np.arange(round(seconds * MICROPHONE_RATE)))
+        said = asyncio.Event()
+        self._spoken.append(((_SPOKEN_PEAK * wave).astype(np.int16), said))
+        await said.wait()
+
+    async def leave(self) -> None:
+        """Hang up; does nothing outside of a room."""
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._connecting is not None:  # rtc cannot cancel a connect: it would go on with nobody to end it
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._room is not None:
+            room, self._room = self._room, None
+            await room.disconnect()
+        if self._source is not None:
+            source, self._source = self._source, None
+            await source.aclose()
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.add(asyncio.create_task(work))
+
+    async def _speak(self, source: rtc.AudioSource) -> None:
+        """Keep the microphone going: what is to be said, else hiss. The source's short queue sets the pace."""
+        hiss = np.random.default_rng(0).integers(-_HISS_PEAK, _HISS_PEAK, _CHUNK, dtype=np.int16, endpoint=True)
+        while True:
+            if not self._spoken:
+                await _capture(source, hiss)
+                continue
+            samples, said = self._spoken.popleft()
+            for begin in range(0, len(samples), _CHUNK):
+                await _capture(source, samples[begin : begin + _CHUNK])
+            said.set()
+
+    def _listen_to(
+        self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        """An agent's audio track has come; other callers are not listened to."""
+        if track.kind == rtc.TrackKind.KIND_AUDIO and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            self._start(self._listen(rtc.AudioStream(track, sample_rate=EAR_RATE), publication.name))
+
+    async def _listen(self, stream: rtc.AudioStream, name: str) -> None:
+        first = self._first_heard_at
+        try:
+            async for event in stream:
+                at = time.monotonic()
+                samples = np.frombuffer(event.frame.data, dtype=np.int16)
+                if self._record:
+                    self._frames.setdefault(name, []).append(Heard(at, samples.copy()))
+                if first and not first.done() and np.abs(samples.astype(np.int32)).max(initial=0) > AUDIBLE:
+                    first.set_result(at)
+                if first and first.done() and not self._record:
+                    return
+        finally:
+            await stream.aclose()
+
+
+async def _capture(source: rtc.AudioSource, samples: Samples) -> None:
+    await source.capture_frame(rtc.AudioFrame(samples.tobytes(), MICROPHONE_RATE, 1, len(samples)))

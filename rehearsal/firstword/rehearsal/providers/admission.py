@@ -1,0 +1,87 @@
+"""What every simulated provider does with a request before it answers: counts it, lets it pay, or fails it.
+
+Between the web server and the protocols (`openai.py`, `deepgram.py`), which know nothing of latencies or faults but
+what an `Answer` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from firstword.rehearsal.providers.latency import Distribution, Faults, Latencies
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one answer suffers."""
+
+    delay: float
+    """Seconds until it begins."""
+    cut: bool
+    """The connection ends in the middle of it."""
+
+
+class Connections:
+    """The TCP connections that have paid for being new; shared by the providers of one server."""
+
+    def __init__(self) -> None:
+        self._paid: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    def is_new(self, transport: asyncio.Transport) -> bool:
+        """True once for each connection."""
+        if transport in self._paid:
+            return False
+        self._paid.add(transport)
+        return True
+
+
+class Provider:
+    """One provider's draws and counts. `refusal` gives the provider's own JSON for an error: (status, message) -> text."""
+
+    def __init__(
+        self,
+        name: str,
+        latencies: Latencies,
+        faults: Faults,
+        connections: Connections,
+        refusal: Callable[[int, str], str],
+    ) -> None:
+        self.name = name
+        self._faults = faults
+        self._connection = latencies.connection
+        self._connections = connections
+        self._refusal = refusal
+        self._setups = latencies.stream(f"{name}.connection")
+        self._refusals = latencies.stream(f"{name}.refusals")
+        self._delays = latencies.stream(f"{name}.delays")
+        self._answer_faults = latencies.stream(f"{name}.faults")
+        self._requests = self._new = self._answers = 0
+
+    async def admit(self, request: web.Request) -> None:
+        """Let a request, or a WebSocket's handshake, pay for a new connection. Raises HTTPException(503) when refused."""
+        self._requests += 1
+        if request.transport is not None and self._connections.is_new(request.transport):
+            self._new += 1
+            await asyncio.sleep(self._connection.draw(self._setups))
+        if self._faults.draw(self._refusals).refused:
+            raise self.error(web.HTTPServiceUnavailable, "the simulated provider refuses this request")
+
+    def answer(self, delay: Distribution) -> Answer:
+        """Draw what the next answer suffers; its delay includes a slow answer's extra time."""
+        self._answers += 1
+        fault = self._faults.draw(self._answer_faults)
+        return Answer(delay=delay.draw(self._delays) + fault.delay, cut=fault.cut)
+
+    def error(self, kind: type[web.HTTPError], message: str) -> web.HTTPError:
+        """An HTTP error with the provider's own kind of body, to be raised."""
+        return kind(text=self._refusal(kind.status_code, message), content_type="application/json")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Requests and handshakes, new connections among them, and answers begun."""
+        return {"requests": self._requests, "connections": self._new, "answers": self._answers}

@@ -1,0 +1,124 @@
+"""The simulated language model: OpenAI's chat completions as server-sent events, as the real plugin reads them.
+
+Served by `server.py`; `conversation.py` says what it answers, `admission.py` how late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from firstword.rehearsal.providers.admission import Connections, Provider
+from firstword.rehearsal.providers.conversation import Reply, ToolCall, reply
+from firstword.rehearsal.providers.latency import Latencies
+
+MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini")
+
+
+class OpenAI:
+    """`GET /v1/models` and `POST /v1/chat/completions`, streaming only."""
+
+    def __init__(self, latencies: Latencies, connections: Connections) -> None:
+        self.provider = Provider("llm", latencies, latencies.llm.faults, connections, _error)
+        self._first_token = latencies.llm.first_token
+        self._token = latencies.llm.token
+        self._tokens = latencies.stream("llm.token")
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the server hands to it."""
+        return [web.get("/v1/models", self.models), web.post("/v1/chat/completions", self.chat)]
+
+    async def models(self, request: web.Request) -> web.Response:
+        """The list of models, which the plugin asks for to warm its connection."""
+        await self.provider.admit(request)
+        models = [{"id": model, "object": "model", "created": 0, "owned_by": "simulated"} for model in MODELS]
+        return web.json_response({"object": "list", "data": models})
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """One answer, token by token; HTTP 400 for what is no streaming chat request."""
+        await self.provider.admit(request)
+        try:
+            body = await request.json()
+            answered = reply(body["messages"], body.get("tools") or [], body.get("tool_choice"))
+            streaming = bool(body.get("stream"))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise self.provider.error(web.HTTPBadRequest, f"not a chat request: {error!r}") from None
+        if not streaming:
+            raise self.provider.error(web.HTTPBadRequest, "the simulated model only streams: pass stream=true")
+
+        answer = self.provider.answer(self._first_token)
+        await asyncio.sleep(answer.delay)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        chunks = _chunks(body, answered)
+        try:
+            for index, chunk in enumerate(chunks):
+                if answer.cut and index >= len(chunks) // 2 and request.transport is not None:
+                    request.transport.abort()
+                    break
+                if index > 1:  # the role and the first token come together
+                    await asyncio.sleep(self._token.draw(self._tokens))
+                await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+            else:
+                await response.write(b"data: [DONE]\n\n")
+        except ConnectionError:
+            pass  # the client has hung up: an interrupted answer
+        return response
+
+
+def _chunks(body: Mapping[str, Any], answered: Reply) -> list[dict[str, Any]]:
+    """The answer as OpenAI's `chat.completion.chunk` objects: role, content or tool call piece by piece, end, usage."""
+    if answered.call is None:
+        deltas: list[dict[str, Any]] = [{"content": token} for token in answered.tokens]
+    else:
+        deltas = _tool_call_deltas(answered.call)
+    chunk = {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": body.get("model", MODELS[0]),
+        "system_fingerprint": None,
+    }
+    stream_options: dict[str, Any] = body.get("stream_options") or {}
+    wants_usage = bool(stream_options.get("include_usage"))
+    if wants_usage:
+        chunk["usage"] = None
+
+    def with_delta(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        return chunk | {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
+
+    chunks = [with_delta({"role": "assistant", "content": "" if answered.call is None else None})]
+    chunks += [with_delta(delta) for delta in deltas]
+    chunks.append(with_delta({}, "stop" if answered.call is None else "tool_calls"))
+    if wants_usage:
+        chunks.append(chunk | {"choices": [], "usage": _usage(answered.heard, len(deltas))})
+    return chunks
+
+
+def _tool_call_deltas(call: ToolCall) -> list[dict[str, Any]]:
+    name = {"index": 0, "id": f"call_{uuid.uuid4().hex}", "type": "function"}
+    return [
+        {"tool_calls": [name | {"function": {"name": call.name, "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": call.arguments}}]},
+    ]
+
+
+def _usage(prompt: int, completion: int) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
+
+
+def _error(status: int, message: str) -> str:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": None}})

@@ -1,0 +1,247 @@
+"""A rehearsal: profiles side by side in one run, session by session, with callers who listen.
+
+The order of a round turns with each round, so that no profile always goes first; the callers who call at once are of
+one profile, so that a profile competes with itself only. Between sessions the machine comes to rest: all processes of
+the last session gone, their replacements ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from platform import python_version
+
+from livekit import api, rtc
+
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import Account
+from firstword.agent.accounts.store import AccountStore
+from firstword.rehearsal.calls import calling
+from firstword.rehearsal.result import LOGS, TRACES, Figures, Result, Session, figures, read_starts
+from firstword.rehearsal.servers import LIVEKIT, Progress
+from firstword.rehearsal.stack import Stack
+from firstword.rehearsal.surroundings import Choice, opened, own_store, store_file
+from firstword.rehearsal.workers import FLAGS, FLOOR, Worker, running_worker
+from firstword.telemetry.record import Dispatch
+
+PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
+"""Whose versions a result names."""
+AT_ONCE = os.cpu_count() or 1
+"""Workers that are warmed at the same time: with fewer cores than that, imports take longer than LiveKit gives a process to initialize."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What to rehearse; times in seconds."""
+
+    profiles: Sequence[str] = ("baseline", "tuned")
+    """Beside the floor, which always runs."""
+    sessions: int = 20
+    """Of each profile."""
+    dispatch: Dispatch = Dispatch.JOIN
+    ahead_by: float = 3.0
+    """With dispatch `ahead`: how long the job comes before the caller."""
+    concurrency: int = 1
+    """Callers at once."""
+    rate: float | None = None
+    """Sessions a second at most."""
+    patience: float = 20.0
+    """How long a caller waits to hear something."""
+    stay: float = 2.0
+    """How long a caller stays after that, so that the deferred set-up ends."""
+    flags: Path | None = None
+    """A flag file, and one worker more, `flags`, that follows it. Its jobs name no account, so each session is a draw."""
+    strangers: bool = False
+    """Each caller has an account that has never called: a worker has neither read nor greeted it before. Not of `flags`."""
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """By profile: the floor, those that were named, and the one that follows the flag file."""
+        return (FLOOR, *self.profiles, *([FLAGS] if self.flags else []))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Callers who call at once, all of one profile."""
+
+    profile: str
+    first: int
+    """Number of its first session among its profile's: every profile is called by the same accounts in the same order."""
+    size: int
+
+
+def groups(plan: Rehearsal) -> Iterator[Group]:
+    """The groups of a rehearsal in the order in which they call: each round every profile once, each round turned by one."""
+    profiles = plan.workers
+    for number, done in enumerate(range(0, plan.sessions, plan.concurrency)):
+        size = min(plan.concurrency, plan.sessions - done)
+        turn = number % len(profiles)
+        for profile in (*profiles[turn:], *profiles[:turn]):
+            yield Group(profile, done, size)
+
+
+async def rehearse(
+    plan: Rehearsal, choice: Choice, folder: Path, *, report: Callable[[Progress], None] = lambda _: None
+) -> Result:
+    """Run `plan` with its logs and traces in `folder`, and say how it goes to `report`.
+
+    Cancelled once (Ctrl-C), it ends everything it started and returns what there is, `interrupted`.
+    Raises ServerError where no server, simulator or worker can be had.
+    """
+    sessions: list[Session] = []
+    interrupted = False
+    try:
+        async with _stage(plan, choice, folder, report) as stage:
+            await _perform(plan, stage, sessions, report)
+    except asyncio.CancelledError:
+        interrupted = True
+    return Result(
+        profiles={profile: _figures(profile, sessions, folder) for profile in plan.workers},
+        dispatch=plan.dispatch,
+        providers={name: url or "simulated" for name, url in choice.providers.items()},
+        versions=versions(),
+        sessions=sessions,
+        interrupted=interrupted,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that runs during a rehearsal."""
+
+    stack: Stack
+    workers: Mapping[str, Worker]
+    rooms: api.LiveKitAPI
+    accounts: Sequence[Account]
+    """Who calls, in turn: callers come back. Empty with the user's own store, and where flags are drawn: then the jobs name nobody."""
+    folder: Path
+    """That of the rehearsal, with the workers' stores."""
+
+
+@contextlib.asynccontextmanager
+async def _stage(
+    plan: Rehearsal, choice: Choice, folder: Path, report: Callable[[Progress], None]
+) -> AsyncGenerator[Stage]:
+    """Servers, simulators and a registered worker a profile, for as long as the rehearsal runs."""
+    logs = folder / LOGS
+    logs.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as running:
+        report(Progress("starting the servers"))
+        place = await running.enter_async_context(opened(choice, logs, report=report))
+        run = secrets.token_hex(3)
+        # One for each caller at least: cold processes would drown what is measured, and the worker would decline jobs.
+        idle = {"FIRSTWORD_IDLE_PROCESSES": os.environ.get("FIRSTWORD_IDLE_PROCESSES") or str(max(2, plan.concurrency))}
+        workers: dict[str, Worker] = {}
+        warming: list[Worker] = []
+        for done, profile in enumerate(plan.workers):
+            if len(warming) == AT_ONCE:
+                await warming.pop(0).registered()
+            report(Progress(f"warming the worker of {profile}", done, len(plan.workers)))
+            worker = running_worker(
+                profile,
+                agent_name=f"rehearsal-{run}-{done}",
+                folder=folder,
+                stack=place.stack,
+                environment={
+                    **place.environment,
+                    **own_store(choice, folder, profile),
+                    **idle,
+                    **_flag_file(plan, profile),
+                },
+                real=choice.real,
+            )
+            workers[profile] = await running.enter_async_context(worker)
+            warming.append(workers[profile])
+        for each in warming:
+            await each.registered()
+        server = place.stack
+        rooms = api.LiveKitAPI(server.livekit_url, server.api_key, server.api_secret)
+        # The example accounts are in the rehearsal's own stores, not in the user's.
+        accounts = () if choice.real else ACCOUNTS
+        yield Stage(server, workers, await running.enter_async_context(rooms), accounts, folder)
+
+
+def _flag_file(plan: Rehearsal, profile: str) -> dict[str, str]:
+    followed = plan.flags if profile == FLAGS else None
+    return {"FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(followed.resolve())} if followed else {}
+
+
+async def _perform(plan: Rehearsal, stage: Stage, sessions: list[Session], report: Callable[[Progress], None]) -> None:
+    """Group after group; each session goes into `sessions` as it ends."""
+    total = plan.sessions * len(stage.workers)
+    began = 0.0
+    for group in groups(plan):
+        worker = stage.workers[group.profile]
+        for each in stage.workers.values():
+            await each.at_rest()
+        if plan.rate:
+            await asyncio.sleep(began - time.monotonic())
+            began = time.monotonic() + group.size / plan.rate
+        report(Progress(f"session {len(sessions) + 1} of {total}: {group.profile}", len(sessions), total))
+        async with asyncio.TaskGroup() as calls:
+            for number in range(group.first, group.first + group.size):
+                calls.create_task(call(plan, stage, worker, number, sessions))
+        report(Progress(f"session {len(sessions)} of {total}: {group.profile}", len(sessions), total))
+    # What a worker has not written yet is written as the last processes end.
+    report(Progress("waiting for the last traces", total, total))
+    for each in stage.workers.values():
+        await each.at_rest()
+
+
+async def call(plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessions: list[Session]) -> None:
+    """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up. `number` says whose call it is."""
+    room = f"{worker.agent_name}-{secrets.token_hex(4)}"
+    metadata = await _whose(plan, stage, worker, number)
+    ahead_by = plan.ahead_by if plan.dispatch is Dispatch.AHEAD else None
+    call = calling(
+        stage.stack, stage.rooms, room=room, agent_name=worker.agent_name, metadata=metadata, ahead_by=ahead_by
+    )
+    sid = heard = error = None
+    async with call as caller:
+        try:
+            await caller.connect()
+            sid = await caller.room.sid
+            heard = await caller.hear(plan.patience)
+            await asyncio.sleep(plan.stay)
+        except TimeoutError:
+            error = f"nothing heard within {plan.patience:g} s"
+        except rtc.ConnectError as refused:
+            error = f"not connected: {refused.message}"
+    sessions.append(Session(worker.profile, room, sid, heard, error))
+
+
+async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> str:
+    """The job's metadata: whose call it is. A stranger is written into the worker's store now: it is read ahead otherwise.
+
+    Where flags are drawn they would be drawn by account, and a few accounts that call in turn are a few draws.
+    """
+    if not stage.accounts or worker.profile == FLAGS:
+        return ""
+    account = stage.accounts[number % len(stage.accounts)]
+    if plan.strangers and worker.profile != FLOOR:
+        account = replace(account, id=f"stranger-{number}")
+        store = AccountStore(f"sqlite+aiosqlite:///{store_file(stage.folder, worker.profile)}")
+        try:
+            await store.save(account)
+        finally:
+            await store.aclose()
+    return json.dumps({"account": account.id})
+
+
+def _figures(profile: str, sessions: Sequence[Session], folder: Path) -> Figures:
+    starts = None if profile == FLOOR else read_starts(folder / TRACES / profile)
+    return figures([session for session in sessions if session.profile == profile], starts)
+
+
+def versions() -> dict[str, str]:
+    """Of Python, the packages that matter to a start, and the LiveKit server that is started here."""
+    packages = {name: metadata.version(name) for name in PACKAGES}
+    return {"python": python_version(), **packages, LIVEKIT.name: LIVEKIT.version.removeprefix("v")}

@@ -1,0 +1,231 @@
+"""What a rehearsal found: figures of each profile, from the callers' ears and from the traces their sessions left.
+
+Last in the rehearsal's data path: sessions and OTLP JSON lines in, a `Result` out, on disk as `result.json`.
+
+Quantiles are order statistics (nearest rank): p90 of twenty sessions is the eighteenth fastest, so that each figure is
+a session that took place, and an error, which is infinitely late, needs no interpolation. In JSON infinity is null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from firstword.telemetry import vocabulary
+from firstword.telemetry.record import Dispatch, Outcome
+
+RESULT_FILE = "result.json"
+LOGS = "logs"
+TRACES = "traces"
+"""Folder, in that of a rehearsal, that has a folder of OTLP JSON lines for each profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One rehearsed session, as its caller lived it."""
+
+    profile: str
+    room: str
+    room_sid: str | None
+    """LiveKit's id of the room, by which its trace is found; None when the caller never got in."""
+    heard_s: float | None
+    """Seconds from calling connect to the first audible frame; None when nothing was heard."""
+    error: str | None = None
+    """Why nothing was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedStart:
+    """What this module needs of one start-up trace."""
+
+    trace_id: str
+    outcome: str
+    ttfw_s: float | None
+    init_s: float | None
+    fallbacks: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as an error (startup-trace.md, "In statistics")."""
+        return self.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Seconds; infinite where that many sessions were errors."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Quantiles | None:
+        """The quantiles of `values`, by nearest rank; None of nothing."""
+        if not values:
+            return None
+        ordered = sorted(values)
+        p50, p90, p99 = (ordered[math.ceil(q * len(ordered)) - 1] for q in (0.5, 0.9, 0.99))
+        return cls(p50, p90, p99, ordered[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One profile's sessions in figures; `ttfw_s` and `init_s` are None where there are no traces, as for the floor."""
+
+    sessions: int
+    errors: int
+    """Sessions whose caller heard nothing, or whose start failed or timed out."""
+    fallbacks: int
+    """Tasks that used their fallback, over all sessions."""
+    ttfw_s: Quantiles | None
+    init_s: Quantiles | None
+    heard_s: Quantiles | None
+    untraced: int = 0
+    """Sessions that should have left a trace and left none; not in `ttfw_s` and `init_s`. Not part of the JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A whole rehearsal."""
+
+    profiles: Mapping[str, Figures]
+    dispatch: Dispatch
+    providers: Mapping[str, str]
+    versions: Mapping[str, str]
+    sessions: Sequence[Session] = field(default_factory=tuple[Session, ...])
+    interrupted: bool = False
+
+    @property
+    def unheard(self) -> int:
+        """Callers, of all profiles, who heard nothing."""
+        return sum(session.heard_s is None for session in self.sessions)
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable keys of `rehearse --json` (product.md); null is infinitely late or, for the floor, not measured."""
+        return {
+            "profiles": {name: _figures_json(figures) for name, figures in self.profiles.items()},
+            "dispatch": self.dispatch.value,
+            "providers": dict(self.providers),
+            "versions": dict(self.versions),
+        }
+
+
+def figures(sessions: Sequence[Session], starts: Mapping[str, TracedStart] | None) -> Figures:
+    """The figures of one profile's `sessions`; `starts` by room id, None for a profile that leaves no traces."""
+    heard = [math.inf if session.heard_s is None else session.heard_s for session in sessions]
+    if starts is None:
+        errors = sum(math.isinf(seconds) for seconds in heard)
+        return Figures(len(sessions), errors, 0, None, None, Quantiles.of(heard))
+    errors = fallbacks = untraced = 0
+    ttfw: list[float] = []
+    init: list[float] = []
+    for session in sessions:
+        start = starts.get(session.room_sid or "")
+        fallbacks += start.fallbacks if start else 0
+        if session.heard_s is None or (start and start.failed):
+            errors += 1
+            ttfw.append(math.inf)
+            init.append(math.inf)
+        elif start is None:
+            untraced += 1
+        else:
+            # A caller who heard the agent stayed on: a start that never got ready by then counts as never.
+            ttfw.append(math.inf if start.ttfw_s is None else start.ttfw_s)
+            init.append(math.inf if start.init_s is None else start.init_s)
+    return Figures(
+        len(sessions), errors, fallbacks, Quantiles.of(ttfw), Quantiles.of(init), Quantiles.of(heard), untraced
+    )
+
+
+def read_starts(folder: Path) -> dict[str, TracedStart]:
+    """The start-ups in the OTLP JSON lines below `folder`, by LiveKit's room id.
+
+    A line that is no JSON is passed over: a process that was killed may leave its last one cut.
+    """
+    roots: dict[str, dict[str, Any]] = {}
+    ready: dict[str, dict[str, Any]] = {}
+    for span in _spans(folder):
+        if span["name"] == vocabulary.ROOT:
+            roots[span["traceId"]] = _attributes(span)
+        elif span["name"] == vocabulary.READY:
+            ready[span["traceId"]] = _attributes(span)
+    return {
+        root[vocabulary.ROOM_SID]: TracedStart(
+            trace_id=trace_id,
+            outcome=root[vocabulary.OUTCOME],
+            ttfw_s=root.get(vocabulary.TTFW),
+            init_s=ready.get(trace_id, {}).get(vocabulary.INIT),
+            fallbacks=int(root.get(vocabulary.FALLBACKS, 0)),
+        )
+        for trace_id, root in roots.items()
+        if vocabulary.ROOM_SID in root
+    }
+
+
+def save(result: Result, folder: Path) -> None:
+    """Write `result.json` and `sessions.jsonl` into `folder`, and remember it as the last rehearsal of this user."""
+    (folder / RESULT_FILE).write_text(json.dumps(result.as_json(), indent=2) + "\n")
+    lines = (json.dumps(asdict(session)) + "\n" for session in result.sessions)
+    (folder / "sessions.jsonl").write_text("".join(lines))
+    with contextlib.suppress(OSError):  # a home that can't be written to costs `--last` and nothing else
+        _last_file().parent.mkdir(parents=True, exist_ok=True)
+        _last_file().write_text(f"{folder.resolve()}\n")
+
+
+def last_folder() -> Path | None:
+    """The folder of this user's last rehearsal, for `--last`; None when there was none, or it is gone."""
+    with contextlib.suppress(OSError):
+        folder = Path(_last_file().read_text().strip())
+        return folder if (folder / RESULT_FILE).exists() else None
+    return None
+
+
+def new_folder(parent: Path) -> Path:
+    """A new folder below `parent`, named after the local date and time; a second one of the same second gets a suffix."""
+    name = datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
+    for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+        with contextlib.suppress(FileExistsError):
+            (parent / f"{name}{suffix}").mkdir(parents=True)
+            return parent / f"{name}{suffix}"
+    raise FileExistsError(f"{parent / name}-99")
+
+
+def _last_file() -> Path:
+    return platformdirs.user_state_path("firstword") / "last-rehearsal"
+
+
+def _figures_json(figures: Figures) -> dict[str, Any]:
+    values = asdict(figures)
+    del values["untraced"]
+    for key in ("ttfw_s", "init_s", "heard_s"):
+        if values[key] is not None:
+            values[key] = {name: seconds if math.isfinite(seconds) else None for name, seconds in values[key].items()}
+    return values
+
+
+def _spans(folder: Path) -> Iterable[dict[str, Any]]:
+    for file in sorted(folder.rglob("*.jsonl")):
+        with file.open() as lines:
+            for line in lines:
+                with contextlib.suppress(json.JSONDecodeError):
+                    for resource in json.loads(line).get("resourceSpans", ()):
+                        for scope in resource.get("scopeSpans", ()):
+                            yield from scope.get("spans", ())
+
+
+def _attributes(span: Mapping[str, Any]) -> dict[str, Any]:
+    """A span's attributes as Python values. OTLP JSON writes an integer as a string."""
+    values: dict[str, Any] = {}
+    for attribute in span.get("attributes", ()):
+        ((kind, value),) = attribute["value"].items()
+        values[attribute["key"]] = int(value) if kind == "intValue" else value
+    return values

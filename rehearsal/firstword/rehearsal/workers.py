@@ -1,0 +1,221 @@
+"""The workers under rehearsal: each a process of its own, started LiveKit's way, known by what it logs.
+
+Between the local servers and the callers: a worker is started here with an environment of the rehearsal's making,
+and its log says when it is registered, and when it is at rest again after a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from firstword.rehearsal.processes import Process, ServerFailed, started
+from firstword.rehearsal.result import LOGS, TRACES
+from firstword.rehearsal.stack import Stack
+
+FLOOR = "floor"
+FLAGS = "flags"
+"""The worker without a profile: it follows a flag file."""
+REGISTER_S = 60.0
+"""A cold worker imports for seconds, and prepares its idle processes before it registers."""
+REST_S = 15.0
+"""A bound on the pause between sessions, so that a process that never comes does not stop the rehearsal."""
+
+_LOOK_EVERY_S = 0.05
+
+# What a worker takes from the shell in a rehearsal too: it shapes the worker, and is neither a key nor an address.
+_KEPT = frozenset(
+    f"FIRSTWORD_{name}"
+    for name in ("EXECUTOR", "IDLE_PROCESSES", "START_TIMEOUT", "CALLER_TIMEOUT", "RETURN_GRACE", "SLOW")
+)
+_DROPPED_PREFIXES = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "FLAGD_", "OTEL_")
+_DROPPED = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITEBYTECODE"})
+"""Proxies, since all traffic is loopback's; and without bytecode each cold process would import for seconds longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a worker stands, as its log tells."""
+
+    registered: bool = False
+    warmed: int = 0
+    """Processes or threads made ready so far."""
+    threads: bool = False
+    """Jobs run in threads, whose end LiveKit does not log."""
+    taken: int = 0
+    """Jobs so far."""
+    ended: frozenset[int] = field(default_factory=frozenset[int])
+    """Process ids of the jobs that said goodbye, or ended without a word."""
+
+    def after(self, line: str) -> Standing:
+        """How it stands after one more line of the log; a line that isn't LiveKit's JSON changes nothing."""
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            return self
+        match record:
+            case {"message": "registered worker"}:
+                return replace(self, registered=True)
+            case {"message": "process initialized"}:
+                return replace(self, warmed=self.warmed + 1)
+            case {"message": "job runner initialized"}:
+                return replace(self, warmed=self.warmed + 1, threads=True)
+            case {"message": "received job request"}:
+                return replace(self, taken=self.taken + 1)
+            case {"message": "process exiting", "pid": int(pid)}:
+                return replace(self, ended=self.ended | {pid})
+            case {"message": str(text), "pid": int(pid)} if text.startswith("process exited with non-zero"):
+                return replace(self, ended=self.ended | {pid})
+            case _:
+                return self
+
+
+class Worker:
+    """A worker that runs; `running_worker` makes it."""
+
+    def __init__(self, profile: str, agent_name: str, process: Process, log: Path) -> None:
+        self.profile = profile
+        self.agent_name = agent_name
+        self._process = process
+        self._log = log
+        self._read = 0
+        self._standing = Standing()
+        self._idle = 0
+
+    @property
+    def pid(self) -> int:
+        """Of the worker's main process."""
+        return self._process.pid
+
+    async def registered(self) -> None:
+        """Returns when LiveKit knows the worker; its idle processes are ready by then. Raises ServerFailed."""
+        if not await self._until(lambda now: now.registered, REGISTER_S):
+            raise ServerFailed(
+                f"the worker of {self.profile} did not register within {REGISTER_S:g} s; see {self._log}"
+            )
+        self._idle = self._standing.warmed
+
+    async def at_rest(self) -> bool:
+        """Returns when the processes of past jobs are gone and their replacements ready; False after `REST_S`.
+
+        Raises ServerFailed when the worker itself is gone.
+        """
+
+        def at_rest(now: Standing) -> bool:
+            replaced = now.warmed - now.taken >= self._idle
+            gone = now.threads or (len(now.ended) >= now.taken and not any(map(psutil.pid_exists, now.ended)))
+            return replaced and gone
+
+        return await self._until(at_rest, REST_S)
+
+    async def ended(self) -> NoReturn:
+        """Returns never: raises ServerFailed, with its last words, when the worker is gone."""
+        await self._process.wait()
+        raise ServerFailed(self._last_words())
+
+    async def _until(self, reached: Callable[[Standing], bool], within: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not reached(self._look()):
+                    if self._process.returncode is not None:
+                        raise ServerFailed(self._last_words())
+                    await asyncio.sleep(_LOOK_EVERY_S)
+                return True
+        return False
+
+    def _look(self) -> Standing:
+        """Read on in the log, whole lines only."""
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            new = log.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            self._standing = self._standing.after(line)
+        return self._standing
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()[-5:]
+        ended = f"the worker of {self.profile} ended (exit code {self._process.returncode}); {self._log} ends with:"
+        return "\n  ".join((ended, *(line[:300] for line in lines)))
+
+
+@contextlib.asynccontextmanager
+async def running_worker(
+    profile: str,
+    *,
+    agent_name: str,
+    folder: Path,
+    stack: Stack,
+    environment: Mapping[str, str],
+    real: bool = False,
+    entrypoint: Path | None = None,
+) -> AsyncGenerator[Worker]:
+    """Runs the worker of `profile` (`floor`, `flags`, `baseline`, `tuned`, flags by name) and ends it on exit.
+
+    `folder` gets `logs/PROFILE.log`, `traces/PROFILE/` and, as XDG_CACHE_HOME, a cache that no other worker shares.
+    `environment` says where the providers, the store and the flag file are. Nothing else that names a server or a key
+    comes from the shell, unless `real`. `entrypoint`: the file that has the `server`, instead of the profile's own.
+    The worker may not be registered yet. Raises OSError.
+    """
+    log, traces, cache = folder / LOGS / f"{profile}.log", folder / TRACES / profile, folder / "cache" / profile
+    for path in (log.parent, traces, cache):
+        path.mkdir(parents=True, exist_ok=True)
+    own = {
+        "LIVEKIT_URL": stack.livekit_url,
+        "LIVEKIT_API_KEY": stack.api_key,
+        "LIVEKIT_API_SECRET": stack.api_secret,
+        "FIRSTWORD_AGENT_NAME": agent_name,
+        **({} if profile == FLAGS else {"FIRSTWORD_PROFILE": profile}),
+        "FIRSTWORD_FIXED_LOAD": "0.1",  # a busy small machine would declare itself full
+        "FIRSTWORD_HTTP_PORT": "0",
+        "FIRSTWORD_TRACES": str(traces.resolve()),
+        "XDG_CACHE_HOME": str(cache.resolve()),
+    }
+    dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
+    server = entrypoint or worker_file(profile)
+    command = (*_without(dropped), sys.executable, "-m", "livekit.agents", "start", str(server))
+    with log.open("ab") as output:
+        # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
+        place = None if real else folder
+        async with started(command, {**own, **environment}, output=output.fileno(), folder=place) as process:
+            yield Worker(profile, agent_name, process, log)
+
+
+def dropped_variables(environment: Iterable[str]) -> set[str]:
+    """Those names of `environment` that a worker in a rehearsal must not see: keys and addresses of the shell."""
+    return {
+        name
+        for name in environment
+        if name not in _KEPT and (name.upper() in _DROPPED or name.startswith(_DROPPED_PREFIXES))
+    }
+
+
+def _without(names: Iterable[str]) -> tuple[str, ...]:
+    """The command prefix that runs a program without these variables: children otherwise inherit all of ours."""
+    return ("env", *(part for name in sorted(names) for part in ("-u", name)))
+
+
+def worker_file(profile: str) -> Path:
+    """The file that LiveKit is told to start for a profile.
+
+    It lies in no package: LiveKit puts the folder that holds a file's outermost package on `sys.path`, where ours would
+    hide a user's own `agent.py`. In a wheel it is package data. Raises FileNotFoundError.
+    """
+    name, file = ("firstword.rehearsal", "floor.py") if profile == FLOOR else ("firstword.agent", "worker.py")
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"the package {name} is not installed")
+    package = Path(spec.origin).parent
+    packaged = package / "data" / file
+    return packaged if packaged.exists() else package.parents[1] / file

@@ -1,0 +1,135 @@
+"""The likely critical path of a trace that isn't ours: nobody recorded who needed whom, so it is guessed from times.
+
+Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of Jaeger's trace page (jaeger-ui,
+TracePage/CriticalPath, commit c321fb3) and in the main CRISP's (Z. Zhang et al., "CRISP: Critical Path Analysis of
+Large-Scale Microservice Architectures", USENIX ATC 2022): from the root's end walk back, always into the child that
+finished last before. Works in whole microseconds, as Jaeger does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+from firstword.telemetry.critical_path import Piece, PieceKind
+
+
+class NoRoot(ValueError):
+    """The trace has no span to walk back from: it is empty, or each span's parent is another of its spans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What the rule needs of a span; times in microseconds since the Unix epoch."""
+
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: str
+    """OpenTelemetry's, in lower case; only `producer` and `consumer` matter."""
+    start_us: int
+    end_us: int
+
+
+def last_finishing_path(spans: Iterable[Span], root: str | None = None) -> tuple[Piece, ...]:
+    """The path under one root: pieces that cover it without gap or overlap, in time order, whatever the spans' order.
+
+    root: a span's id; by default `root_of(spans)`. A child is cut to its parent, and dropped where it lies outside;
+    a consumer under a producer blocks nobody and is left out with all below it; a span that ends before it starts has
+    no length; of two with the same id the longer counts. Raises NoRoot without a root, KeyError when the trace
+    has no span `root`.
+    """
+    by_id = _by_id(spans)
+    top = by_id[_root(by_id) if root is None else root]
+    children = _children(by_id, top)
+    pieces: list[Piece] = []
+
+    def add(span: Span, begin: int, end: int) -> None:
+        if begin == end:
+            return
+        if pieces and pieces[-1].task == span.span_id:
+            pieces[-1] = replace(pieces[-1], start=begin * 1000)
+        else:
+            pieces.append(Piece(PieceKind.SPAN, span.span_id, begin * 1000, end * 1000))
+
+    way = [top]
+    reached = top.end_us
+    # on the way down a child may end with its parent, on the way back it must end before its sibling starts
+    before = reached + 1
+    while way:
+        span = way[-1]
+        remaining = children[span.span_id]
+        while remaining and remaining[-1].end_us >= before:
+            remaining.pop()
+        if remaining:
+            child = remaining.pop()
+            add(span, child.end_us, reached)
+            way.append(child)
+            reached = child.end_us
+            before = reached + 1
+        else:
+            add(span, span.start_us, reached)
+            way.pop()
+            reached = before = span.start_us
+    return tuple(reversed(pieces))
+
+
+def root_of(spans: Iterable[Span]) -> str:
+    """The id of the span to walk back from: the longest of those without a parent, else of those whose parent is missing.
+
+    On a tie the one that starts first, then the lower id. Raises NoRoot where there is none.
+    """
+    return _root(_by_id(spans))
+
+
+def _root(by_id: dict[str, Span]) -> str:
+    tops = [span for span in by_id.values() if not span.parent_id]
+    tops = tops or [span for span in by_id.values() if span.parent_id not in by_id]
+    if not tops:
+        raise NoRoot("every span's parent is another span of the trace" if by_id else "the trace has no spans")
+    return min(tops, key=lambda span: (span.start_us - span.end_us, span.start_us, span.span_id)).span_id
+
+
+def _by_id(spans: Iterable[Span]) -> dict[str, Span]:
+    found: dict[str, Span] = {}
+    for span in spans:
+        if span.end_us < span.start_us:
+            span = replace(span, end_us=span.start_us)
+        other = found.get(span.span_id)
+        if other is None or _precedence(span) > _precedence(other):
+            found[span.span_id] = span
+    return found
+
+
+def _precedence(span: Span) -> tuple[int, int, str, str, str]:
+    return (span.end_us - span.start_us, -span.start_us, span.parent_id or "", span.name, span.kind)
+
+
+def _children(by_id: dict[str, Span], top: Span) -> dict[str, list[Span]]:
+    """By parent, cut to it, the last to finish at the end; only what lies below `top`: a circle of parents never does."""
+    below: dict[str, list[Span]] = {span_id: [] for span_id in by_id}
+    for span in by_id.values():
+        if span.parent_id in below and span.span_id != top.span_id:
+            below[span.parent_id].append(span)
+    kept: dict[str, list[Span]] = {}
+    pending = [top]
+    while pending:
+        parent = pending.pop()
+        # of those that finish together Jaeger takes the first it shows: the one that, before it was cut, starts first
+        shown_last = sorted(below[parent.span_id], key=lambda span: (-span.start_us, span.span_id))
+        children = [cut for child in shown_last if (cut := _cut(child, parent)) is not None]
+        children.sort(key=attrgetter("end_us"))
+        kept[parent.span_id] = children
+        pending.extend(children)
+    return kept
+
+
+def _cut(child: Span, parent: Span) -> Span | None:
+    if parent.kind == "producer" and child.kind == "consumer":
+        return None
+    if child.start_us >= parent.end_us or (child.start_us < parent.start_us and child.end_us <= parent.start_us):
+        return None
+    if parent.start_us <= child.start_us and child.end_us <= parent.end_us:
+        return child
+    return replace(child, start_us=max(child.start_us, parent.start_us), end_us=min(child.end_us, parent.end_us))

@@ -1,0 +1,36 @@
+"""The one guard around telemetry: whatever goes wrong in it never costs a caller the call, and is loud in tests.
+
+Around what a run asks of its trace (`firstword.telemetry.spans`) and what an agent makes of its record. The answers of the analysis
+are not guarded: who asks for them wants to know.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from typing import ParamSpec
+
+logger = logging.getLogger("firstword")
+
+P = ParamSpec("P")
+
+_logged: set[str] = set()
+
+
+def guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """A function that logs its exception, the first of the process, in place of raising it; under pytest it raises."""
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            function(*arguments, **options)
+        except Exception:
+            if "PYTEST_VERSION" in os.environ:
+                raise
+            if function.__qualname__ not in _logged:
+                _logged.add(function.__qualname__)
+                logger.exception("%s failed; the call goes on, its trace may lack something", function.__qualname__)
+
+    return call

@@ -1,0 +1,86 @@
+"""What libraries trace inside a task, so that a critical piece explains itself: the one list, and how it is switched on.
+
+OpenTelemetry's own instrumentations; their spans become children of the task they run in, also where LiveKit's own span
+is the current one (`Exporting.inside`). `firstword.telemetry.spans` keeps those that explain the critical path, within the budget of spans.
+
+    library      gives a span for
+    aiohttp      each request, and each new connection: name resolution, then TCP and TLS
+    httpx2       each request of the OpenAI client
+    SQLAlchemy   each statement, without its values
+    redis        each command, without its arguments
+    asyncio      each coroutine named in COROUTINES
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from opentelemetry import trace as otel
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.instrumentation.asyncio import AsyncioInstrumentor
+from opentelemetry.instrumentation.asyncio.environment_variables import OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE
+from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+COROUTINES = ("_update_activity_task", "_init_task")
+"""Coroutines of LiveKit (1.8.9) that get a span: starting STT, LLM and TTS of a session; linking its caller and publishing its voice."""
+
+_switched_on = False
+
+
+def switch_on(provider: otel.TracerProvider) -> None:
+    """Instrument the libraries that are there, once a process; a second call does nothing. provider: `Exporting.inside`."""
+    global _switched_on
+    if _switched_on:
+        return
+    _switched_on = True
+    os.environ.setdefault(OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE, ",".join(COROUTINES))
+    AioHttpClientInstrumentor().instrument(
+        tracer_provider=provider, trace_configs=[connection_trace(provider.get_tracer("firstword.aiohttp"))]
+    )
+    # 0.66b1 knows SQLAlchemy before 2.1 only; tests/telemetry/test_libraries.py shows that it works with ours
+    SQLAlchemyInstrumentor().instrument(tracer_provider=provider, skip_dep_check=True)
+    HTTPX2ClientInstrumentor().instrument(tracer_provider=provider)
+    AsyncioInstrumentor().instrument(tracer_provider=provider)
+    if find_spec("redis") is not None:  # an extra
+        RedisInstrumentor().instrument(tracer_provider=provider)
+
+
+def connection_trace(tracer: otel.Tracer) -> aiohttp.TraceConfig:
+    """Spans `dns` and `connect` (TCP, then TLS) for each connection that aiohttp opens; a reused one has neither."""
+    config = aiohttp.TraceConfig()
+
+    def begin(name: str) -> Any:
+        async def started(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+            setattr(context, name, tracer.start_span(name, kind=otel.SpanKind.CLIENT))
+
+        return started
+
+    def end(name: str) -> Any:
+        async def ended(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+            span = getattr(context, name, None)
+            if isinstance(span, otel.Span):
+                span.end()
+
+        return ended
+
+    async def failed(
+        _: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
+    ) -> None:
+        for name in ("dns", "connect"):
+            span = getattr(context, name, None)
+            if isinstance(span, otel.Span) and span.is_recording():
+                span.set_attribute("error.type", type(params.exception).__qualname__)
+                span.end()
+
+    config.on_dns_resolvehost_start.append(begin("dns"))
+    config.on_dns_resolvehost_end.append(end("dns"))
+    config.on_connection_create_start.append(begin("connect"))
+    config.on_connection_create_end.append(end("connect"))
+    config.on_request_exception.append(failed)
+    return config

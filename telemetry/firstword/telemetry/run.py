@@ -1,0 +1,361 @@
+"""Runs a plan once: when a task may start, the phases, the first word, what is deferred until after it.
+
+Between `firstword.telemetry.plan` (what a start is) and `firstword.telemetry.record` (how one went): writes down every instant, opens a
+span context for each task, and hands the record to `firstword.telemetry.spans` at the first word and again when all is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from firstword.telemetry.clock import Clock, session_clock
+from firstword.telemetry.loop_time import StepLog, attribute_to, install
+from firstword.telemetry.plan import ERROR, Node, Shape
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Task, TaskState
+from firstword.telemetry.spans import Trace
+from firstword.telemetry.vocabulary import WAIT
+
+logger = logging.getLogger("firstword")
+
+JOIN_WINDOW = 5.0
+"""Seconds: a caller who joined longer before the job had been in a running conversation (`late`)."""
+
+
+class StartFailed(Exception):
+    """A required task failed, so the start ended; `task` names it and `__cause__` is its error."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(f"the start-up failed in task {task}")
+        self.task = task
+
+
+@dataclass
+class _Running:
+    """One task of the run while it goes on; becomes a `record.Task`."""
+
+    node: Node
+    ready: int
+    begin: int
+    end: int | None = None
+    state: TaskState = TaskState.RUNNING
+    outside: int | None = None
+    error_type: str | None = None
+    cache: str | None = None
+    ended_at: int | None = None
+
+
+_task: ContextVar[_Running | None] = ContextVar("telemetry_task", default=None)
+
+
+def waited_for(instant: int) -> None:
+    """The task this is called from had to wait for something outside that happened at `instant` (ns, the run's clock).
+
+    The latest of several counts. Outside of a run: nothing.
+    """
+    if (task := _task.get()) is not None:
+        task.outside = instant if task.outside is None else max(task.outside, instant)
+
+
+def ended_at(instant: int) -> None:
+    """The task this is called from had done its work at `instant` (ns, the run's clock) and only then made sure of it.
+
+    Its end is dated back to it, not before its begin. Outside of a run: nothing.
+    """
+    if (task := _task.get()) is not None:
+        task.ended_at = instant
+
+
+def used_fallback(error: BaseException) -> None:
+    """The task this is called from failed at what it was for, and did something else instead. Outside of a run: nothing."""
+    if (task := _task.get()) is not None:
+        task.state, task.error_type = TaskState.FALLBACK, type(error).__qualname__
+
+
+def cache_result(*, hit: bool) -> None:
+    """The task this is called from asked its cache, which had it or not. Outside of a run: nothing."""
+    if (task := _task.get()) is not None:
+        task.cache = "hit" if hit else "miss"
+
+
+class Run:
+    """One start: `await run.perform()` once; the other methods may be called from anywhere on the same loop.
+
+    given: the values of `Plan.given`. received: when the worker learnt of the job, ns on `clock`.
+    deadlines: task name -> seconds, over those declared. trace: where spans go; None: nothing is exported.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        given: Mapping[str, Any],
+        trace: Trace | None = None,
+        clock: Clock | None = None,
+        received: int | None = None,
+        deadlines: Mapping[str, float] | None = None,
+        flags: Mapping[str, str] | None = None,
+        join_window: float = JOIN_WINDOW,
+    ) -> None:
+        if missing := shape.given - given.keys():
+            raise TypeError(f"{shape.name}: no value given for {', '.join(sorted(missing))}")
+        self.clock = clock or session_clock()
+        self.attributes: dict[str, str | bool | int | float] = {}
+        """What the agent adds to the root span; until the first word."""
+        self._shape = shape
+        self._nodes = {node.name: node for node in shape.nodes}
+        self._given = dict(given)
+        self._trace = trace
+        self._received = received
+        self._deadlines = dict(deadlines or {})
+        self._flags = dict(flags or {})
+        self._join_window = join_window
+        self._tasks: dict[str, _Running] = {}
+        self._results: dict[str, Any] = {}
+        self._log = StepLog(self.clock)
+        self._first_step = 0
+        self._end: int | None = None
+        self._outcome: Outcome | None = None
+        self._failed: str | None = None
+        self._stopped = False
+        self._joined: int | None = None
+        self._skew = 0.0
+        self._group: asyncio.TaskGroup | None = None
+        self._performing: asyncio.Task[Any] | None = None
+
+    async def perform(self) -> Start:
+        """Run the plan to its end, deferred tasks included; returns the record.
+
+        Raises StartFailed when a required task failed; a start that was stopped returns its record. Cancelled from outside:
+        everything is cancelled, the record is exported as failed, CancelledError goes on.
+        """
+        self._performing = asyncio.current_task()
+        install(asyncio.get_running_loop())
+        self._first_step = self.clock()
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._begin_ready(self._first_step)
+        except asyncio.CancelledError:
+            record = self._finish()
+            if self._stopped and self._performing is not None and self._performing.uncancel() == 0:
+                return record
+            raise
+        except ExceptionGroup as errors:
+            self._finish()
+            raise StartFailed(self._failed or self._shape.first_word) from errors.exceptions[0]
+        return self._finish()
+
+    def give(self, name: str, value: Any) -> None:
+        """Hand the plan a value; before `perform`."""
+        self._given[name] = value
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the start ended; None while it goes on."""
+        return self._outcome
+
+    def stop(self, outcome: Outcome) -> None:
+        """End the start without a first word; every task is cancelled. After the first word: nothing."""
+        if self._performing is not None and not self._ended(outcome):
+            self._stopped = True
+            self._performing.cancel()
+
+    def caller_joined(self, instant: int) -> int:
+        """The caller joined at `instant` (ns, as the server's clock says); the first caller counts. Returns when.
+
+        A join after now, when this process knows of it, is the clocks' difference: it is clamped, and
+        `startup.clock_skew` says by how much.
+        """
+        if self._joined is None:
+            now = self.clock()
+            self._skew = max(instant - now, 0) / 1e9
+            self._joined = min(instant, now)
+        return self._joined
+
+    def event(self, name: str, attributes: Mapping[str, str | bool | int | float] | None = None) -> None:
+        """An event on the root span, now."""
+        if self._trace is not None:
+            self._trace.event(name, self.clock(), dict(attributes or {}))
+
+    def _ended(self, outcome: Outcome) -> bool:
+        """Settle how and when the start ended, the first time; whether it had ended before."""
+        if self._outcome is not None:
+            return True
+        self._outcome, self._end = outcome, self.clock()
+        return False
+
+    def _begin_ready(self, instant: int) -> None:
+        """Start every task whose needs are all there, as of `instant`."""
+        for node in self._shape.nodes:
+            if node.name in self._tasks or (node.deferred and self._outcome is not Outcome.FIRST_WORD):
+                continue
+            if all(edge in self._results for edge in node.edges):
+                self._start_task(node, instant)
+
+    def _start_task(self, node: Node, instant: int) -> None:
+        assert self._group is not None  # noqa: S101 - tasks only start inside perform()
+        running = self._tasks[node.name] = _Running(node, ready=instant, begin=instant)
+        context = contextvars.copy_context()
+        context.run(self._enter, running)
+        self._group.create_task(self._run_task(running), name=node.name, context=context)
+
+    def _enter(self, running: _Running) -> None:
+        """What a task finds in its context: its log of steps, itself, and its span as the current one."""
+        attribute_to(self._log, running.node.name)
+        _task.set(running)
+        if self._trace is not None:
+            self._trace.enter_task(running.node.name)
+
+    async def _run_task(self, running: _Running) -> None:
+        node = running.node
+        running.begin = self.clock()
+        try:
+            result = await self._value_of(running)
+        except asyncio.CancelledError:
+            running.state, running.end = TaskState.CANCELLED, self.clock()
+            raise
+        except Exception as error:
+            running.state, running.end, running.error_type = TaskState.FAILED, self.clock(), type(error).__qualname__
+            self._record_error(running, error)
+            if node.deferred and not node.readies:
+                logger.warning("deferred task %s failed", node.name, exc_info=error)
+                return
+            if self._failed is None:
+                self._failed = node.name
+            self._ended(Outcome.FAILED)
+            raise
+        now = self.clock()
+        running.end = now if running.ended_at is None else min(max(running.ended_at, running.begin), now)
+        if running.state is TaskState.RUNNING:
+            running.state = TaskState.DONE
+        self._results[node.name] = result
+        if node.name == self._shape.first_word:
+            self._outcome, self._end = Outcome.FIRST_WORD, running.end
+            # the spans are made in a later turn of the loop: what is deferred starts first
+            asyncio.get_running_loop().call_soon(self._export)
+        self._begin_ready(now)
+
+    async def _value_of(self, running: _Running) -> Any:
+        node = running.node
+        values = {**self._given, **self._results}
+        deadline = self._deadlines.get(node.name, node.deadline)
+        try:
+            async with asyncio.timeout(deadline):
+                return await node.function(**{name: values[name] for name in node.passed})
+        except Exception as error:
+            if node.fallback is None:
+                raise
+            logger.warning("task %s uses its fallback: %s", node.name, type(error).__qualname__)
+            running.state, running.error_type = TaskState.FALLBACK, type(error).__qualname__
+            self._record_error(running, error)
+            values[ERROR] = error
+            return node.fallback(**{name: values.get(name) for name in node.fallback_parameters})
+
+    def _record_error(self, running: _Running, error: Exception) -> None:
+        # never the message: it may hold what must not be in a span (a number, a name, a key)
+        if self._trace is not None:
+            self._trace.task_event(
+                running.node.name, "exception", self.clock(), {"exception.type": type(error).__qualname__}
+            )
+
+    def _export(self) -> None:
+        if self._trace is not None:
+            record = self.record()
+            to_come = len(self._shape.nodes) - len(self._tasks)
+            if record.ready is None and any(node.readies for node in self._shape.nodes):
+                to_come += 1
+            self._trace.export(record, to_come=to_come, finished=False)
+
+    def _finish(self) -> Start:
+        self._ended(Outcome.FAILED)
+        self._log.close(self.clock())
+        record = self.record()
+        if self._trace is not None:
+            self._trace.export(record, finished=True)
+        return record
+
+    def record(self) -> Start:
+        """The start so far, as data. Before its end: as if it had ended now."""
+        now = self.clock()
+        end = self._end if self._end is not None else now
+        start, dispatch = self._root_start()
+        tasks = tuple(self._task_record(node, end, now) for node in self._shape.nodes if node.name in self._tasks)
+        last = {Outcome.FIRST_WORD: self._shape.first_word, Outcome.FAILED: self._failed}.get(
+            self._outcome or Outcome.FAILED
+        )
+        needs = self._shape.needs_of(self._shape.first_word)
+        return Start(
+            start=start,
+            end=end,
+            first_step=self._first_step,
+            outcome=self._outcome or Outcome.FAILED,
+            tasks=tasks,
+            phases=self._phases(start, end),
+            last=last,
+            first_word_needs=tuple(node.name for node in self._shape.nodes if node.name in needs),
+            dispatch=dispatch,
+            joined=self._joined,
+            received=self._received,
+            ready=self._ready(),
+            clock_skew=self._skew,
+            flags=self._flags,
+            attributes=dict(self.attributes),
+        )
+
+    def _root_start(self) -> tuple[int, Dispatch]:
+        received = self._first_step if self._received is None else min(self._received, self._first_step)
+        if self._joined is None or self._joined > received:
+            return received, Dispatch.AHEAD
+        if received - self._joined > self._join_window * 1e9:
+            return received, Dispatch.LATE
+        return self._joined, Dispatch.JOIN
+
+    def _task_record(self, node: Node, end: int, now: int) -> Task:
+        running = self._tasks[node.name]
+        ended = running.end if running.end is not None else (now if node.deferred else end)
+        outside = running.outside
+        if node.closes == WAIT and self._joined is None:
+            outside = end if running.state in (TaskState.RUNNING, TaskState.CANCELLED) else outside
+        elif node.closes == WAIT and self._joined is not None and self._joined <= running.begin:
+            # the caller was there: that they subscribed is their answer to us, and comes sooner to what is sooner done
+            outside = None
+        return Task(
+            name=node.name,
+            ready=running.ready,
+            begin=running.begin,
+            end=max(ended, running.begin),
+            needs=node.needs,
+            order=node.order,
+            outside=outside,
+            steps=self._log.of(node.name),
+            deferred=node.deferred,
+            readies=node.readies,
+            # one that used its fallback may still run
+            state=TaskState.RUNNING if running.end is None else running.state,
+            error_type=running.error_type,
+            cache=running.cache,
+        )
+
+    def _phases(self, start: int, end: int) -> tuple[Phase, ...]:
+        closers = {node.closes: node.name for node in self._shape.nodes if node.closes is not None}
+        phases: list[Phase] = []
+        begin = start
+        for name in self._shape.phases:
+            closer = self._tasks.get(closers[name])
+            closed = closer is not None and closer.end is not None and closers[name] in self._results
+            until = min(closer.end, end) if closed and closer is not None and closer.end is not None else end
+            phases.append(Phase(name, begin, max(until, begin)))
+            begin = phases[-1].end
+            if not closed:
+                break
+        return tuple(phases)
+
+    def _ready(self) -> int | None:
+        ends = [self._tasks[n.name].end if n.name in self._results else None for n in self._shape.nodes if n.readies]
+        known = [end for end in ends if end is not None]
+        return max(known) if known and len(known) == len(ends) else None

@@ -1,0 +1,244 @@
+"""What a unit test needs to assert on a start: virtual time, spans in memory, assertions that read like the domain.
+
+A pytest plugin (fixture `startup_test`), and plain classes for other frameworks. Time only passes when every task waits, so a
+plan with `asyncio.sleep(0.3)` takes 0.3 s in its trace and none at the clock on the wall: a trace is exact, not "about".
+
+    def test_account_is_off_the_path(startup_test):
+        start = startup_test.run(plan, given={...})
+        assert start.critical_path == ["dispatch", "room", "caller", "playout"]
+        start.assert_not_on_path("account")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+from firstword.telemetry.critical_path import analyse
+from firstword.telemetry.export import Exporting
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.record import Start, Task
+from firstword.telemetry.run import Run
+from firstword.telemetry.spans import Trace
+from firstword.telemetry.vocabulary import CRITICAL_PREFIX, EDGE
+
+EPOCH = 1_700_000_000_000_000_000
+"""Where virtual time begins, Unix ns."""
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer when nothing is left to do now.
+
+    Sockets and threads work, but nobody waits for them: use it for what waits on timers alone.
+    """
+
+    def __init__(self) -> None:
+        self._elapsed = 0.0
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        """Seconds since the loop was made."""
+        return self._elapsed
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass."""
+        self._elapsed += seconds
+
+    def clock(self) -> int:
+        """The time as a run's clock, ns."""
+        return EPOCH + round(self._elapsed * 1e9)
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout:
+            self._loop.jump(timeout)
+        if not ready and timeout is None:
+            raise RuntimeError("deadlock: every task waits for another and no timer is set")
+        return ready
+
+
+class CountingIds(IdGenerator):
+    """Span and trace ids that count from 1."""
+
+    def __init__(self) -> None:
+        self._spans, self._traces = count(1), count(1)
+
+    def generate_span_id(self) -> int:
+        """1, 2, 3, ..."""
+        return next(self._spans)
+
+    def generate_trace_id(self) -> int:
+        """1, 2, 3, ..."""
+        return next(self._traces)
+
+    def is_trace_id_random(self) -> bool:
+        """They are not."""
+        return False
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A start that was run in a test: its record, its spans, and what to assert on them."""
+
+    start: Start
+    spans: Sequence[ReadableSpan]
+
+    @property
+    def critical_path(self) -> list[str]:
+        """What the caller waited for, in order: task names, `dispatch`, `event loop`, `absent caller`."""
+        path = [piece.task or piece.kind.value for piece in analyse(self.start).pieces]
+        return [name for i, name in enumerate(path) if i == 0 or path[i - 1] != name]
+
+    def drag(self, task: str) -> float:
+        """Seconds by which the first word would have come earlier without the task's work."""
+        return analyse(self.start).figures[task].drag
+
+    def slack(self, task: str) -> float | None:
+        """Seconds by which the task could have ended later without delaying the first word; None where nothing bounds it."""
+        return analyse(self.start).figures[task].slack
+
+    def assert_on_path(self, *tasks: str) -> None:
+        """Each of these tasks is on the critical path."""
+        missing = [task for task in tasks if task not in self.critical_path]
+        assert not missing, f"not on the critical path: {', '.join(missing)}; it is {' > '.join(self.critical_path)}"  # noqa: S101
+
+    def assert_not_on_path(self, *tasks: str) -> None:
+        """None of these tasks is on the critical path."""
+        present = [task for task in tasks if task in self.critical_path]
+        assert not present, f"on the critical path: {', '.join(present)}; it is {' > '.join(self.critical_path)}"  # noqa: S101
+
+    def assert_after_first_word(self, *tasks: str) -> None:
+        """Each of these tasks began after the root's end."""
+        early = [name for name in tasks if self._task(name).begin < self.start.end]
+        assert not early, f"began before the first word: {', '.join(early)}"  # noqa: S101
+
+    def assert_overlap(self, one: str, other: str) -> None:
+        """Both tasks ran at the same time for a while."""
+        a, b = self._task(one), self._task(other)
+        assert a.begin < b.end and b.begin < a.end, f"{one} and {other} did not overlap"  # noqa: S101, PT018
+
+    def as_lines(self) -> list[str]:
+        """The whole trace as text, a line a span, in order of time: `begin end name`, in ms from the root's start.
+
+        Children are indented below their parents, links follow an arrow. Made to be compared with one literal.
+        """
+        by_id = {span.context.span_id: span for span in self.spans if span.context}
+        children: dict[int | None, list[ReadableSpan]] = {}
+        for span in self.spans:
+            parent = span.parent.span_id if span.parent is not None and span.parent.span_id in by_id else None
+            children.setdefault(parent, []).append(span)
+        lines: list[str] = []
+
+        def walk(parent: int | None, depth: int) -> None:
+            for span in sorted(children.get(parent, ()), key=lambda s: (s.start_time or 0, -(s.end_time or 0))):
+                lines.append(self._line(span, depth, by_id))
+                walk(span.context.span_id if span.context else None, depth + 1)
+
+        walk(None, 0)
+        return lines
+
+    def _line(self, span: ReadableSpan, depth: int, by_id: Mapping[int, ReadableSpan]) -> str:
+        begin, end = ((instant or 0) - self.start.start for instant in (span.start_time, span.end_time))
+        links = [
+            f"{link.attributes.get(EDGE)} {by_id[link.context.span_id].name}"
+            for link in span.links
+            if link.attributes and link.context.span_id in by_id and not span.name.startswith(CRITICAL_PREFIX)
+        ]
+        arrow = f" -> {', '.join(links)}" if links else ""
+        return f"{begin / 1e6:9.3f} {end / 1e6:9.3f} {'  ' * depth}{span.name}{arrow}"
+
+    def _task(self, name: str) -> Task:
+        try:
+            return self.start.task(name)
+        except KeyError:
+            there = ", ".join(task.name for task in self.start.tasks)
+            raise AssertionError(f"task {name} did not run; there is: {there}") from None
+
+
+class StartupTest:
+    """Runs plans in virtual time and keeps their spans."""
+
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        self.loop = loop
+        self.memory = InMemorySpanExporter()
+        self.exporting = Exporting([self.memory], resource=Resource({"service.name": "test"}), ids=CountingIds())
+
+    def new_run(
+        self,
+        plan: Plan,
+        *,
+        given: Mapping[str, Any] | None = None,
+        flags: Mapping[str, bool] | None = None,
+        in_order: bool = False,
+        **options: Any,
+    ) -> Run:
+        """A run of the plan on virtual time; `options` are those of `Run`."""
+        shape = plan.shape(flags or {}, in_order=in_order)
+        variants = {name: "on" if on else "off" for name, on in (flags or {}).items()}
+        return Run(
+            shape, given=given or {}, trace=Trace(self.exporting), clock=self.loop.clock, flags=variants, **options
+        )
+
+    def run(
+        self,
+        plan: Plan,
+        *,
+        meanwhile: Callable[[Run], Coroutine[Any, Any, None]] | None = None,
+        joined: float | None = 0.0,
+        dispatch: float = 0.0,
+        **options: Any,
+    ) -> Traced:
+        """Run the plan to its end. joined: when the caller did, s from now; dispatch: s until the plan's first step.
+
+        meanwhile: what happens around it, from the first step on.
+        Raises what `Run.perform` raises; what was exported then is in `exported()`.
+        """
+        run = self.new_run(plan, **options)
+
+        async def perform() -> Start:
+            if joined is not None:
+                asyncio.get_running_loop().call_later(
+                    joined, run.caller_joined, self.loop.clock() + round(joined * 1e9)
+                )
+            await asyncio.sleep(dispatch)
+            other = asyncio.ensure_future(meanwhile(run)) if meanwhile is not None else None
+            try:
+                return await run.perform()
+            finally:
+                if other is not None:
+                    other.cancel()
+
+        return Traced(self.loop.run_until_complete(perform()), self.exported())
+
+    def exported(self) -> Sequence[ReadableSpan]:
+        """Every span that has been exported."""
+        self.exporting.flush(5.0)
+        return self.memory.get_finished_spans()
+
+
+@pytest.fixture
+def startup_test() -> Generator[StartupTest]:
+    """A fresh `StartupTest`."""
+    loop = VirtualTimeLoop()
+    test = StartupTest(loop)
+    try:
+        yield test
+    finally:
+        test.exporting.shutdown()
+        loop.close()

@@ -1,0 +1,44 @@
+"""How long a start took where that is more than a difference: initialization, without the wait for a caller who was away.
+
+Computed from `firstword.telemetry.record` (startup-trace.md, "Times"), written by `firstword.telemetry.layout`.
+Time to first word is `record.Start.ttfw`.
+"""
+
+from __future__ import annotations
+
+from firstword.telemetry.record import Start
+
+
+def initialization(start: Start) -> float | None:
+    """Seconds from the job's receipt until the session could hold a conversation; None when it never could.
+
+    Less the time in which the caller was away and no other task that readiness needs was running. A task counts
+    from when its needs were there; the dispatch counts as one; one that waits for the caller doesn't count before he came.
+    """
+    if start.ready is None:
+        return None
+    received = start.start if start.received is None else start.received
+    came = start.ready if start.joined is None else min(start.joined, start.ready)
+    busy = [(received, start.first_step)]
+    for name in _needed_by_readiness(start):
+        task = start.task(name)
+        if task.outside is None or task.outside < came:
+            busy.append((task.ready, task.end))
+    idle, reached = 0, received
+    for begin, end in sorted(busy):
+        idle += max(min(begin, came) - reached, 0)
+        reached = max(reached, end)
+    idle += max(came - reached, 0)
+    return (start.ready - received - idle) / 1e9
+
+
+def _needed_by_readiness(start: Start) -> set[str]:
+    edges = {task.name: task.edges for task in start.tasks}
+    pending = [task.name for task in start.tasks if task.readies]
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in edges and name not in found:
+            found.add(name)
+            pending.extend(edges[name])
+    return found

@@ -1,0 +1,196 @@
+"""Who makes callers wait, over many starts: each task's drag, contention and time on the critical path, added up.
+
+After `firstword.tuning.costs`, for `firstword blame`; what `systemd-analyze blame` is to a boot. Streamed:
+of a start only its figures are kept, some hundred bytes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from firstword.tuning.costs import Among, Cause, Costs, Kind, TaskCost
+from firstword.tuning.statistics import quantile, sample
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Seconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cause over all starts; seconds are means over all of them, also over those that don't have it."""
+
+    cause: Cause
+    starts: int
+    """That have it."""
+    drag: float | None
+    """None for what is no task: that never took no time."""
+    contention: float | None
+    path: float
+    """Time on the critical path."""
+    critical: float
+    """In which share of the starts it was on the path."""
+    duration: Quantiles
+    """Of the task, in the starts that have it; of what is no task, its time on the path."""
+    loop_time: float | None
+    hits: float
+    misses: float
+    """Of its cache, weighted; both 0 where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The answer for a source."""
+
+    among: Among
+    starts: int
+    """That the figures are of."""
+    left_out: Mapping[Among, int]
+    """Other traces that were read, by what they are."""
+    no_caller: int
+    """Starts left out because nobody came."""
+    weighted: bool
+    """The store was sampled, and each start counts for as many as it stands for."""
+    waited: Quantiles
+    """Time to first word; of others than heard starts, how long they took."""
+    rows: tuple[Row, ...]
+    """The greatest drag first; what is no task by its time on the path."""
+    folded: Mapping[tuple[str, Cause], float]
+    """Phase and piece -> µs on the path, all starts together."""
+
+
+class NothingToBlame(LookupError):
+    """There is no trace, or no start in which somebody waited; the message says which."""
+
+
+def blame(starts: Iterable[Costs]) -> Blame:
+    """Add up all starts. Raises NothingToBlame, and what `starts` raises."""
+    tallies = {among: _Tally() for among in Among}
+    no_caller = 0
+    for start in starts:
+        if start.among is None:
+            no_caller += 1
+        else:
+            tallies[start.among].add(start)
+    for among, tally in tallies.items():
+        if tally.starts:
+            left_out = {other: tallies[other].starts for other in Among if other is not among}
+            return tally.answer(among, left_out, no_caller)
+    raise NothingToBlame(f"{no_caller} starts, and nobody came in any of them" if no_caller else "no trace")
+
+
+@dataclass(slots=True)
+class _Sums:
+    """One cause so far; seconds and starts are weighted."""
+
+    durations: array[float] = field(default_factory=lambda: array("d"))
+    weights: array[float] = field(default_factory=lambda: array("d"))
+    drag: float = 0.0
+    contention: float = 0.0
+    loop_time: float = 0.0
+    path: float = 0.0
+    critical: float = 0.0
+    hits: float = 0.0
+    misses: float = 0.0
+
+    def add_duration(self, seconds: float, weight: float) -> None:
+        self.durations.append(seconds)
+        self.weights.append(weight)
+
+    def add_task(self, task: TaskCost, weight: float) -> None:
+        self.add_duration(task.duration, weight)
+        self.drag += weight * task.drag
+        self.contention += weight * task.contention
+        self.loop_time += weight * task.loop_time
+        if task.cache is not None:
+            self.hits += weight * (task.cache == "hit")
+            self.misses += weight * (task.cache == "miss")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """All starts of one kind so far."""
+
+    starts: int = 0
+    weight: float = 0.0
+    weighted: bool = False
+    tasks: dict[str, _Sums] = field(default_factory=dict[str, _Sums])
+    others: dict[Cause, _Sums] = field(default_factory=dict[Cause, _Sums])
+    whole: _Sums = field(default_factory=_Sums)
+    folded: dict[tuple[str, Cause], float] = field(default_factory=dict[tuple[str, Cause], float])
+
+    def add(self, start: Costs) -> None:
+        weight = start.weight
+        self.starts += 1
+        self.weight += weight
+        self.weighted |= weight != 1.0
+        self.whole.add_duration(start.waited, weight)
+        for task in start.tasks:
+            sums = self.tasks.get(task.name)
+            if sums is None:
+                sums = self.tasks[task.name] = _Sums()
+            sums.add_task(task, weight)
+        totals: dict[Cause, int] = {}
+        for cause, phase, us in start.path:
+            totals[cause] = totals.get(cause, 0) + us
+            self.folded[phase, cause] = self.folded.get((phase, cause), 0.0) + weight * us
+        for cause, us in totals.items():
+            sums = self._of(cause)
+            sums.path += weight * us / 1e6
+            sums.critical += weight
+            if cause.kind is not Kind.TASK:
+                sums.add_duration(us / 1e6, weight)
+
+    def answer(self, among: Among, left_out: Mapping[Among, int], no_caller: int) -> Blame:
+        causes = {**{Cause(Kind.TASK, name): sums for name, sums in self.tasks.items()}, **self.others}
+        rows = [self._row(cause, sums) for cause, sums in causes.items()]
+        rows.sort(
+            key=lambda row: (
+                -(row.path if row.drag is None else row.drag),
+                -row.path,
+                -(row.contention or 0.0),
+                str(row.cause),
+            )
+        )
+        return Blame(
+            among=among,
+            starts=self.starts,
+            left_out=left_out,
+            no_caller=no_caller,
+            weighted=self.weighted,
+            waited=_quantiles(self.whole),
+            rows=tuple(rows),
+            folded=self.folded,
+        )
+
+    def _of(self, cause: Cause) -> _Sums:
+        if cause.kind is Kind.TASK:
+            return self.tasks.setdefault(cause.name, _Sums())
+        return self.others.setdefault(cause, _Sums())
+
+    def _row(self, cause: Cause, sums: _Sums) -> Row:
+        task = cause.kind is Kind.TASK
+        return Row(
+            cause=cause,
+            starts=len(sums.durations),
+            drag=sums.drag / self.weight if task else None,
+            contention=sums.contention / self.weight if task else None,
+            path=sums.path / self.weight,
+            critical=sums.critical / self.weight,
+            duration=_quantiles(sums),
+            loop_time=sums.loop_time / self.weight if task else None,
+            hits=sums.hits,
+            misses=sums.misses,
+        )
+
+
+def _quantiles(sums: _Sums) -> Quantiles:
+    of = sample(sums.durations, weights=sums.weights)
+    return Quantiles(quantile(of, 0.5), quantile(of, 0.9), quantile(of, 0.99))

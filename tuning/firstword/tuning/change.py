@@ -1,0 +1,115 @@
+"""What if a task were otherwise: TASK=CHANGE as people type it and as a flag says of itself, read into one shape.
+
+Before `firstword.tuning.replay`, which plays a start with it. A flag says in its `predicts` (flagd's metadata) what it changes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from firstword.tuning.flag_file import FlagFile
+
+PREDICTS = "predicts"
+"""Key of a flag's metadata: its changes with blanks between; empty where a trace without it can't tell."""
+MAY_BE = "0.5 (times as long), -80ms, gone, earlier, before-job, deferred"
+
+
+class Effect(StrEnum):
+    """What becomes of a task."""
+
+    SCALED = "scaled"
+    """Its work takes so many times as long."""
+    SHIFTED = "shifted"
+    """Its work takes so much longer, or shorter, down to nothing."""
+    GONE = "gone"
+    """It isn't there; what needed it waits neither for it nor, through it, for what it needed."""
+    EARLIER = "earlier"
+    """It begins as soon as its needs allow, out of the declared order."""
+    BEFORE_JOB = "before-job"
+    """Its work is done before the job comes: it takes no time once its needs are there."""
+    DEFERRED = "deferred"
+    """It begins after the first word, which does not wait for it."""
+
+
+_NAMED = tuple(effect.value for effect in Effect if effect not in (Effect.SCALED, Effect.SHIFTED))
+
+
+class BadChange(ValueError):
+    """A change that can't be read or can't be made; the message says which, and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change to one task."""
+
+    task: str
+    effect: Effect
+    amount: float = 0.0
+    """SCALED: the factor. SHIFTED: microseconds, negative for shorter."""
+
+    def __str__(self) -> str:
+        if self.effect is Effect.SCALED:
+            return f"{self.task} {self.amount:g} times as long"
+        if self.effect is Effect.SHIFTED:
+            return f"{self.task} {self.amount / 1000:+g} ms"
+        return f"{self.task} {self.effect.value}"
+
+
+def read_change(text: str) -> Change:
+    """TASK=CHANGE. Raises BadChange."""
+    task, equals, change = (part.strip() for part in text.partition("="))
+    if not task or not equals:
+        raise BadChange(f"{text!r} is no change; it may be: TASK=CHANGE, and CHANGE {MAY_BE}")
+    if change in _NAMED:
+        return Change(task, Effect(change))
+    shift = re.fullmatch(r"([+-]\d+(?:\.\d+)?)\s*(ms|s)", change)
+    if shift:
+        return Change(task, Effect.SHIFTED, float(shift[1]) * (1_000 if shift[2] == "ms" else 1_000_000))
+    if re.fullmatch(r"\d+(\.\d+)?|\.\d+", change):
+        return Change(task, Effect.SCALED, float(change))
+    near = difflib.get_close_matches(change, _NAMED, n=1, cutoff=0.75)
+    raise BadChange(f"{task} can't become {change!r}; it may be: {near[0] if near else MAY_BE}")
+
+
+def read_changes(texts: Iterable[str]) -> tuple[Change, ...]:
+    """Changes to different tasks. Raises BadChange."""
+    changes = tuple(read_change(text) for text in texts)
+    tasks = [change.task for change in changes]
+    for task in tasks:
+        if tasks.count(task) > 1:
+            raise BadChange(f"{task} is changed twice; give one change")
+    return changes
+
+
+def changes_of_flag(file: FlagFile, flag: str) -> tuple[Change, ...]:
+    """What a flag says that it changes; empty where it leaves no evidence. Raises BadChange."""
+    told = predictions(file)
+    if flag not in told:
+        raise BadChange(f"{file.path} has no flag {flag}; {nearest(flag, list(told))}")
+    try:
+        return read_changes(told[flag].split())
+    except BadChange as error:
+        raise BadChange(f"{file.path}: `{PREDICTS}` of {flag}: {error}") from None
+
+
+def predictions(file: FlagFile) -> dict[str, str]:
+    """Flag name -> its changes as text, of every flag; empty where it says none."""
+    flags = file.document.get("flags")
+    found: dict[str, str] = {}
+    for name, flag in flags.items() if isinstance(flags, dict) else ():
+        metadata = flag.get("metadata") if isinstance(flag, dict) else None
+        told = metadata.get(PREDICTS) if isinstance(metadata, dict) else None
+        found[name] = told if isinstance(told, str) else ""
+    return found
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The known names most like this one, to be said after it."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"nearest: {', '.join(near)}"
+    return f"there is: {', '.join(sorted(known))}" if known else "there is none"

@@ -1,0 +1,133 @@
+"""What `blame` keeps of one start, a few numbers: what its caller waited for, and what each task cost.
+
+Between `firstword.tuning.start` and `firstword.tuning.blame`. `firstword.tuning.glance` makes the same of Jaeger's files by a shorter way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from firstword.telemetry.record import Outcome
+from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP
+from firstword.tuning.sampling import sampling_of
+from firstword.tuning.spans import Trace
+from firstword.tuning.start import Method, Piece, RecordedStart, start_of
+
+
+class Among(StrEnum):
+    """Which traces of a source the figures are of: the first of these of which there are any."""
+
+    HEARD = "first_word"
+    UNHEARD = "no_first_word"
+    """Starts that failed, timed out or were abandoned: their figures lead to that event in place of the first word."""
+    OTHERS = "others"
+    """Traces that aren't ours: no drag, no contention, and the path is guessed."""
+
+
+class Kind(StrEnum):
+    """What a row is of."""
+
+    TASK = "task"
+    DISPATCH = DISPATCH
+    EVENT_LOOP = EVENT_LOOP
+    SPAN = "span"
+    """Of a trace that isn't ours."""
+
+
+class Cause(NamedTuple):
+    """What a caller waited for. A named tuple, for it is a key that is looked up many times a start."""
+
+    kind: Kind
+    name: str
+    """The task's or the span's; `dispatch`; of the event loop the task that held it, empty where none did."""
+
+    def __str__(self) -> str:
+        if self.kind is Kind.EVENT_LOOP:
+            return f"{EVENT_LOOP}, held by {self.name}" if self.name else EVENT_LOOP
+        return self.name
+
+
+class TaskCost(NamedTuple):
+    """One task; seconds, 0 where its span does not say."""
+
+    name: str
+    duration: float
+    drag: float
+    contention: float
+    loop_time: float
+    cache: str | None
+
+
+class Waited(NamedTuple):
+    """One stretch of the critical path."""
+
+    cause: Cause
+    phase: str
+    """In a trace that isn't ours, the root's name."""
+    us: int
+
+
+class Costs(NamedTuple):
+    """One start. A named tuple, for ten thousand of them are made in a second."""
+
+    among: Among | None
+    """None: nobody called."""
+    waited: float
+    """Seconds to the first word; to its end where there was none."""
+    weight: float
+    """How many starts it stands for."""
+    tasks: Sequence[TaskCost]
+    path: Sequence[Waited]
+    """An absent caller's stretches left out."""
+
+
+def costs_of(trace: Trace) -> Costs:
+    """The costs of any trace. Raises SourceError where its store has no ordinary starts (`firstword.tuning.sampling`)."""
+    start = start_of(trace)
+    return Costs(
+        among=_among(trace, start),
+        waited=start.duration_us / 1e6 if start.ttfw_s is None else start.ttfw_s,
+        weight=sampling_of(trace).weight,
+        tasks=[
+            TaskCost(
+                task.name,
+                task.duration_us / 1e6,
+                task.drag or 0.0,
+                task.contention or 0.0,
+                task.loop_time or 0.0,
+                task.cache,
+            )
+            for task in start.tasks
+        ],
+        path=path_of(start),
+    )
+
+
+def path_of(start: RecordedStart) -> list[Waited]:
+    """What a start's caller waited for, stretch by stretch, an absent caller's left out."""
+    # where the path had to be guessed, its pieces are spans: some are tasks'
+    tasks = frozenset[str]() if start.method is Method.EXACT else {task.name for task in start.tasks}
+    found: list[Waited] = []
+    for piece in start.path:
+        if piece.name != ABSENT_CALLER or start.method is not Method.EXACT:
+            phase = next((p.name for p in reversed(start.phases) if p.start_us <= piece.start_us), start.name)
+            found.append(Waited(_cause(piece, start, piece.name in tasks), phase, piece.duration_us))
+    return found
+
+
+def _cause(piece: Piece, start: RecordedStart, is_task: bool) -> Cause:
+    if piece.task is not None or is_task:
+        return Cause(Kind.TASK, piece.task or piece.name)
+    if start.method is not Method.EXACT:
+        return Cause(Kind.SPAN, piece.name)
+    return Cause(Kind.EVENT_LOOP, piece.held_by or "") if piece.name == EVENT_LOOP else Cause(Kind.DISPATCH, piece.name)
+
+
+def _among(trace: Trace, start: RecordedStart) -> Among | None:
+    if not trace.is_start:
+        return Among.OTHERS
+    if start.outcome == Outcome.NO_CALLER:
+        return None
+    return Among.HEARD if start.outcome == Outcome.FIRST_WORD else Among.UNHEARD

@@ -1,0 +1,131 @@
+"""Objectives as `ttfw.p90<1.5`: read, and held against what the sessions were.
+
+After `firstword.tuning.observation`, for CI and deploy gates (`firstword check`). The figure seen decides; whether that is sure, or
+might be chance, is said beside it, by an interval one may look at any time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from firstword.tuning import observation as about
+from firstword.tuning.observation import Observation
+from firstword.tuning.statistics import Interval, Sample, quantile, quantile_interval, rate, rate_interval
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+RATES = {"errors": about.failed, "abandoned": about.left, "fallbacks": about.fell_back}
+TIMES = {"ttfw": about.ttfw, "init": about.init}
+ERROR = 0.05
+"""Probability that an interval misses the truth, at all looks together."""
+
+_SHAPE = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*<\s*(?P<limit>[0-9.]+)\s*")
+
+
+class ObjectiveError(ValueError):
+    """An objective that can't be understood; the message says what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One figure, and what it must stay below."""
+
+    text: str
+    """`NAME<LIMIT`."""
+    name: str
+    """`ttfw.p90`, `errors`, `task.account.p50`."""
+    limit: float
+    """Seconds; of a rate, a share between 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one objective."""
+
+    objective: Objective
+    value: float
+    """Infinite: never reached. NaN: no session says."""
+    interval: Interval
+    """Where the truth is, this being a part of it."""
+    sessions: int
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure seen is below the limit."""
+        return self.value < self.objective.limit
+
+    @property
+    def sure(self) -> bool:
+        """Whether the whole interval is on that side."""
+        limit = self.objective.limit
+        return self.interval.high < limit if self.met else self.interval.low >= limit
+
+    def __str__(self) -> str:
+        what = f"{self.objective.text}: {'met' if self.met else 'missed'}"
+        if math.isnan(self.value):
+            return f"{what}: no session says"
+        sessions = f"{self.sessions} session{'' if self.sessions == 1 else 's'}"
+        doubt = "" if self.sure else f"; too few to be sure, it may be {_shown(self.interval, self.objective)}"
+        return f"{what}: {_figure(self.value, self.objective)} in {sessions}{doubt}"
+
+
+def objective(text: str) -> Objective:
+    """Read `NAME<LIMIT`. Raises ObjectiveError."""
+    shape = _SHAPE.fullmatch(text)
+    if shape is None:
+        raise ObjectiveError(f"{text!r} is no objective; it may be: ttfw.p90<1.5, errors<0.01")
+    name, limit = shape["name"], shape["limit"]
+    if not _known(name):
+        names = [*RATES, *(f"{time}.{quantile}" for time in TIMES for quantile in QUANTILES), "task.NAME.p90"]
+        near = get_close_matches(name, names, n=3, cutoff=0.5) or names
+        raise ObjectiveError(f"{text!r}: no figure is named {name!r}; there is: {', '.join(near)}")
+    try:
+        return Objective(f"{name}<{limit}", name, float(limit))
+    except ValueError:
+        raise ObjectiveError(f"{text!r}: {limit!r} is no number; it may be: 1.5") from None
+
+
+def answer(objective: Objective, observations: Sequence[Observation]) -> Answer:
+    """Hold the sessions against the objective. Raises ObjectiveError for a task that no session has."""
+    name, _, quantile_name = objective.name.rpartition(".")
+    if objective.name in RATES:
+        seen = about.share(observations, RATES[objective.name])
+        return Answer(objective, rate(seen), rate_interval(seen, ERROR), len(observations))
+    seen = TIMES[name](observations) if name in TIMES else _task(name.removeprefix("task."), objective, observations)
+    p = QUANTILES[quantile_name]
+    if p < 1:
+        return Answer(objective, quantile(seen, p), quantile_interval(seen, p, ERROR), len(seen.values))
+    value = float(seen.values.max(initial=-math.inf)) if len(seen.values) else math.nan
+    return Answer(
+        objective, value, Interval(value, value), len(seen.values)
+    )  # of these sessions, so nothing is in doubt
+
+
+def _known(name: str) -> bool:
+    kind, _, quantile_name = name.rpartition(".")
+    timed = kind in TIMES or (kind.startswith("task.") and len(kind) > len("task."))
+    return name in RATES or (timed and quantile_name in QUANTILES)
+
+
+def _task(name: str, objective: Objective, observations: Sequence[Observation]) -> Sample:
+    names = about.task_names(observations)
+    if observations and name not in names:
+        near = get_close_matches(name, names, n=3) or names
+        there = f"there is: {', '.join(near)}" if near else "none has any task"
+        raise ObjectiveError(f"{objective.text!r}: no session has a task {name!r}; {there}")
+    return about.task(observations, name)
+
+
+def _figure(value: float, of: Objective) -> str:
+    if of.name in RATES:
+        return f"{value:.4g}"
+    return f"{value:.3g} s" if math.isfinite(value) else "never"
+
+
+def _shown(interval: Interval, of: Objective) -> str:
+    if math.isinf(interval.high):
+        return f"{_figure(interval.low, of)} or more"
+    return f"{_figure(interval.low, of)} to {_figure(interval.high, of)}"

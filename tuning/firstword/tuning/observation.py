@@ -1,0 +1,197 @@
+"""What of a start counts in statistics: one `Observation` a start, and the samples that are made of many.
+
+Between `firstword.tuning.spans` and all that compares, decides, checks or saves: the only place that knows which start is
+infinitely late, which is censored, which is left out, and what it weighs (docs/startup-trace.md, "In statistics").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from operator import attrgetter
+from typing import TypeAlias
+
+from firstword.telemetry import vocabulary as words
+from firstword.telemetry.record import Outcome
+from firstword.tuning.sampling import Sampling, sampling_of
+from firstword.tuning.shared import Times, variants, word
+from firstword.tuning.spans import Trace
+from firstword.tuning.start import start_of
+from firstword.tuning.statistics import Sample, sample
+
+_ERRORS = (Outcome.FAILED, Outcome.TIMED_OUT)
+_PROCESS = ("service.instance.id", "process.pid")
+
+
+class Drawn(StrEnum):
+    """What was given a variant: all sessions of a process, all of an account, or each session."""
+
+    PROCESS = "process"
+    ACCOUNT = "account"
+    SESSION = "session"
+
+
+_DRAWN_BY: Mapping[object, Drawn] = {"account": Drawn.ACCOUNT, "room": Drawn.SESSION}
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One start in which a caller was there."""
+
+    outcome: Outcome
+    """Never `no_caller`."""
+    ttfw: float
+    """Seconds the caller waited: for the first word, or until they left; infinite after an error."""
+    init: float | None = None
+    """Seconds until the session could hold a conversation; None where it is unknown."""
+    time: float = 0.0
+    """When it began, seconds since the Unix epoch."""
+    flags: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Flag name -> variant."""
+    tasks: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Task name -> seconds it took."""
+    fallbacks: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    process: str | None = None
+    account: str | None = None
+    """Keyed hash."""
+    drawn_by: Drawn | None = None
+    """What its flags were drawn for, as its trace says; None where it doesn't."""
+    by_process: str = ""
+    """Names of the flags that were drawn by process instead, with commas."""
+
+    @property
+    def error(self) -> bool:
+        """Whether it failed."""
+        return self.outcome in _ERRORS
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the caller left before the first word."""
+        return self.outcome is Outcome.ABANDONED
+
+
+def observation(trace: Trace) -> Observation | None:
+    """The start a trace tells of; None where it is no start of ours, nobody called, or it does not say how it ended.
+
+    Raises SourceError where the store has no ordinary starts (`firstword.tuning.sampling`).
+    """
+    told = trace.root.attributes
+    start = start_of(trace)
+    try:
+        outcome = Outcome(start.outcome or "")
+    except ValueError:
+        return None
+    if not trace.is_start or outcome is Outcome.NO_CALLER:
+        return None
+    absent_us = sum(piece.duration_us for piece in start.path if piece.name == words.ABSENT_CALLER)
+    waited = (start.duration_us - absent_us) / 1e6
+    if outcome is Outcome.FIRST_WORD:
+        waited = waited if start.ttfw_s is None else start.ttfw_s
+    fallbacks = told.get(words.FALLBACKS)
+    account = told.get(words.ACCOUNT_HASH)
+    process = next((str(where[key]) for where in (trace.root.resource, told) for key in _PROCESS if key in where), None)
+    return Observation(
+        outcome=outcome,
+        ttfw=math.inf if outcome in _ERRORS else waited,
+        init=start.init_s,
+        time=start.start_ns / 1e9,
+        flags=variants(start.flags),
+        # by name: the order in which they began would be another for each start
+        tasks=Times({task.name: task.duration_us / 1e6 for task in sorted(start.tasks, key=attrgetter("name"))}),
+        fallbacks=fallbacks if isinstance(fallbacks, int) else 0,
+        sampling=sampling_of(trace),
+        process=None if process is None else word(process),
+        account=account if isinstance(account, str) else None,
+        drawn_by=_DRAWN_BY.get(told.get(words.DRAWN_BY)),
+        by_process=word(str(told.get(words.DRAWN_BY_PROCESS, ""))),
+    )
+
+
+Of: TypeAlias = Sequence[Observation]
+
+
+def ttfw(of: Of, drawn: Drawn = Drawn.SESSION) -> Sample:
+    """Time to first word: an error is infinitely late, who left is censored."""
+    return _sample(of, drawn, [o.ttfw for o in of], [o.abandoned for o in of])
+
+
+def init(of: Of, drawn: Drawn = Drawn.SESSION) -> Sample:
+    """Initialization: as `ttfw`; where a session ended before it was ready, nothing is known of it."""
+    values = [math.inf if o.error else (o.init or 0.0) for o in of]
+    return _sample(of, drawn, values, [o.init is None and not o.error for o in of])
+
+
+def task(of: Of, name: str) -> Sample:
+    """How long a task took, in the starts that have it."""
+    having = [o for o in of if name in o.tasks]
+    return _sample(having, Drawn.SESSION, [o.tasks[name] for o in having])
+
+
+def share(of: Of, which: Callable[[Observation], bool], drawn: Drawn = Drawn.SESSION) -> Sample:
+    """1 for the starts of which `which` is true, 0 for the others: its rate is their share."""
+    return _sample(of, drawn, [float(which(o)) for o in of])
+
+
+def failed(o: Observation) -> bool:
+    """For `share`: errors."""
+    return o.error
+
+
+def left(o: Observation) -> bool:
+    """For `share`: callers who left before the first word."""
+    return o.abandoned
+
+
+def fell_back(o: Observation) -> bool:
+    """For `share`: starts in which a task used its fallback."""
+    return o.fallbacks > 0
+
+
+def task_names(of: Iterable[Observation]) -> list[str]:
+    """All tasks of these starts, by name."""
+    return sorted({name for o in of for name in o.tasks})
+
+
+def recorded(o: Observation, flag: str) -> Drawn | None:
+    """What a flag was drawn for, as the start says; None where it doesn't."""
+    return Drawn.PROCESS if flag in o.by_process.split(",") else o.drawn_by
+
+
+def unnamed(o: Observation, flag: str) -> bool:
+    """For what was drawn by an account that the trace does not tell from others."""
+    return recorded(o, flag) is Drawn.ACCOUNT and o.account is None
+
+
+def drawn_by(of: Of, flag: str) -> Drawn:
+    """What a flag was drawn for: as the starts say it; of several kinds the one whose sessions depend most on each other.
+
+    Where some don't say it, as they show it: by process if several had more than one session and none had two
+    variants, else by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot.
+    """
+    said = {recorded(o, flag) for o in of if flag in o.flags}
+    if said and None not in said:
+        return next(drawn for drawn in Drawn if drawn in said)
+    for drawn in (Drawn.PROCESS, Drawn.ACCOUNT):
+        variants: dict[str, list[str]] = {}
+        for o in of:
+            if flag in o.flags and (key := _key(o, drawn)) is not None:
+                variants.setdefault(key, []).append(o.flags[flag])
+        repeated = [seen for seen in variants.values() if len(seen) > 1]
+        if len(repeated) > 1 and all(len(set(seen)) == 1 for seen in repeated):
+            return drawn
+    return Drawn.SESSION
+
+
+def _sample(of: Of, drawn: Drawn, values: Sequence[float], censored: Sequence[bool] | None = None) -> Sample:
+    weights = [o.sampling.weight for o in of]
+    heaviest = max((o.sampling.heaviest for o in of), default=1.0)
+    # a session without the key stands alone
+    groups = None if drawn is Drawn.SESSION else [_key(o, drawn) or index for index, o in enumerate(of)]
+    return sample(values, censored=censored, weights=weights, heaviest=heaviest, groups=groups)
+
+
+def _key(o: Observation, drawn: Drawn) -> str | None:
+    return o.process if drawn is Drawn.PROCESS else o.account

@@ -1,0 +1,232 @@
+"""What to do with each flag next, and why: start, ramp, hold, turn back. Decides; `firstword.tuning.flag_file` writes it down.
+
+Between `firstword.tuning.compare` and `firstword tune`. Pure: the same sessions and shares give the same answer.
+
+One flag moves at a time, and only sessions since the last move of any flag count, so that each comparison is of one
+configuration: two flags that hurt each other meet only when one of them is through, and then the second one shows it.
+A flag is ramped from `START` when it is surely not much worse, past `PROBED` only when it is surely faster, each time on
+new sessions; it is turned back as soon as it is surely worse, and when it surely brings too little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from firstword.tuning.compare import SAME, Comparison, NotComparable, Verdict, compare, gain, in_words, sentence
+from firstword.tuning.flag_file import Rollout
+from firstword.tuning.observation import Observation
+
+START = 5
+"""Percent of the sessions that meet a flag first."""
+PROBED = 25
+LADDER = (START, PROBED, 50, 100)
+ENOUGH = 50
+"""Sessions of the flag's own side before anything is ramped, and of all before anything is started."""
+PATIENCE = 20_000
+"""Sessions after which a flag that shows no gain is turned back."""
+SETTLING = 10.0
+"""Seconds after a move in which workers may not have heard of it; sessions begun in them don't count."""
+
+_MUCH_SLOWER = 0.25
+_MANY_MORE = {PROBED: 0.15, 50: 0.05, 100: 0.05}
+"""How many more errors, or callers who leave, must be ruled out, by where the next step leads."""
+
+
+class Action(StrEnum):
+    """What happens to a flag."""
+
+    START = "start"
+    RAMP = "ramp"
+    HOLD = "hold"
+    TURN_BACK = "turn back"
+    WAIT = "wait"
+    """Its turn comes when the flag that moves now is settled."""
+    DONE = "done"
+    LEFT = "left alone"
+    """Turned back before, predicted to bring nothing, or ruled by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do with one flag."""
+
+    flag: str
+    action: Action
+    percent: int
+    """Now."""
+    to: int
+    """After it."""
+    reason: str
+    predicted: float | None = None
+    """Seconds of the time to first word that it should save, if anybody predicted it."""
+    comparison: Comparison | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes the flag file."""
+        return self.to != self.percent
+
+    @property
+    def saves(self) -> float | None:
+        """Seconds of the median time to first word: as measured, else as predicted; None where neither is known."""
+        if self.comparison is not None:
+            p50 = self.comparison.ttfw[0]
+            if math.isfinite(p50.before - p50.after):
+                return p50.before - p50.after
+        return self.predicted
+
+
+def plan(
+    observations: Sequence[Observation],
+    rollouts: Sequence[Rollout],
+    predicted: Mapping[str, float] | None = None,
+    *,
+    reliable: bool = True,
+) -> tuple[Step, ...]:
+    """A step for each flag, the one to take first: at most one of them `moves`.
+
+    observations: all that is known; those before the last move, or just after it, are not used.
+    predicted: flag -> seconds it should save; decides the order until the gain is measured. reliable: False where part of the traces could not be
+    read: then nothing is started or ramped, what is surely worse is turned back all the same.
+    """
+    predicted = predicted or {}
+    moved = max((rollout.since for rollout in rollouts), default=0.0)
+    recent = [o for o in observations if not moved or o.time >= moved + SETTLING]
+    promised = [(rollout, predicted.get(rollout.flag)) for rollout in rollouts]
+    steps = [_moving(recent, rollout, promise, reliable) for rollout, promise in promised if _is_moving(rollout)]
+    steps += [_resting(recent, rollout, promise) for rollout, promise in promised if not _is_moving(rollout)]
+    ranked = sorted(steps, key=_rank)
+    if not reliable:
+        ranked = [_held(step, "part of the traces could not be read") for step in ranked]
+    return (ranked[0], *(_waits(step, ranked[0]) for step in ranked[1:])) if ranked else ()
+
+
+def _is_moving(rollout: Rollout) -> bool:
+    return 0 < rollout.percent < 100 and not rollout.by_hand
+
+
+def _rank(step: Step) -> tuple[int, int, float, int, str]:
+    """Harm first, that of most sessions; then what saves most, of equals what is furthest on; what nobody knows, last."""
+    order = [Action.TURN_BACK, Action.RAMP, Action.HOLD, Action.START, Action.WAIT, Action.DONE, Action.LEFT]
+    exposed = step.percent if step.action is Action.TURN_BACK else 0
+    saves = -math.inf if step.saves is None else step.saves
+    return (order.index(step.action), -exposed, -saves, -step.percent, step.flag)
+
+
+def _waits(step: Step, first: Step) -> Step:
+    """One flag at a time: the others wait for the first."""
+    if not step.moves or not (first.moves or first.action is Action.HOLD):
+        return step
+    return Step(
+        step.flag,
+        Action.WAIT,
+        step.percent,
+        step.percent,
+        f"one flag at a time: {first.flag} goes first",
+        step.predicted,
+        step.comparison,
+    )
+
+
+def _held(step: Step, reason: str) -> Step:
+    if not step.moves or step.action is Action.TURN_BACK:
+        return step
+    return Step(step.flag, Action.HOLD, step.percent, step.percent, reason, step.predicted, step.comparison)
+
+
+def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None) -> Step:
+    def step(action: Action, reason: str, to: int = rollout.percent) -> Step:
+        return Step(rollout.flag, action, rollout.percent, to, reason, gain)
+
+    if rollout.by_hand:
+        return step(Action.LEFT, "its rule was written by hand")
+    if rollout.percent == 100:
+        return step(Action.DONE, "on for all sessions")
+    if rollout.turned_back is not None:
+        return step(Action.LEFT, f"turned back before: {rollout.turned_back}")
+    if gain is not None and gain <= 0:
+        return step(Action.LEFT, "predicted to bring nothing")
+    known = sum(rollout.flag in o.flags for o in recent)
+    if known < ENOUGH:
+        return step(Action.WAIT, f"{known} sessions since the last move know it; {ENOUGH} are enough to start")
+    promise = "nothing is predicted of it" if gain is None else f"predicted to save {gain:.2f} s"
+    return step(Action.START, promise, START)
+
+
+def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | None, reliable: bool) -> Step:
+    percent = rollout.percent
+    to = next(share for share in LADDER if share > percent)
+
+    def step(action: Action, reason: str, to: int = percent, comparison: Comparison | None = None) -> Step:
+        return Step(rollout.flag, action, percent, to, reason, predicted, comparison)
+
+    try:
+        found = compare(recent, rollout.flag, share=None if rollout.by_process else percent / 100)
+    except NotComparable as nothing:
+        return step(Action.HOLD, f"{nothing} since the last move")
+    harm = _harm(found)
+    if harm:
+        exposed = found.sessions[found.after]
+        return step(Action.TURN_BACK, f"{harm}; {exposed} sessions met it since the last move", 0, found)
+    if found.verdict is Verdict.DEPENDENT:
+        return step(Action.HOLD, sentence(found), comparison=found)
+    if found.split is not None and found.split.mismatch:
+        return step(Action.HOLD, _split_reason(found), comparison=found)
+    if found.together_with:
+        others = ", ".join(found.together_with)
+        return step(Action.HOLD, f"can't be told apart from {others}", comparison=found)
+    if found.units[found.after] < ENOUGH:
+        few = f"{found.units[found.after]} of {ENOUGH} {found.drawn}s with it on"
+        return step(Action.HOLD, f"not enough yet: {few}", comparison=found)
+    doubt = _doubt(found, to)
+    if doubt is None:
+        why = "it is surely faster" if to > PROBED else "it is surely not much worse"
+        return step(Action.RAMP, f"{why}: {gain(found)}", to, found)
+    useless = _useless(found) if percent >= PROBED and reliable else None
+    if useless:
+        return step(Action.TURN_BACK, useless, 0, found)
+    return step(Action.HOLD, doubt, comparison=found)
+
+
+def _harm(found: Comparison) -> str | None:
+    """What is surely worse with it on."""
+    if found.split is not None and found.split.mismatch and found.split.seen < found.split.share:
+        return f"sessions with it on get lost: {_split_reason(found)}"
+    for row, what in ((found.errors, "errors"), (found.abandoned, "callers who left")):
+        if row.difference.low > 0:
+            return f"more {what}: {100 * row.after:.1f} % against {100 * row.before:.1f} %"
+    for row in (found.ttfw[1], found.ttfw[0]):
+        # p90 decides; a later p50 is harm too unless p90 surely gains
+        if row.difference.low > 0 and (row.name == "p90" or found.verdict is not Verdict.MIXED):
+            return in_words(row)
+    return None
+
+
+def _split_reason(found: Comparison) -> str:
+    split = found.split
+    return f"{100 * split.seen:.1f} % have it on where {100 * split.share:.0f} % should" if split else ""
+
+
+def _doubt(found: Comparison, to: int) -> str | None:
+    """Why not to go on to `to` percent; None where nothing speaks against it."""
+    for row, what in ((found.errors, "errors"), (found.abandoned, "callers who leave")):
+        if row.difference.high > _MANY_MORE[to]:
+            return f"{100 * _MANY_MORE[to]:.0f} % more {what} aren't ruled out yet"
+    if to > PROBED:
+        more = "" if found.more is None else f"; about {found.more} more sessions may tell"
+        return None if found.verdict is Verdict.FASTER else f"not surely faster yet: {gain(found)}{more}"
+    if not found.ttfw[0].loses_less_than(_MUCH_SLOWER):
+        return f"a p50 {100 * _MUCH_SLOWER:.0f} % later isn't ruled out yet"
+    return None
+
+
+def _useless(found: Comparison) -> str | None:
+    """Why it is not worth going on; None where it may be."""
+    if all(row.gains_less_than(SAME) for row in found.ttfw[:2]):
+        return f"it gains less than {100 * SAME:.0f} %: {gain(found)}"
+    if sum(found.sessions.values()) >= PATIENCE:
+        return f"no gain in {sum(found.sessions.values())} sessions: {gain(found)}"
+    return None

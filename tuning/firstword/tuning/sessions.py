@@ -1,0 +1,164 @@
+"""Which of many sessions is meant: by an id, the median one, the slowest one.
+
+Between `firstword.tuning.sources` and the commands that show one session. Reads through a source once and keeps only ids and
+durations; the one that is meant is then read again, whole.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from firstword.telemetry.vocabulary import TTFW
+from firstword.tuning.sampling import place, sampling_of
+from firstword.tuning.sources import Query, Source, session_ids
+from firstword.tuning.spans import Problem, Report, Trace
+
+_MOST_REMEMBERED = 5_000
+_SHORTEST_PREFIX = 4
+_MOST_NAMED = 3
+
+
+class NoSession(LookupError):
+    """The session that was asked for isn't there, or not only one is; the message says what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A session, and how it came to be chosen."""
+
+    trace: Trace
+    why: str
+    weighted: bool = False
+    """The store was sampled, and each session counted for as many as it stands for."""
+
+
+def named(source: Source, session: str, query: Query, report: Report) -> Chosen:
+    """The session with this trace id (or the only one that begins so), room sid or job id.
+
+    A start goes before other traces of the same room. Raises NoSession, SourceError.
+    """
+    asked = session.strip().lower()
+    if _is_trace_id(asked) and (trace := source.trace(asked, _ignored)) is not None:
+        return Chosen(trace, "the session asked for")
+    found: dict[bool, list[str]] = {True: [], False: []}
+    known: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for trace in source.of_session(session.strip(), query, report):
+        ids = (trace.trace_id, *sorted(session_ids(trace)))
+        if len(asked) >= _SHORTEST_PREFIX and (trace.trace_id.startswith(asked) or session.strip() in ids):
+            found[trace.is_start].append(trace.trace_id)
+        elif len(known[trace.is_start]) < _MOST_REMEMBERED:
+            known[trace.is_start].update(dict.fromkeys(ids))
+    matches = found[True] or found[False]
+    if not matches:
+        raise NoSession(_nothing_like(session, list(known[True] or known[False]), source))
+    if len(matches) > 1:
+        raise NoSession(f"{len(matches)} sessions are {session}: {_some(sorted(matches))}; give one trace id")
+    return Chosen(_again(source, matches[0]), "the session asked for")
+
+
+def median(source: Source, query: Query, report: Report) -> Chosen:
+    """The session in the middle by time to first word; of an even number the faster of the two in the middle.
+
+    Of those that had a first word. Where none had, in the middle by duration of those that had none; where no trace is
+    a start, of all traces. In a sampled store each counts for as many as it stands for. Raises NoSession where there is no
+    trace, SourceError.
+    """
+    ranking = _Ranking.of(source, query, report)
+    ordered = ranking.ordered
+    weights = [each.weight for each in ordered]
+    middle = ordered[place(weights, 0.5)]
+    return Chosen(_again(source, middle.trace_id), f"the median of {ranking.counted}", any(w != 1.0 for w in weights))
+
+
+def slowest(source: Source, query: Query, report: Report) -> Chosen:
+    """The session with the longest time to first word; where none had one, as `median` says. Raises as `median`."""
+    ranking = _Ranking.of(source, query, report)
+    return Chosen(_again(source, ranking.ordered[-1].trace_id), f"the slowest of {ranking.counted}")
+
+
+class _Ranked(NamedTuple):
+    """In the order in which they are ranked: how long it took, then its id."""
+
+    waited: float
+    trace_id: str
+    weight: float
+
+
+@dataclass(slots=True)
+class _Ranking:
+    """How long each trace waited, by its kind."""
+
+    heard: list[_Ranked] = field(default_factory=list[_Ranked])
+    unheard: list[_Ranked] = field(default_factory=list[_Ranked])
+    others: list[_Ranked] = field(default_factory=list[_Ranked])
+
+    @staticmethod
+    def of(source: Source, query: Query, report: Report) -> _Ranking:
+        ranking = _Ranking()
+        for trace in source.traces(query, report):
+            ttfw, weight = trace.root.attributes.get(TTFW), sampling_of(trace).weight
+            if trace.is_start and isinstance(ttfw, int | float) and math.isfinite(ttfw):
+                ranking.heard.append(_Ranked(ttfw, trace.trace_id, weight))
+            else:
+                unheard = ranking.unheard if trace.is_start else ranking.others
+                unheard.append(_Ranked(trace.root.duration_us, trace.trace_id, weight))
+        if not ranking.ordered:
+            raise NoSession(f"no trace in {source.name}{_narrowed(query)}")
+        return ranking
+
+    @property
+    def ordered(self) -> list[_Ranked]:
+        return sorted(self.heard or self.unheard or self.others)
+
+    @property
+    def counted(self) -> str:
+        if self.heard:
+            without = f"; {len(self.unheard)} more had none" if self.unheard else ""
+            return f"{_sessions(self.heard)} with a first word{without}"
+        if self.unheard:
+            return f"{_sessions(self.unheard)}, none with a first word"
+        return f"{len(self.others)} {'trace' if len(self.others) == 1 else 'traces'}; none is a start of ours"
+
+
+def _sessions(of: Sequence[object]) -> str:
+    return f"{len(of)} {'session' if len(of) == 1 else 'sessions'}"
+
+
+def _again(source: Source, trace_id: str) -> Trace:
+    trace = source.trace(trace_id, _ignored)
+    if trace is None:
+        raise NoSession(f"trace {trace_id} is gone from {source.name}")
+    return trace
+
+
+def _ignored(problem: Problem) -> None:
+    """For a second reading, whose problems the first reported."""
+
+
+def _is_trace_id(session: str) -> bool:
+    return len(session) in (16, 32) and all(digit in "0123456789abcdef" for digit in session)
+
+
+def _nothing_like(session: str, known: Sequence[str], source: Source) -> str:
+    if not known:
+        return f"no session {session} in {source.name}, and no other"
+    near = difflib.get_close_matches(session, known, n=_MOST_NAMED, cutoff=0.6)
+    if near:
+        return f"no session {session} in {source.name}; nearest: {_some(near)}"
+    return f"no session {session} in {source.name}; there is: {_some(known)}"
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
+    return ", ".join(ids[:_MOST_NAMED]) + more
+
+
+def _narrowed(query: Query) -> str:
+    narrowing = [
+        word for word, value in (("--since", query.since_ns), ("--service", query.service)) if value is not None
+    ]
+    return f" with this {' and '.join(narrowing)}" if narrowing else ""

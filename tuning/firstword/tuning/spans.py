@@ -1,0 +1,120 @@
+"""What a trace is once it has been read, whatever it was written as: spans as plain data, and what could not be read.
+
+The bottom of the package: the readers make it, `firstword.tuning.start` makes a start of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from firstword.telemetry import foreign
+from firstword.telemetry.vocabulary import OUTCOME, ROOT
+
+Value: TypeAlias = "str | bool | int | float | tuple[Value, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link to another span, of this trace or of another. Jaeger's classic JSON keeps no attributes of links."""
+
+    trace_id: str
+    span_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span. Ids are as the trace has them, in lower case; instants in ns since the Unix epoch."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: str
+    """`internal`, `server`, `client`, `producer`, `consumer`; empty where it isn't said."""
+    start_ns: int
+    end_ns: int
+    """Never before `start_ns`."""
+    attributes: Mapping[str, Value]
+    resource: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    """Of the process that wrote it."""
+    links: tuple[Link, ...] = ()
+    error: bool = False
+    follows: bool = False
+    """Jaeger's FOLLOWS_FROM: the parent did not wait for it."""
+
+    @property
+    def service(self) -> str | None:
+        """The service's name."""
+        name = self.resource.get("service.name")
+        return name if isinstance(name, str) else None
+
+    @property
+    def duration_us(self) -> int:
+        """Whole microseconds, as Jaeger has them."""
+        return (self.end_ns - self.start_ns) // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a source that could not be used. The rest of the source still is."""
+
+    where: str
+    """File and line, trace, or address."""
+    found: str
+    expected: str
+    whole_file: bool = False
+    """A file or an answer of which nothing could be used, or that broke off: nobody knows how much is lost."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.found}; expected {self.expected}"
+
+
+Report: TypeAlias = Callable[[Problem], None]
+"""Hears of each problem as it is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that was read of one trace."""
+
+    trace_id: str
+    spans: tuple[Span, ...]
+    """Each id once; of two spans with the same id the longer counts."""
+    root: Span
+
+    @property
+    def is_start(self) -> bool:
+        """Whether it is a start-up as `telemetry` writes it."""
+        return _is_ours(self.root)
+
+
+def trace_of(spans: Iterable[Span]) -> Trace:
+    """The trace of these spans, which have one trace id.
+
+    Its root is our `session.startup`, of several the longest; else the span that `firstword.telemetry.foreign` walks back from.
+    Raises NoRoot where each span's parent is another of the spans.
+    """
+    by_id: dict[str, Span] = {}
+    for span in spans:
+        other = by_id.get(span.span_id)
+        if other is None or span.end_ns - span.start_ns > other.end_ns - other.start_ns:
+            by_id[span.span_id] = span
+    known = tuple(by_id.values())
+    ours = [span for span in known if _is_ours(span)]
+    if ours:
+        root = min(ours, key=lambda span: (span.start_ns - span.end_ns, span.start_ns, span.span_id))
+    else:
+        root = by_id[foreign.root_of(without_needs(span) for span in known)]
+    return Trace(root.trace_id, known, root)
+
+
+def without_needs(span: Span) -> foreign.Span:
+    """The span as the rule for foreign traces wants it, in Jaeger's microseconds."""
+    start_us = span.start_ns // 1000
+    return foreign.Span(span.span_id, span.parent_id, span.name, span.kind, start_us, start_us + span.duration_us)
+
+
+def _is_ours(span: Span) -> bool:
+    return span.name == ROOT and OUTCOME in span.attributes
