@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from firstword.agent.flags import Improvement
+from firstword.agent.flags.improvements import Improvement
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.layout import MOST_STEPS
 from firstword.telemetry.record import Dispatch, Outcome

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from firstword.agent.flags import PROFILES, Improvement
+from firstword.agent.flags.improvements import PROFILES, Improvement
 from firstword.rehearsal.rehearse import versions
 from firstword.rehearsal.result import Quantiles
 from firstword.rehearsal.workers import FLOOR

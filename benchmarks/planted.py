@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from firstword.agent.flags import Improvement
+from firstword.agent.flags.improvements import Improvement
 from firstword.telemetry.plan import Node, Plan, Shape
 
 FLAG = Improvement.LAZY_ROOM_OPTIONS

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from benchmarks import planted
-from firstword.agent.flags import Improvement
+from firstword.agent.flags.improvements import Improvement
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import ServerError, started
 from firstword.rehearsal.rehearse import Rehearsal, Stage, call

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from firstword.agent.flag_source import shipped_file
+from firstword.agent.flags.flag_source import shipped_file
 from firstword.rehearsal.result import TRACES
 from firstword.tuning.change import changes_of_flag, predictions
 from firstword.tuning.flag_file import FlagFile, read

@@ -5,7 +5,7 @@ With `-n 4`, as `make test` has it, each of `LANES` has a process of its own: on
 
 from __future__ import annotations
 
-from firstword.agent import uncollected  # isort: skip # each process imports all tests
+from firstword.agent.process import gc_off  # isort: skip # each process imports all tests
 
 import os
 from collections.abc import Iterable
@@ -85,7 +85,7 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What is imported by now stays: no test looks for garbage in it. And in one process, the servers that the selected tests need."""
-    uncollected.collect_from_now_on()
+    gc_off.collect_from_now_on()
     if not session.config.option.collectonly and not _beside_others(session.config):
         _make_available(needed(marker.name for item in session.items for marker in item.iter_markers()), session.config)
 

@@ -24,7 +24,7 @@ def test_imports_go_one_way() -> None:
 
 def test_the_worker_carries_neither_tuning_nor_rehearsal() -> None:
     """What it imports is start-up time, and what it needs is image size."""
-    code = "import sys, firstword.agent.startup, firstword.agent.process; print(*sorted({part for m in sys.modules for part in (m, m.split('.')[0])}))"
+    code = "import sys, firstword.agent.startup, firstword.agent.process.job_process; print(*sorted({part for m in sys.modules for part in (m, m.split('.')[0])}))"
     environment = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     loaded = set(done.stdout.split())

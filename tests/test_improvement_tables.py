@@ -17,7 +17,7 @@ from benchmarks.improvement_tables import (
     profile_of,
     tables,
 )
-from firstword.agent.flags import Improvement
+from firstword.agent.flags.improvements import Improvement
 from firstword.rehearsal.workers import FLOOR
 
 SAVES = {flag: 10.0 * number for number, flag in enumerate(Improvement, 1)}

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOUND = """
-from firstword.agent.flag_source import shipped_file
+from firstword.agent.flags.flag_source import shipped_file
 from firstword.rehearsal.files import data_file
 print(shipped_file())
 for name in ("deploy/flags.json", "deploy/jaeger.yaml", "deploy/local/livekit/go.mod", "otel-collector.yaml"):

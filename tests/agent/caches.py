@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
-from firstword.agent.caches.backend import Backend, Bounds
-from firstword.agent.caches.cache import Cache
-from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.cache.backend import Backend, Bounds
+from firstword.agent.cache.cache import Cache
+from firstword.agent.cache.sqlite import SQLiteFile
 
 WIDE = Bounds(bytes=10_000_000, entries=1000)
 BYTES = bytes(range(256)) * 600

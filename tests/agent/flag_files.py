@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from firstword.agent.flag_source import FlagSource, LastGoodKeeper, MakeProvider, shipped_file
+from firstword.agent.flags.flag_source import FlagSource, LastGoodKeeper, MakeProvider, shipped_file
 
 FILE = "FLAGD_OFFLINE_FLAG_SOURCE_PATH"
 SHIPPED: dict[str, Any] = json.loads(shipped_file().read_bytes())["flags"]

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from firstword.agent.accounts import examples
+from firstword.agent.accounts.account_cache import FRESH, KEPT, UNKNOWN, AccountCache
 from firstword.agent.accounts.model import Account, GreetingFields, SessionRow
 from firstword.agent.accounts.store import AccountStore, Reason, StoreError
-from firstword.agent.caches.accounts import FRESH, KEPT, UNKNOWN, AccountCache
-from firstword.agent.caches.backend import Bounds
-from firstword.agent.caches.cache import Cache
-from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.cache.backend import Bounds
+from firstword.agent.cache.cache import Cache
+from firstword.agent.cache.sqlite import SQLiteFile
 
 ADA, JONAS = examples.ACCOUNTS[:2]
 PATIENCE = 20.0

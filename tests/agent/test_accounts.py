@@ -334,7 +334,7 @@ def test_no_driver_is_imported_that_is_not_used() -> None:
     for module, absent in (
         ("firstword.agent.accounts.store", ("aiosqlite", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg")),
         ("firstword.agent.accounts.model", ("sqlalchemy",)),
-        ("firstword.agent.greeting_text", ("sqlalchemy",)),
+        ("firstword.agent.greeting.text", ("sqlalchemy",)),
     ):
         code = f"import sys, {module}; sys.exit(bool(set({absent!r}) & set(sys.modules)))"
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0, module

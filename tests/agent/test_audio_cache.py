@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from livekit import rtc
 
-from firstword.agent.caches.audio import BOUNDS, AudioCache, Speech
-from firstword.agent.caches.cache import Cache
-from firstword.agent.caches.sqlite import SQLiteFile
-from firstword.agent.greeting_text import DayPart
-from firstword.agent.splice import frames_of, samples_of
+from firstword.agent.audio.splice import frames_of, samples_of
+from firstword.agent.cache.cache import Cache
+from firstword.agent.cache.sqlite import SQLiteFile
+from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, Speech
+from firstword.agent.greeting.text import DayPart
 from firstword.rehearsal.providers.voice import speech
 
 RATE = 24_000

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from firstword.agent.caches.backend import Backend, Bounds, Reason
-from firstword.agent.caches.cache import Cache, open_cache
-from firstword.agent.caches.redis import RedisServer
-from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.cache.backend import Backend, Bounds, Reason
+from firstword.agent.cache.cache import Cache, open_cache
+from firstword.agent.cache.redis import RedisServer
+from firstword.agent.cache.sqlite import SQLiteFile
 from tests.agent.caches import BYTES, DAY, WIDE, beside_it, file_cache, kept, on_disk, pages
 from tests.redis import redis_url as redis_url
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from firstword.agent.caches.backend import Reason
-from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.cache.backend import Reason
+from firstword.agent.cache.sqlite import SQLiteFile
 from tests.agent.caches import BYTES, DAY, WIDE, beside_it, file_cache, kept, newest, on_disk, pages
 
 
@@ -21,9 +21,9 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
     program = f"""
 import asyncio, sys
 from pathlib import Path
-from firstword.agent.caches.backend import Bounds
-from firstword.agent.caches.cache import Cache
-from firstword.agent.caches.sqlite import SQLiteFile
+from firstword.agent.cache.backend import Bounds
+from firstword.agent.cache.cache import Cache
+from firstword.agent.cache.sqlite import SQLiteFile
 folder = Path(sys.argv[1])
 cache = Cache(SQLiteFile(folder, "test", Bounds(10_000_000, 1000)), deadline=5.0)
 async def main():

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from firstword.agent.caches.backend import CacheUnavailable, Reason
-from firstword.agent.caches.cache import Cache, open_cache
-from firstword.agent.caches.redis import RedisServer
+from firstword.agent.cache.backend import CacheUnavailable, Reason
+from firstword.agent.cache.cache import Cache, open_cache
+from firstword.agent.cache.redis import RedisServer
 from firstword.agent.settings import SettingsError
 from tests.agent.caches import DAY, WIDE, pages
 from tests.redis import redis_url as redis_url
@@ -73,7 +73,7 @@ def test_a_url_of_which_no_connection_can_be_made_is_a_wrong_setting(rest: str) 
 
 def test_without_the_package_redis_a_url_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that says what to install."""
-    monkeypatch.setitem(sys.modules, "firstword.agent.caches.redis", None)
+    monkeypatch.setitem(sys.modules, "firstword.agent.cache.redis", None)
     with pytest.raises(
         SettingsError, match=r"^FIRSTWORD_CACHE_URL needs the package redis: install firstword\[redis\]$"
     ):

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from livekit import rtc
 
-from firstword.agent.caller import Caller, Presence, first_caller, is_caller, missed, server_ahead
+from firstword.agent.call.caller import Caller, Presence, first_caller, is_caller, missed, server_ahead
 
 KINDS = rtc.ParticipantKind
 

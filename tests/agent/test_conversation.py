@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from livekit.agents import AgentSession, ConversationItemAddedEvent, llm
 
-from firstword.agent.conversation import REMEMBERED, Conversation
+from firstword.agent.conversation.conversation import REMEMBERED, Conversation
 
 
 def conversation(*said: tuple[str, str]) -> Conversation:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from livekit import rtc
 
-from firstword.agent.early_output import EarlyOutput
+from firstword.agent.audio.early_output import EarlyOutput
 
 RATE = 24_000
 

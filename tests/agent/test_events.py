@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from livekit import rtc
 
-from firstword.agent import events as module
-from firstword.agent.events import Events
+from firstword.agent.conversation import events as module
+from firstword.agent.conversation.events import Events
 
 
 def _watched(*names: str) -> tuple[Events, rtc.EventEmitter[str]]:

@@ -11,7 +11,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider import FeatureProvider
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
-from firstword.agent.flag_source import Evaluation, FlagSourceError, MakeProvider, other_provider
+from firstword.agent.flags.flag_source import Evaluation, FlagSourceError, MakeProvider, other_provider
 from tests.agent.flag_files import FILE, SHIPPED, Place, drawn
 from tests.agent.flag_files import place as place
 from tests.agent.flag_files import said as said
@@ -90,7 +90,7 @@ def test_flagd_s_own_resolvers_are_chosen_by_its_own_variable(monkeypatch: pytes
     assert other_provider(None) is None
 
 
-@pytest.mark.parametrize("spec", ["nowhere:factory", "firstword.agent.flags:nothing", "not a module"])
+@pytest.mark.parametrize("spec", ["nowhere:factory", "firstword.agent.flags.improvements:nothing", "not a module"])
 def test_a_provider_that_is_not_there_is_a_wrong_setting(spec: str) -> None:
     """One line that names the variable, what it was and what it may be."""
     with pytest.raises(FlagSourceError, match=f"FIRSTWORD_FLAG_PROVIDER is '{spec}'; it may be: module:factory"):

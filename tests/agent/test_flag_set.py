@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from firstword.agent.flag_set import FlagFileError, parse
-from firstword.agent.flag_source import Evaluation, flag_file, shipped_file
-from firstword.agent.flags import Improvement
+from firstword.agent.flags.flag_set import FlagFileError, parse
+from firstword.agent.flags.flag_source import Evaluation, flag_file, shipped_file
+from firstword.agent.flags.improvements import Improvement
 from tests.agent.flag_files import FILE, SHIPPED, Place, drawn, flag, text
 from tests.agent.flag_files import place as place
 from tests.agent.flag_files import said as said

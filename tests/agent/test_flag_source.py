@@ -15,7 +15,7 @@ from openfeature.contrib.provider.flagd import FlagdProvider
 from openfeature.contrib.provider.flagd.config import ResolverType
 from openfeature.evaluation_context import EvaluationContext
 
-from firstword.agent.flag_source import Evaluation, LastGoodKeeper, last_good_copy
+from firstword.agent.flags.flag_source import Evaluation, LastGoodKeeper, last_good_copy
 from tests.agent.flag_files import SHIPPED, Place, drawn, flag, text
 from tests.agent.flag_files import place as place
 from tests.agent.flag_files import said as said
@@ -361,7 +361,7 @@ def test_processes_agree(place: Place) -> None:
     place.keeper().look()
     place.file.write_text("{")
     code = (
-        "import sys; from pathlib import Path; from firstword.agent.flag_source import FlagSource\n"
+        "import sys; from pathlib import Path; from firstword.agent.flags.flag_source import FlagSource\n"
         "source = FlagSource(per_process=[], per_session=['parallel-init'], deadline=1, folder=Path(sys.argv[1]))\n"
         "print(''.join('01'[source.draw_session(None, f'room-{n}')[0].on] for n in range(200)))"
     )

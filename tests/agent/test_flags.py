@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from firstword.agent.flags import PROFILES, Improvement, UnknownFlag, profile
+from firstword.agent.flags.improvements import PROFILES, Improvement, UnknownFlag, profile
 from firstword.agent.startup import ACCOUNT_IN_METADATA, plan
 
 

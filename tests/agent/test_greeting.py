@@ -17,13 +17,13 @@ from livekit.agents.utils import http_context
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, GreetingFields
-from firstword.agent.caches.audio import BOUNDS, AudioCache, Speech
-from firstword.agent.caches.cache import Cache
-from firstword.agent.caches.sqlite import SQLiteFile
-from firstword.agent.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
-from firstword.agent.greeting_text import GreetingText, greeting_text, opening_of
-from firstword.agent.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
-from firstword.agent.synthesis import SAMPLE_RATE, Synthesis, synthesis
+from firstword.agent.audio.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
+from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
+from firstword.agent.cache.cache import Cache
+from firstword.agent.cache.sqlite import SQLiteFile
+from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, Speech
+from firstword.agent.greeting.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
+from firstword.agent.greeting.text import GreetingText, greeting_text, opening_of
 from firstword.rehearsal.providers import voice
 from tests.agent.providers import made, simulated
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firstword.agent.accounts import examples
 from firstword.agent.accounts.model import GENERIC, Account
-from firstword.agent.greeting_text import MAX_NAME, MAX_TEXT, DayPart, day_part, generic_greeting, greeting_text
+from firstword.agent.greeting.text import MAX_NAME, MAX_TEXT, DayPart, day_part, generic_greeting, greeting_text
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
 

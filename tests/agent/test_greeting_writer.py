@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from livekit.agents import APIError
 
-from firstword.agent import greeting_writer
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.agent.caches.audio import BOUNDS
-from firstword.agent.caches.cache import Cache
-from firstword.agent.caches.sqlite import SQLiteFile
-from firstword.agent.components import build
-from firstword.agent.greeting_text import MAX_TEXT, DayPart, GreetingText
+from firstword.agent.cache.cache import Cache
+from firstword.agent.cache.sqlite import SQLiteFile
+from firstword.agent.conversation import greeting_writer
+from firstword.agent.conversation.components import build
+from firstword.agent.greeting.audio_cache import BOUNDS
+from firstword.agent.greeting.text import MAX_TEXT, DayPart, GreetingText
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.server import simulators
 from tests.agent.providers import made

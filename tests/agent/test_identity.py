@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from livekit import api, rtc
 from pydantic import SecretStr
 
-from firstword.agent.identity import (
+from firstword.agent.accounts.identity import (
     MAX_ACCOUNT,
     MAX_METADATA,
     Identity,

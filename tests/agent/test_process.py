@@ -11,18 +11,18 @@ ROOT = Path(__file__).parents[2]
 TWO_THREADS = """
 import gc, threading
 from livekit.agents import JobExecutorType, JobProcess
-from firstword.agent import process
+from firstword.agent.process import job_process
 
 assert gc.isenabled()  # only a worker turns it off
-from firstword.agent import preload
+from firstword.agent.process import preload
 
 jobs = [JobProcess(executor_type=JobExecutorType.THREAD, user_arguments=None, http_proxy=None) for _ in range(2)]
-threads = [threading.Thread(target=process.set_up, args=(job,)) for job in jobs]
+threads = [threading.Thread(target=job_process.set_up, args=(job,)) for job in jobs]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-sets = [process.of(job).components for job in jobs]
+sets = [job_process.of(job).components for job in jobs]
 print(len({id(part) for each in sets for part in (each.stt, each.llm, each.synthesis.tts, each.vad)}), gc.isenabled())
 """
 

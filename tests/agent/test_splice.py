@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from livekit import rtc
 
-from firstword.agent.splice import (
+from firstword.agent.audio.splice import (
     KEEP,
     OVERLAP,
     QUIET,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from firstword.agent.accounts.model import GENERIC
-from firstword.agent.flags import Improvement
+from firstword.agent.flags.improvements import Improvement
 from firstword.agent.startup import ACCOUNT_IN_METADATA, plan
 from firstword.telemetry.plan import Shape
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from firstword.agent import run_folder
-from firstword.agent.unheard import LONGEST_WAIT_S, Unheard, wait_for_the_unheard
+from firstword.agent.process import run_folder
+from firstword.agent.process.unheard import LONGEST_WAIT_S, Unheard, wait_for_the_unheard
 
 
 @pytest.fixture

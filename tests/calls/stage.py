@@ -36,7 +36,7 @@ EXPORTED_WITHIN = 15.0
 """Seconds: a bound on waiting for a trace, so that a lost one fails its test."""
 PATIENCE = 20.0
 """Seconds: a bound, so that silence fails a test."""
-SOUNDS = Path(__file__).parents[2] / "agent" / "firstword" / "agent" / "sounds"
+SOUNDS = Path(__file__).parents[2] / "agent" / "firstword" / "agent" / "greeting" / "sounds"
 """What ships with the package."""
 SPEECH = SOUNDS / "hello.wav"
 """Words for a caller to say."""

@@ -14,7 +14,7 @@ from livekit import api
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account
-from firstword.agent.greeting_text import greeting_text
+from firstword.agent.greeting.text import greeting_text
 from firstword.rehearsal.providers import voice
 from tests.calls.stage import PATIENCE, VOICE_TRACK, Actor, Speaker, Stage, until
 

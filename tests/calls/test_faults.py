@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC
-from firstword.agent.greeting import SHIPPED_TEXT
+from firstword.agent.greeting.greeting import SHIPPED_TEXT
 from firstword.rehearsal.processes import ServerFailed, started
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.server import simulators as providers_here

@@ -16,8 +16,8 @@ import pytest_asyncio
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account
 from firstword.agent.accounts.store import AccountStore
-from firstword.agent.greeting_text import greeting_text
-from firstword.agent.splice import Samples, clicks, largest_gap
+from firstword.agent.audio.splice import Samples, clicks, largest_gap
+from firstword.agent.greeting.text import greeting_text
 from firstword.rehearsal.callers import AUDIBLE, EAR_RATE
 from firstword.rehearsal.privacy import PHONE, private_in
 from firstword.rehearsal.providers import voice

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from firstword.agent.flag_source import shipped_file
+from firstword.agent.flags.flag_source import shipped_file
 from firstword.command.__main__ import SUBCOMMANDS, app, imported
 from firstword.command.rehearse import _remarks, _tables  # pyright: ignore[reportPrivateUsage]
 from firstword.rehearsal.result import Figures, Quantiles, Result, Session

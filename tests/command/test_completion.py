@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from firstword.agent.flags import Improvement
+from firstword.agent.flags.improvements import Improvement
 from firstword.command.__main__ import SUBCOMMANDS
 
 

@@ -26,7 +26,7 @@ def preload_no_turn_detector() -> None:
     """Before the worker's processes: keep 240 MB of weights out of them that no session here uses, unless the shell says otherwise.
 
     livekit-agents 1.8.9, `ipc/_preload.py`: unset, the variable means VAD and turn detector; 0 means neither, and
-    `firstword.agent.preload` loads the VAD.
+    `firstword.agent.process.preload` loads the VAD.
     """
     os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 

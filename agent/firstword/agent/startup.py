@@ -13,30 +13,30 @@ from livekit import rtc
 from livekit.agents import NOT_GIVEN, AgentSession, APIError, JobContext
 from livekit.agents.voice import room_io
 
-from firstword.agent import components as parts
-from firstword.agent import console, greeting_writer
-from firstword.agent import greeting as greetings
+from firstword.agent.accounts.identity import Identity, whose
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
-from firstword.agent.assistant import Assistant
-from firstword.agent.background import start_background_audio
-from firstword.agent.caller import Caller, first_caller, may_be_listening, missed
-from firstword.agent.components import Components
-from firstword.agent.conversation import ROOM_EVENTS, Conversation
-from firstword.agent.flags import Improvement
-from firstword.agent.greeting import Greeting
-from firstword.agent.greeting_text import GreetingText, greeting_text
-from firstword.agent.identity import Identity, whose
-from firstword.agent.process import Process, set_up_metrics
+from firstword.agent.audio.background import start_background_audio
+from firstword.agent.audio.voice import ON_THE_WAY_S, Voice
+from firstword.agent.call.caller import Caller, first_caller, may_be_listening, missed
+from firstword.agent.conversation import components as parts
+from firstword.agent.conversation import console, greeting_writer
+from firstword.agent.conversation.assistant import Assistant
+from firstword.agent.conversation.components import Components
+from firstword.agent.conversation.conversation import ROOM_EVENTS, Conversation
+from firstword.agent.flags.improvements import Improvement
+from firstword.agent.greeting import greeting as greetings
+from firstword.agent.greeting.greeting import Greeting
+from firstword.agent.greeting.text import GreetingText, greeting_text
+from firstword.agent.process.job_process import Process, set_up_metrics
+from firstword.agent.process.tcp_nodelay import send_at_once
 from firstword.agent.settings import Settings, read_settings, settings
-from firstword.agent.undelayed import send_at_once
-from firstword.agent.voice import ON_THE_WAY_S, Voice
 from firstword.telemetry.livekit import NotSpoken, first_frame
 from firstword.telemetry.plan import Plan, unless, when
 from firstword.telemetry.run import cache_result, ended_at, waited_for
 from firstword.telemetry.vocabulary import ACCOUNT_RESULT, CONNECT, ROOT, WAIT
 
 if TYPE_CHECKING:
-    from firstword.agent.call import Call
+    from firstword.agent.call.call import Call
 
 ACCOUNT_IN_METADATA = "account-in-metadata"
 """The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""

@@ -1,12 +1,12 @@
 """The worker: `agent/worker.py`, the file that LiveKit is told to start, has its `server` from here.
 
-All that a process prepares before a job is in `firstword.agent.process`, all that a session does in `firstword.agent.call` and `firstword.agent.startup`;
+All that a process prepares before a job is in `firstword.agent.process.job_process`, all that a session does in `firstword.agent.call.call` and `firstword.agent.startup`;
 neither is imported here: the worker's own process never runs a session.
 """
 
 from __future__ import annotations
 
-from firstword.agent import uncollected  # isort: skip
+from firstword.agent.process import gc_off  # isort: skip
 
 import asyncio
 import contextlib
@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
 
-from firstword.agent import ahead, figures, livekit_private, run_folder
-from firstword.agent.caches.open import opened_caches
-from firstword.agent.flag_source import FlagSourceError, LastGoodKeeper, other_provider
-from firstword.agent.flags import Improvement, UnknownFlag, profile
+from firstword.agent import livekit_private
+from firstword.agent.flags.flag_source import FlagSourceError, LastGoodKeeper, other_provider
+from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
+from firstword.agent.process import prefetch, run_folder, start_metrics
+from firstword.agent.process.caches import opened_caches
 from firstword.agent.settings import Settings, SettingsError, may_be, settings
 
-PRELOADED = "firstword.agent.preload"
+PRELOADED = "firstword.agent.process.preload"
 """Imported once in the forkserver and shared by every job's process."""
 
 
@@ -51,7 +52,7 @@ class Worker(AgentServer):
         with contextlib.ExitStack() as running:
             folder = run_folder.make()
             running.callback(run_folder.remove)
-            running.enter_context(figures.recorded(folder, figures.named()))
+            running.enter_context(start_metrics.recorded(folder, start_metrics.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
                 running.enter_context(LastGoodKeeper(Improvement))
             async with asyncio.TaskGroup() as beside:
@@ -66,10 +67,10 @@ class Worker(AgentServer):
 
     async def _keep_fresh(self, config: Settings) -> None:
         try:
-            await ahead.first_round(config)
+            await prefetch.first_round(config)
         finally:
             self._first_round.set()
-        await ahead.keep_fresh(config)
+        await prefetch.keep_fresh(config)
 
     def _make_nothing_ahead(self) -> None:
         if self._fresh is not None:
@@ -162,18 +163,18 @@ class _reported:
 
 def set_up(process: JobProcess) -> None:
     """What a job's process, or its thread, has ready."""
-    from firstword.agent.process import set_up
+    from firstword.agent.process.job_process import set_up
 
     set_up(process)
 
 
 async def entrypoint(job: JobContext) -> None:
     """One session."""
-    from firstword.agent.call import conduct
-    from firstword.agent.process import of
+    from firstword.agent.call.call import conduct
+    from firstword.agent.process.job_process import of
 
     await conduct(job, of(job.proc))
 
 
 server = _server()
-uncollected.collect_from_now_on()
+gc_off.collect_from_now_on()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firstword.agent.flags import PROFILES, Improvement
+from firstword.agent.flags.improvements import PROFILES, Improvement
 
 
 def flag_names(incomplete: str) -> list[str]:

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console, Group
 from rich.table import Table
 
-from firstword.agent.flag_set import FlagFileError, parse
-from firstword.agent.flags import Improvement, UnknownFlag, profile
+from firstword.agent.flags.flag_set import FlagFileError, parse
+from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
 from firstword.command.completion import profile_names
 from firstword.command.critical_chain import chain_lines, median_start
 from firstword.command.progress import progress

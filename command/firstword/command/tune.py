@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from firstword.agent.flag_source import flag_file, shipped_file
+from firstword.agent.flags.flag_source import flag_file, shipped_file
 from firstword.command.compare import as_json_object
 from firstword.command.observed import Json, observe, say
 from firstword.command.source_options import (

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import platformdirs
 import typer
 
-from firstword.agent.flags import UnknownFlag, profile
+from firstword.agent.flags.improvements import UnknownFlag, profile
 from firstword.command.completion import profile_names
 from firstword.command.progress import Lines
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, fail

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from firstword.agent.flag_source import flag_file
+from firstword.agent.flags.flag_source import flag_file
 from firstword.command.observed import Json, number, say
 from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
 from firstword.command.terminal import BAD_INPUT, console, fail

@@ -9,7 +9,7 @@ import json
 import re
 
 from firstword.agent.accounts.examples import ACCOUNTS, LAST_SESSIONS
-from firstword.agent.greeting_text import generic_greeting
+from firstword.agent.greeting.text import generic_greeting
 from firstword.rehearsal.providers.hearing import SENTENCES
 from firstword.rehearsal.stack import Stack
 

@@ -1,0 +1,1 @@
+"""Sound: synthesis, joining of pieces, and the track that the caller hears."""

@@ -1,0 +1,121 @@
+"""The agent's voice: an audio output that is published before the caller comes, and speaks before LiveKit's session is there.
+
+With `light-connect` the plan's `voice` task publishes it right after the connect; the session, started later, takes it
+over as its own output. A greeting that has begun goes on: the session says the rest of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import AgentSession
+
+from firstword.agent.audio.early_output import EarlyOutput
+from firstword.agent.audio.synthesis import SAMPLE_RATE
+
+QUEUE_MS = 600
+"""Audio ahead in the track's queue, ms: the loop may be busy for that long, starting the session, and nobody hears a gap."""
+
+
+HEAD_S = 0.4
+"""Seconds of a speech that are queued before it counts as begun: what comes after the first word keeps the loop busy."""
+
+ON_THE_WAY_S = 0.04
+"""Seconds from the first frame to the caller's ear: what comes after the first word leaves them the cores for so long."""
+
+
+class Voice:
+    """The published track and what is spoken on it until a session takes over."""
+
+    def __init__(self, room: rtc.Room) -> None:
+        self.output = EarlyOutput(room, sample_rate=SAMPLE_RATE, queue_ms=QUEUE_MS)
+        self._starting: asyncio.Task[None] | None = None
+
+    async def publish(self) -> None:
+        """Publish the track; returns when it is."""
+        self._starting = asyncio.create_task(self.output.start(), name="voice")
+        published = asyncio.ensure_future(self.output.published.wait())
+        await asyncio.wait({published, self._starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not published.done():
+            published.cancel()
+            await self._starting
+
+    async def subscribed(self) -> None:
+        """Returns when somebody has subscribed to the track; LiveKit does not say who."""
+        await asyncio.shield(self.output.subscribed)
+
+    async def aclose(self) -> None:
+        """Stop speaking, end the track."""
+        if self._starting is not None:
+            self._starting.cancel()
+        await self.output.aclose()
+
+
+class Speech:
+    """A greeting that is spoken on the voice right away, and that a session takes over in the middle of a word.
+
+    text: whole, or piece by piece as it is known. frames: its audio, at the voice's rate. Nothing is said twice and
+    nothing is left out.
+    """
+
+    def __init__(self, voice: Voice, text: str | AsyncIterable[str], frames: AsyncIterator[rtc.AudioFrame]) -> None:
+        self._voice = voice
+        self._text = text
+        self._frames = aiter(frames)
+        self._begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._taken = asyncio.Event()
+        self._speaking = asyncio.create_task(self._speak(), name="greeting")
+
+    async def begun(self) -> int:
+        """The instant the first frame was captured, Unix ns, once `HEAD_S` of it are on their way, or all there is.
+
+        Raises what the frames raised before that, EmptySpeech.
+        """
+        done, _ = await asyncio.wait({self._begun, self._speaking}, return_when=asyncio.FIRST_COMPLETED)
+        if self._begun not in done and self._speaking.exception() is None:
+            raise EmptySpeech("the greeting has no audio")
+        if self._begun not in done:
+            await self._speaking
+        return self._begun.result()
+
+    def hand_over(self, session: AgentSession[Any]) -> None:
+        """Let the session say the rest: the text enters its chat context, and the caller can interrupt it."""
+        session.say(self._text, audio=self._rest())
+
+    async def stop(self) -> None:
+        """Say no more; what is queued is dropped."""
+        self._taken.set()
+        self._speaking.cancel()
+        await asyncio.gather(self._speaking, return_exceptions=True)
+        self._voice.output.drop_queue()
+
+    async def _speak(self) -> None:
+        began, queued = 0, 0.0
+        async for frame in self._frames:
+            began = began or time.time_ns()
+            await self._voice.output.push(frame)
+            queued += frame.duration
+            if queued >= HEAD_S and not self._begun.done():
+                self._begun.set_result(began)
+            if self._taken.is_set():
+                return
+        if began and not self._begun.done():
+            self._begun.set_result(began)
+
+    async def _rest(self) -> AsyncIterator[rtc.AudioFrame]:
+        self._taken.set()
+        await asyncio.gather(self._speaking, return_exceptions=True)
+        left = False
+        async for frame in self._frames:
+            left = True
+            yield frame
+        if not left:  # a speech without audio would never end
+            yield rtc.AudioFrame.create(SAMPLE_RATE, 1, SAMPLE_RATE // 50)
+
+
+class EmptySpeech(Exception):
+    """A greeting without a single frame."""

@@ -1,0 +1,157 @@
+"""The cache as a session sees it: what was kept, or nothing, within a deadline and without ever raising.
+
+Between what is cached (`accounts.py`, `audio.py`) and where it is kept: by default a file that the processes of a
+machine share (`sqlite.py`), with CACHE_URL a Redis that machines share (`redis.py`). LiveKit runs each job in a
+process of its own, so a cache in memory would never hit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from firstword.agent.cache.backend import Backend, Bounds, CacheUnavailable, Entry, Reason
+from firstword.agent.settings import SettingsError, may_be, variable
+
+logger = logging.getLogger("firstword")
+
+WRITE_DEADLINE: Final = 2.0
+"""Seconds for a write: nobody waits for one."""
+DELETE_DEADLINE: Final = 10.0
+"""Seconds for a deletion, which is somebody's right and not a matter of speed."""
+PAUSE: Final = 10.0
+"""Seconds without lookups after one that got no answer: a start pays for an outage once, not for each lookup."""
+_CHECKSUM: Final = 4
+"""Bytes before each value. SQLite's pages have none, and a damaged greeting is a loud noise."""
+
+Key = tuple[str, ...]
+"""What an entry is called: as many texts as it takes; hashed before they leave the process."""
+T = TypeVar("T")
+
+
+def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | None, deadline: float, key: str) -> Cache:
+    """The cache of this name: in Redis at `url`, else in a file in `folder`, else in the user's cache folder.
+
+    `deadline` is seconds for a lookup. `key` is the secret that hashes are keyed with; it may be empty. Opens nothing.
+    Raises SettingsError for a URL that no connection can be made of, and where the package redis is missing.
+    """
+    if url is not None:
+        try:
+            from firstword.agent.cache.redis import RedisServer  # 230 ms of imports, and an extra
+
+            return Cache(RedisServer(url, name, bounds), deadline=deadline, key=key)
+        except ModuleNotFoundError:
+            raise SettingsError(
+                [f"{variable('cache_url')} needs the package redis: install firstword[redis]"]
+            ) from None
+        except (ValueError, TypeError):  # the client's texts quote the URL
+            raise SettingsError(
+                [f"{variable('cache_url')} is wrong (a secret, not shown); it may be: {may_be('cache_url')}"]
+            ) from None
+    from firstword.agent.cache.sqlite import SQLiteFile
+
+    if folder is None:
+        from platformdirs import user_cache_path
+
+        folder = user_cache_path("firstword")
+    return Cache(SQLiteFile(folder, name, bounds), deadline=deadline, key=key)
+
+
+class Cache:
+    """A backend with deadlines, hashed keys and checked values; belongs to one event loop."""
+
+    def __init__(self, backend: Backend, *, deadline: float, key: str = "") -> None:
+        self.failures: Final = Counter[Reason]()
+        """How often it could not serve, by reason; each reason is logged the first time."""
+        self._backend = backend
+        self._deadline = deadline
+        self._secret = key.encode()
+        self._paused_until = 0.0
+
+    async def prepare(self) -> None:
+        """Open what the first lookup would have to open; for an idle process."""
+        await self._guarded(self._backend.prepare, WRITE_DEADLINE)
+
+    async def get(self, key: Key) -> Entry | None:
+        """The entry; None when there is none, or none could be had in time."""
+        if time.monotonic() < self._paused_until:
+            return None
+        hashed = self._hash(key)
+        entry = await self._guarded(lambda: self._backend.get(hashed), self._deadline)
+        if entry is None:
+            return None
+        checksum, value = entry.value[:_CHECKSUM], entry.value[_CHECKSUM:]
+        if checksum != _checksum(value):
+            self._failed(Reason.BROKEN, "a damaged value")
+            await self.delete(key)
+            return None
+        return Entry(value, entry.remaining)
+
+    async def put(self, key: Key, value: bytes, *, owner: str, lifetime: float) -> bool:
+        """Keep the value for `lifetime` seconds; False when it isn't. `owner` is whose it is: an account's id."""
+        if time.monotonic() < self._paused_until:
+            return False
+        hashed, whose, checked = self._hash(key), self._hash((owner,)), _checksum(value) + value
+        return bool(await self._guarded(lambda: self._backend.put(hashed, checked, whose, lifetime), WRITE_DEADLINE))
+
+    async def delete(self, key: Key) -> bool:
+        """Delete the entry; False when that could not be done."""
+        hashed = self._hash(key)
+        return await self._done(lambda: self._backend.delete(hashed))
+
+    async def forget_all_but(self, ids: AsyncIterable[Sequence[str]]) -> int:
+        """Delete what is of none of these owners, for every machine that shares the cache; of how many it was.
+
+        ids: page by page, from the store that everybody who shares the cache reads. They are read after the cache has said
+        whose entries it has, so that a new one is not missing; what they raise leaves everything as it was.
+        """
+        gone = await self._guarded(self._backend.owners, DELETE_DEADLINE) or set[str]()
+        gone.discard(self._hash(("",)))  # anybody's
+        if gone:
+            async for page in ids:
+                gone.difference_update(self._hash((id,)) for id in page)
+        return sum([await self._done(lambda owner=owner: self._backend.delete_owner(owner)) for owner in gone])
+
+    async def aclose(self) -> None:
+        """Close what is open; the cache is not used afterwards."""
+        await self._guarded(self._backend.aclose, WRITE_DEADLINE)
+
+    async def _done(self, work: Callable[[], Awaitable[None]]) -> bool:
+        async def done() -> bool:
+            await work()
+            return True
+
+        return bool(await self._guarded(done, DELETE_DEADLINE))
+
+    async def _guarded(self, work: Callable[[], Awaitable[T]], within: float) -> T | None:
+        try:
+            async with asyncio.timeout(within):
+                return await work()
+        except TimeoutError:
+            self._failed(Reason.LATE, f"no answer within {within:g} s")
+        except CacheUnavailable as error:
+            self._failed(error.reason, str(error))
+        return None
+
+    def _failed(self, reason: Reason, detail: str) -> None:
+        if reason in (Reason.UNREACHABLE, Reason.LATE):
+            self._paused_until = time.monotonic() + PAUSE
+        if not self.failures[reason]:
+            logger.warning("sessions go on without the cache: %s", detail)
+        self.failures[reason] += 1
+
+    def _hash(self, texts: Key) -> str:
+        # JSON, so that ("a", "b") and ("ab", "") are two keys
+        return hmac.digest(self._secret, json.dumps(texts).encode(), "sha256").hex()
+
+
+def _checksum(value: bytes) -> bytes:
+    return zlib.crc32(value).to_bytes(_CHECKSUM)

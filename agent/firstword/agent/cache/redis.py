@@ -1,0 +1,149 @@
+"""The cache in Redis: what one machine read or made is there for all of them.
+
+Behind `Cache`, which sets the deadlines. Values expire by Redis's own clock. The bounds are kept by scripts, as what
+is written and what has to go for it are one step; a server's `maxmemory` may be tighter, and nothing here minds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
+
+from firstword.agent.cache.backend import GONE_FOR, Bounds, CacheUnavailable, Entry, Reason
+
+_FORMAT: Final = "firstword:1"
+"""Before every key; the number changes with the format of what is kept."""
+
+# Every key has the same hash tag, so that a cluster keeps them on one node and a script may touch them all.
+# ages: key -> when it expires, ms; sizes: key -> bytes, and their sum under "".
+_PRELUDE: Final = """
+local prefix = ARGV[1]
+local ages, sizes = prefix .. 'ages', prefix .. 'sizes'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function drop(key)
+    redis.call('DEL', prefix .. 'value:' .. key)
+    redis.call('ZREM', ages, key)
+    local size = redis.call('HGET', sizes, key)
+    if size then
+        redis.call('HDEL', sizes, key)
+        redis.call('HINCRBY', sizes, '', -size)
+    end
+end
+local function drop_expired()
+    for _, key in ipairs(redis.call('ZRANGEBYSCORE', ages, '-inf', now)) do drop(key) end
+end
+"""
+_PUT: Final = f"""{_PRELUDE}
+local key, value, owner, lifetime = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local most_bytes, most_entries = tonumber(ARGV[6]), tonumber(ARGV[7])
+if redis.call('EXISTS', prefix .. 'gone:' .. owner) == 1 then return 0 end
+drop(key)
+drop_expired()
+while redis.call('ZCARD', ages) >= most_entries
+    or tonumber(redis.call('HGET', sizes, '') or 0) + #value > most_bytes do
+    local first = redis.call('ZRANGE', ages, 0, 0)[1]
+    if not first then break end
+    drop(first)
+end
+redis.call('SET', prefix .. 'value:' .. key, value, 'PX', lifetime)
+redis.call('ZADD', ages, now + lifetime, key)
+redis.call('HSET', sizes, key, #value)
+redis.call('HINCRBY', sizes, '', #value)
+local owned = prefix .. 'owner:' .. owner
+redis.call('SADD', owned, key)
+redis.call('PEXPIRE', owned, math.max(lifetime, redis.call('PTTL', owned)))
+return 1
+"""
+_DELETE: Final = f"""{_PRELUDE}
+drop(ARGV[2])
+drop_expired()
+"""
+_DELETE_OWNER: Final = f"""{_PRELUDE}
+local owned = prefix .. 'owner:' .. ARGV[2]
+for _, key in ipairs(redis.call('SMEMBERS', owned)) do drop(key) end
+redis.call('DEL', owned)
+redis.call('SET', prefix .. 'gone:' .. ARGV[2], '', 'PX', ARGV[3])
+drop_expired()
+"""
+
+
+class RedisServer:
+    """A backend at a redis:// or rediss:// URL, which may end in a database's number; version 6 or newer."""
+
+    def __init__(self, url: str, name: str, bounds: Bounds) -> None:
+        """Connects with the first command. Raises ValueError or TypeError for a URL of which no connection can be made."""
+        self._bounds = bounds
+        self._prefix = f"{{{_FORMAT}:{name}}}:"
+        # One more try, at once: the server may have closed an idle connection. The deadline is the caller's.
+        self._client = cast(Any, Redis).from_url(url, retry=Retry(NoBackoff(), 1), socket_timeout=None)
+        self._client.connection_pool.make_connection()  # a wrong option in the URL would else be found in a session
+        self._put = self._client.register_script(_PUT)
+        self._delete = self._client.register_script(_DELETE)
+        self._delete_owner = self._client.register_script(_DELETE_OWNER)
+
+    async def prepare(self) -> None:
+        """Open a connection. Raises CacheUnavailable."""
+        with _our_errors():
+            await self._client.ping()
+
+    async def get(self, key: str) -> Entry | None:
+        """The entry, in one round trip; None when there is none or it has expired. Raises CacheUnavailable."""
+        name = f"{self._prefix}value:{key}"
+        with _our_errors():
+            async with self._client.pipeline(transaction=False) as pipeline:
+                value, milliseconds = await pipeline.get(name).pttl(name).execute()
+        return None if value is None else Entry(value, max(milliseconds, 0) / 1000)
+
+    async def put(self, key: str, value: bytes, owner: str, lifetime: float) -> bool:
+        """Keep the value; False when it alone is beyond the bounds, or its owner was deleted. Raises CacheUnavailable."""
+        if len(value) > self._bounds.bytes:
+            return False
+        bounds = self._bounds.bytes, self._bounds.entries
+        with _our_errors():
+            return bool(await self._put(args=[self._prefix, key, value, owner, _milliseconds(lifetime), *bounds]))
+
+    async def delete(self, key: str) -> None:
+        """Delete the entry, if there is one. Raises CacheUnavailable."""
+        with _our_errors():
+            await self._delete(args=[self._prefix, key])
+
+    async def owners(self) -> set[str]:
+        """Whose entries there are, by all keys of the server. Raises CacheUnavailable."""
+        start = f"{self._prefix}owner:"
+        with _our_errors():
+            keys = [key async for key in self._client.scan_iter(match=f"{start}*", count=1000)]
+        return {key.decode().removeprefix(start) for key in keys}
+
+    async def delete_owner(self, owner: str) -> None:
+        """Delete what is the owner's. Raises CacheUnavailable."""
+        with _our_errors():
+            await self._delete_owner(args=[self._prefix, owner, _milliseconds(GONE_FOR)])
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        with _our_errors():
+            await self._client.aclose()
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(round(seconds * 1000), 1)
+
+
+@contextmanager
+def _our_errors() -> Generator[None]:
+    """Turn what the client raises into CacheUnavailable; `from None`, as its texts may quote a URL or a command."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise CacheUnavailable(Reason.FULL, "maxmemory") from None
+    except (AuthenticationError, ResponseError) as error:
+        raise CacheUnavailable(Reason.BROKEN, type(error).__name__) from None
+    except (RedisError, OSError) as error:
+        raise CacheUnavailable(Reason.UNREACHABLE, type(error).__name__) from None

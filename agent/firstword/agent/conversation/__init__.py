@@ -1,0 +1,1 @@
+"""What goes on after the greeting: components, assistant, events, and the apology when it fails."""

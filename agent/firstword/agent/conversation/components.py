@@ -1,0 +1,76 @@
+"""What a conversation is made of: speech to text, language model, text to speech, voice activity detection.
+
+Built by the plan's `components` task. The plugins are the providers' own; where they connect to is in the settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import AgentSession, inference
+from livekit.plugins import deepgram, openai
+
+from firstword.agent.accounts.model import GreetingFields
+from firstword.agent.audio.synthesis import Synthesis, synthesis
+from firstword.agent.settings import Settings
+
+INTERRUPTIBLE_AFTER = 0.5
+"""Seconds of the greeting after which the caller can interrupt it."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """The four parts of one session; none holds state of another session."""
+
+    stt: deepgram.STT
+    llm: openai.LLM
+    synthesis: Synthesis
+    vad: inference.VAD
+
+    def fit(self, account: GreetingFields) -> None:
+        """Listen in the account's language and speak with its voice, where it names one."""
+        self.stt.update_options(language=account.language)
+        if account.voice:
+            self.synthesis.speak_as(account.voice)
+
+    async def aclose(self) -> None:
+        """Close the providers' connections."""
+        await self.stt.aclose()
+        await self.llm.aclose()
+        await self.synthesis.aclose()
+
+
+def build(settings: Settings) -> Components:
+    """New components. Opens no connection: that happens at their first use."""
+    return Components(
+        stt=deepgram.STT(
+            model=settings.stt_model,
+            api_key=settings.deepgram_api_key.get_secret_value(),
+            base_url=f"{settings.deepgram_base_url}/listen",
+        ),
+        llm=openai.LLM(
+            model=settings.llm_model,
+            api_key=settings.openai_api_key.get_secret_value(),
+            base_url=settings.openai_base_url,
+        ),
+        synthesis=synthesis(settings),
+        # LiveKit's own build of Silero: its weights are in the forkserver, so that a new one costs nothing
+        vad=inference.VAD(model="silero"),
+    )
+
+
+def session_of(components: Components, *, last_transcript: float = 2.0) -> AgentSession[Any]:
+    """LiveKit's session of these components; not started.
+
+    last_transcript: seconds that its end waits for what the caller said last; 2 is LiveKit's own.
+    """
+    return AgentSession(
+        stt=components.stt,
+        llm=components.llm,
+        tts=components.synthesis.tts,
+        vad=components.vad,
+        turn_handling={"turn_detection": "stt", "interruption": {"mode": "vad", "min_duration": 0.3}},
+        aec_warmup_duration=INTERRUPTIBLE_AFTER,
+        session_close_transcript_timeout=last_transcript,
+    )

@@ -1,0 +1,44 @@
+"""A session in a terminal (`lk agent console`): no server, a room that LiveKit makes of mocks, sound over the command's own connection.
+
+Beside `firstword.agent.call.call`, which prepares such a job here, and then starts it by the same plan as any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from livekit.agents import AgentSession, JobContext, cli
+from livekit.rtc._proto.participant_pb2 import ParticipantPermission
+
+from firstword.agent.flags.improvements import Flags, Improvement
+
+
+def here() -> bool:
+    """Whether this process serves a terminal."""
+    return cli.AgentsConsole.get_instance().enabled
+
+
+def prepared(job: JobContext, flags: Flags) -> Flags:
+    """The flags of a job; in a console without `light-connect`, since its caller listens to the session's output and to no track.
+
+    There the room's mocks get real answers to what a start asks of participants. livekit-agents 1.8.9: ipc/mock_room.py.
+    """
+    if not here():
+        return flags
+    room: Any = job.room
+    callers = list(room.remote_participants.values())
+    room.remote_participants = {caller.identity: caller for caller in callers}
+    for participant in (room.local_participant, *callers):
+        participant.attributes, participant.track_publications = {}, {}
+        participant.permissions, participant.joined_at = ParticipantPermission(), None
+    return Flags(flags.on - {Improvement.LIGHT_CONNECT})
+
+
+def subscribed(session: AgentSession[Any]) -> asyncio.Future[None] | None:
+    """Done once somebody listens to what a started session says: at once in a console; None for a session without sound."""
+    if not here():
+        return session.room_io.subscribed_fut
+    listening = asyncio.get_running_loop().create_future()
+    listening.set_result(None)
+    return listening

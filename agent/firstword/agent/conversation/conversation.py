@@ -1,0 +1,89 @@
+"""What a conversation does with its events: keys pressed, errors, who comes and goes, how many turns there were.
+
+Attached by the plan's `event_handlers` task; `firstword.agent.conversation.events` brings what happened before.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import AgentSession, AgentStateChangedEvent, ConversationItemAddedEvent, ErrorEvent, llm
+
+from firstword.agent.accounts.model import LastSession
+from firstword.agent.conversation.events import Handler
+
+logger = logging.getLogger("firstword")
+
+ROOM_EVENTS = ("participant_connected", "participant_disconnected", "data_received", "sip_dtmf_received")
+SESSION_EVENTS = (
+    "agent_state_changed",
+    "conversation_item_added",
+    "error",
+)
+
+
+REMEMBERED = 300
+"""Characters of what the caller said last that the next session is told."""
+
+
+@dataclass
+class Conversation:
+    """What is known of the conversation so far: for the session's row, and for the account's next session."""
+
+    session: AgentSession[Any]
+    turns: int = 0
+    errors: int = 0
+    states: int = 0
+    data_packets: int = 0
+    others: int = 0
+    """Participants besides the caller who came."""
+    digits: str = ""
+    last_words: str = ""
+    """The caller's."""
+
+    def handlers(self) -> dict[str, Handler]:
+        """Event name -> what is done with it."""
+        return {
+            "participant_connected": self._came,
+            "data_received": self._data,
+            "sip_dtmf_received": self._key,
+            "agent_state_changed": self._state,
+            "conversation_item_added": self._item,
+            "error": self._error,
+        }
+
+    def last_session(self) -> LastSession | None:
+        """What the account's next session is told of this one, without asking an LLM; None when the caller said nothing."""
+        words = " ".join(self.last_words.split())
+        if not words:
+            return None
+        return LastSession(time.time(), f'The caller\'s last words were: "{shorten(words, REMEMBERED)}"', left_open="")
+
+    def _came(self, participant: rtc.RemoteParticipant) -> None:
+        self.others += 1
+        logger.info("another participant came", extra={"kind": rtc.ParticipantKind.Name(participant.kind)})
+
+    def _data(self, packet: rtc.DataPacket) -> None:
+        self.data_packets += 1
+
+    def _key(self, dtmf: rtc.SipDTMF) -> None:
+        self.digits += dtmf.digit
+        self.session.generate_reply(user_input=f"(pressed {dtmf.digit} on the telephone)")
+
+    def _state(self, event: AgentStateChangedEvent) -> None:
+        self.states += 1
+
+    def _item(self, event: ConversationItemAddedEvent) -> None:
+        if isinstance(event.item, llm.ChatMessage):
+            self.turns += 1
+            if event.item.role == "user":
+                self.last_words = event.item.text_content or self.last_words
+
+    def _error(self, event: ErrorEvent) -> None:
+        self.errors += 1
+        logger.warning("a part of the conversation failed", extra={"source": type(event.source).__name__})  # pyright: ignore[reportUnknownArgumentType]

@@ -1,0 +1,49 @@
+"""The greeting written by the LLM instead of the template (`FIRSTWORD_GREETING_WRITER=llm`).
+
+Beside `firstword.agent.greeting.text`, which it falls back to. Where greetings are cached the LLM writes during one call for the next, so that
+nobody waits for it and the audio can be cached too; otherwise it writes while the caller waits.
+"""
+
+from __future__ import annotations
+
+from livekit.agents import llm
+
+from firstword.agent.accounts.model import GreetingFields
+from firstword.agent.cache.cache import Cache
+from firstword.agent.conversation.components import Components
+from firstword.agent.greeting.text import MAX_TEXT, GreetingText
+
+LIFETIME_S = 86_400.0
+"""A text is said for a day at most; each call writes a new one."""
+_TASK = (
+    "Write the one or two sentences with which a voice assistant answers the telephone, in the language {language}. "
+    "The caller is {name}. It is {day_part} where they live. Plain words, nothing else."
+)
+
+
+async def write(account: GreetingFields, template: GreetingText, components: Components) -> GreetingText:
+    """The LLM's greeting; the template's where it writes nothing that can be said. Raises LiveKit's APIError."""
+    request = _TASK.format(
+        language=account.language, name=account.name or "unknown", day_part=template.day_part or "daytime"
+    )
+    context = llm.ChatContext.empty()
+    context.add_message(role="user", content=request)
+    async with components.llm.chat(chat_ctx=context) as stream:
+        text = " ".join("".join([part async for part in stream.to_str_iterable()]).split())
+    # no day part: it has no opening of its own
+    return GreetingText(text, None) if text and text.isprintable() and len(text) <= MAX_TEXT else template
+
+
+async def last_written(account: GreetingFields, template: GreetingText, cache: Cache) -> GreetingText:
+    """What the LLM wrote during an earlier call; the template's where there is none."""
+    kept = await cache.get(_key(account))
+    return template if kept is None else GreetingText(kept.value.decode("utf-8", "replace"), None)
+
+
+async def keep(account: GreetingFields, written: GreetingText, cache: Cache) -> None:
+    """Keep it for the next call."""
+    await cache.put(_key(account), written.text.encode(), owner=account.id, lifetime=LIFETIME_S)
+
+
+def _key(account: GreetingFields) -> tuple[str, ...]:
+    return "greeting text", account.id

@@ -1,0 +1,75 @@
+"""Which flags a process and its sessions run with: those of the profile, or as the flag source draws them.
+
+Between `firstword.agent.flags.flag_source`, imported only where no profile overrides it, and the process, the call and the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from firstword.agent.flags.improvements import PER_PROCESS, Flags, Improvement, profile
+from firstword.agent.settings import Settings
+from firstword.telemetry.vocabulary import DRAWN_BY, DRAWN_BY_PROCESS
+
+if TYPE_CHECKING:
+    from firstword.agent.flags.flag_source import Evaluation, FlagSource
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Flags, and for each that a source drew the attributes of its standard event (`feature_flag.evaluation`)."""
+
+    flags: Flags
+    events: tuple[Mapping[str, str], ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the trace's root: by what they were drawn."""
+
+
+def draw_process(settings: Settings) -> Drawn:
+    """The flags that act before any session, once a process; with a profile, all flags. Raises UnknownFlag."""
+    if settings.profile is not None:
+        return Drawn(profile(settings.profile))
+    return _drawn(_source(settings.flag_provider, settings.flags_deadline).draw_process())
+
+
+def possible_for_a_process(settings: Settings) -> Flags:
+    """The flags that act before any session and may be on for some process; with a profile, its flags. May take the deadline."""
+    if settings.profile is not None:
+        return profile(settings.profile)
+    possible = _source(settings.flag_provider, settings.flags_deadline).possible()
+    return Flags(frozenset(map(Improvement, possible)))
+
+
+def draw_session(settings: Settings, process: Drawn, account: str | None, room: str) -> Drawn:
+    """The flags of one session: those of its process, and the others drawn by account, else by room, so that they stick."""
+    if settings.profile is not None:
+        return process
+    source = _source(settings.flag_provider, settings.flags_deadline)
+    session = _drawn(source.draw_session(account, room))
+    return Drawn(
+        Flags(process.flags.on | session.flags.on),
+        (*process.events, *session.events),
+        {DRAWN_BY: "account" if account else "room", DRAWN_BY_PROCESS: ",".join(sorted(PER_PROCESS))},
+    )
+
+
+@cache
+def _source(spec: str | None, deadline: float) -> FlagSource:
+    # 30 ms of imports that a profile saves
+    from firstword.agent.flags.flag_source import FlagSource, other_provider
+
+    return FlagSource(
+        per_process=PER_PROCESS,
+        per_session=frozenset(Improvement) - PER_PROCESS,
+        deadline=deadline,
+        provider=other_provider(spec),
+    )
+
+
+def _drawn(evaluations: Iterable[Evaluation]) -> Drawn:
+    known = tuple(evaluations)
+    on = frozenset(Improvement(evaluation.flag) for evaluation in known if evaluation.on)
+    return Drawn(Flags(on), tuple(evaluation.attributes() for evaluation in known))

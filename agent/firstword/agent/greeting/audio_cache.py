@@ -1,0 +1,65 @@
+"""The audio cache: greetings that were spoken once need no provider the next time.
+
+Between TTS and the playout, on a `Cache` that other processes and machines share. The audio is kept raw, 48 KB a second
+at 24 kHz: it is read in a tenth of a millisecond, while a codec would cost CPU in the very start it is to shorten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from livekit import rtc
+
+from firstword.agent.audio.splice import frames_of, samples_of, trimmed
+from firstword.agent.cache.backend import Bounds
+from firstword.agent.cache.cache import Cache, Key
+from firstword.agent.greeting.text import DayPart
+
+BOUNDS: Final = Bounds(bytes=256_000_000, entries=5_000)
+"""Some fifteen hundred greetings of 3.5 s at 24 kHz."""
+_DAY: Final = 86_400.0
+_BYTES_PER_SAMPLE: Final = 2
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Speech:
+    """What is spoken: the same audio whenever all of this is the same."""
+
+    account: str
+    """Id; empty for what anybody may be told. With the account, its audio is deleted."""
+    voice: str
+    text: str
+    day_part: DayPart | None
+    sample_rate: int
+    """Hz."""
+
+
+class AudioCache:
+    """Spoken greetings, as mono frames of 20 ms."""
+
+    def __init__(self, cache: Cache, *, days: float) -> None:
+        self._cache = cache
+        self._lifetime = days * _DAY
+
+    async def get(self, speech: Speech) -> list[rtc.AudioFrame] | None:
+        """The audio; None when it must be made, or could not be had in time. Never raises."""
+        entry = await self._cache.get(_key(speech))
+        if entry is None or not entry.value or len(entry.value) % _BYTES_PER_SAMPLE:
+            return None
+        return frames_of(np.frombuffer(entry.value, np.int16), speech.sample_rate)
+
+    async def put(self, speech: Speech, audio: Iterable[rtc.AudioFrame]) -> bool:
+        """Keep the audio without the silence that TTS puts before it and after it: the caller would wait for that too.
+
+        False when it isn't kept, as what is all silence never is. Raises ValueError for frames that aren't mono at the
+        speech's rate.
+        """
+        value = trimmed(samples_of(audio, speech.sample_rate), speech.sample_rate).tobytes()
+        return bool(value) and await self._cache.put(_key(speech), value, owner=speech.account, lifetime=self._lifetime)
+
+
+def _key(speech: Speech) -> Key:
+    return "speech", speech.account, speech.voice, speech.text, speech.day_part or "", str(speech.sample_rate)

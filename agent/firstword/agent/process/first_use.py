@@ -1,0 +1,77 @@
+"""The warm set of a process: what its first caller would otherwise pay for, paid before there is one.
+
+Part of `firstword.agent.process.job_process`. A fresh process pays for every first use: lazy imports, TLS contexts, LiveKit's native runtime.
+LiveKit's own preloading takes some of it; one dry start of a session, which talks to nobody, takes the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from livekit.agents import utils
+
+from firstword.agent.accounts.model import GENERIC
+from firstword.agent.conversation import components as parts
+from firstword.agent.conversation import console
+from firstword.agent.conversation.assistant import Assistant
+from firstword.agent.greeting import greeting as greetings
+from firstword.agent.greeting.audio_cache import AudioCache
+from firstword.agent.greeting.text import greeting_text
+from firstword.agent.livekit_private import start_native_runtime
+from firstword.agent.process.caches import Caches
+from firstword.agent.settings import Settings
+
+NOBODY = "http://127.0.0.1:9/v1"
+"""The discard port: whatever the dry start would connect to is refused at once."""
+
+_NOISY = ("livekit.agents", "livekit.plugins.deepgram", "livekit.plugins.openai")
+
+
+def dry_start(settings: Settings) -> None:
+    """Start a session without a room, an account or a provider, and close it: about a tenth of a second of CPU.
+
+    Before the event loop of a job exists; not in a console, whose sound goes to the first session that starts.
+    Raises what LiveKit raises when it can't be started at all.
+    """
+    if console.here():
+        return
+    with _silenced():
+        asyncio.run(_dry_start(settings.model_copy(update={"openai_base_url": NOBODY, "deepgram_base_url": NOBODY})))
+    start_native_runtime()
+
+
+async def _dry_start(settings: Settings) -> None:
+    async with utils.http_context.open():
+        components = parts.build(settings)
+        session = parts.session_of(components, last_transcript=0.0)
+        try:
+            await session.start(agent=Assistant(GENERIC))
+        finally:
+            await session.aclose()
+            await components.aclose()
+
+
+async def first_reads(settings: Settings, caches: Caches) -> None:
+    """Look up a greeting as a start does: 5 to 7 ms of first uses, while the room would have to connect. Raises nothing."""
+    if caches.accounts is not None:
+        await caches.accounts.get(("nobody",))
+    if caches.speeches is not None:
+        audio = AudioCache(caches.speeches, days=settings.cache_days)
+        await greetings.look_up(greeting_text(GENERIC, time.time()), GENERIC, settings.tts_voice, audio)
+
+
+@contextmanager
+def _silenced() -> Generator[None]:
+    # that nobody answers is the point, and no reason for a warning at each process's start
+    levels = {name: logging.getLogger(name).level for name in _NOISY}
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,172 @@
+"""What a process of the worker has ready before any job: settings, store, exporting.
+
+Made by LiveKit's `setup_fnc`: in the process that will run the job, or in the job's thread, before its event loop exists.
+Either runs one job and ends (livekit-agents 1.8.9, `ipc/job_thread_executor.py:265`), so a `Process` here is one job's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.util import Finalize
+from pathlib import Path
+from uuid import uuid4
+
+from livekit.agents import JobProcess
+from livekit.agents import telemetry as livekit_telemetry
+from opentelemetry.sdk.resources import Resource
+
+from firstword.agent.accounts.account_cache import AccountCache
+from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
+from firstword.agent.accounts.store import AccountStore, StoreError
+from firstword.agent.conversation.components import Components, build
+from firstword.agent.flags.assignment import Drawn, draw_process
+from firstword.agent.flags.improvements import Improvement
+from firstword.agent.greeting.audio_cache import AudioCache
+from firstword.agent.process import start_metrics
+from firstword.agent.process.caches import Caches, opened_caches
+from firstword.agent.process.first_use import dry_start, first_reads
+from firstword.agent.process.unheard import wait_for_the_unheard
+from firstword.agent.settings import Settings, settings
+from firstword.telemetry import libraries
+from firstword.telemetry import metrics as telemetry_metrics
+from firstword.telemetry.export import Exporting, exporters_from_environment
+
+logger = logging.getLogger("firstword")
+
+_KEY = "firstword"
+_PREPARE_S = 3.0
+"""LiveKit gives a process 10 s for its set-up."""
+EXPORT_AT_END_S = 2.5
+"""How long a process that ends waits for a collector that doesn't answer, for spans and again for metrics.
+
+The SDK's own shutdown takes longer than the 10 s after which LiveKit kills the process.
+"""
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a session has from its process. `store` is the session's own: one belongs to the event loop that uses it."""
+
+    settings: Settings
+    drawn: Drawn
+    """The flags that act before any session; `draw_session` adds the others."""
+    exporting: Exporting
+    store: AccountStore
+    accounts: AccountCache | None
+    """None with `account-cache` off."""
+    speeches: AudioCache | None
+    """None with `smart-greeting` off."""
+    components: Components | None
+    """Those of the one job of this process, or of this thread of it; None with `component-pool` off."""
+    caches: Caches
+
+    async def whole(self, account: GreetingFields) -> Account:
+        """All of the account, of which the greeting needed a part; the generic one when it is gone. Raises StoreError."""
+        if isinstance(account, Account):
+            return account
+        found = None if self.accounts is None else await self.accounts.complete(account)
+        return found or GENERIC
+
+    async def aclose(self) -> None:
+        """Close what belongs to the event loop of the job."""
+        if self.accounts is not None:
+            await self.accounts.aclose()
+        await self.caches.aclose()
+        await self.store.aclose()
+
+
+def set_up(process: JobProcess) -> None:
+    """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
+    wait_for_the_unheard()
+    config = settings()
+    drawn = draw_process(config)
+    url = config.store_url.get_secret_value()
+    caches = opened_caches(config, drawn.flags)
+    try:
+        asyncio.run(_prepare(config, caches))
+    except (StoreError, TimeoutError) as error:
+        logger.warning("the account store could not be prepared: %s", error or type(error).__name__)
+    with _one_at_a_time:  # with threads for jobs, two may come at once
+        exporting = _exporting(config.traces)
+        if Improvement.ASSISTANT_PREWARM in drawn.flags:
+            _dry_start()
+    if config.cache_url is not None:
+        # a connection belongs to the loop that made it, a file's reader to none
+        caches = opened_caches(config, drawn.flags)
+    store = AccountStore(url)
+    patience = 0.6 * config.account_deadline
+    process.userdata[_KEY] = Process(
+        settings=config,
+        drawn=drawn,
+        exporting=exporting,
+        store=store,
+        accounts=None if caches.accounts is None else AccountCache(store, caches.accounts, patience=patience),
+        speeches=None if caches.speeches is None else AudioCache(caches.speeches, days=config.cache_days),
+        components=build(config) if Improvement.COMPONENT_POOL in drawn.flags else None,
+        caches=caches,
+    )
+
+
+def of(process: JobProcess) -> Process:
+    """What `set_up` made."""
+    return process.userdata[_KEY]
+
+
+@cache
+def set_up_metrics(exporting: Exporting) -> None:
+    """Let LiveKit's instruments report from now on, once a process."""
+    provider = telemetry_metrics.set_up(exporting.provider.resource, telemetry_metrics.exporter_from_environment())
+    _at_end(provider.shutdown)
+
+
+@cache
+def _exporting(folder: str | None) -> Exporting:
+    instance = {"service.instance.id": uuid4().hex}  # by which the sessions of one process are told
+    exporting = Exporting(
+        exporters_from_environment(folder=Path(folder) if folder else None),
+        resource=start_metrics.named().merge(Resource(instance)),
+    )
+    libraries.switch_on(exporting.inside)
+    livekit_telemetry.gen_ai.set_capture_content(False)  # 1.8.9 writes what is said into its spans unless told not to
+    livekit_telemetry.set_tracer_provider(exporting.outside)
+    _at_end(exporting.shutdown, lambda: start_metrics.send_dropped(exporting.newly_dropped(last=True)))
+    return exporting
+
+
+def _at_end(export: Callable[[], None], then: Callable[[], None] = lambda: None) -> None:
+    """Call it when the process ends, also after a crash of the entrypoint: later than the job's own last span.
+
+    then: called when that is done, or has taken too long.
+    """
+
+    def bounded() -> None:
+        last = threading.Thread(target=export, daemon=True)
+        last.start()
+        last.join(EXPORT_AT_END_S)
+        then()
+
+    # atexit's functions don't run in the processes of multiprocessing before Python 3.13; these run in any process
+    Finalize(None, bounded, exitpriority=0)
+
+
+async def _prepare(config: Settings, caches: Caches) -> None:
+    async with asyncio.timeout(_PREPARE_S):
+        await caches.prepare()
+        await first_reads(config, caches)
+        if config.cache_url is not None:
+            await caches.aclose()
+        # its own store: one belongs to the loop that first uses it, and the job's loop comes later
+        store = await AccountStore.open(config.store_url.get_secret_value())
+        await store.aclose()
+
+
+@cache
+def _dry_start() -> None:
+    """Once a process, however many threads it has."""
+    dry_start(settings())

@@ -1,0 +1,23 @@
+"""What jobs are forked from imports this once, and every job has it: LiveKit's `preload_modules`, here one.
+
+Beside LiveKit's own preloading, which comes after it. Where jobs are threads, the worker's own process imports it.
+"""
+
+from __future__ import annotations
+
+from firstword.agent.process import gc_off  # isort: skip
+
+import contextlib
+import importlib
+
+from livekit import local_inference
+
+for name in (
+    "firstword.agent.call.call",
+    "firstword.agent.flags.flag_source",
+):  # a session, its plugins with it; and what `firstword.agent.worker` adds
+    importlib.import_module(name)
+# an error here would end the forkserver; a session that wants the VAD says why it can't be had
+with contextlib.suppress(Exception):
+    local_inference.init_vad()
+gc_off.collect_from_now_on()

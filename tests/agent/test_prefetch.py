@@ -1,0 +1,241 @@
+"""What a new worker has made before its first job, with the real plugins, a real store and real caches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from livekit import rtc
+from livekit.agents import APIStatusError, tts
+
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import GENERIC, Account
+from firstword.agent.accounts.store import AccountStore
+from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
+from firstword.agent.flags.improvements import profile
+from firstword.agent.greeting.audio_cache import AudioCache, Speech
+from firstword.agent.greeting.greeting import look_up, prepared
+from firstword.agent.greeting.text import greeting_text
+from firstword.agent.process import prefetch
+from firstword.agent.process.caches import opened_caches
+from firstword.agent.settings import Settings
+from tests.agent.providers import REFUSING, made, simulated
+
+TUNED = profile("tuned")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
+    async with simulated(tmp_path) as found:
+        yield tuned(found)
+
+
+def tuned(settings: Settings) -> Settings:
+    return settings.model_copy(update={"profile": "tuned"})
+
+
+async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Settings) -> None:
+    """And the caller nobody knows; a second round finds nothing left to make."""
+    assert await prefetch.make(settings) > len(ACCOUNTS)
+    caches = opened_caches(settings, TUNED)
+    assert caches.speeches is not None
+    audio = AudioCache(caches.speeches, days=7)
+    nobody = synthesis(settings.model_copy(update={"deepgram_base_url": "http://127.0.0.1:9/v1"}))
+    for account in (GENERIC, *ACCOUNTS):
+        written = greeting_text(account, time.time())
+        voice = account.voice or settings.tts_voice
+        assert (await prepared(written, account, nobody, voice, audio, deadline=5)).hit, account.id
+    await nobody.aclose()
+    await caches.aclose()
+    assert await prefetch.make(settings) == 0
+
+
+async def test_the_next_part_of_the_day_is_ready_before_it_begins(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a minute before noon in New York Ada's good afternoon is made too: the first caller after noon waits for none."""
+    noon = datetime(2026, 6, 1, 16, tzinfo=UTC).timestamp()
+    monkeypatch.setattr(prefetch, "time", SimpleNamespace(time=lambda: noon - 30))
+    await prefetch.make(settings)
+    caches = opened_caches(settings, TUNED)
+    assert caches.speeches is not None
+    audio, ada = AudioCache(caches.speeches, days=7), ACCOUNTS[0]
+    texts = [greeting_text(ada, noon + seconds) for seconds in (-30, 1)]
+    assert texts[0] != texts[1]
+    assert all([await look_up(text, ada, ada.voice, audio) for text in texts])
+    await caches.aclose()
+
+
+async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that names no voice has the settings' one, whoever was greeted before it."""
+    store = await AccountStore.open(settings.store_url.get_secret_value())
+    for account in ACCOUNTS:
+        await store.save(replace(account, id=f"{account.id}-silent", name="Nemo", voice=""))
+    await store.aclose()
+    spoken: dict[str, set[str]] = {}
+    record = Synthesis.recorded
+
+    async def listened(self: Synthesis, text: str) -> list[rtc.AudioFrame]:
+        assert isinstance(self.tts, tts.TTS)
+        spoken.setdefault(self.tts.model, set()).add(text)
+        return await record(self, text)
+
+    monkeypatch.setattr(Synthesis, "recorded", listened)
+    await prefetch.make(settings)
+    assert {text for text in spoken[settings.tts_voice] if "Nemo" in text}
+    for voice, texts in spoken.items():
+        assert voice == settings.tts_voice or not [text for text in texts if "Nemo" in text]
+
+
+async def test_a_provider_that_is_down_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The worker starts all the same."""
+    async with simulated(tmp_path, REFUSING) as settings:
+        with caplog.at_level(logging.WARNING, logger="firstword"):
+            await prefetch.first_round(tuned(settings))
+    assert [record.message for record in caplog.records if record.name == "firstword"] == [
+        "greetings that could not be made ahead: 4, the last for APIStatusError"
+    ]
+
+
+class Choosy(Synthesis):
+    """A TTS that knows no voice `nobodys`, and breaks on one `broken`."""
+
+    async def recorded(self, text: str) -> list[rtc.AudioFrame]:
+        match self.tts.model:
+            case "nobodys":
+                raise APIStatusError("no such voice", status_code=400)
+            case "broken":
+                raise RuntimeError("not an answer")
+            case _:
+                return await super().recorded(text)
+
+
+async def voices_are(settings: Settings, voice: str, accounts: Sequence[Account]) -> None:
+    store = await AccountStore.open(settings.store_url.get_secret_value())
+    for account in accounts:
+        await store.save(replace(account, voice=voice))
+    await store.aclose()
+
+
+async def test_a_voice_that_is_refused_is_that_accounts_trouble_alone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everybody else is greeted ahead, however many are refused; one warning says how many were not."""
+    monkeypatch.setattr("firstword.agent.audio.synthesis.Synthesis", Choosy)
+    await voices_are(settings, "nobodys", ACCOUNTS[:5])
+    with caplog.at_level(logging.WARNING, logger="firstword"):
+        assert await prefetch.make(settings) >= 2
+    assert [record.message for record in caplog.records if record.name == "firstword"] == [
+        "greetings that could not be made ahead: 5, the last for APIStatusError"
+    ]
+    await voices_are(settings, "", ACCOUNTS[:5])
+    assert await prefetch.make(settings) > 0
+
+
+async def test_nothing_but_its_end_ends_the_rounds(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody expected is logged, by the round before the first job and by each later one; the worker goes on."""
+    monkeypatch.setattr("firstword.agent.audio.synthesis.Synthesis", Choosy)
+    monkeypatch.setattr(prefetch, "FRESH", 0.2)
+    await voices_are(settings, "broken", ACCOUNTS)
+    with caplog.at_level(logging.ERROR, logger="firstword"):
+        await prefetch.first_round(settings)
+        assert [record.message for record in caplog.records if record.name == "firstword"] == [
+            "not everything could be made ahead"
+        ]
+        rounds = asyncio.create_task(prefetch.keep_fresh(settings))
+        async with asyncio.timeout(60):
+            while sum("kept fresh" in record.message for record in caplog.records) < 2:  # noqa: ASYNC110 - in the rounds
+                await asyncio.sleep(0.05)
+    assert not rounds.done()
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+
+
+async def test_with_an_account_all_that_is_cached_of_it_goes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the rounds while the worker runs: its copy and its audio, and nothing of the others."""
+
+    async def kept(id: str) -> set[str]:
+        caches = opened_caches(settings, TUNED)
+        try:
+            assert caches.accounts is not None
+            assert caches.speeches is not None
+            account = next(each for each in ACCOUNTS if each.id == id)
+            written, voice = greeting_text(account, time.time()), account.voice
+            speech = Speech(id, voice, written.text, written.day_part, SAMPLE_RATE)
+            found = {
+                "account": await caches.accounts.get(("account", id)),
+                "audio": await AudioCache(caches.speeches, days=7).get(speech),
+            }
+            return {name for name, value in found.items() if value}
+        finally:
+            await caches.aclose()
+
+    await prefetch.make(settings)
+    assert await kept("1001") == await kept("1002") == {"account", "audio"}
+    store = await AccountStore.open(settings.store_url.get_secret_value())
+    await store.delete("1001")
+    await store.aclose()
+    monkeypatch.setattr(prefetch, "FRESH", 0.2)
+    rounds = asyncio.create_task(prefetch.keep_fresh(settings))
+    async with asyncio.timeout(60):
+        while await kept("1001"):  # noqa: ASYNC110 - it happens in the rounds
+            await asyncio.sleep(0.05)
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+    assert await kept("1002") == {"account", "audio"}
+
+
+async def test_what_some_process_may_use_is_made(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a share of one in a hundred the greetings are there for whom it falls on; a flag that is turned on later is followed."""
+    file = tmp_path / "flags.json"
+    monkeypatch.setenv("FLAGD_OFFLINE_FLAG_SOURCE_PATH", str(file))
+    drawing = settings.model_copy(update={"profile": None, "flags_deadline": 777.0})
+
+    def share(percent: int) -> None:
+        flag = {
+            "state": "ENABLED",
+            "variants": {"on": True, "off": False},
+            "defaultVariant": "off",
+            "targeting": {"fractional": [["on", percent], ["off", 100 - percent]]},
+        }
+        file.write_text(json.dumps({"flags": {"smart-greeting": flag}}))
+
+    share(0)
+    assert await prefetch.make(drawing) == 0
+    assert not (tmp_path / "accounts.db").exists()
+    share(1)
+    assert await prefetch.make(drawing) > len(ACCOUNTS)
+
+
+async def test_a_store_that_is_down_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Likewise."""
+    with caplog.at_level(logging.WARNING, logger="firstword"):
+        await prefetch.first_round(made(tmp_path, profile="tuned", store_url="sqlite:////proc/nowhere/accounts.db"))
+    assert [record.message for record in caplog.records if record.name == "firstword"] == [
+        "not everything could be made ahead: StoreError"
+    ]
+
+
+async def test_baseline_makes_nothing_ahead(tmp_path: Path) -> None:
+    """With both flags off neither store nor provider is asked."""
+    await prefetch.first_round(made(tmp_path, profile="baseline"))
+    assert not (tmp_path / "accounts.db").exists()
