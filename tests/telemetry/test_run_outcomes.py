@@ -218,3 +218,121 @@ def test_a_session_that_can_never_converse_ends_with_its_task_named(startup_test
     (root,) = [span for span in startup_test.exported() if span.parent is None]
     assert root.attributes is not None
     assert root.attributes["startup.outcome"] == "first_word"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ABANDONED, Outcome.TIMED_OUT, Outcome.NO_CALLER, Outcome.FAILED])
+def test_a_first_word_in_the_turn_of_a_stop_is_none(startup_test: StartupTest, outcome: Outcome) -> None:
+    """The task was done before it could be cancelled; but the start had ended, and nothing deferred begins."""
+    plan, heard = _plan_of_two()
+
+    async def end(run: Run) -> None:
+        await asyncio.sleep(0.1)
+        heard.set()
+        run.stop(outcome)
+
+    start = startup_test.run(plan, meanwhile=end).start
+    assert start.outcome is outcome
+    assert start.end - start.start == 100_000_000
+    assert start.task("playout").state is TaskState.DONE
+    assert [task.name for task in start.tasks] == ["account", "playout"]
+    assert start.task("account").state is TaskState.CANCELLED
+    (root,) = [span for span in startup_test.exported() if span.parent is None]
+    assert (root.attributes or {})["startup.outcome"] == outcome
+
+
+def test_a_stop_in_the_turn_of_the_first_word_is_none(startup_test: StartupTest) -> None:
+    """The first word was there first; what is deferred runs to its end."""
+    plan, heard = _plan_of_two()
+
+    async def end(run: Run) -> None:
+        await asyncio.sleep(0.1)
+        heard.set()
+        asyncio.get_running_loop().call_soon(run.stop, Outcome.ABANDONED)
+
+    start = startup_test.run(plan, meanwhile=end).start
+    assert start.outcome is Outcome.FIRST_WORD
+    assert start.task("analytics").state is TaskState.DONE
+
+
+def test_a_first_word_in_the_turn_of_a_failure_is_none(startup_test: StartupTest) -> None:
+    """A required task fails, and the first word is done before it can be cancelled: the start has failed."""
+    plan, heard = Plan("session.startup", phases=(GREET,)), asyncio.Event()
+
+    @plan.task()
+    async def account() -> None:
+        await heard.wait()
+        raise OSError
+
+    @plan.first_word
+    async def playout() -> None:
+        await heard.wait()
+
+    @plan.task(deferred=True)
+    async def analytics() -> None: ...
+
+    async def end(run: Run) -> None:
+        await asyncio.sleep(0.1)
+        heard.set()
+
+    plan.check()
+    with pytest.raises(StartFailed, match="account"):
+        startup_test.run(plan, meanwhile=end)
+    spans = {span.name: span for span in startup_test.exported()}
+    assert (spans["session.startup"].attributes or {})["startup.outcome"] == "failed"
+    assert "analytics" not in spans
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "cancelled from outside"])
+def test_nothing_begins_or_runs_on_once_a_start_has_ended(startup_test: StartupTest, stopped: bool) -> None:
+    """A task is done in the turn of the end: what needs it begins no more, or is cancelled before its first step."""
+    plan, connected = Plan("session.startup"), asyncio.Event()
+
+    @plan.task(closes=CONNECT)
+    async def room() -> None:
+        await connected.wait()
+
+    @plan.task(closes=WAIT)
+    async def caller(room: None) -> None: ...
+
+    @plan.first_word
+    async def playout(caller: None) -> None: ...
+
+    plan.check()
+    run = startup_test.new_run(plan)
+
+    async def end() -> None:
+        performing = asyncio.ensure_future(run.perform())
+        await asyncio.sleep(0.1)
+        connected.set()
+        if stopped:
+            run.stop(Outcome.TIMED_OUT)
+        else:
+            performing.cancel()
+        await asyncio.wait({performing})
+        assert performing.cancelled() is not stopped
+
+    startup_test.loop.run_until_complete(end())
+    states = [(task.name, task.state) for task in run.record().tasks]
+    begun = [] if stopped else [("caller", TaskState.CANCELLED)]
+    assert states == [("room", TaskState.DONE), *begun]
+    assert {name for name, _ in states} <= {span.name for span in startup_test.exported()}
+
+
+def _plan_of_two() -> tuple[Plan, asyncio.Event]:
+    """A first word that is said at the event, a task that takes longer and can wait, and one that is deferred."""
+    plan, heard = Plan("session.startup", phases=(GREET,)), asyncio.Event()
+
+    @plan.task(readies=True)
+    async def account() -> None:
+        await asyncio.sleep(1)
+
+    @plan.first_word
+    async def playout() -> None:
+        await heard.wait()
+
+    @plan.task(deferred=True)
+    async def analytics() -> None:
+        await asyncio.sleep(0.1)
+
+    plan.check()
+    return plan, heard

@@ -161,7 +161,7 @@ class Run:
 
     def stop(self, outcome: Outcome) -> None:
         """End the start without a first word; every task is cancelled. After the first word: nothing."""
-        if self._performing is not None and not self._ended(outcome):
+        if self._performing is not None and self._settle(outcome):
             self._stopped = True
             self._performing.cancel()
 
@@ -182,15 +182,20 @@ class Run:
         if self._trace is not None:
             self._trace.event(name, self.clock(), dict(attributes or {}))
 
-    def _ended(self, outcome: Outcome) -> bool:
-        """Settle how and when the start ended, the first time; whether it had ended before."""
+    def _settle(self, outcome: Outcome, end: int | None = None) -> bool:
+        """Settle how the start ended, and when: at `end`, or now. Returns False where that was settled before.
+
+        Every way to end asks here, since two of them may come in the same turn of the loop: the first one counts.
+        """
         if self._outcome is not None:
-            return True
-        self._outcome, self._end = outcome, self.clock()
-        return False
+            return False
+        self._outcome, self._end = outcome, self.clock() if end is None else end
+        return True
 
     def _begin_ready(self, instant: int) -> None:
-        """Start every task whose needs are all there, as of `instant`."""
+        """Start every task whose needs are all there, as of `instant`; none once the start ended without a first word."""
+        if self._failed is not None or self._outcome not in (None, Outcome.FIRST_WORD):
+            return
         for node in self._shape.nodes:
             if node.name in self._tasks or (node.deferred and self._outcome is not Outcome.FIRST_WORD):
                 continue
@@ -227,15 +232,14 @@ class Run:
                 return
             if self._failed is None:
                 self._failed = node.name
-            self._ended(Outcome.FAILED)
+            self._settle(Outcome.FAILED)
             raise
         now = self.clock()
         running.end = now if running.ended_at is None else min(max(running.ended_at, running.begin), now)
         if running.state is TaskState.RUNNING:
             running.state = TaskState.DONE
         self._results[node.name] = result
-        if node.name == self._shape.first_word:
-            self._outcome, self._end = Outcome.FIRST_WORD, running.end
+        if node.name == self._shape.first_word and self._settle(Outcome.FIRST_WORD, running.end):
             # the spans are made in a later turn of the loop: what is deferred starts first
             asyncio.get_running_loop().call_soon(self._export)
         self._begin_ready(now)
@@ -272,7 +276,10 @@ class Run:
             self._trace.export(record, to_come=to_come, finished=False)
 
     def _finish(self) -> Start:
-        self._ended(Outcome.FAILED)
+        self._settle(Outcome.FAILED)
+        for running in self._tasks.values():
+            if running.end is None:  # cancelled before its first step
+                running.state, running.end = TaskState.CANCELLED, running.begin
         self._log.close(self.clock())
         record = self.record()
         if self._trace is not None:
