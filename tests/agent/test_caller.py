@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 from livekit import rtc
 
-from firstword.agent.call.caller import Caller, Presence, first_caller, is_caller, missed, server_ahead
+from firstword.agent.call.caller import Caller, first_caller, is_caller, missed, server_ahead
+from firstword.agent.call.presence import Presence
 
 KINDS = rtc.ParticipantKind
 
@@ -116,13 +117,15 @@ async def test_answered_telephone() -> None:
 
 
 def _presence(room: _Room, caller: _Participant, grace: float, heard: list[str]) -> Presence:
-    return Presence(
+    presence = Presence(
         room.real,
         Caller(caller, joined=None),
         grace=grace,
         gone=lambda: heard.append("gone"),
         back=lambda: heard.append("back"),
     )
+    presence.watch()
+    return presence
 
 
 async def test_comes_back_in_time() -> None:

@@ -37,6 +37,9 @@ def test_the_folder_is_known_to_children_and_gone_at_the_end() -> None:
 def test_it_waits_until_the_caller_hears_something(folder: Path) -> None:
     """Of two who wait, the last one counts."""
     first, second = Unheard("AJ_1"), Unheard("AJ_2")
+    assert not list(folder.iterdir())
+    first.wait()
+    second.wait()
     first.heard()
     heard: list[float] = []
 
@@ -56,7 +59,7 @@ def test_it_waits_until_the_caller_hears_something(folder: Path) -> None:
 
 def test_nobody_waits_for_a_process_that_died(folder: Path) -> None:
     """A mark that is older than the longest wait doesn't count."""
-    Unheard("AJ_1")
+    Unheard("AJ_1").wait()
     (mark,) = folder.iterdir()
     long_ago = time.time() - LONGEST_WAIT_S - 1
     os.utime(mark, (long_ago, long_ago))
@@ -72,6 +75,7 @@ def test_without_a_folder_nobody_is_told(gone: bool) -> None:
         folder.rmdir()
     try:
         waiting = Unheard("AJ_1")
+        waiting.wait()
         assert wait_for_the_unheard() < LONGEST_WAIT_S
         waiting.heard()
     finally:

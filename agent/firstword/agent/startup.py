@@ -5,38 +5,37 @@ What a task needs are its parameters. Flags decide what is deferred and what an 
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from livekit import rtc
-from livekit.agents import NOT_GIVEN, AgentSession, APIError, JobContext
+from livekit.agents import AgentSession, JobContext
 from livekit.agents.voice import room_io
 
 from firstword.agent.accounts.identity import Identity, whose
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.audio.background import start_background_audio
-from firstword.agent.audio.voice import ON_THE_WAY_S, Voice
-from firstword.agent.call.caller import Caller, first_caller, may_be_listening, missed
+from firstword.agent.audio.voice import Voice
+from firstword.agent.call.agent_session import new_session, options_of
+from firstword.agent.call.arrival import caller_arrived, identity_of
+from firstword.agent.call.call import Call
+from firstword.agent.call.caller import Caller, first_caller, may_be_listening
+from firstword.agent.call.ending import row_of
+from firstword.agent.call.playout import say, speak, speech_failed
+from firstword.agent.call.room import join, subscribe
+from firstword.agent.call.writing import write_greeting, write_next_greeting
 from firstword.agent.conversation import components as parts
-from firstword.agent.conversation import console, greeting_writer
 from firstword.agent.conversation.assistant import Assistant
 from firstword.agent.conversation.components import Components
-from firstword.agent.conversation.conversation import ROOM_EVENTS, Conversation
+from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.greeting import Greeting
-from firstword.agent.greeting.text import GreetingText, greeting_text
 from firstword.agent.process.job_process import Process, set_up_metrics
 from firstword.agent.process.tcp_nodelay import send_at_once
-from firstword.agent.settings import Settings, read_settings, settings
-from firstword.telemetry.livekit import NotSpoken, first_frame
+from firstword.agent.settings import Settings, read_settings
 from firstword.telemetry.plan import Plan, unless, when
-from firstword.telemetry.run import cache_result, ended_at, waited_for
+from firstword.telemetry.run import cache_result, waited_for
 from firstword.telemetry.vocabulary import ACCOUNT_RESULT, CONNECT, ROOT, WAIT
-
-if TYPE_CHECKING:
-    from firstword.agent.call.call import Call
 
 ACCOUNT_IN_METADATA = "account-in-metadata"
 """The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""
@@ -48,13 +47,9 @@ plan = Plan(ROOT, given=("job", "process", "call"))
 
 
 @plan.task(closes=CONNECT)
-async def room(job: JobContext, call: Call) -> rtc.Room:
+async def room(call: Call) -> rtc.Room:
     """Join the room."""
-    call.events.watch(job.room, ROOM_EVENTS)
-    connecting = call.run.clock()
-    await job.connect(**call.connect_options())
-    call.connected(connecting)
-    return job.room
+    return await join(call)
 
 
 @plan.task(only=when(Improvement.LIGHT_CONNECT))
@@ -83,15 +78,15 @@ async def caller(room: rtc.Room, call: Call, voice: Voice | None = None) -> None
         await voice.subscribed()
         waited_for(call.run.clock())
     if voice is None or not may_be_listening(room):
-        waited_for(call.caller_is(await first_caller(room)))
+        waited_for(caller_arrived(call, await first_caller(room)))
 
 
 @plan.task()
 async def participant(room: rtc.Room, caller: None, call: Call) -> Caller:
     """Who the caller is: LiveKit may announce them after they have subscribed."""
-    if not call.known.done():
-        waited_for(call.caller_is(await first_caller(room)))
-    return call.known.result()
+    if not call.caller.done():
+        waited_for(caller_arrived(call, await first_caller(room)))
+    return call.caller.result()
 
 
 # --- greet
@@ -100,7 +95,7 @@ async def participant(room: rtc.Room, caller: None, call: Call) -> Caller:
 @plan.task(only=unless(ACCOUNT_IN_METADATA))
 async def identity(participant: Caller, call: Call) -> Identity:
     """Whose account it is, by what the caller's token says."""
-    return call.identity_of(participant)
+    return identity_of(call, participant)
 
 
 def _generic_account(call: Call) -> Account:
@@ -129,7 +124,7 @@ async def account(process: Process, call: Call, identity: Identity | None = None
 @plan.task()
 async def config(call: Call) -> Settings:
     """The settings this session runs with."""
-    return settings() if Improvement.CACHED_CONFIG in call.flags else read_settings()
+    return call.process.settings if Improvement.CACHED_CONFIG in call.flags else read_settings()
 
 
 @plan.task()
@@ -157,7 +152,7 @@ async def assistant(account: GreetingFields, process: Process, call: Call) -> As
 @plan.task()
 async def room_options(config: Settings, call: Call) -> room_io.RoomOptions:
     """How the session listens and speaks in the room."""
-    return call.room_options(config)
+    return options_of(config, call.flags)
 
 
 @plan.task(readies=True, deferred=when(Improvement.SMART_GREETING, Improvement.LIGHT_CONNECT))
@@ -171,11 +166,11 @@ async def session(
     voice: Voice | None = None,
 ) -> AgentSession[Any]:
     """Start LiveKit's session: from here on it listens. A greeting that has begun becomes its own."""
-    started = call.new_session(components, voice)
+    started = new_session(call, components, voice)
     room_options.participant_identity = participant.identity
     room_options.audio_output = room_options.audio_output if voice is None else False
     await started.start(agent=assistant, room=room, room_options=room_options)
-    call.listen(participant)
+    subscribe(call, participant)
     if call.speech is not None:
         call.speech.hand_over(started)
     return started
@@ -222,7 +217,7 @@ async def resumption(account: GreetingFields, assistant: Assistant, process: Pro
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
 async def analytics(account: GreetingFields, process: Process, call: Call) -> None:
     """Write the session's row; how it ended is written when it has."""
-    await process.store.record_session(call.row())
+    await process.store.record_session(row_of(call))
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_METRICS), fallback=lambda: None)
@@ -232,41 +227,25 @@ async def metrics(process: Process) -> None:
 
 
 @plan.task()
-async def greeting(account: GreetingFields, components: Components, process: Process, call: Call) -> Greeting:
+async def greeting(account: GreetingFields, components: Components, call: Call) -> Greeting:
     """Write the greeting; its audio comes from the cache, or is synthesised from now on, or when it is said."""
-    written = greeting_text(account, time.time())
-    if written.problem is not None:
-        call.run.event("greeting.generic", {"reason": written.problem})
-    if process.settings.greeting_writer == "llm":
-        written = await _written(written, account, components, process, call)
-    if process.speeches is None:
-        return Greeting(written.text)
-    voice = account.voice or process.settings.tts_voice
-    deadline = process.settings.greeting_deadline
-    prepared = await greetings.prepared(
-        written, account, components.synthesis, voice, process.speeches, deadline=deadline
-    )
-    if prepared.audio is not None:
-        call.at_end(prepared.audio.aclose)
-    cache_result(hit=bool(prepared.hit))
-    return prepared
+    return await write_greeting(call, account, components)
 
 
 @plan.first_word
 async def playout(
     caller: None,
     greeting: Greeting,
-    process: Process,
     call: Call,
     session: AgentSession[Any] | None = None,
     voice: Voice | None = None,
 ) -> None:
     """Speak; returns at the first frame on a track the caller is subscribed to."""
     if session is not None:
-        await _say(session, voice, greeting, process.settings, call)
+        await say(call, session, voice, greeting)
     elif voice is not None:
-        await _speak(voice, greeting, process.settings, call)
-    call.heard()
+        await speak(call, voice, greeting)
+    call.unheard.heard()
 
 
 @plan.task(only=when(Improvement.SMART_GREETING), deferred=True, fallback=lambda: None)
@@ -274,102 +253,15 @@ async def greeting_cache(greeting: Greeting, components: Components, process: Pr
     """Keep what the cache did not have, for the next call; say where the shipped greeting had to follow the first word."""
     failure = None if greeting.audio is None else await greeting.audio.failure()
     if failure is not None:
-        call.speech_failed(failure)
+        speech_failed(call, failure)
     if process.speeches is not None:
         await greetings.keep(greeting, components.synthesis, process.speeches)
 
 
 @plan.task(only=when(Improvement.SMART_GREETING), deferred=True, fallback=lambda: None)
-async def next_greeting(account: GreetingFields, components: Components, process: Process) -> None:
+async def next_greeting(account: GreetingFields, components: Components, call: Call) -> None:
     """Let the LLM write and speak the next call's greeting, where it is the LLM that writes."""
-    if process.settings.greeting_writer != "llm" or process.caches.speeches is None or process.speeches is None:
-        return
-    written = await greeting_writer.write(account, greeting_text(account, time.time()), components)
-    await greeting_writer.keep(account, written, process.caches.speeches)
-    voice = account.voice or process.settings.tts_voice
-    await greetings.make_ahead(written, account, components.synthesis, voice, process.speeches)
-
-
-async def _written(
-    template: GreetingText, account: GreetingFields, components: Components, process: Process, call: Call
-) -> GreetingText:
-    """What the LLM wrote during the last call or, with nothing cached, what it writes now; the template's if it can't."""
-    if process.caches.speeches is not None:
-        return await greeting_writer.last_written(account, template, process.caches.speeches)
-    try:
-        async with asyncio.timeout(process.settings.greeting_deadline):
-            return await greeting_writer.write(account, template, components)
-    except (APIError, TimeoutError) as error:
-        call.run.event("greeting.template", {"reason": type(error).__qualname__})
-        return template
-
-
-async def _speak(voice: Voice, greeting: Greeting, config: Settings, call: Call) -> None:
-    """Say it on the voice at once. Who came after it had begun hears it from its beginning."""
-    while True:
-        speech = call.speak(voice, greeting)
-        try:
-            async with asyncio.timeout(config.speech_deadline):
-                began = await speech.begun()
-        except Exception as error:  # the TTS's own errors, whichever provider it is
-            call.speech_failed(error)
-            await speech.stop()
-            greeting = greetings.shipped()
-            continue
-        # LiveKit may announce who subscribed later than they heard it
-        found = await call.listener()
-        if found is None or missed(found, began, call.server_ahead):
-            await speech.stop()
-            await asyncio.shield(call.known)
-            call.presence.missed_it()
-        if call.presence.hears:
-            ended_at(began)
-            await asyncio.sleep(ON_THE_WAY_S)
-            return
-        await speech.stop()
-        await call.presence.hearing()
-
-
-async def _say(
-    session: AgentSession[Any], voice: Voice | None, greeting: Greeting, config: Settings, call: Call
-) -> None:
-    """Let the session say it."""
-    while True:
-        await call.presence.hearing()
-        try:
-            await _first_frame(session, voice, greeting, deadline=config.speech_deadline)
-        except (TimeoutError, NotSpoken) as error:
-            call.speech_failed(error)
-            session.interrupt(force=True)
-            await _first_frame(session, voice, greetings.shipped())
-        if call.presence.hears:
-            return
-        # they left while it began: it begins again when they are back
-        session.interrupt(force=True)
-
-
-async def _first_frame(
-    session: AgentSession[Any], voice: Voice | None, greeting: Greeting, deadline: float | None = None
-) -> None:
-    """Say it; returns at the first frame. deadline: seconds that the audio may take, once somebody has subscribed.
-
-    Raises TimeoutError, NotSpoken.
-    """
-    subscribed = console.subscribed(session) if voice is None else voice.output.subscribed
-    if subscribed is None:
-        raise NotSpoken("the session has no audio output of its own")
-    async with asyncio.timeout(None) as limit:
-
-        def begin(_: object) -> None:
-            if deadline is not None:
-                limit.reschedule(asyncio.get_running_loop().time() + deadline)
-
-        subscribed.add_done_callback(begin)
-        try:
-            audio = NOT_GIVEN if greeting.audio is None else greeting.audio.play()
-            await first_frame(session, lambda: session.say(greeting.said, audio=audio))
-        finally:
-            subscribed.remove_done_callback(begin)
+    await write_next_greeting(call, account, components)
 
 
 plan.check()

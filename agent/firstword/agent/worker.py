@@ -1,7 +1,7 @@
 """The worker: `agent/worker.py`, the file that LiveKit is told to start, has its `server` from here.
 
-All that a process prepares before a job is in `firstword.agent.process.job_process`, all that a session does in `firstword.agent.call.call` and `firstword.agent.startup`;
-neither is imported here: the worker's own process never runs a session.
+What a process prepares before a job is in `firstword.agent.process.job_process`, what a job runs in `firstword.agent.entrypoint`.
+Neither is imported here: the worker's own process never runs a session.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def set_up(process: JobProcess) -> None:
 
 async def entrypoint(job: JobContext) -> None:
     """One session."""
-    from firstword.agent.call.call import conduct
+    from firstword.agent.entrypoint import conduct
     from firstword.agent.process.job_process import of
 
     await conduct(job, of(job.proc))

@@ -7,7 +7,6 @@ over as its own output. A greeting that has begun goes on: the session says the 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from livekit.agents import AgentSession
 
 from firstword.agent.audio.early_output import EarlyOutput
 from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.telemetry.clock import Clock
 
 QUEUE_MS = 600
 """Audio ahead in the track's queue, ms: the loop may be busy for that long, starting the session, and nobody hears a gap."""
@@ -58,20 +58,23 @@ class Voice:
 class Speech:
     """A greeting that is spoken on the voice right away, and that a session takes over in the middle of a word.
 
-    text: whole, or piece by piece as it is known. frames: its audio, at the voice's rate. Nothing is said twice and
-    nothing is left out.
+    text: whole, or piece by piece as it is known. frames: its audio, at the voice's rate. clock: the run's. Nothing is
+    said twice and nothing is left out.
     """
 
-    def __init__(self, voice: Voice, text: str | AsyncIterable[str], frames: AsyncIterator[rtc.AudioFrame]) -> None:
+    def __init__(
+        self, voice: Voice, text: str | AsyncIterable[str], frames: AsyncIterator[rtc.AudioFrame], clock: Clock
+    ) -> None:
         self._voice = voice
         self._text = text
         self._frames = aiter(frames)
+        self._clock = clock
         self._begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._taken = asyncio.Event()
         self._speaking = asyncio.create_task(self._speak(), name="greeting")
 
     async def begun(self) -> int:
-        """The instant the first frame was captured, Unix ns, once `HEAD_S` of it are on their way, or all there is.
+        """The instant the first frame was captured, ns on the clock, once `HEAD_S` of it are on their way, or all there is.
 
         Raises what the frames raised before that, EmptySpeech.
         """
@@ -96,7 +99,7 @@ class Speech:
     async def _speak(self) -> None:
         began, queued = 0, 0.0
         async for frame in self._frames:
-            began = began or time.time_ns()
+            began = began or self._clock()
             await self._voice.output.push(frame)
             queued += frame.duration
             if queued >= HEAD_S and not self._begun.done():

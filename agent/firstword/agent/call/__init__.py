@@ -1,1 +1,1 @@
-"""One call: who the caller is, what may end it, and its state."""
+"""One call: its state, who the caller is, how they are greeted, what may end it and how it ends."""

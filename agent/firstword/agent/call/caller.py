@@ -1,12 +1,11 @@
-"""Who the agent waits for: the first caller in the room, whether they stay, and whether they come back.
+"""Who the agent waits for: the first caller in the room.
 
-Under the plan's `caller` task and around the whole start. Knows LiveKit's rooms, nothing of accounts.
+Under the plan's `caller` task; `firstword.agent.call.presence` watches who was found. Knows LiveKit's rooms, nothing of accounts.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from livekit import rtc
@@ -108,87 +107,3 @@ def missed(caller: Caller, began: int, ahead: int) -> bool:
 def _joined_at(participant: rtc.Participant) -> float:
     joined = participant.joined_at
     return joined.timestamp() if joined is not None else 0.0
-
-
-class Presence:
-    """Tells whether the caller is there and would hear the agent, when one who left is back, and when they left for good.
-
-    grace: seconds in which a caller who left may come back. gone, back: called on the loop.
-    """
-
-    def __init__(
-        self, room: rtc.Room, caller: Caller, *, grace: float, gone: Callable[[], None], back: Callable[[], None]
-    ) -> None:
-        self._room = room
-        self._identity = caller.identity
-        self._grace = grace
-        self._gone, self._back = gone, back
-        self._timer: asyncio.TimerHandle | None = None
-        self._here, self._subscribed = asyncio.Event(), asyncio.Event()
-        self._returned = False
-        self._here.set()
-        room.on("participant_disconnected", self._left)
-        room.on("participant_connected", self._came)
-        room.on("local_track_subscribed", self._track_subscribed)
-        if self._identity not in room.remote_participants:
-            self._left(caller.participant)
-
-    def close(self) -> None:
-        """Look no more."""
-        self._room.off("participant_disconnected", self._left)
-        self._room.off("participant_connected", self._came)
-        self._room.off("local_track_subscribed", self._track_subscribed)
-        self._cancel()
-
-    @property
-    def hears(self) -> bool:
-        """Whether a frame of a subscribed track reaches the caller: here, and after a return subscribed anew."""
-        return self._here.is_set() and (not self._returned or self._subscribed.is_set())
-
-    def missed_it(self) -> None:
-        """What was said until now was not said to the caller: they came after it, and somebody else had subscribed."""
-        self._returned = True
-        self._subscribed.clear()
-
-    async def hearing(self) -> None:
-        """Returns when the caller is here; one who came back has subscribed to what the agent publishes."""
-        await self._here.wait()
-        while not self.hears and (published := _published(self._room)):
-            await _publish_anew(self._room, published)
-            await self._here.wait()
-
-    def _cancel(self) -> bool:
-        waiting, self._timer = self._timer, None
-        if waiting is not None:
-            waiting.cancel()
-        return waiting is not None
-
-    def _left(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == self._identity and self._timer is None:
-            self._here.clear()
-            self._subscribed.clear()
-            self._timer = asyncio.get_running_loop().call_later(self._grace, self._gone)
-
-    def _came(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == self._identity and self._cancel():
-            self._returned = True
-            self._here.set()
-            self._back()
-
-    def _track_subscribed(self, _: rtc.Track) -> None:
-        if self._here.is_set():
-            self._subscribed.set()
-
-
-def _published(room: rtc.Room) -> list[tuple[rtc.LocalTrackPublication, rtc.LocalTrack]]:
-    publications = room.local_participant.track_publications.values()
-    return [(each, each.track) for each in publications if isinstance(each.track, rtc.LocalTrack)]
-
-
-async def _publish_anew(room: rtc.Room, published: list[tuple[rtc.LocalTrackPublication, rtc.LocalTrack]]) -> None:
-    """Returns when each track is subscribed to. LiveKit tells only the first subscription of a publication."""
-    for publication, track in published:
-        await room.local_participant.unpublish_track(publication.sid)
-        options = rtc.TrackPublishOptions(source=publication.source)
-        again = await room.local_participant.publish_track(track, options)
-        await again.wait_for_subscription()

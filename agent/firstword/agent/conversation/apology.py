@@ -1,6 +1,6 @@
 """What a caller hears when the conversation can't go on: one sentence that ships with the package, and needs no provider.
 
-Called by `firstword.agent.call.call` when LiveKit has closed the session for errors of STT, LLM or TTS; without it there would be silence.
+Called by `firstword.agent.call.ending` when LiveKit has closed the session for errors of STT, LLM or TTS; without it there would be silence.
 """
 
 from __future__ import annotations

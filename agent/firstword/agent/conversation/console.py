@@ -1,6 +1,6 @@
 """A session in a terminal (`lk agent console`): no server, a room that LiveKit makes of mocks, sound over the command's own connection.
 
-Beside `firstword.agent.call.call`, which prepares such a job here, and then starts it by the same plan as any other.
+`firstword.agent.entrypoint` prepares such a job here, and then starts it by the same plan as any other.
 """
 
 from __future__ import annotations

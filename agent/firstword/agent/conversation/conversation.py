@@ -6,7 +6,6 @@ Attached by the plan's `event_handlers` task; `firstword.agent.conversation.even
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
@@ -57,12 +56,15 @@ class Conversation:
             "error": self._error,
         }
 
-    def last_session(self) -> LastSession | None:
-        """What the account's next session is told of this one, without asking an LLM; None when the caller said nothing."""
+    def last_session(self, ended: float) -> LastSession | None:
+        """What the account's next session is told of this one, without asking an LLM; None when the caller said nothing.
+
+        ended: when this session did, Unix time.
+        """
         words = " ".join(self.last_words.split())
         if not words:
             return None
-        return LastSession(time.time(), f'The caller\'s last words were: "{shorten(words, REMEMBERED)}"', left_open="")
+        return LastSession(ended, f'The caller\'s last words were: "{shorten(words, REMEMBERED)}"', left_open="")
 
     def _came(self, participant: rtc.RemoteParticipant) -> None:
         self.others += 1

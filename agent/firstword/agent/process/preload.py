@@ -13,7 +13,7 @@ import importlib
 from livekit import local_inference
 
 for name in (
-    "firstword.agent.call.call",
+    "firstword.agent.entrypoint",
     "firstword.agent.flags.flag_source",
 ):  # a session, its plugins with it; and what `firstword.agent.worker` adds
     importlib.import_module(name)

@@ -19,11 +19,14 @@ _SUFFIX = ".unheard"
 
 
 class Unheard:
-    """A caller is there and hears nothing; until `heard()`. Without a folder nobody is told, and that is all."""
+    """A caller hears nothing yet, from `wait()` to `heard()`. Without a folder nobody is told, and that is all."""
 
     def __init__(self, job_id: str) -> None:
         folder = run_folder.find()
         self._mark = None if folder is None else folder / f"{job_id}{_SUFFIX}"
+
+    def wait(self) -> None:
+        """A start is in progress."""
         with suppress(OSError):
             if self._mark is not None:
                 self._mark.touch()

@@ -1,0 +1,53 @@
+"""LiveKit's session of a call: how it listens in the room, what it is made of, and what follows when it fails.
+
+Under the plan's `room_options` and `session` tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from livekit.agents import AgentSession, CloseEvent, CloseReason
+from livekit.agents.voice import room_io
+
+from firstword.agent import livekit_private
+from firstword.agent.audio.voice import Voice
+from firstword.agent.call import ending
+from firstword.agent.call.call import Call
+from firstword.agent.conversation.components import Components, session_of
+from firstword.agent.conversation.conversation import SESSION_EVENTS
+from firstword.agent.flags.improvements import Flags, Improvement
+from firstword.agent.settings import Settings
+
+
+def options_of(config: Settings, flags: Flags) -> room_io.RoomOptions:
+    """How the session listens in the room; noise cancellation is made only when it is wanted, or always."""
+    lazy = Improvement.LAZY_ROOM_OPTIONS in flags
+    wanted = config.noise_cancellation == "bvc"
+    audio = room_io.AudioInputOptions(noise_cancellation=livekit_private.noise_cancellation() if wanted else None)
+    if lazy and not wanted:
+        return room_io.RoomOptions(close_on_disconnect=False)
+    return room_io.RoomOptions(
+        text_input=room_io.TextInputOptions(),
+        audio_input=audio,
+        audio_output=room_io.AudioOutputOptions(),
+        text_output=room_io.TextOutputOptions(),
+        close_on_disconnect=False,
+    )
+
+
+def new_session(call: Call, components: Components, voice: Voice | None) -> AgentSession[Any]:
+    """A session of these components, on the voice that is published already; its events are watched from now on."""
+    session = session_of(components)
+    if voice is not None:
+        session.output.audio = voice.output
+    call.events.watch(session, SESSION_EVENTS)
+
+    def closed(event: CloseEvent) -> None:
+        if event.reason is CloseReason.ERROR:
+            part = "conversation" if event.error is None else event.error.type
+            call.apology = asyncio.create_task(ending.give_up(call, voice, part), name="apology")
+
+    session.on("close", closed)
+    return session

@@ -1,0 +1,116 @@
+"""The greeting is played: on the voice at once, or by the session; until the caller hears it from its beginning.
+
+Under the plan's `playout` task. Where its audio fails, the shipped one is played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from livekit.agents import NOT_GIVEN, AgentSession
+from opentelemetry import trace as otel
+
+from firstword.agent.audio.voice import ON_THE_WAY_S, Speech, Voice
+from firstword.agent.call.arrival import listener
+from firstword.agent.call.call import Call
+from firstword.agent.call.caller import missed
+from firstword.agent.conversation import console
+from firstword.agent.greeting import greeting as greetings
+from firstword.agent.greeting.greeting import Greeting
+from firstword.telemetry.livekit import NotSpoken, first_frame
+from firstword.telemetry.run import ended_at, used_fallback
+
+logger = logging.getLogger("firstword")
+
+
+async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
+    """Say it on the voice at once; returns when the caller hears it. Who came after it had begun hears it again."""
+    while True:
+        speech = _begin(call, voice, greeting)
+        try:
+            async with asyncio.timeout(call.process.settings.speech_deadline):
+                began = await speech.begun()
+        except Exception as error:  # the TTS's own errors, whichever provider it is
+            speech_failed(call, error)
+            await speech.stop()
+            greeting = greetings.shipped()
+            continue
+        # LiveKit may announce who subscribed later than they heard it
+        found = await listener(call)
+        if found is None or missed(found, began, call.server_ahead):
+            await speech.stop()
+            await asyncio.shield(call.caller)
+            call.limits.presence.missed_it()
+        if call.limits.presence.hears:
+            ended_at(began)
+            await asyncio.sleep(ON_THE_WAY_S)
+            return
+        await speech.stop()
+        await call.limits.presence.hearing()
+
+
+async def say(call: Call, session: AgentSession[Any], voice: Voice | None, greeting: Greeting) -> None:
+    """Let the session say it; returns when the caller hears it."""
+    presence = call.limits.presence
+    while True:
+        await presence.hearing()
+        try:
+            await _first_frame(session, voice, greeting, deadline=call.process.settings.speech_deadline)
+        except (TimeoutError, NotSpoken) as error:
+            speech_failed(call, error)
+            session.interrupt(force=True)
+            await _first_frame(session, voice, greetings.shipped())
+        if presence.hears:
+            return
+        # they left while it began: it begins again when they are back
+        session.interrupt(force=True)
+
+
+def speech_failed(call: Call, error: Exception) -> None:
+    """The greeting's own audio did not come, or not all of it, so the shipped one is played.
+
+    The event is on the root; after the first word, when that is exported, on the span of the task this is called from.
+    """
+    reason = type(error).__qualname__
+    logger.warning("the greeting could not be spoken (%s); the shipped one is played", reason)
+    used_fallback(error)
+    if call.run.outcome is None:
+        call.run.event("greeting.shipped", {"reason": reason})
+    else:
+        otel.get_current_span().add_event("greeting.shipped", {"reason": reason})
+
+
+def _begin(call: Call, voice: Voice, greeting: Greeting) -> Speech:
+    """Say the greeting on the voice, from its beginning; the session will take it over."""
+    words, audio = greeting.said, greeting.audio
+    if audio is None:
+        words, audio = greetings.SHIPPED_TEXT, greetings.shipped_audio()
+    call.speech = Speech(voice, words, audio.play(), call.run.clock)
+    call.at_end(call.speech.stop)
+    return call.speech
+
+
+async def _first_frame(
+    session: AgentSession[Any], voice: Voice | None, greeting: Greeting, deadline: float | None = None
+) -> None:
+    """Say it; returns at the first frame. deadline: seconds that the audio may take, once somebody has subscribed.
+
+    Raises TimeoutError, NotSpoken.
+    """
+    subscribed = console.subscribed(session) if voice is None else voice.output.subscribed
+    if subscribed is None:
+        raise NotSpoken("the session has no audio output of its own")
+    async with asyncio.timeout(None) as limit:
+
+        def begin(_: object) -> None:
+            if deadline is not None:
+                limit.reschedule(asyncio.get_running_loop().time() + deadline)
+
+        subscribed.add_done_callback(begin)
+        try:
+            audio = NOT_GIVEN if greeting.audio is None else greeting.audio.play()
+            await first_frame(session, lambda: session.say(greeting.said, audio=audio))
+        finally:
+            subscribed.remove_done_callback(begin)

@@ -1,0 +1,66 @@
+"""The greeting is written, for this call and for the next one: its words, and its audio.
+
+Under the plan's `greeting` and `next_greeting` tasks; `firstword.agent.call.playout` plays it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from livekit.agents import APIError
+
+from firstword.agent.accounts.model import GreetingFields
+from firstword.agent.call.call import Call
+from firstword.agent.conversation import greeting_writer
+from firstword.agent.conversation.components import Components
+from firstword.agent.greeting import greeting as greetings
+from firstword.agent.greeting.greeting import Greeting
+from firstword.agent.greeting.text import GreetingText, greeting_text
+from firstword.telemetry.run import cache_result
+
+
+async def write_greeting(call: Call, account: GreetingFields, components: Components) -> Greeting:
+    """The greeting of this call; its audio comes from the cache, or is synthesised from now on, or when it is said."""
+    process = call.process
+    written = greeting_text(account, call.now())
+    if written.problem is not None:
+        call.run.event("greeting.generic", {"reason": written.problem})
+    if process.settings.greeting_writer == "llm":
+        written = await _written_by_llm(call, written, account, components)
+    if process.speeches is None:
+        return Greeting(written.text)
+    voice = account.voice or process.settings.tts_voice
+    deadline = process.settings.greeting_deadline
+    greeting = await greetings.prepared(
+        written, account, components.synthesis, voice, process.speeches, deadline=deadline
+    )
+    if greeting.audio is not None:
+        call.at_end(greeting.audio.aclose)
+    cache_result(hit=bool(greeting.hit))
+    return greeting
+
+
+async def write_next_greeting(call: Call, account: GreetingFields, components: Components) -> None:
+    """Let the LLM write and speak the next call's greeting, where it is the LLM that writes. Raises APIError."""
+    process = call.process
+    if process.settings.greeting_writer != "llm" or process.caches.speeches is None or process.speeches is None:
+        return
+    written = await greeting_writer.write(account, greeting_text(account, call.now()), components)
+    await greeting_writer.keep(account, written, process.caches.speeches)
+    voice = account.voice or process.settings.tts_voice
+    await greetings.make_ahead(written, account, components.synthesis, voice, process.speeches)
+
+
+async def _written_by_llm(
+    call: Call, template: GreetingText, account: GreetingFields, components: Components
+) -> GreetingText:
+    """What the LLM wrote during the last call or, with nothing cached, what it writes now; the template's if it can't."""
+    process = call.process
+    if process.caches.speeches is not None:
+        return await greeting_writer.last_written(account, template, process.caches.speeches)
+    try:
+        async with asyncio.timeout(process.settings.greeting_deadline):
+            return await greeting_writer.write(account, template, components)
+    except (APIError, TimeoutError) as error:
+        call.run.event("greeting.template", {"reason": type(error).__qualname__})
+        return template

@@ -1,0 +1,116 @@
+"""What a job runs: one call, from the job to the point where LiveKit's session goes on by itself.
+
+The one module that knows both the plan and the call: it makes flags, the plan's shape, run and call, and conducts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from livekit.agents import JobContext
+
+from firstword.agent import startup
+from firstword.agent.accounts.identity import Identity, job_identity
+from firstword.agent.call import ending
+from firstword.agent.call.arrival import link_sender, note_account
+from firstword.agent.call.call import Call
+from firstword.agent.call.limits import Limits
+from firstword.agent.conversation import console
+from firstword.agent.flags.assignment import Drawn, draw_session
+from firstword.agent.flags.improvements import Flags, Improvement
+from firstword.agent.process.job_process import Process
+from firstword.agent.process.unheard import Unheard
+from firstword.telemetry.clock import Clock
+from firstword.telemetry.livekit import start_of
+from firstword.telemetry.record import Outcome, Start
+from firstword.telemetry.run import StartFailed
+from firstword.telemetry.vocabulary import FLAG_EVENT
+
+logger = logging.getLogger("firstword")
+
+
+async def conduct(job: JobContext, process: Process, *, clock: Clock | None = None) -> None:
+    """Start up, greet, and leave the session to LiveKit; or end the job, with the reason on its trace.
+
+    clock: the run's, for tests; by default one of the session's own. Cancelled: the start is exported as failed.
+    """
+    identity = job_identity(job.job.metadata)
+    drawn = draw_session(process.settings, process.drawn, identity.account, job.job.room.name)
+    call = _compose(job, process, identity, console.prepared(job, drawn.flags), clock)
+    _introduce(call, drawn)
+
+    async def close(reason: str) -> None:  # LiveKit takes functions and methods only
+        await ending.close(call, reason)
+
+    call.at_end(process.aclose)
+    call.limits.begin()
+    job.add_shutdown_callback(close)
+    call.unheard.wait()
+    try:
+        start = await call.run.perform()
+    except StartFailed as error:
+        logger.error("the start failed in task %s", error.task, exc_info=error.__cause__)
+        job.shutdown(reason=f"start failed: {error.task}")
+    else:
+        _started(call, start)
+    finally:
+        call.unheard.heard()
+        call.limits.lift()
+        ending.send_figures(call)
+
+
+def _compose(job: JobContext, process: Process, identity: Identity, flags: Flags, clock: Clock | None) -> Call:
+    """The job's call: the plan in the flags' shape, a run of it, and the state that its tasks share."""
+    settings = process.settings
+    conditions = {**flags.as_conditions(), startup.ACCOUNT_IN_METADATA: identity.account is not None}
+    run, trace = start_of(
+        job,
+        startup.plan.shape(conditions, in_order=Improvement.PARALLEL_INIT not in flags),
+        process.exporting,
+        given={"process": process, "call": None},
+        slow=settings.slow,
+        clock=clock,
+        deadlines={
+            "account": settings.account_deadline,
+            "assistant": settings.account_deadline,
+            "upgrade": settings.account_deadline,
+            "resumption": settings.store_deadline,
+            "analytics": settings.store_deadline,
+        },
+        flags=flags.variants(),
+        join_window=settings.join_window,
+    )
+    call = Call(
+        job=job,
+        process=process,
+        flags=flags,
+        identity=identity,
+        run=run,
+        trace=trace,
+        limits=Limits(run, job.room, settings),
+        unheard=Unheard(job.job.id),
+        began=run.clock() / 1e9,
+        caller=asyncio.get_running_loop().create_future(),
+    )
+    run.give("call", call)  # the call knows its run, and the run's tasks take the call
+    return call
+
+
+def _introduce(call: Call, drawn: Drawn) -> None:
+    """Name the call in the log and on its trace: whose it is, who sent it, by what its flags were drawn."""
+    trace_id = f"{call.trace.context.trace_id:032x}"
+    call.job.log_context_fields = {**call.job.log_context_fields, "trace_id": trace_id}
+    call.run.attributes.update(drawn.attributes)
+    note_account(call, call.identity)
+    link_sender(call, call.identity)
+    for event in drawn.events:
+        call.run.event(FLAG_EVENT, event)
+
+
+def _started(call: Call, start: Start) -> None:
+    if start.outcome is Outcome.FIRST_WORD:
+        logger.info("first word after %.3f s", start.ttfw or 0.0)
+    else:
+        logger.info("no first word: %s", start.outcome)
+        call.job.shutdown(reason=start.outcome)
