@@ -8,6 +8,8 @@ from firstword.telemetry.plan import Plan, when
 from firstword.telemetry.testing import StartupTest
 from firstword.telemetry.vocabulary import CONNECT, WAIT
 
+pytest_plugins = ["firstword.telemetry.testing"]
+
 plan = Plan("session.startup", given=("account_takes",))
 
 

@@ -19,6 +19,8 @@ from firstword.command.progress import Lines
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, NoServer, Server
 from tests.servers import make_available, needed
 
+pytest_plugins = ["firstword.telemetry.testing"]
+
 OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
 
 

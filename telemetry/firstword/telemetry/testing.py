@@ -3,10 +3,19 @@
 A pytest plugin (fixture `startup_test`), and plain classes for other frameworks. Time only passes when every task waits, so a
 plan with `asyncio.sleep(0.3)` takes 0.3 s in its trace and none at the clock on the wall: a trace is exact, not "about".
 
+A conftest.py or a module of tests asks for the plugin; nothing else loads it:
+
+    pytest_plugins = ["firstword.telemetry.testing"]
+
+A test then has the fixture:
+
     def test_account_is_off_the_path(startup_test):
         start = startup_test.run(plan, given={...})
         assert start.critical_path == ["dispatch", "room", "caller", "playout"]
         start.assert_not_on_path("account")
+
+PYTEST_DONT_REWRITE: the assertions here have messages of their own, and pytest would warn a module of tests that imports
+`StartupTest` before it asks for the plugin.
 """
 
 from __future__ import annotations
@@ -28,7 +37,7 @@ from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Start, Task
-from firstword.telemetry.run import Run
+from firstword.telemetry.run import JOIN_WINDOW, Run
 from firstword.telemetry.spans import Trace
 from firstword.telemetry.vocabulary import CRITICAL_PREFIX, EDGE
 
@@ -186,30 +195,53 @@ class StartupTest:
         given: Mapping[str, Any] | None = None,
         flags: Mapping[str, bool] | None = None,
         in_order: bool = False,
-        **options: Any,
+        received: int | None = None,
+        deadlines: Mapping[str, float] | None = None,
+        join_window: float = JOIN_WINDOW,
     ) -> Run:
-        """A run of the plan on virtual time; `options` are those of `Run`."""
-        shape = plan.shape(flags or {}, in_order=in_order)
-        variants = {name: "on" if on else "off" for name, on in (flags or {}).items()}
+        """A run of the plan on virtual time.
+
+        flags: name -> whether it is on. in_order: as declared, one task after the other. The others: as for `Run`.
+        """
         return Run(
-            shape, given=given or {}, trace=Trace(self.exporting), clock=self.loop.clock, flags=variants, **options
+            plan.shape(flags or {}, in_order=in_order),
+            given=given or {},
+            trace=Trace(self.exporting),
+            clock=self.loop.clock,
+            received=received,
+            deadlines=deadlines,
+            flags={name: "on" if on else "off" for name, on in (flags or {}).items()},
+            join_window=join_window,
         )
 
     def run(
         self,
         plan: Plan,
         *,
+        given: Mapping[str, Any] | None = None,
+        flags: Mapping[str, bool] | None = None,
+        in_order: bool = False,
+        received: int | None = None,
+        deadlines: Mapping[str, float] | None = None,
+        join_window: float = JOIN_WINDOW,
         meanwhile: Callable[[Run], Coroutine[Any, Any, None]] | None = None,
         joined: float | None = 0.0,
         dispatch: float = 0.0,
-        **options: Any,
     ) -> Traced:
         """Run the plan to its end. joined: when the caller did, s from now; dispatch: s until the plan's first step.
 
-        meanwhile: what happens around it, from the first step on.
+        meanwhile: what happens around it, from the first step on. The others: as for `new_run`.
         Raises what `Run.perform` raises; what was exported then is in `exported()`.
         """
-        run = self.new_run(plan, **options)
+        run = self.new_run(
+            plan,
+            given=given,
+            flags=flags,
+            in_order=in_order,
+            received=received,
+            deadlines=deadlines,
+            join_window=join_window,
+        )
 
         async def perform() -> Start:
             if joined is not None:
