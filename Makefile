@@ -52,11 +52,8 @@ check: setup
 	@$(BIN)/pyright
 
 # Every extra but noise-cancellation, which is large and for LiveKit Cloud alone.
-LOCKED := postgres redis command tuning rehearsal
-
-lock:
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml $(LOCKED:%=--extra %) --group dev --universal --generate-hashes --no-emit-index-url \
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --generate-hashes --no-emit-index-url \
 		--prerelease if-necessary-or-explicit --python-version 3.11 --no-header -q -o requirements.lock
 	$(BIN)/uv pip compile --group pyproject.toml:go --universal --generate-hashes --no-emit-index-url \
 		--python-version 3.11 --no-header -q -o requirements-go.lock

@@ -1,3 +1,7 @@
-"""The shipped worker, for LiveKit: `python -m livekit.agents start agent/worker.py` finds `server` here."""
+"""The shipped worker, for LiveKit: `python -P -m livekit.agents start agent/worker.py` finds `server` here."""
 
-from firstword.agent.worker import server as server
+from firstword.telemetry.extras import needed
+
+# what is named is imported by the processes of jobs, whose errors LiveKit logs again and again
+with needed("worker", "the worker", "aiosqlite", "livekit.plugins.deepgram", "livekit.plugins.openai", "sqlalchemy"):
+    from firstword.agent.worker import server as server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
@@ -69,15 +68,6 @@ def test_a_url_of_which_no_connection_can_be_made_is_a_wrong_setting(rest: str) 
         SettingsError, match=r"^FIRSTWORD_CACHE_URL is wrong \(a secret, not shown\); it may be: `redis:"
     ):
         open_cache("test", WIDE, url=f"redis://{rest}", folder=None, deadline=1, key="")
-
-
-def test_without_the_package_redis_a_url_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line that says what to install."""
-    monkeypatch.setitem(sys.modules, "firstword.agent.cache.redis", None)
-    with pytest.raises(
-        SettingsError, match=r"^FIRSTWORD_CACHE_URL needs the package redis: install firstword\[redis\]$"
-    ):
-        open_cache("test", WIDE, url="redis://localhost", folder=None, deadline=1, key="")
 
 
 @pytest.mark.real

@@ -98,7 +98,6 @@ def test_what_is_missing_is_named_a_line_each(monkeypatch: pytest.MonkeyPatch) -
         ("FIRSTWORD_SLOW", "9" * 99 + "x", f"'{'9' * 60}…'"),
         ("FIRSTWORD_CACHE_DAYS", "0", "'0'"),
         ("FIRSTWORD_TTS_VOICE", "a voice", "'a voice'"),
-        ("FIRSTWORD_NOISE_CANCELLATION", "bvc", "'bvc'"),
         ("FIRSTWORD_TRACES", "/etc/hostname/traces", "'/etc/hostname/traces'"),
         ("FIRSTWORD_TRACES", "/etc/hostname", "'/etc/hostname'"),
     ],
@@ -107,6 +106,23 @@ def test_a_wrong_value_gets_one_line(name: str, value: str, shown: str, monkeypa
     """It names the variable, what it was, and what it may be."""
     field = next(field for field in Settings.model_fields if variable(field) == name)
     assert problem_of(monkeypatch, name, value) == f"{name} is {shown}; it may be: {may_be(field)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "package", "extra"),
+    [
+        ("FIRSTWORD_STORE_URL", "postgres://user:hush@host/db", "asyncpg", "postgres"),
+        ("FIRSTWORD_CACHE_URL", "rediss://:hush@host", "redis", "redis"),
+        ("FIRSTWORD_NOISE_CANCELLATION", "bvc", "livekit.plugins.noise_cancellation", "noise-cancellation"),
+    ],
+)
+def test_a_setting_whose_extra_is_missing_says_how_to_install_it(
+    name: str, value: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the process starts, and not in a session."""
+    monkeypatch.setitem(sys.modules, package, None)
+    line = f"{name} needs a package that is not installed; expected: pip install 'firstword[{extra}]'"
+    assert problem_of(monkeypatch, name, value) == line
 
 
 @pytest.mark.parametrize(

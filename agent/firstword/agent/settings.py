@@ -16,11 +16,15 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from firstword.telemetry.extras import install
 
 ENV_FILE: Final = ".env.local"
 _PREFIX: Final = "FIRSTWORD_"
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_EXTRA: Final = "missing_extra"
 _STORES: Final = ("sqlite+aiosqlite", "sqlite+simulated", "postgresql+asyncpg")
 
 
@@ -31,7 +35,7 @@ def read_settings() -> Settings:
     except ValidationError as error:
         # `from None`: pydantic's error holds every input, the secrets too.
         raise SettingsError(
-            _problem(detail["loc"], detail["type"], detail["input"]) for detail in error.errors()
+            _problem(detail["loc"], detail["type"], detail["input"], detail["msg"]) for detail in error.errors()
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"{ENV_FILE} can't be read ({type(error).__name__}); it may be: UTF-8 text"]) from None
@@ -85,6 +89,8 @@ def _store_url(value: SecretStr) -> SecretStr:
     names_file = rest.startswith("/") and rest not in ("/", "/:memory:")
     if scheme not in _STORES or not rest or (scheme.startswith("sqlite") and not names_file):
         raise ValueError
+    if scheme.startswith("postgresql"):
+        _needs("postgres", "asyncpg")
     return SecretStr(f"{scheme}://{rest}")
 
 
@@ -92,14 +98,21 @@ def _cache_url(value: SecretStr | None) -> SecretStr | None:
     parts = urlsplit(value.get_secret_value() if value else "redis://default")
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         raise ValueError
+    if value is not None:
+        _needs("redis", "redis")
     return value
 
 
-def _importable(value: str) -> str:
-    # its native library is loaded by the sessions alone
-    if value == "bvc" and find_spec("livekit.plugins.noise_cancellation") is None:
-        raise ValueError
+def _filter(value: str) -> str:
+    if value == "bvc":
+        _needs("noise-cancellation", "livekit.plugins.noise_cancellation")
     return value
+
+
+def _needs(extra: str, package: str) -> None:
+    """Raises the error of a setting for which an extra must be installed. Imports nothing: the sessions do."""
+    if find_spec(package) is None:
+        raise PydanticCustomError(_EXTRA, "{command}", {"command": install(extra)})
 
 
 def _folder(value: str | None) -> str | None:
@@ -178,7 +191,7 @@ class Settings(BaseSettings):
     )
     noise_cancellation: Annotated[
         Literal["off", "bvc"],
-        AfterValidator(_importable),
+        AfterValidator(_filter),
         MayBe("`off`, or `bvc` where firstword[noise-cancellation] is installed"),
     ] = Field("off", description="`bvc` wants LiveKit Cloud")
     traces: Annotated[str | None, AfterValidator(_folder), MayBe("a folder that can be written to")] = Field(
@@ -240,8 +253,10 @@ def may_be(field: str) -> str:
     return next(entry.text for entry in Settings.model_fields[field].metadata if isinstance(entry, MayBe))
 
 
-def _problem(location: tuple[int | str, ...], kind: str, value: object) -> str:
+def _problem(location: tuple[int | str, ...], kind: str, value: object, message: str) -> str:
     field = next(name for name in Settings.model_fields if location[0] in (name, variable(name)))
+    if kind == _EXTRA:
+        return f"{variable(field)} needs a package that is not installed; expected: {message}"
     was = "is missing" if kind == "missing" else f"is {_shown(field, str(value))}"
     return f"{variable(field)} {was}; it may be: {may_be(field)}"
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import Annotated, Any, cast
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from firstword.telemetry.extras import needed
+
+with needed("audit", "the command firstword"):
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+    from typer.main import get_command
 
 SUBCOMMANDS = {
     "rehearse": "Call the worker with synthetic callers and compare profiles, side by side in one run.",
@@ -41,8 +44,9 @@ class Lazy(TyperGroup):
 
 
 def imported(name: str) -> TyperCommand:
-    """The real subcommand of that name."""
-    module = importlib.import_module(f"firstword.command.{name.replace('-', '_')}")
+    """The real subcommand of that name. Ends the program where what it needs is not installed."""
+    with needed("audit", f"firstword {name}"):
+        module = importlib.import_module(f"firstword.command.{name.replace('-', '_')}")
     alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     alone.command(name, epilog=_epilog(name))(module.command)
     return cast("TyperCommand", get_command(alone))  # of one command and no callback it makes no group

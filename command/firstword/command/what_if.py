@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from firstword.agent.flags.flag_source import flag_file
 from firstword.command.observed import Json, number, say
 from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
 from firstword.command.terminal import BAD_INPUT, console, fail
@@ -113,6 +112,13 @@ def _interval(of: Interval | None) -> Json | None:
     return None if of is None else {"low": number(of.low), "high": number(of.high)}
 
 
+def _flag_file() -> Path:
+    # imported here: it brings the flag provider, which the changes that are typed don't need
+    from firstword.agent.flags.flag_source import flag_file
+
+    return flag_file()
+
+
 def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Change, ...]:
     """What was asked for. Ends the command where that is nothing, or wrong."""
     if typed and flag is not None:
@@ -120,7 +126,7 @@ def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Cha
     try:
         if typed:
             return read_changes(typed)
-        file = read(path or flag_file())
+        file = read(path or _flag_file())
         if flag is None:
             _list(predictions(file))
             fail("nothing to predict; give TASK=CHANGE or --flag NAME", code=BAD_INPUT)

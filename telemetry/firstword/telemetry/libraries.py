@@ -13,19 +13,20 @@ is the current one (`Exporting.inside`). `firstword.telemetry.spans` keeps those
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from opentelemetry import trace as otel
-from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
-from opentelemetry.instrumentation.asyncio import AsyncioInstrumentor
-from opentelemetry.instrumentation.asyncio.environment_variables import OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE
-from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
-from opentelemetry.instrumentation.redis import RedisInstrumentor
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+from firstword.telemetry.extras import install
+
+if TYPE_CHECKING:
+    import aiohttp
+
+logger = logging.getLogger("firstword")
 
 COROUTINES = ("_update_activity_task", "_init_task")
 """Coroutines of LiveKit (1.8.9) that get a span: starting STT, LLM and TTS of a session; linking its caller and publishing its voice."""
@@ -34,25 +35,75 @@ _switched_on = False
 
 
 def switch_on(provider: otel.TracerProvider) -> None:
-    """Instrument the libraries that are there, once a process; a second call does nothing. provider: `Exporting.inside`."""
+    """Instrument the libraries that are there, once a process; a second call does nothing. provider: `Exporting.inside`.
+
+    Needs the extra `libraries`. Without it a start is traced all the same, and a warning names the command that installs it.
+    """
     global _switched_on
     if _switched_on:
         return
     _switched_on = True
-    os.environ.setdefault(OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE, ",".join(COROUTINES))
-    AioHttpClientInstrumentor().instrument(
-        tracer_provider=provider, trace_configs=[connection_trace(provider.get_tracer("firstword.aiohttp"))]
+    untraced: list[str] = []
+    for library, instrument in _INSTRUMENTED.items():
+        if find_spec(library) is not None:
+            try:
+                instrument(provider)
+            except ModuleNotFoundError:
+                untraced.append(library)
+    if untraced:
+        logger.warning("no spans inside of tasks for %s; expected: %s", ", ".join(untraced), install("libraries"))
+
+
+def _aiohttp(provider: otel.TracerProvider) -> None:
+    from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+
+    connections = connection_trace(provider.get_tracer("firstword.aiohttp"))
+    AioHttpClientInstrumentor().instrument(tracer_provider=provider, trace_configs=[connections])
+
+
+def _asyncio(provider: otel.TracerProvider) -> None:
+    from opentelemetry.instrumentation.asyncio import AsyncioInstrumentor
+    from opentelemetry.instrumentation.asyncio.environment_variables import (
+        OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE,
     )
+
+    os.environ.setdefault(OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE, ",".join(COROUTINES))
+    AsyncioInstrumentor().instrument(tracer_provider=provider)
+
+
+def _httpx2(provider: otel.TracerProvider) -> None:
+    from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
+
+    HTTPX2ClientInstrumentor().instrument(tracer_provider=provider)
+
+
+def _redis(provider: otel.TracerProvider) -> None:
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+
+    RedisInstrumentor().instrument(tracer_provider=provider)
+
+
+def _sqlalchemy(provider: otel.TracerProvider) -> None:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
     # 0.66b1 knows SQLAlchemy before 2.1 only; tests/telemetry/test_libraries.py shows that it works with ours
     SQLAlchemyInstrumentor().instrument(tracer_provider=provider, skip_dep_check=True)
-    HTTPX2ClientInstrumentor().instrument(tracer_provider=provider)
-    AsyncioInstrumentor().instrument(tracer_provider=provider)
-    if find_spec("redis") is not None:  # an extra
-        RedisInstrumentor().instrument(tracer_provider=provider)
+
+
+_INSTRUMENTED = {
+    "aiohttp": _aiohttp,
+    "asyncio": _asyncio,
+    "httpx2": _httpx2,
+    "redis": _redis,
+    "sqlalchemy": _sqlalchemy,
+}
+"""By the package that is instrumented; each imports its instrumentation, which imports the package."""
 
 
 def connection_trace(tracer: otel.Tracer) -> aiohttp.TraceConfig:
     """Spans `dns` and `connect` (TCP, then TLS) for each connection that aiohttp opens; a reused one has neither."""
+    import aiohttp
+
     config = aiohttp.TraceConfig()
 
     def begin(name: str) -> Any:

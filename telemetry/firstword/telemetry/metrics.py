@@ -166,8 +166,11 @@ class StartInstruments:
 
 
 def observe_processes(meter: Meter, pid: int) -> None:
-    """CPU and memory of a process and its children, by the semantic conventions' names: the worker and its jobs."""
-    import psutil  # livekit-agents brings it
+    """CPU and memory of a process and its children, by the semantic conventions' names: the worker and its jobs.
+
+    Needs psutil, which comes with the extra `agent`: raises ModuleNotFoundError.
+    """
+    import psutil
 
     parent = psutil.Process(pid)
 

@@ -41,17 +41,13 @@ def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | Non
     """The cache of this name: in Redis at `url`, else in a file in `folder`, else in the user's cache folder.
 
     `deadline` is seconds for a lookup. `key` is the secret that hashes are keyed with; it may be empty. Opens nothing.
-    Raises SettingsError for a URL that no connection can be made of, and where the package redis is missing.
+    Raises SettingsError for a URL that no connection can be made of.
     """
     if url is not None:
         try:
             from firstword.agent.cache.redis import RedisServer  # 230 ms of imports, and an extra
 
             return Cache(RedisServer(url, name, bounds), deadline=deadline, key=key)
-        except ModuleNotFoundError:
-            raise SettingsError(
-                [f"{variable('cache_url')} needs the package redis: install firstword[redis]"]
-            ) from None
         except (ValueError, TypeError):  # the client's texts quote the URL
             raise SettingsError(
                 [f"{variable('cache_url')} is wrong (a secret, not shown); it may be: {may_be('cache_url')}"]
