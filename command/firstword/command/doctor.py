@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import typer
 from rich.table import Table
 
-from firstword.agent.flags.flag_source import FlagFileError, FlagSourceError, flag_file, other_provider, parse
+from firstword.agent.flags.flag_set import FlagFileError, parse
+from firstword.agent.flags.flag_source import FlagSourceError, flag_file, other_provider
 from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
 from firstword.agent.settings import SettingsError, read_settings
 from firstword.command.terminal import console

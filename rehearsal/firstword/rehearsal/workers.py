@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from typing import NoReturn
 
 import psutil
 
-from firstword.rehearsal.processes import Process, ServerFailed, started
+from firstword.rehearsal.processes import ServerFailed, started
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import Stack
 
@@ -162,6 +163,7 @@ async def running_worker(
     entrypoint: Path | None = None,
 ) -> AsyncGenerator[Worker]:
     """Runs the worker of `profile` (`floor`, `flags`, `baseline`, `tuned`, flags by name) and ends it on exit.
+
 
     `folder` gets `logs/PROFILE.log`, `traces/PROFILE/` and, as XDG_CACHE_HOME, a cache that no other worker shares.
     `environment` says where the providers, the store and the flag file are. Nothing else that names a server or a key

@@ -13,7 +13,7 @@ from opentelemetry import trace as otel
 
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan, Shape
-from firstword.telemetry.run import Run, waited_for
+from firstword.telemetry.run import JOIN_WINDOW, Run, waited_for
 from firstword.telemetry.spans import Trace
 from firstword.telemetry.vocabulary import AGENT_NAME, EDGE, EDGE_JOB, JOB_ID, PARTICIPANT_KIND, ROOM_SID
 
@@ -34,18 +34,28 @@ def start_of(
     *,
     given: Mapping[str, Any],
     slow: float = 1.5,
-    **options: Any,
+    deadlines: Mapping[str, float] | None = None,
+    flags: Mapping[str, str] | None = None,
+    join_window: float = JOIN_WINDOW,
 ) -> tuple[Run, Trace]:
     """A run of the plan for this job, and its trace: LiveKit's job trace is linked both ways, the dispatch back-dated.
 
-    options: those of `Run`. The values `job` and `run` are given to the plan where it takes them.
+    The values `job` and `run` are given to the plan where it takes them. slow: as for `Trace`; the others: as for `Run`.
     """
     job_span = otel.get_current_span()
     trace = Trace(exporting, links=[(job_span.get_span_context(), EDGE_JOB)], slow=slow)
     job_span.add_link(trace.context, {EDGE: EDGE_JOB})
     shape = plan.shape({}) if isinstance(plan, Plan) else plan
     values: dict[str, Any] = {"job": job, "run": None, **given}
-    run = Run(shape, given=values, trace=trace, received=received_at(job), **options)
+    run = Run(
+        shape,
+        given=values,
+        trace=trace,
+        received=received_at(job),
+        deadlines=deadlines,
+        flags=flags,
+        join_window=join_window,
+    )
     run.give("run", run)
     for name, instant in dispatch_stages(job).items():
         trace.event(name, instant, {})

@@ -1,0 +1,61 @@
+"""`firstword.telemetry` as a user imports it: a dozen names, nothing heavy before one is used, and no livekit at all."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from firstword import telemetry
+
+# What starts without a library, and what it has loaded then: `None` in sys.modules is a package that can't be imported.
+MODULES = """
+import pkgutil, sys
+for package in ("livekit", "aiohttp", "httpx2", "redis", "sqlalchemy", "pydantic", "psutil", "opentelemetry.instrumentation"):
+    sys.modules[package] = None
+import firstword.telemetry
+alone = [name for name in sys.modules if name.startswith("firstword.telemetry.") or name in ("opentelemetry", "asyncio", "typing_extensions")]
+assert not alone, alone
+for module in pkgutil.iter_modules(firstword.telemetry.__path__, "firstword.telemetry."):
+    __import__(module.name)
+    print(module.name)
+from firstword.telemetry import libraries
+from opentelemetry import trace
+libraries.switch_on(trace.get_tracer_provider())
+"""
+
+
+@pytest.mark.parametrize("name", telemetry.__all__)
+def test_a_public_name_is_what_a_type_checker_takes_it_for(name: str) -> None:
+    """The imports that a checker reads name the module that the name really comes from."""
+    tree = ast.parse(Path(telemetry.__file__).read_text(encoding="utf-8"))
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("firstword.")
+        for alias in node.names
+    }
+    assert set(seen) == set(telemetry.__all__)
+    assert getattr(telemetry, name) is getattr(import_module(seen[name] or ""), name)
+    assert name in dir(telemetry)
+
+
+def test_a_name_that_is_not_public_is_no_attribute() -> None:
+    """With Python's own words, so that `hasattr` and `from ... import` work as anywhere."""
+    with pytest.raises(AttributeError, match=r"^module 'firstword\.telemetry' has no attribute 'Nothing'$"):
+        _ = telemetry.Nothing  # pyright: ignore[reportAttributeAccessIssue]  # what the test is about
+
+
+def test_every_module_loads_with_the_base_alone() -> None:
+    """Importing the package loads nothing; each of its modules loads without LiveKit and without the instrumentations,
+    and where libraries can't be traced a line says what to install."""
+    done = subprocess.run([sys.executable, "-c", MODULES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {"firstword.telemetry.libraries", "firstword.telemetry.livekit"} <= set(done.stdout.split())
+    assert done.stderr.splitlines() == [
+        "no spans inside of tasks for asyncio; expected: pip install 'firstword[libraries]'"
+    ]
