@@ -1,3 +1,3 @@
-"""The bare publisher, for LiveKit: `python -m livekit.agents start rehearsal/floor.py` finds `server` here."""
+"""The bare publisher, for LiveKit: `python -P -m livekit.agents start rehearsal/floor.py` finds `server` here."""
 
 from firstword.rehearsal.floor import server as server

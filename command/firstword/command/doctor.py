@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from firstword.command.terminal import console
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from firstword.rehearsal.stack import Stack, running_stack
 from firstword.rehearsal.surroundings import shell
-from firstword.rehearsal.workers import worker_file
+from firstword.rehearsal.workers import START, worker_file
 from firstword.tuning import flag_file as rollout_file
 
 State = Literal["ok", "absent", "missing"]
@@ -68,7 +69,7 @@ async def _examine(shell: Mapping[str, str]) -> list[Finding]:
     stack = await running_stack()
     return [
         Finding("python", "ok", python_version()),
-        Finding("worker", "ok", f"python -m livekit.agents start {worker_file('tuned')}"),
+        Finding("worker", "ok", shlex.join(("python", *START, str(worker_file("tuned"))))),
         *(Finding(name, "ok", metadata.version(name)) for name in _PACKAGES),
         await _server(LIVEKIT, needed=True),
         await _server(JAEGER, needed=False),

@@ -182,7 +182,7 @@ async def simulators(latencies: Path | None, log: Path) -> AsyncGenerator[dict[s
     Raises ServerFailed with its last words.
     """
     model = () if latencies is None else ("--providers", str(latencies))
-    command = (sys.executable, "-m", "firstword.rehearsal.providers", *model)
+    command = (sys.executable, "-P", "-m", "firstword.rehearsal.providers", *model)
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=errors, process_group=0

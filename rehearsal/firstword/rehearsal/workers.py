@@ -24,6 +24,9 @@ from firstword.rehearsal.processes import ServerFailed, started
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import Stack
 
+START = ("-P", "-m", "livekit.agents", "start")
+"""What Python is told, before the file of a worker. With `-P`, which the processes of jobs inherit, no file in the folder
+that the worker is started in hides a package of the same name."""
 FLOOR = "floor"
 FLAGS = "flags"
 """The worker without a profile: it follows a flag file."""
@@ -186,7 +189,7 @@ async def running_worker(
     }
     dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
     server = entrypoint or worker_file(profile)
-    command = (*_without(dropped), sys.executable, "-m", "livekit.agents", "start", str(server))
+    command = (*_without(dropped), sys.executable, *START, str(server))
     with log.open("ab") as output:
         # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
         place = None if real else folder
