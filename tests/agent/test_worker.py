@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
+
+import psutil
+import pytest
 
 from firstword.rehearsal.processes import free_ports
 
@@ -16,8 +20,14 @@ server.update_options(max_retry=1)
 """
 
 
-async def ended(folder: Path, **variables: str) -> tuple[int | None, str, str]:
-    """Exit code, standard output and standard error of a worker that retries once, with `variables` set."""
+STARTED_WITHIN = 60.0
+"""Seconds: a bound that only a hang reaches."""
+IN_BACKGROUND = ("/bin/sh", "-c", """trap '' INT; exec "$@" """, "sh")
+"""Starts a program as a script does with `program &`: it ignores SIGINT until it says otherwise."""
+
+
+async def started(folder: Path, *by: str, **variables: str) -> asyncio.subprocess.Process:
+    """A worker that retries once, with `variables` set, started by the program `by`."""
     entrypoint = folder / "few_retries.py"
     entrypoint.write_text(ENTRYPOINT)
     own = {
@@ -33,13 +43,18 @@ async def ended(folder: Path, **variables: str) -> tuple[int | None, str, str]:
         "FIRSTWORD_HTTP_PORT": "0",
     }
     places = {f"XDG_{name}_HOME": str(folder) for name in ("CACHE", "DATA", "STATE")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "livekit.agents", "start", str(entrypoint)),
+    return await asyncio.create_subprocess_exec(
+        *(*by, sys.executable, "-m", "livekit.agents", "start", str(entrypoint)),
         cwd=folder,
         env={**os.environ, **places, **own, **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def ended(folder: Path, **variables: str) -> tuple[int | None, str, str]:
+    """Exit code, standard output and standard error of a worker that retries once, with `variables` set."""
+    process = await started(folder, **variables)
     output, errors = await process.communicate()
     return process.returncode, output.decode(), errors.decode()
 
@@ -65,3 +80,22 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     last = errors.splitlines()[-1]
     assert f", {port})" in last
     assert last.endswith("FIRSTWORD_HTTP_PORT may be: a port, or 0 for a free one")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_worker_ends_well_on_each_signal(number: signal.Signals, tmp_path: Path) -> None:
+    """Also where SIGINT was ignored at its birth: it is about to connect, no process of its own is left, and nothing is logged as an error."""
+    store = tmp_path / "accounts.db"
+    process = await started(
+        tmp_path, *IN_BACKGROUND, FIRSTWORD_STORE_URL=f"sqlite:///{store}", FIRSTWORD_PROFILE="tuned"
+    )
+    async with asyncio.timeout(STARTED_WITHIN):
+        while not store.exists():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(0.02)
+    own = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert b"Traceback" not in output + errors
+    _, left = psutil.wait_procs(own, timeout=STARTED_WITHIN)
+    assert not left

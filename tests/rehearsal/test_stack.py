@@ -83,6 +83,27 @@ def test_free_ports_are_different_and_can_be_bound() -> None:
             free.bind(("127.0.0.1", port))
 
 
+def test_a_taken_port_is_named_and_another_one_used() -> None:
+    """Each usual port that is free stays as it is; for the others a sentence names both ports and the server, nothing raises."""
+    usual = Ports()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media, socket.socket() as query:
+        with suppress(OSError):  # somebody else's is as good
+            media.bind(("127.0.0.1", usual.livekit_udp))
+        with suppress(OSError):
+            query.bind(("127.0.0.1", usual.jaeger_http))
+            query.listen()
+        said: list[str] = []
+        ports = Ports.usual(said.append)
+    assert ports.livekit_udp != usual.livekit_udp
+    assert ports.jaeger_http != usual.jaeger_http
+    media_said, query_said = (line for line in said if "livekit_udp" in line or "jaeger_http" in line)
+    assert media_said.startswith(f"port {usual.livekit_udp}, which livekit_udp needs, is taken")
+    assert media_said.endswith(f"; {ports.livekit_udp} is used instead")
+    assert query_said.startswith(f"port {usual.jaeger_http}, which jaeger_http needs, is taken")
+    kept = sum(own == default for own, default in zip(astuple(ports), astuple(usual), strict=True))
+    assert kept == len(astuple(ports)) - len(said)
+
+
 # The stack
 
 
@@ -284,16 +305,21 @@ async def gone(pids: Iterable[int]) -> None:
 
 @asynccontextmanager
 async def nothing_left(ports: Ports) -> AsyncGenerator[None]:
-    """Fails unless, afterwards, no new child of ours is left and, as soon as the kernel is done, each of the ports is free."""
+    """Fails unless, afterwards, no new child of ours is left and, as soon as the kernel is done, each port is free that was."""
     before = set(psutil.Process().children(recursive=True))
+    free = [port for port in astuple(ports) if is_free(port)]
     yield
     assert set(psutil.Process().children(recursive=True)) <= before
     async with asyncio.timeout(WAIT_S):
-        for port in astuple(ports):
-            while True:
-                with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-                    break
-                await asyncio.sleep(0.02)
+        while not all(map(is_free, free)):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.02)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server can listen there."""
+    with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
 
 
 async def killed(process: asyncio.subprocess.Process) -> None:

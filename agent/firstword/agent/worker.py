@@ -13,7 +13,9 @@ import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
+import threading
 from urllib.parse import urlsplit
 
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
@@ -43,6 +45,7 @@ class Worker(AgentServer):
         Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0: its server does
         not take the worker, after all retries, or the port of the health check is taken.
         """
+        _end_on_hangup()
         config = settings()
         livekit_private.preload_no_turn_detector()
         if unregistered or config.executor == "thread":  # jobs are threads of this process
@@ -117,6 +120,12 @@ class Worker(AgentServer):
             _exit(f"{what}; FIRSTWORD_HTTP_PORT may be: {may_be('http_port')}")
 
 
+def _end_on_hangup() -> None:
+    """A terminal that closes ends the worker as SIGTERM does, unless it runs under `nohup`; LiveKit leaves SIGHUP alone."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: signal.raise_signal(signal.SIGTERM))
+
+
 def _exit(message: str) -> None:
     """End the process by way of the event loop: as the result of a task asyncio would log it with a traceback."""
     asyncio.get_running_loop().call_soon(sys.exit, message)
@@ -165,6 +174,10 @@ def set_up(process: JobProcess) -> None:
     """What a job's process, or its thread, has ready."""
     from firstword.agent.process.job_process import set_up
 
+    if (
+        threading.current_thread() is threading.main_thread()
+    ):  # a process: LiveKit lets it ignore SIGINT and SIGTERM only
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     set_up(process)
 
 

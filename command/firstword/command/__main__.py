@@ -12,6 +12,8 @@ with needed("audit", "the command firstword"):
     from typer.core import TyperCommand, TyperGroup
     from typer.main import get_command
 
+from firstword.command.signals import end_as_by_ctrl_c
+
 SUBCOMMANDS = {
     "rehearse": "Call the worker with synthetic callers and compare profiles, side by side in one run.",
     "up": "Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.",
@@ -54,7 +56,7 @@ def imported(name: str) -> TyperCommand:
 
 def _epilog(name: str) -> str:
     """What a page of a manual ends with."""
-    status = "**Exit status** 0 done; 1 it went wrong or fell short; 2 what was typed or set is wrong; 130 Ctrl-C."
+    status = "**Exit status** 0 done; 1 it went wrong or fell short; 2 what was typed or set is wrong; 130 Ctrl-C, SIGTERM or SIGHUP."
     return f"{status}\n\n**See also** docs/{'tuning' if name in IN_TUNING else name}.md of the repository."
 
 
@@ -93,6 +95,7 @@ def firstword(
 
 def main() -> None:
     """Run what was typed."""
+    end_as_by_ctrl_c()
     app()
 
 

@@ -30,7 +30,6 @@ from firstword.rehearsal.workers import running_worker
 
 AGENT_NAME = "firstword"
 ROOM = "try-it"
-_PROMETHEUS_PORT = 9090
 
 
 def command(
@@ -53,8 +52,9 @@ def command(
 ) -> None:
     """Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.
 
-    Prints the address of each, and a token to join a room with and talk to the agent. While it runs, other commands
-    on this machine use its servers. The first time, Jaeger is built if it is not installed: about eight minutes.
+    Prints the address of each, and a token to join a room with and talk to the agent. A port that is taken is named,
+    and another one used. While it runs, other commands on this machine use its servers. The first time, Jaeger is built
+    if it is not installed: about eight minutes.
 
     **Examples**
 
@@ -79,18 +79,21 @@ def command(
 
 async def _up(profile_name: str, latencies: Path | None, real: bool, as_json: bool) -> None:
     if there := await running_stack():
-        fail(f"a stack runs on this machine already (pid {there.pid}); end it with Ctrl-C where it was started")
+        fail(
+            f"a stack runs on this machine already (pid {there.pid}); end it with Ctrl-C where it was started, or with `kill {there.pid}`"
+        )
     # LiveKit is ours here, whatever the shell says: the shell's key would not open it.
     providers_only = {name: value for name, value in shell().items() if not name.startswith("LIVEKIT_")}
     choice = await choose(providers_only, real=real, latencies=latencies)
     typer.echo(choice.sentence, err=as_json)
     report = Lines()
+    ports = Ports.usual(lambda sentence: typer.echo(sentence, err=True))
     folder = new_folder(platformdirs.user_state_path("firstword") / "up")
     logs = folder / LOGS
     async with contextlib.AsyncExitStack() as everything:
-        stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=Ports(), report=report))
+        stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=ports, report=report))
         place = await everything.enter_async_context(opened(replace(choice, stack=stack), logs, report=report))
-        prometheus = await everything.enter_async_context(_prometheus(stack, folder))
+        prometheus = await everything.enter_async_context(_prometheus(stack, ports.prometheus, folder))
         report(Progress("starting the worker"))
         worker = await everything.enter_async_context(
             running_worker(
@@ -110,13 +113,13 @@ async def _up(profile_name: str, latencies: Path | None, real: bool, as_json: bo
 
 
 @contextlib.asynccontextmanager
-async def _prometheus(stack: Stack, folder: Path) -> AsyncGenerator[str | None]:
+async def _prometheus(stack: Stack, port: int, folder: Path) -> AsyncGenerator[str | None]:
     """Runs Prometheus where it is on PATH, with the collector's metrics to scrape; its address, or None."""
     program = shutil.which("prometheus")
     if program is None or stack.metrics_url is None:
         yield None
         return
-    address = f"127.0.0.1:{_PROMETHEUS_PORT}"
+    address = f"127.0.0.1:{port}"
     target = stack.metrics_url.removeprefix("http://").removesuffix("/metrics")
     scrape = {"job_name": "firstword", "scrape_interval": "5s", "static_configs": [{"targets": [target]}]}
     file = folder / "prometheus.yaml"
@@ -132,7 +135,7 @@ async def _prometheus(stack: Stack, folder: Path) -> AsyncGenerator[str | None]:
         environment={},
         log=folder / LOGS / "prometheus.log",
         ready_url=f"http://{address}/-/ready",
-        tcp_ports=(_PROMETHEUS_PORT,),
+        tcp_ports=(port,),
     )
     async with running(child):
         yield f"http://{address}"

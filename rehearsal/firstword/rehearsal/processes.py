@@ -2,7 +2,7 @@
 
 Each child leads a process group of its own: Ctrl-C reaches us, and we end the children in order. If we are killed, Linux
 kills them in our place (`PR_SET_PDEATHSIG`), also when the thread ends that started them: start them from the main one.
-macOS has no such signal: whatever kills us without our `finally` (SIGKILL, an unhandled SIGTERM) leaves them behind there.
+macOS has no such signal: SIGKILL leaves them behind there.
 """
 
 import asyncio
@@ -81,9 +81,9 @@ async def running(child: Child) -> AsyncGenerator[Process]:
     Raises PortTaken, or ServerFailed with the last lines of its log when it ends before it is ready or while in use.
     """
     for port in child.tcp_ports:
-        _require_free(port, socket.SOCK_STREAM, child.name)
+        require_free(port, socket.SOCK_STREAM, child.name)
     for port in child.udp_ports:
-        _require_free(port, socket.SOCK_DGRAM, child.name)
+        require_free(port, socket.SOCK_DGRAM, child.name)
     with child.log.open("ab") as log:
         async with started(
             child.command,
@@ -193,7 +193,7 @@ def _reserve(stream: socket.socket) -> None:
         accepted.close()  # who closes first waits: the side that has the port
 
 
-def _require_free(port: int, kind: socket.SocketKind, wanted_by: str) -> None:
+def require_free(port: int, kind: socket.SocketKind, wanted_by: str) -> None:
     """Raises PortTaken, naming who has it as far as the system tells, unless 127.0.0.1:`port` is free for `kind`."""
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind is socket.SOCK_STREAM:  # as servers do: a connection that lingers does not hold a port

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import platformdirs
 from livekit import api
 
 from firstword.rehearsal.files import data_file
-from firstword.rehearsal.processes import Child, ServerError, free_ports, running
+from firstword.rehearsal.processes import Child, PortTaken, ServerError, free_ports, require_free, running
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Program, Progress, find
 
 _HOST: Final = "127.0.0.1"
@@ -47,12 +48,25 @@ class Ports:
     jaeger_otlp: int = 14317
     jaeger_health: int = 13133
     jaeger_telemetry: int = 18888
+    prometheus: int = 9090
 
     @classmethod
     def free(cls) -> Self:
         """Ports nobody listens on, from the kernel."""
         names = cls.__dataclass_fields__
         return cls(**dict(zip(names, free_ports(len(names)), strict=True)))
+
+    @classmethod
+    def usual(cls, say: Callable[[str], None]) -> Self:
+        """The defaults, and a free port in place of each that is taken; `say` gets a sentence that names both and who has it."""
+        ports = asdict(cls())
+        for name, port in ports.items():
+            try:
+                require_free(port, socket.SOCK_DGRAM if name == "livekit_udp" else socket.SOCK_STREAM, name)
+            except PortTaken as error:
+                (ports[name],) = free_ports(1)
+                say(f"{error}; {ports[name]} is used instead")
+        return cls(**ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +185,7 @@ def _jaeger(program: Program, folder: Path, ports: Ports, variables: Mapping[str
         "JAEGER_HEALTH": f"{_HOST}:{ports.jaeger_health}",
         "JAEGER_TELEMETRY_HOST": _HOST,
         "JAEGER_TELEMETRY_PORT": str(ports.jaeger_telemetry),
-        "JAEGER_PROMETHEUS": f"http://{_HOST}:9090",
+        "JAEGER_PROMETHEUS": f"http://{_HOST}:{ports.prometheus}",
         **variables,
     }
     listens = (ports.jaeger_http, ports.jaeger_grpc, ports.jaeger_otlp, ports.jaeger_health, ports.jaeger_telemetry)
