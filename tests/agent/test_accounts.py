@@ -25,7 +25,7 @@ ADA = examples.ACCOUNTS[0]
 LAST = LastSession(ended=1_800_000_000.5, summary="Asked about the bill.", left_open="A call back.")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.real)])
+@pytest.fixture(params=["sqlite", "postgres"])
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without our tables, of either kind."""
     if request.param == "sqlite":
@@ -309,7 +309,6 @@ async def test_an_error_quotes_no_account(store: AccountStore) -> None:
     assert raised.value.__suppress_context__
 
 
-@pytest.mark.real
 async def test_a_wrong_database_is_broken(postgres_url: str) -> None:
     """PostgreSQL is there and answers that the database isn't."""
     with pytest.raises(StoreError) as raised:
@@ -317,7 +316,6 @@ async def test_a_wrong_database_is_broken(postgres_url: str) -> None:
     assert raised.value.reason is Reason.BROKEN
 
 
-@pytest.mark.real
 async def test_a_connection_cut_while_idle_costs_no_session(postgres_url: str) -> None:
     """The server closed the pool's connection: the next read gets a new one and succeeds."""
     cut = (

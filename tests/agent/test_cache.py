@@ -19,7 +19,7 @@ from tests.redis import redis_url as redis_url
 Make = Callable[[Bounds], Backend]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.real)])
+@pytest.fixture(params=["sqlite", "redis"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Makes backends of either kind; those of one test share what is kept."""
     if request.param == "sqlite":
@@ -165,7 +165,6 @@ async def test_neither_key_nor_owner_leaves_the_process_in_clear(tmp_path: Path)
     assert b"491701234567" not in on_disk(tmp_path)
 
 
-@pytest.mark.real
 @pytest.mark.parametrize("url", [True, False])
 async def test_a_cache_is_opened_where_the_settings_say(url: bool, tmp_path: Path, redis_url: str) -> None:
     """In Redis by URL, else in a file."""

@@ -70,7 +70,6 @@ def test_a_url_of_which_no_connection_can_be_made_is_a_wrong_setting(rest: str) 
         open_cache("test", WIDE, url=f"redis://{rest}", folder=None, deadline=1, key="")
 
 
-@pytest.mark.real
 async def test_an_owner_deleted_in_redis_leaves_no_key_of_it_behind(redis_url: str, tmp_path: Path) -> None:
     """But the mark that it is deleted, which expires."""
     from redis.asyncio import Redis

@@ -14,10 +14,11 @@ from firstword.telemetry.critical_path import LEAST_LOOP_DELAY, Piece, PieceKind
 from firstword.telemetry.foreign import NoRoot, Span, last_finishing_path, root_of
 from firstword.telemetry.layout import lay_out, unsettled
 from firstword.telemetry.record import Outcome, Start
+from tests.properties import examples
 from tests.telemetry.plans import EPOCH, FIRST_WORD, Play, as_of_the_end, plays
 
 many = settings(
-    max_examples=500,
+    max_examples=examples(500),
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.redis import redis_url as redis_url
 
 PROGRAM = """
@@ -104,7 +102,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.real
 def test_libraries_explain_the_task_they_ran_in(tmp_path: Path, redis_url: str) -> None:
     """Requests, names resolved, connections, statements, commands and named coroutines, each under its task; no key, no value, nothing after the start.
 

@@ -21,11 +21,12 @@ from firstword.tuning.chain import chain_of
 from firstword.tuning.sources import Files, Query
 from firstword.tuning.spans import Problem, Trace, trace_of
 from firstword.tuning.start import Method, RecordedStart, start_of
+from tests.properties import examples
 from tests.telemetry.plans import Play, plays
 from tests.tuning.written import no_problem, write
 
 few = settings(
-    max_examples=100,
+    max_examples=examples(100),
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -21,6 +21,7 @@ from firstword.tuning.sources import Files, Query
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import RecordedStart, start_of
 from firstword.tuning.whatif import NothingToPlay, predict
+from tests.properties import examples
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Rewrite, Script, agent, ms, rewritten, simulate
 from tests.tuning.written import T0, no_problem, write
@@ -130,7 +131,7 @@ def test_a_start_without_a_first_word_cannot_be_played(tmp_path: Path) -> None:
         model_of(recorded(tmp_path, start))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(play=plays(outcomes=(Outcome.FIRST_WORD,)))
 def test_any_start_unchanged_ends_when_it_did(tmp_path_factory: pytest.TempPathFactory, play: Play) -> None:
     """To a few microseconds, in which spans are written."""
@@ -139,7 +140,7 @@ def test_any_start_unchanged_ends_when_it_did(tmp_path_factory: pytest.TempPathF
     assert abs(first_word(model) - start.duration_us) <= 10
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(play=plays(outcomes=(Outcome.FIRST_WORD,)))
 def test_before_the_job_wins_the_drag_where_nothing_computes(
     tmp_path_factory: pytest.TempPathFactory, play: Play
