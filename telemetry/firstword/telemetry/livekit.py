@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel
 
+from firstword.telemetry.clock import Clock
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan, Shape
 from firstword.telemetry.run import JOIN_WINDOW, Run, waited_for
@@ -34,6 +35,7 @@ def start_of(
     *,
     given: Mapping[str, Any],
     slow: float = 1.5,
+    clock: Clock | None = None,
     deadlines: Mapping[str, float] | None = None,
     flags: Mapping[str, str] | None = None,
     join_window: float = JOIN_WINDOW,
@@ -51,6 +53,7 @@ def start_of(
         shape,
         given=values,
         trace=trace,
+        clock=clock,
         received=received_at(job),
         deadlines=deadlines,
         flags=flags,
