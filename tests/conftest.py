@@ -21,7 +21,7 @@ OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
 for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
 
-settings.register_profile("soak", max_examples=10_000, deadline=None)
+settings.register_profile("soak", max_examples=100 * int(os.environ.get("SOAK_EXAMPLES", "100")), deadline=None)
 
 
 def pytest_configure() -> None:
