@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from firstword.agent.flags.flag_source import shipped_file
+from firstword.agent.flags.location import shipped_file
 from firstword.command.__main__ import SUBCOMMANDS, app, imported
 from firstword.command.rehearse import _remarks, _tables  # pyright: ignore[reportPrivateUsage]
 from firstword.rehearsal.result import Figures, Quantiles, Result, Session
@@ -77,7 +77,7 @@ def test_version_and_a_subcommand_nobody_knows() -> None:
         (["--ahead-by", "inf"], "--ahead-by is inf; it may be"),
         (["--dispatch", "late"], "'join', 'ahead'"),
         (["--strangers", "--real"], "--real uses the store you have"),
-        (["--flags", "none.json"], "--flags none.json can't be read"),
+        (["--flags", "none.json"], "--flags none.json: expected a file that can be read"),
         (["--flags", "wrong.toml"], "--flags wrong.toml:"),
         (["--output", "full"], "--output full is not empty"),
         (["--output", "wrong.toml"], "wrong.toml can't be made or read"),
@@ -194,11 +194,14 @@ def test_doctor_says_what_the_flag_file_turns_on(tmp_path: Path) -> None:
     assert (found["state"], found["detail"]) == ("ok", f"{own}; on: light-connect 5 %, account-cache by a rule")
     own.write_text(json.dumps({"flags": {"light-connect": {**variants, "state": "ON"}}}))
     found = flags(FLAGD_OFFLINE_FLAG_SOURCE_PATH=str(own))
-    assert found["state"] == "missing"
-    assert found["detail"].startswith(f'{own}: light-connect: "state": "ENABLED" or "DISABLED"')
+    assert (found["state"], found["detail"]) == ("ok", f"{own}; on: none")
     own.unlink()
-    assert "can't be read: No such file" in flags(FLAGD_OFFLINE_FLAG_SOURCE_PATH=str(own))["detail"]
-    assert flags(FLAGD_RESOLVER="files")["detail"].startswith("FLAGD_RESOLVER is 'files'; it may be")
+    found = flags(FLAGD_OFFLINE_FLAG_SOURCE_PATH=str(own))
+    assert (found["state"], found["detail"]) == (
+        "missing",
+        f"{own}: expected a file that can be read; possible cause: No such file or directory",
+    )
+    assert flags(FLAGD_RESOLVER="files")["detail"].startswith("FLAGD_RESOLVER is 'files'; expected `file`")
 
 
 def test_doctor_names_a_server_that_cannot_be_had(tmp_path: Path) -> None:

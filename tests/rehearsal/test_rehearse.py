@@ -13,7 +13,7 @@ import psutil
 import pytest
 from livekit import rtc
 
-from firstword.agent.flags.flag_source import shipped_file
+from firstword.agent.flags.location import shipped_file
 from firstword.rehearsal.callers import MICROPHONE_RATE, Caller, join_token
 from firstword.rehearsal.processes import ServerFailed, free_ports
 from firstword.rehearsal.rehearse import Group, Rehearsal, groups, rehearse

@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
 
 from firstword.agent import livekit_private
-from firstword.agent.flags.flag_source import FlagSourceError, LastGoodKeeper, other_provider
-from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
+from firstword.agent.flags.flag_source import FlagSourceError, other_provider
+from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
+from firstword.agent.flags.last_good import LastGoodKeeper
 from firstword.agent.process import prefetch, run_folder, start_metrics
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.settings import Settings, SettingsError, may_be, settings
@@ -57,7 +58,7 @@ class Worker(AgentServer):
             running.callback(run_folder.remove)
             running.enter_context(start_metrics.recorded(folder, start_metrics.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
-                running.enter_context(LastGoodKeeper(Improvement))
+                running.enter_context(LastGoodKeeper(SUBJECTS))
             async with asyncio.TaskGroup() as beside:
                 self._fresh = beside.create_task(self._keep_fresh(config))
                 try:

@@ -11,25 +11,25 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import typer
 from rich.table import Table
 
-from firstword.agent.flags.flag_set import FlagFileError, parse
-from firstword.agent.flags.flag_source import FlagSourceError, flag_file, other_provider
-from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
+from firstword.agent.flags.flag_file import BY_HAND, FlagFile, FlagFileError, read
+from firstword.agent.flags.flag_source import FlagSourceError, other_provider
+from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
+from firstword.agent.flags.location import flag_file
 from firstword.agent.settings import SettingsError, read_settings
 from firstword.command.terminal import console
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from firstword.rehearsal.stack import Stack, running_stack
 from firstword.rehearsal.surroundings import shell
 from firstword.rehearsal.workers import START, worker_file
-from firstword.tuning import flag_file as rollout_file
 
-State = Literal["ok", "absent", "missing"]
-"""`absent` is fine to go without; `missing` is not."""
+State = Literal["ok", "absent", "doubtful", "missing"]
+"""`absent` is fine to go without; `doubtful` works, and may not be what was meant; `missing` is neither."""
 
 _KEYS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
 _PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
@@ -78,7 +78,7 @@ async def _examine(shell: Mapping[str, str]) -> list[Finding]:
         await _collector(shell, stack),
         *_keys(shell),
         *_settings(shell),
-        _flags(shell),
+        *_flags(shell),
     ]
 
 
@@ -156,45 +156,56 @@ def _settings(shell: Mapping[str, str]) -> Iterator[Finding]:
                 yield Finding(name, "missing", what)
 
 
-def _flags(shell: Mapping[str, str]) -> Finding:
+def _flags(shell: Mapping[str, str]) -> Iterator[Finding]:
     """The profile, which goes before any source; else the flag file, or who draws in its place."""
     if chosen := shell.get("FIRSTWORD_PROFILE", ""):
         try:
             on = [name for name, variant in profile(chosen).variants().items() if variant == "on"]
         except UnknownFlag as error:
-            return Finding("flags", "missing", str(error), "set FIRSTWORD_PROFILE to one of these")
-        return Finding("flags", "ok", f"FIRSTWORD_PROFILE={chosen}; on: {', '.join(on) or 'none'}")
+            yield Finding("flags", "missing", str(error), "set FIRSTWORD_PROFILE to one of these")
+        else:
+            yield Finding("flags", "ok", f"FIRSTWORD_PROFILE={chosen}; on: {', '.join(on) or 'none'}")
+        return
     try:
         if other_provider(shell.get("FIRSTWORD_FLAG_PROVIDER")) is None:
-            return _flag_file(flag_file())
+            yield from _flag_file(flag_file())
+        else:
+            yield Finding("flags", "ok", "drawn by FIRSTWORD_FLAG_PROVIDER or FLAGD_RESOLVER, from no file")
     except FlagSourceError as error:
-        return Finding("flags", "missing", str(error))
-    return Finding("flags", "ok", "drawn by FIRSTWORD_FLAG_PROVIDER or FLAGD_RESOLVER, from no file")
+        yield Finding("flags", "missing", str(error))
 
 
-def _flag_file(file: Path) -> Finding:
-    advice = "mend it, or unset FLAGD_OFFLINE_FLAG_SOURCE_PATH: workers go by the last good flags meanwhile"
+def _flag_file(path: Path) -> Iterator[Finding]:
+    advice = "workers go by the last good flags meanwhile, else by none"
     try:
-        parse(file.read_bytes(), Improvement)
-        whole = rollout_file.read(file)
-    except OSError as error:
-        return Finding("flags", "missing", f"{file} can't be read: {error.strerror}", advice)
+        file = read(path, SUBJECTS)
     except FlagFileError as error:
-        return Finding("flags", "missing", f"{file}: {error}", advice)
-    flags: Any = whole.document["flags"]
-    on = ", ".join(
-        f"{each.flag} {'by a rule' if each.by_hand else f'{each.percent} %'}"
-        for each in whole.rollouts
-        if each.flag in set(Improvement) and flags[each.flag]["state"] == "ENABLED" and (each.by_hand or each.percent)
-    )
-    return Finding("flags", "ok", f"{file}; on: {on or 'none'}", "`firstword tune` moves the shares")
+        yield Finding("flags", "missing", str(error), advice)
+        return
+    on = ", ".join(f"{name} {share}" for name, share in _shares(file))
+    yield Finding("flags", "ok", f"{path}; on: {on or 'none'}", "`firstword tune` moves the shares")
+    for name, why in file.bad.items():
+        yield Finding(
+            name, "missing", f"workers can't take it: {why}", "its last good rule counts meanwhile, else it is off"
+        )
+    for remark in file.remarks:
+        yield Finding("flags", "doubtful", remark)
+
+
+def _shares(file: FlagFile) -> Iterator[tuple[str, str]]:
+    """The flags that are on for somebody, and for whom."""
+    for name, flag in file.flags.items():
+        if flag.percent:
+            yield name, f"{flag.percent} %"
+        elif flag.possible:
+            yield name, "by a rule" if flag.no_share == BY_HAND else f"by a rule ({flag.no_share})"
 
 
 def _table(findings: list[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1, 0, 0))
     for column in ("state", "name", "detail"):
         table.add_column(column, overflow="fold")
-    style = {"ok": "green", "absent": "yellow", "missing": "bold red"}
+    style = {"ok": "green", "absent": "yellow", "doubtful": "yellow", "missing": "bold red"}
     for finding in findings:
         detail = f"{finding.detail}; {finding.advice}" if finding.advice else finding.detail
         table.add_row(

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console, Group
 from rich.table import Table
 
-from firstword.agent.flags.flag_set import FlagFileError, parse
-from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
+from firstword.agent.flags.flag_file import FlagFileError, read
+from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
 from firstword.command.completion import profile_names
 from firstword.command.critical_chain import chain_lines, median_start
 from firstword.command.progress import progress
@@ -138,14 +138,15 @@ def _profiles(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_flags(file: Path | None) -> None:
-    """A worker would start with a broken file too, on the shipped flags, and prove nothing of it."""
+    """A worker would start with a broken flag too, off, and prove nothing of it."""
+    if file is None:
+        return
     try:
-        if file is not None:
-            parse(file.read_bytes(), Improvement)
-    except OSError as error:
-        fail(f"--flags {file} can't be read: {error.strerror}", code=BAD_INPUT)
+        bad = read(file, SUBJECTS).bad
     except FlagFileError as error:
-        fail(f"--flags {file}: {error}", code=BAD_INPUT)
+        fail(f"--flags {error}", code=BAD_INPUT)
+    for name, why in bad.items():
+        fail(f"--flags {file}: {name}: {why}", code=BAD_INPUT)
 
 
 def _folder(output: Path | None) -> Path:
