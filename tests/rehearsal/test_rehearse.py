@@ -84,7 +84,7 @@ def test_a_worker_sees_no_key_and_no_address_of_the_shell() -> None:
     shell = [
         *("LIVEKIT_URL", "LIVEKIT_API_SECRET", "LIVEKIT_AGENT_NAME_OVERRIDE", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"),
         *("OTEL_EXPORTER_OTLP_ENDPOINT", "FLAGD_HOST", "FIRSTWORD_STORE_URL", "FIRSTWORD_ACCOUNT_KEY"),
-        *("https_proxy", "HTTP_PROXY", "PYTHONDONTWRITEBYTECODE"),
+        *("https_proxy", "HTTP_PROXY", "PYTHONDONTWRITEBYTECODE", "openai_api_key", "otel_exporter_otlp_endpoint"),
     ]
     kept = ["PATH", "HOME", "FIRSTWORD_EXECUTOR", "FIRSTWORD_IDLE_PROCESSES"]
     assert dropped_variables([*shell, *kept]) == set(shell)

@@ -20,6 +20,7 @@ from firstword.agent.flags.improvements import SUBJECTS
 from firstword.agent.flags.location import flag_file, shipped_file
 from firstword.agent.flags.writer import FlagFileWriter, begin
 from firstword.command.compare import as_json_object
+from firstword.command.environment import load_environment
 from firstword.command.flag_shares import predictions, rollouts
 from firstword.command.observed import Json, observe, say
 from firstword.command.source_options import (
@@ -106,6 +107,7 @@ def command(
 
     `firstword tune --apply --watch 60 --jaeger http://localhost:16686`
     """
+    load_environment()
     path = flags or flag_file()
     if by_hand is not None:
         _set(path, by_hand)

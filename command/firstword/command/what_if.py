@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from firstword.command.environment import load_environment
 from firstword.command.observed import Json, number, say
 from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
 from firstword.command.terminal import BAD_INPUT, console, fail
@@ -119,6 +120,7 @@ def _told(path: Path | None) -> tuple[Path, dict[str, str]]:
     from firstword.agent.flags.location import flag_file
     from firstword.command.flag_shares import predictions
 
+    load_environment()
     path = path or flag_file()
     try:
         return path, predictions(read(path, SUBJECTS))
