@@ -130,6 +130,10 @@ SAID: Mapping[str, tuple[str, dict[str, str]]] = {
     "a comment": ("OPENAI_API_KEY=hush #ours\n", {}),
     "a dollar": ("OPENAI_API_KEY=hush$1$\n", {}),
     "twice": ("OPENAI_API_KEY=a\nopenai_api_key=b\n", {"OPENAI_API_KEY": "stands twice in .env.local, and the last one counts"}),
+    "twice, and the last one is lost": (
+        "OPENAI_API_KEY=a\nOPENAI_API_KEY=a\0b\n",
+        {"OPENAI_API_KEY": "line 2: expected text; possible cause: the file is in another encoding"},
+    ),
     "not ours": ("SENTRY=a#b\nCOLOUR='#\n", {}),
 }  # fmt: skip
 
@@ -148,7 +152,7 @@ def test_a_line_that_sets_something_else_is_named_by_its_variable(content: str, 
 def test_what_the_environment_overrides_is_not_complained_about() -> None:
     """A lost or doubtful line that decides nothing."""
     file = parse(b"LIVEKIT_API_SECRET='hush\nOPENAI_API_KEY=a#b\n")
-    assert [fault.variable for fault in file.faults_in({})] == ["LIVEKIT_API_SECRET", "OPENAI_API_KEY"]
+    assert [fault.variable for fault in file.faults_in({})] == ["OPENAI_API_KEY", "LIVEKIT_API_SECRET"]
     assert file.faults_in({"LIVEKIT_API_SECRET": "set", "OPENAI_API_KEY": "set"}) == ()
 
 

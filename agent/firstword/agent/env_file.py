@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -96,24 +96,30 @@ def parse(content: bytes) -> EnvFile:
         wide = b"\0" in content[:4] or content[:2] in (b"\xff\xfe", b"\xfe\xff")
         cause = "an editor saved it as UTF-16" if wide else "it is in an older encoding"
         raise EnvFileError(f"{ENV_FILE}: expected text in UTF-8; possible cause: {cause}") from None
-    statements = list(parse_stream(StringIO(text)))
-    good = [each for each in statements if not each.error and each.key is not None]
-    # without the others, of which python-dotenv would log what is said here by name
+    good: list[Binding] = []
+    lost: list[Fault] = []
+    for each in parse_stream(StringIO(text)):
+        name = (each.key or "").upper()
+        if each.error:
+            lost += _unreadable(each)
+        elif each.value is not None and _NAME.fullmatch(name) and name.startswith(PREFIXES):
+            if why := _lost(each):
+                lost += [Fault(variable, why, lost=True) for variable in (name, *_swallowed(each.value))]
+            else:
+                good.append(each)
+    # of the others python-dotenv would log what is said here by name
     resolved = dotenv_values(stream=StringIO("".join(each.original.string for each in good)))
     values: dict[str, str] = {}
-    faults = [fault for each in statements if each.error for fault in _unreadable(each)]
+    faults: list[Fault] = []
     for each in good:
-        name, value = (each.key or "").upper(), resolved.get(each.key or "")
-        if value is None or not _NAME.fullmatch(name) or not name.startswith(PREFIXES):
-            continue
-        if lost := _lost(each):
-            faults += [Fault(variable, lost, lost=True) for variable in (name, *_swallowed(each.value or ""))]
-            continue
+        name = (each.key or "").upper()
         if name in values:
             faults.append(Fault(name, f"stands twice in {ENV_FILE}, and the last one counts", lost=False))
-        values[name] = value
+        values[name] = resolved[each.key or ""] or ""
         faults += [Fault(name, f"in {_place(each)}: {doubt}", lost=False) for doubt in _doubts(each)]
-    return EnvFile(values, tuple(fault for fault in faults if not fault.lost or fault.variable not in values))
+    # where another line sets the variable it is not lost, but may be another
+    faults += [replace(each, lost=each.variable not in values) for each in lost]
+    return EnvFile(values, tuple(faults))
 
 
 def _unreadable(statement: Binding) -> Iterator[Fault]:
