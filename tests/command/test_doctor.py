@@ -112,3 +112,24 @@ def test_the_receivers_answer_is_shown(over_http: str, monkeypatch: pytest.Monke
     )
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert findings()["collector"] == ("absent", "nothing is sent: OTEL_SDK_DISABLED is true")
+
+
+def test_what_is_asked_of_the_exporters_and_cannot_be_done_is_said(
+    over_http: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent to a console; a protocol that is not spoken here is named beside what came of it."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{over_http}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "console")
+    found = findings()
+    assert found["collector"][0] == "missing"
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json', which is not spoken here" in found["collector"][1]
+    assert "the port speaks http/protobuf" in found["collector"][1]
+    assert found["collector, metrics"] == (
+        "missing",
+        "OTEL_METRICS_EXPORTER is 'console', which is not built in; expected otlp or none; "
+        "nothing is sent: OTEL_METRICS_EXPORTER is console",
+    )
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "otlp,console")
+    assert findings()["collector, metrics"][0] == "doubtful"

@@ -152,3 +152,12 @@ def test_a_disabled_flag_is_called_so() -> None:
     written(text(parallel_init=flag("on", state="DISABLED")))
     assert "has no share to set in flags.json: it is DISABLED" in typed("tune", "--set", "parallel-init=5")[2]
     assert step("parallel-init")["reason"] == "it is DISABLED"
+
+
+@pytest.mark.parametrize("path", ["x" * 300 + ".json", "no folder/flags.json", ".", "loop"])
+def test_a_path_that_cannot_be_is_one_line(path: str) -> None:
+    """Too long, in no folder, a folder, a link to itself."""
+    Path("loop").symlink_to("loop")
+    code, _, error = typed("tune", "--flags", path, "--set", "parallel-init=5")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "expected a file that can be" in error

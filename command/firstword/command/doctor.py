@@ -134,14 +134,14 @@ def _collector(stack: Stack | None) -> Iterator[Finding]:
         os.environ |= environment  # where the exporters read it
     for arrival in try_exports(environment):
         name, route = _SIGNALS[arrival.route.signal], arrival.route
-        for fault in route.faults:
-            yield Finding(name, "missing", fault)
         if route.protocol is None:
-            yield Finding(name, "absent", _why_not_sent(route, environment))
+            state, detail = ("missing" if route.faults else "absent"), _why_not_sent(route, environment)
         elif arrival.problem:
-            yield Finding(name, "missing", arrival.problem)
+            state, detail = "missing", arrival.problem
         else:
-            yield Finding(name, "ok", f"{route.place} took an empty export over {route.protocol} ({route.variable})")
+            state = "doubtful" if route.faults else "ok"
+            detail = f"{route.place} took an empty export over {route.protocol} ({route.variable})"
+        yield Finding(name, state, "; ".join((*route.faults, detail)))
 
 
 def _why_not_sent(route: Route, environment: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,7 @@ def _set(path: Path, text: str) -> None:
     if not percent.isdecimal() or int(percent) > 100:
         fail(f"--set is {text!r}; expected FLAG=PERCENT, a whole number from 0 to 100", code=BAD_INPUT)
     try:
-        if not path.exists():
+        if not os.path.exists(path):
             begin(path, shipped_file(), SUBJECTS)
         writer = FlagFileWriter(path, SUBJECTS)
         shares = {rollout.flag: rollout for rollout in rollouts(writer.file, writer.changed)}

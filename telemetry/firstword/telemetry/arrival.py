@@ -39,7 +39,7 @@ _CAUSES = (
         r"Failed parsing HTTP/2|SETTINGS frame",
         "the port speaks http/protobuf, and OTEL_EXPORTER_OTLP_PROTOCOL says grpc",
     ),
-    (r"BadStatusLine|RemoteDisconnected", "the port speaks grpc, and OTEL_EXPORTER_OTLP_PROTOCOL says http/protobuf"),
+    (r"Connection aborted|BadStatusLine", "the port speaks grpc, and OTEL_EXPORTER_OTLP_PROTOCOL says http/protobuf"),
     (r"WRONG_VERSION_NUMBER", "https, or no scheme, where the port speaks no TLS"),
     (r"CERTIFICATE|SSL|Tls", "a certificate that is not trusted, or none where one is wanted"),
     (r"refused", "nothing listens there"),

@@ -31,11 +31,14 @@ class FlagFileWriter:
 
     def __init__(self, path: Path, subjects: Mapping[str, Subject]) -> None:
         """Read the file at `path`; behind a link, the file it leads to. subjects: see `parse`. Raises FlagFileError."""
-        self.path = Path(os.path.realpath(path))
+        self.path = _behind_links(path)
         self._subjects = subjects
         self.file: FlagFile = read(self.path, subjects)
-        self.changed: float = self.path.stat().st_mtime
-        """Seconds since the Unix epoch."""
+        try:
+            self.changed: float = self.path.stat().st_mtime
+            """Seconds since the Unix epoch."""
+        except OSError as error:  # it has gone meanwhile
+            raise FlagFileError(f"{self.path}: expected a file that stays; possible cause: {error.strerror}") from None
 
     @property
     def previous(self) -> Path:
@@ -74,7 +77,7 @@ def begin(path: Path, shipped: Path, subjects: Mapping[str, Subject]) -> None:
 
     Raises FlagFileError.
     """
-    path = Path(os.path.realpath(path))
+    path = _behind_links(path)
     source = read(shipped, subjects).source
     entries: dict[str, Any] = {}
     for name, entry in source.value["flags"].items():
@@ -89,6 +92,13 @@ def begin(path: Path, shipped: Path, subjects: Mapping[str, Subject]) -> None:
             _replace(path, content)
     except OSError as error:
         raise _not_written(path, error) from error
+
+
+def _behind_links(path: Path) -> Path:
+    real = Path(os.path.realpath(path))
+    if os.path.islink(real):
+        raise FlagFileError(f"{path}: expected a file that can be read; possible cause: a link that leads to itself")
+    return real
 
 
 def _moved(entry: Mapping[str, Any], percent: int, reason: str, now: float, *, turned_back: bool) -> dict[str, Any]:
