@@ -275,7 +275,9 @@ def table() -> str:
     """docs/settings.md's table as the model has it."""
     rows = ["| variable | default | expected | |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "required" if field.is_required() else "" if field.default in (None, ...) else f"`{field.default}`"
+        default = (
+            "required" if field.is_required() else "" if field.default in (None, (), ...) else f"`{field.default}`"
+        )
         if field.default_factory is not None:
             default = ""
         rows.append(f"| `{variable(name)}` | {default} | {may_be(name)} | {field.description} |")

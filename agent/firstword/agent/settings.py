@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from firstword.agent import env_file
 from firstword.agent.env_file import EnvFileError
@@ -156,6 +156,11 @@ def _folder(value: str | None) -> str | None:
     return value
 
 
+def _names(value: object) -> object:
+    """The names in text with commas between them."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
 def _default_store() -> SecretStr:
     from platformdirs import user_data_path  # imported only where nobody names a store
 
@@ -170,6 +175,7 @@ Key = Annotated[
 Name = Annotated[
     str, Field(pattern=r"^[\w.:/@-]{1,100}$"), MayBe("a name of letters, digits and `.:/@-_`, 100 at most")
 ]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), MayBe("seconds, more than 0")]
 SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), MayBe("seconds, 0 or more")]
 
@@ -227,11 +233,20 @@ class Settings(BaseSettings):
         AfterValidator(_filter),
         MayBe("`off`, or `bvc` where firstword[noise-cancellation] is installed"),
     ] = Field("off", description="`bvc` wants LiveKit Cloud")
+    kept_topics: Annotated[Names, MayBe("topics with commas between them")] = Field(
+        (), description="streams on these topics wait for your handler, from the connect on"
+    )
+    kept_methods: Annotated[Names, MayBe("RPC methods with commas between them")] = Field(
+        (), description="calls of these RPC methods wait for your handler, from the connect on"
+    )
     traces: Annotated[str | None, AfterValidator(_folder), MayBe("a folder that can be written to")] = Field(
         None, description="each process appends its spans to a file in it, as OTLP JSON lines"
     )
     http_port: Annotated[int | None, Field(ge=0, le=65535), MayBe("a port, or 0 for a free one")] = Field(
         None, description="of the worker's health check; unset: LiveKit's own"
+    )
+    apology: Annotated[str | None, MayBe("a sound file")] = Field(
+        None, description="what the caller hears when a call can't go on; `{language}` stands for the account's"
     )
     llm_model: Name = Field("gpt-4.1", description="model of the LLM")
     stt_model: Name = Field("nova-3", description="model of STT")
@@ -257,7 +272,8 @@ class Settings(BaseSettings):
 
     start_timeout: Seconds = Field(30, description="a start")
     caller_timeout: Seconds = Field(300, description="an absent caller")
-    return_grace: SecondsFromZero = Field(2, description="a caller who left and may come back")
+    return_grace: SecondsFromZero = Field(5, description="a caller who left and may come back, before the call ends")
+    max_call: Seconds = Field(7200, description="a call; the agent ends a longer one")
     slow: Seconds = Field(1.5, description="time to first word above which a start is `startup.slow`")
     join_window: SecondsFromZero = Field(
         5, description="joined before the job was received by no more than this: dispatch `join`, else `late`"
