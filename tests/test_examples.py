@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from firstword.rehearsal.callers import join_token
+from firstword.rehearsal.callers import Caller, join_token
 from firstword.rehearsal.processes import started
 from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import simulators
 from firstword.telemetry.vocabulary import ROOT
-from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Span, Speaker, spans_of, until
+from tests.calls.traces import Span, spans_of
+from tests.calls.waiting import PATIENCE, until
 
 TOP = Path(__file__).parents[1]
 QUICKSTART = TOP / "examples" / "quickstart.py"
@@ -50,25 +51,25 @@ async def test_the_quickstart_is_heard_and_traced(tmp_path: Path) -> None:
         log = tmp_path / "worker.log"
         with log.open("wb") as output:
             async with started(command, environment, output=output.fileno(), folder=tmp_path):
-                await until(lambda: b"registered worker" in log.read_bytes(), 60)
+                await until(lambda: b"registered worker" in log.read_bytes())
                 token = join_token(stack, room="quickstart", identity="caller")
-                start = await _start(Speaker(stack.livekit_url, token), tmp_path)
+                start = await _start(Caller(stack.livekit_url, token), tmp_path)
     assert start.attributes["startup.outcome"] == "first_word"
     assert start.attributes["startup.ttfw"] > 0
     assert start.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_STANDARD"
 
 
-async def _start(caller: Speaker, folder: Path) -> Span:
-    """The root span of the start, once the caller has heard the agent and hung up."""
-    await caller.connect()
-    try:
-        await caller.hear(PATIENCE)
-    finally:
-        await caller.leave()
+async def _start(caller: Caller, folder: Path) -> Span:
+    """The root span of the start, of a caller who has heard the agent."""
 
     def roots() -> list[Span]:
         return [span for span in spans_of(folder / "traces") if span.name == ROOT]
 
-    await until(lambda: bool(roots()), EXPORTED_WITHIN)
+    await caller.connect()
+    try:
+        await caller.hear(PATIENCE)
+        await until(lambda: bool(roots()))
+    finally:
+        await caller.leave()
     (root,) = roots()
     return root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -16,7 +17,8 @@ from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableUpDow
 from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import simulators
 from firstword.telemetry.metrics import StartInstruments, observe_processes
-from tests.calls.stage import EXPORTED_WITHIN, PATIENCE, Stage
+from tests.calls.stage import Stage
+from tests.calls.waiting import PATIENCE, until
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 SHOWN: tuple[str, ...] = (
@@ -95,24 +97,21 @@ async def test_a_session_reaches_prometheus(tmp_path: Path) -> None:
             await caller.hear(PATIENCE)
             trace = int((await actor.trace(sid)).root.trace_id, 16)
             exemplars = [EXEMPLAR.format(name, trace) for name in ("ttfw", "init", "task_duration")]
-            looking = asyncio.create_task(_missing(stack.metrics_url, [*SHOWN, *exemplars]))
-            await asyncio.sleep(1)  # until initialization is complete
+            missing = {*SHOWN, *exemplars}
+            looking = asyncio.create_task(_find(stack.metrics_url, missing))
+            await until(lambda: looking.done() or not any("startup_init" in line for line in missing))
             await caller.leave()
-            missing = await looking
+            await looking
     assert not missing
 
 
-async def _missing(url: str, wanted: list[str]) -> list[str]:
-    """Which of the lines were at no time there until all should have been exported: an exemplar goes with the next export."""
-    missing = wanted
+async def _find(url: str, missing: set[str]) -> None:
+    """Take each line out of `missing` that is there at any time, until none is left: an exemplar goes with the next export."""
     openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    try:
-        async with asyncio.timeout(EXPORTED_WITHIN), aiohttp.ClientSession(headers=openmetrics) as http:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession(headers=openmetrics) as http:
             while missing:
                 async with http.get(url) as answer:
                     text = await answer.text()
-                missing = [line for line in missing if not re.search(line, text)]
+                missing -= {line for line in missing if re.search(line, text)}
                 await asyncio.sleep(0.2)
-    except TimeoutError:
-        pass
-    return missing

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shlex
 import signal
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,12 @@ from firstword.rehearsal.callers import Caller
 from firstword.rehearsal.stack import Ports
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.sources import Query
+from tests.calls.waiting import PATIENCE
 from tests.rehearsal.test_stack import gone, nothing_left
 from tests.test_readme import UNTIL_CTRL_C, commands
 from tests.test_readme import environment as shell_of
 
-PATIENCE = 20.0
-"""Seconds: a bound, so that silence fails the test."""
 FIRSTWORD = (sys.executable, "-m", "firstword")
-STARTED_WITHIN = 120.0
 
 
 def environment(place: Path) -> dict[str, str]:
@@ -51,8 +51,8 @@ async def test_a_caller_of_up_is_greeted_and_traced(tmp_path: Path) -> None:
             assert up.stdout is not None
             at = json.loads(await up.stdout.readline())
             children = [child.pid for child in psutil.Process(up.pid).children(recursive=True)]
-            sid = await greeted(at["livekit_url"], at["token"])
-            chain = await read_back(at["jaeger_url"], sid, tmp_path, shell)
+            async with greeted(at["livekit_url"], at["token"]) as sid:
+                chain = await read_back(at["jaeger_url"], sid, tmp_path, shell)
             assert chain["ttfw_s"] is not None
             assert (chain["method"], chain["path"][-1]["task"]) == ("exact", "playout")
             traces = await asyncio.to_thread(lambda: list(Jaeger(at["jaeger_url"]).traces(Query(), lambda _: None)))
@@ -78,7 +78,7 @@ async def test_the_readmes_up_says_where_everything_is_until_ctrl_c(tmp_path: Pa
         )
         assert up.stdout is not None
         said = ""
-        async with asyncio.timeout(STARTED_WITHIN):
+        async with asyncio.timeout(PATIENCE):
             while "Ctrl-C" not in said and (line := await up.stdout.readline()):
                 said += line.decode()
         up.send_signal(signal.SIGINT)
@@ -88,13 +88,14 @@ async def test_the_readmes_up_says_where_everything_is_until_ctrl_c(tmp_path: Pa
     assert "Jaeger" in said
 
 
-async def greeted(url: str, token: str) -> str:
-    """Calls, hears the agent and hangs up; the room's sid."""
+@contextlib.asynccontextmanager
+async def greeted(url: str, token: str) -> AsyncGenerator[str]:
+    """Calls and hears the agent, hangs up on exit; the room's sid."""
     caller = Caller(url, token)
     try:
         await caller.connect()
         await caller.hear(PATIENCE)
-        return await caller.room.sid
+        yield await caller.room.sid
     finally:
         await caller.leave()
 

@@ -1,160 +1,44 @@
 """The stage of the session tests: LiveKit's server, the provider simulators and real workers, each a process of its own.
 
-Above rehearsal's own parts: adds the tokens, the speaking caller and the reading of traces that only tests need.
+Above rehearsal's own parts: adds the tokens that only tests need, and the way to what a worker said, logged and exported.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import secrets
-import time
-import wave
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from livekit import api, rtc
-from livekit.agents.types import TOPIC_TRANSCRIPTION
+from livekit import api
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account
 from firstword.agent.accounts.store import AccountStore
-from firstword.rehearsal.callers import AUDIBLE, MICROPHONE_RATE, Caller
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import simulators
 from firstword.rehearsal.workers import Worker, running_worker
-from firstword.telemetry.vocabulary import EDGE, OUTCOME, ROOM_SID, ROOT
+from tests.calls import sent
+from tests.calls.sent import Samples
+from tests.calls.speaker import Speaker
+from tests.calls.traces import Span, Traced, find_start, spans_in, spans_of
+from tests.calls.waiting import PATIENCE, until
 
-VOICE_TRACK = "roomio_audio"
-"""LiveKit's name for the track that the agent speaks on; background audio has one of its own."""
-EXPORTED_WITHIN = 15.0
-"""Seconds: a bound on waiting for a trace, so that a lost one fails its test."""
-PATIENCE = 20.0
-"""Seconds: a bound, so that silence fails a test."""
-SOUNDS = Path(__file__).parents[2] / "agent" / "firstword" / "agent" / "greeting" / "sounds"
-"""What ships with the package."""
-SPEECH = SOUNDS / "hello.wav"
-"""Words for a caller to say."""
-_LOOK_EVERY = 0.02
+WORKER = Path(__file__).parent / "recording_worker.py"
+"""The shipped worker, which writes down what it sends."""
+DEADLINES = (
+    *(f"FIRSTWORD_{name}_DEADLINE" for name in ("ACCOUNT", "STORE", "GREETING", "SPEECH")),
+    "FIRSTWORD_START_TIMEOUT",
+)
+"""What makes a start do without: on a machine that is busy with other things it would. Tests of deadlines set their own."""
+SENT = "sent"
+"""The folder of what it sends, in the worker's own."""
 
 Kind = Literal["standard", "sip", "egress", "agent"]
-
-
-@dataclass(frozen=True)
-class Span:
-    """One exported span, as the OTLP JSON line had it."""
-
-    name: str
-    trace_id: str
-    span_id: str
-    parent_id: str
-    begin: int
-    end: int
-    attributes: Mapping[str, Any]
-    events: tuple[str, ...]
-    edges: Mapping[str, str]
-    """Of its links: trace id, and what kind of edge it is (`startup.edge`)."""
-    failed: bool
-
-    def overlaps(self, other: Span) -> bool:
-        """Both went on at the same time for a while."""
-        return self.begin < other.end and other.begin < self.end
-
-
-@dataclass(frozen=True)
-class Traced:
-    """The start-up trace of one session, as far as it has been exported."""
-
-    root: Span
-    spans: tuple[Span, ...]
-
-    @property
-    def outcome(self) -> str:
-        return self.root.attributes[OUTCOME]
-
-    @property
-    def names(self) -> list[str]:
-        """In order of their begin."""
-        return [span.name for span in sorted(self.spans, key=lambda span: span.begin)]
-
-    def __getitem__(self, name: str) -> Span:
-        """The only span of that name."""
-        (found,) = (span for span in self.spans if span.name == name)
-        return found
-
-
-class Speaker(Caller):
-    """A caller who can also play recorded speech, and reads the transcripts."""
-
-    def __init__(self, url: str, token: str) -> None:
-        super().__init__(url, token, record=True)
-        self.texts: list[str] = []
-        self._voice: list[tuple[float, bool]] = []
-
-    async def play(self, file: Path) -> None:
-        """Speak what is in a WAV file, mono with 16 bits; returns when the microphone has its last sample."""
-        with wave.open(str(file), "rb") as sound:
-            rate, samples = sound.getframerate(), np.frombuffer(sound.readframes(sound.getnframes()), dtype="<i2")
-        at = np.arange(0, len(samples), rate / MICROPHONE_RATE)
-        said = asyncio.Event()
-        self._spoken.append((np.interp(at, np.arange(len(samples)), samples).astype(np.int16), said))
-        await said.wait()
-
-    async def connect(self) -> None:
-        """Join, and read along."""
-        await super().connect()
-        self.room.register_text_stream_handler(TOPIC_TRANSCRIPTION, self._on_text)
-
-    def _on_text(self, reader: rtc.TextStreamReader, _: str) -> None:
-        self.texts.append("")
-        place = len(self.texts) - 1
-
-        async def read() -> None:
-            async for words in reader:  # the agent's, as they are spoken
-                self.texts[place] += words
-
-        self._start(read())
-
-    async def reads(self, text: str, within: float) -> None:
-        """Wait until a transcript, of the agent's words or of ours, holds this text. TimeoutError names what was read."""
-        try:
-            await until(lambda: any(text in each for each in self.texts), within)
-        except TimeoutError:
-            raise TimeoutError(f"{text!r} is not in {self.texts}") from None
-
-    async def meets_agent(self, within: float) -> None:
-        """Wait until the agent is in the room."""
-        await until(lambda: bool(self.room.remote_participants), within)
-
-    async def subscribes(self, within: float) -> None:
-        """Wait until the agent's voice is subscribed to."""
-        await until(lambda: bool(self._voices()), within)
-
-    def _voices(self) -> list[rtc.RemoteTrackPublication]:
-        participants = self.room.remote_participants.values()
-        publications = [each for participant in participants for each in participant.track_publications.values()]
-        return [each for each in publications if each.name == VOICE_TRACK and each.track is not None]
-
-    def voice(self) -> list[tuple[float, bool]]:
-        """(when, whether it was audible) of each frame on the agent's voice's track, in order."""
-        self._voice += [
-            (frame.at, bool(np.abs(frame.samples.astype(np.int32)).max(initial=0) > AUDIBLE))
-            for frame in self.heard_on(VOICE_TRACK)[len(self._voice) :]
-        ]
-        return list(self._voice)
-
-    def last_heard(self) -> float:
-        """When the agent's voice was last audible, on `time.monotonic()`."""
-        return max(at for at, audible in self.voice() if audible)
-
-    async def silence(self, seconds: float, within: float) -> None:
-        """Wait until the agent has said nothing for so long. TimeoutError after `within` seconds."""
-        await until(lambda: time.monotonic() - self.last_heard() >= seconds, within)
 
 
 @dataclass
@@ -185,18 +69,39 @@ class Actor:
         await caller.connect()
         try:
             await caller.hear(PATIENCE)
-            await caller.reads(account.name, PATIENCE)
+            await caller.reads(account.name)
             if whole:
-                await caller.silence(0.5, PATIENCE)
+                await caller.silence()
             sid = await caller.room.sid
         finally:
             await caller.leave()
             await self.stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
         return await self.trace(sid, whole=whole)
 
-    async def stranger(self) -> Account:
-        """An account with Ada's voice and tools that nobody has called from: in the store, in no cache."""
-        account = replace(ACCOUNTS[0], id=secrets.token_hex(4), name=f"Grace {secrets.token_hex(3)}")
+    def takes(self, room: str) -> list[Samples]:
+        """What it has sent on its voice in that room, sample by sample; a new take begins where its queue was dropped."""
+        return sent.takes(self.folder / SENT, room)
+
+    async def says(self, caller: Speaker, whole: Callable[[Samples], bool], *, since: int = 0) -> None:
+        """Wait until the agent has sent what is `whole`, and this caller has heard it from its beginning to its end, and once.
+
+        since: how many frames of the agent's voice they had heard before. AssertionError says what was sent, or what is
+        missing. Holes in what they heard are the transport's: what was sent has none.
+        """
+        room = caller.room.name
+        try:
+            await until(lambda: any(map(whole, self.takes(room)[-1:])))
+        except TimeoutError:
+            raise AssertionError(
+                f"the agent sent takes of {list(map(len, self.takes(room)))} samples, none whole"
+            ) from None
+        await caller.hears(self.takes(room)[-1], since=since)
+        assert whole(self.takes(room)[-1]), "the agent has gone on, though all was said"
+
+    async def stranger(self, **fields: Any) -> Account:
+        """An account with Ada's voice and tools, but for `fields`, that nobody has called from: in the store, in no cache."""
+        own = {"id": secrets.token_hex(4), "name": f"Grace {secrets.token_hex(3)}", **fields}
+        account = replace(ACCOUNTS[0], **own)
         store = await AccountStore.open(self.store_url.partition("?")[0])
         await store.save(account)
         await store.aclose()
@@ -236,71 +141,19 @@ class Actor:
     async def trace(self, room_sid: str, *, whole: bool = False) -> Traced:
         """The trace of the session in that room, once its root is there; `whole`: once its process has ended too."""
         if whole:
-            await self.worker.at_rest()
-        await until(lambda: _find(self.spans, room_sid) is not None, EXPORTED_WITHIN)
-        found = _find(self.spans, room_sid)
+            await self.rests()
+        await until(lambda: find_start(self.spans, room_sid) is not None)
+        found = find_start(self.spans, room_sid)
         assert found is not None
         return found
+
+    async def rests(self) -> None:
+        """Wait until the processes of past calls are gone and their replacements ready."""
+        assert await self.worker.at_rest(PATIENCE), "a process of a past call is still there, or its replacement is not"
 
     @property
     def _traces(self) -> Path:
         return self.folder / TRACES / self.profile
-
-
-async def until(holds: Callable[[], bool], within: float) -> None:
-    """Wait for it. TimeoutError after `within` seconds."""
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
-            await asyncio.sleep(_LOOK_EVERY)
-
-
-def spans_of(folder: Path) -> list[Span]:
-    """Every span in the files of a folder."""
-    return [span for file in sorted(folder.glob("*.jsonl")) for span in spans_in(file.read_bytes())]
-
-
-def spans_in(exported: bytes) -> list[Span]:
-    """The spans in the OTLP JSON lines of a file; the last one counts once it is whole."""
-    return [
-        _span(span)
-        for line in exported[: exported.rfind(b"\n") + 1].splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
-
-
-def _find(spans: list[Span], room_sid: str) -> Traced | None:
-    for root in spans:
-        if root.name == ROOT and root.attributes.get(ROOM_SID) == room_sid:
-            return Traced(root, tuple(span for span in spans if span.trace_id == root.trace_id))
-    return None
-
-
-def _span(span: dict[str, Any]) -> Span:
-    return Span(
-        name=span["name"],
-        trace_id=span["traceId"],
-        span_id=span["spanId"],
-        parent_id=span.get("parentSpanId", ""),
-        begin=int(span["startTimeUnixNano"]),
-        end=int(span["endTimeUnixNano"]),
-        attributes=_attributes(span),
-        events=tuple(event["name"] for event in span.get("events", ())),
-        edges={link["traceId"]: _attributes(link).get(EDGE, "") for link in span.get("links", ())},
-        failed=span.get("status", {}).get("code") == 2,
-    )
-
-
-def _attributes(item: dict[str, Any]) -> dict[str, Any]:
-    return {each["key"]: _value(each["value"]) for each in item.get("attributes", ())}
-
-
-def _value(value: dict[str, Any]) -> Any:
-    ((kind, content),) = value.items()
-    if kind == "arrayValue":
-        return [_value(item) for item in content.get("values", ())]
-    return int(content) if kind == "intValue" else content
 
 
 @dataclass
@@ -353,14 +206,19 @@ class Stage:
         name = f"test-{own}" if name is None else name
         usual = {
             **self.providers,
+            **dict.fromkeys(DEADLINES, str(PATIENCE)),
             "OPENAI_API_KEY": "simulated",
             "DEEPGRAM_API_KEY": "simulated",
             "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{folder / 'accounts.db'}",
             "FIRSTWORD_IDLE_PROCESSES": "1",
+            sent.FOLDER: str(folder / SENT),
             "OTEL_BSP_SCHEDULE_DELAY": "100",  # ms; nobody waits 5 s for a trace
         }
         environment = {**usual, **(environment or {})}
-        running = running_worker(profile, agent_name=name, folder=folder, stack=self.stack, environment=environment)
+        (folder / SENT).mkdir(parents=True)
+        running = running_worker(
+            profile, agent_name=name, folder=folder, stack=self.stack, environment=environment, entrypoint=WORKER
+        )
         async with running as worker:
             await worker.registered()
             yield Actor(self, name, worker, folder, profile, environment["FIRSTWORD_STORE_URL"])

@@ -20,7 +20,8 @@ from firstword.rehearsal.processes import started
 from firstword.rehearsal.surroundings import simulators
 from firstword.rehearsal.workers import worker_file
 from firstword.telemetry.vocabulary import OUTCOME, ROOT
-from tests.calls.stage import PATIENCE, Span, spans_of, until
+from tests.calls.traces import Span, spans_of
+from tests.calls.waiting import PATIENCE, until
 
 Sound = AgentSessionMessage.ConsoleIO.AudioFrame
 
@@ -75,24 +76,22 @@ async def _terminal() -> AsyncGenerator[tuple[Terminal, str]]:
 
 
 @pytest.mark.real
-async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["baseline", "tuned"])
+async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path, profile: str) -> None:
     """Without a LiveKit server: the start is the same plan's, its first word the first frame that the terminal gets."""
-    async with simulators(None, tmp_path / "providers.log") as providers, asyncio.TaskGroup() as terminals:
-        for profile in ("baseline", "tuned"):
-            place = tmp_path / profile
-            place.mkdir()
-            terminals.create_task(_greeted(place, profile, providers))
 
-
-async def _greeted(place: Path, profile: str, providers: Mapping[str, str]) -> None:
     def roots() -> list[Span]:
-        return [span for span in spans_of(place / "traces") if span.name == ROOT]
+        return [span for span in spans_of(tmp_path / "traces") if span.name == ROOT]
 
-    async with _terminal() as (terminal, address), _console(place, profile, address, providers):
-        await until(lambda: terminal.heard > 10, PATIENCE)
-        await until(lambda: bool(roots()), PATIENCE)
+    async with (
+        simulators(None, tmp_path / "providers.log") as providers,
+        _terminal() as (terminal, address),
+        _console(tmp_path, profile, address, providers),
+    ):
+        await until(lambda: terminal.heard > 10)
+        await until(lambda: bool(roots()))
     (root,) = roots()
-    assert root.attributes[OUTCOME] == "first_word", profile
+    assert root.attributes[OUTCOME] == "first_word"
     assert root.attributes["startup.flag.light-connect"] == "off"
 
 
@@ -101,7 +100,7 @@ async def test_ctrl_c_while_greetings_are_made_ahead(tmp_path: Path) -> None:
     """It ends at once and well, without the session that it was about to begin."""
     nobody: dict[str, str] = dict.fromkeys(("openai", "deepgram"), "http://127.0.0.1:9/v1")  # is tried for seconds
     async with _terminal() as (terminal, address), _console(tmp_path, "tuned", address, nobody) as worker:
-        await until((tmp_path / "accounts.db").exists, PATIENCE)
+        await until((tmp_path / "accounts.db").exists)
         worker.send_signal(signal.SIGINT)
         async with asyncio.timeout(PATIENCE):
             assert await worker.wait() == 0

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import re
 import secrets
 import time
 
-import numpy as np
 import pytest
 import pytest_asyncio
 
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.agent.accounts.model import Account
 from firstword.agent.accounts.store import AccountStore
-from firstword.agent.audio.splice import Samples, clicks, largest_gap
-from firstword.agent.greeting.text import greeting_text
-from firstword.rehearsal.callers import AUDIBLE, EAR_RATE
+from firstword.agent.audio.splice import clicks, largest_gap
+from firstword.agent.audio.synthesis import SAMPLE_RATE
 from firstword.rehearsal.privacy import PHONE, private_in
-from firstword.rehearsal.providers import voice
 from firstword.telemetry.libraries import COROUTINES
 from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from tests.agent.test_startup_plan import BRIEF
-from tests.calls.stage import PATIENCE, SPEECH, VOICE_TRACK, Actor, Traced, until
+from tests.calls.sent import begun, whole
+from tests.calls.speaker import SPEECH
+from tests.calls.spoken import after_its_opening, in_one_go, speech
+from tests.calls.stage import Actor
+from tests.calls.traces import Traced
+from tests.calls.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -110,8 +110,8 @@ async def test_the_callers_own_traces_are_linked(tuned: Actor) -> None:
     await caller.connect()
     await caller.hear(PATIENCE)
     sid = await caller.room.sid
-    await caller.leave()
     root = (await tuned.trace(sid)).root
+    await caller.leave()
     assert root.edges[asked] == root.edges[called] == "caller"
     assert root.trace_id not in (asked, called)
 
@@ -142,19 +142,19 @@ async def test_conversation(tuned: Actor) -> None:
     caller = tuned.caller(account=ADA.id, identity=f"sip_{PHONE}", attributes=attributes)
     await caller.connect()
     sid = await caller.room.sid
-    await caller.reads(ADA.name, PATIENCE)
+    await caller.reads(ADA.name)
     await caller.say(500, 1)
-    await caller.reads("You said: tell me about my account. I have 3 tools.", PATIENCE)
+    await caller.reads("You said: tell me about my account. I have 3 tools.")
     await caller.say(400, 1)
     answer = re.compile(r"The answer is: .*\d\d:\d\d on [A-Z][a-z]+day")
-    await until(lambda: any(answer.search(text) for text in caller.texts), PATIENCE)
+    await until(lambda: any(answer.search(text) for text in caller.texts))
     began = time.time()
     await caller.leave()
     (job_trace,) = (await tuned.trace(sid, whole=True)).root.edges
     turns = [span.name for span in tuned.spans if span.trace_id == job_trace]
     assert {"llm_request", "function_tool"} <= set(turns)
     assert private_in(tuned.exported, tuned.stage.stack) == []
-    await tuned.worker.at_rest()
+    await tuned.rests()
     store = await AccountStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
     last = await store.resumption(ADA.id)
     await store.aclose()
@@ -163,30 +163,22 @@ async def test_conversation(tuned: Actor) -> None:
     assert last.summary.startswith("The caller's last words were: ")
 
 
-async def _heard(actor: Actor, account: Account) -> tuple[Samples, Traced]:
-    """The greeting of an account at the caller's ear, from its first sound to its last, and the start's trace."""
-    caller = actor.caller(account=account.id)
-    await caller.connect()
-    await caller.hear(PATIENCE)
-    await caller.silence(0.7, PATIENCE)
-    sid = await caller.room.sid
-    samples = np.concatenate([frame.samples for frame in caller.heard_on(VOICE_TRACK)])
-    await caller.leave()
-    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
-    return samples[loud[0] : loud[-1] + 1], await actor.trace(sid)
-
-
 @pytest.mark.parametrize("cached", [True, False], ids=["made ahead", "opening and synthesis"])
-async def test_the_greeting_is_one_continuous_sound(baseline: Actor, tuned: Actor, cached: bool) -> None:
-    """Through the hand-over to the session, and from a cached opening to the personal part: no gap, no click, all of it."""
+async def test_the_greeting_is_one_continuous_sound(tuned: Actor, cached: bool) -> None:
+    """Through the hand-over to the session, and from a cached opening to the personal part: no gap, no click, all of it, once."""
     account = ADA if cached else await tuned.stranger()
-    heard, start = await _heard(tuned, account)
+    room = tuned.room()
+    caller = tuned.caller(room, account=account.id)
+    await caller.connect()
+    await tuned.says(caller, whole(in_one_go(account)) if cached else after_its_opening(account))
+    sid = await caller.room.sid
+    await caller.leave()
+    start = await tuned.trace(sid)
     assert start["greeting"].attributes["startup.cache"] == ("hit" if cached else "miss")
     assert "greeting.shipped" not in start.root.events
-    assert largest_gap(heard, EAR_RATE) <= 0.060
-    assert not clicks(heard, EAR_RATE).size
-    text = greeting_text(account, time.time()).text
-    assert len(heard) / EAR_RATE == pytest.approx(voice.duration(text), abs=0.3)
+    (take,) = tuned.takes(room)
+    assert largest_gap(take, SAMPLE_RATE) <= 0.060
+    assert not clicks(take, SAMPLE_RATE).size
 
 
 async def test_a_caller_who_speaks_at_once(tuned: Actor) -> None:
@@ -195,17 +187,19 @@ async def test_a_caller_who_speaks_at_once(tuned: Actor) -> None:
     await caller.connect()
     await caller.hear(PATIENCE)
     await caller.say(500, 1.5)
-    await caller.reads("I have 3 tools", PATIENCE)
+    await caller.reads("I have 3 tools")
     await caller.leave()
 
 
 async def test_interruption(tuned: Actor) -> None:
-    """From half a second of the greeting on the caller can interrupt it by speaking."""
-    caller = tuned.caller(account=ADA.id)
+    """The caller can interrupt the greeting by speaking, and is answered."""
+    long = f"Good day. {'I have been looking forward to this call for quite a while. ' * 4}"
+    account = await tuned.stranger(greeting=long)
+    room = tuned.room()
+    caller = tuned.caller(room, account=account.id)
     await caller.connect()
     await caller.hear(PATIENCE)
-    began = time.monotonic()
-    await asyncio.sleep(0.5)
     await caller.play(SPEECH)
+    await caller.reads("You said: ")
     await caller.leave()
-    assert caller.last_heard() - began < voice.duration(f"Good evening, {ADA.name}! How can I help you today?") - 1
+    assert begun(speech(long.strip()))(tuned.takes(room)[0])

@@ -24,11 +24,13 @@ from firstword.agent.flags.improvements import Improvement
 from firstword.agent.flags.location import shipped_file
 from firstword.agent.greeting.text import greeting_text
 from firstword.rehearsal.processes import ServerFailed
-from firstword.rehearsal.providers import voice
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.server import application
 from firstword.telemetry.vocabulary import DRAWN_BY
-from tests.calls.stage import PATIENCE, Actor, Stage, until
+from tests.calls.sent import whole
+from tests.calls.spoken import speech
+from tests.calls.stage import Actor, Stage
+from tests.calls.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -37,25 +39,26 @@ ADA = ACCOUNTS[0]
 
 async def test_the_llm_writes_the_greeting(stage: Stage) -> None:
     """While the caller waits; or, where greetings are kept, during one call what is said in the next."""
-    environment = {"FIRSTWORD_GREETING_WRITER": "llm", "FIRSTWORD_GREETING_DEADLINE": "10"}
+    environment = {"FIRSTWORD_GREETING_WRITER": "llm"}
     written = "You said: Write the"
-    async with stage.actor("baseline", environment) as now, stage.actor("tuned", environment) as later:
+    async with stage.actor("baseline", environment) as now:
+        await _said_to(now, ADA, written)
+    async with stage.actor("tuned", environment) as later:
         stranger = await later.stranger()
         template = greeting_text(stranger, time.time()).text
-        _, first = await asyncio.gather(_said_to(now, ADA, written), _said_to(later, stranger, template, keeping=True))
+        assert written not in await _said_to(later, stranger, template, keeping=True)
         await _said_to(later, stranger, written)
-    assert written not in first
 
 
 async def _said_to(actor: Actor, account: Account, text: str, *, keeping: bool = False) -> str:
     """What a caller of that account hears, until it holds this text; keeping: until what is said next time is kept, too."""
     caller = actor.caller(account=account.id)
     await caller.connect()
-    await caller.reads(text, PATIENCE)
+    await caller.reads(text)
     if keeping:
-        await until(lambda: "deferred.next_greeting" in [span.name for span in actor.spans], PATIENCE)
+        await until(lambda: "deferred.next_greeting" in [span.name for span in actor.spans])
     await caller.leave()
-    assert await actor.worker.at_rest()
+    await actor.rests()
     return " ".join(caller.texts)
 
 
@@ -66,13 +69,11 @@ async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
         caller = stage.caller(room)
         await caller.connect()
         await caller.hear(PATIENCE)
-        began = time.monotonic()
         os.kill(actor.pid, signal.SIGTERM)
-        await until(lambda: _logged(actor, "draining worker") == 1, PATIENCE)
+        await until(lambda: _logged(actor, "draining worker") == 1)
         another = stage.caller(actor.room())
         await another.connect()
-        await caller.silence(0.7, PATIENCE)
-        assert caller.last_heard() - began > voice.duration("Hello! How can I help you today?") - 0.5
+        await actor.says(caller, whole(speech("Hello! How can I help you today?")))
         sid = await caller.room.sid
         assert not another.room.remote_participants
         await asyncio.gather(caller.leave(), another.leave())
@@ -105,9 +106,9 @@ async def test_jobs_as_threads(stage: Stage) -> None:
         callers = [actor.caller(account=account.id) for account in accounts]
         await asyncio.gather(*(caller.connect() for caller in callers))
         await asyncio.gather(*(caller.hear(PATIENCE) for caller in callers))
-        await asyncio.gather(*(c.reads(a.name, PATIENCE) for c, a in zip(callers, accounts, strict=True)))
+        await asyncio.gather(*(c.reads(a.name) for c, a in zip(callers, accounts, strict=True)))
         sids = [await caller.room.sid for caller in callers]
-        await asyncio.sleep(1)
+        await until(lambda: [span.name for span in actor.spans].count("deferred.analytics") == len(callers))
         await asyncio.gather(*(caller.leave() for caller in callers))
         starts = [await actor.trace(sid) for sid in sids]
     for caller, account in zip(callers, accounts, strict=True):
@@ -167,7 +168,7 @@ async def test_flags_by_file(stage: Stage) -> None:
         new.replace(file)
 
     drawn = random.Random(1)
-    some = [{flag for flag in Improvement if drawn.random() < 0.5} for _ in range(4)]
+    some = [{flag for flag in Improvement if drawn.random() < 0.5} for _ in range(2)]
     write(set())
     environment = {"FIRSTWORD_PROFILE": "", "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(file)}
     async with stage.actor("by-file", environment) as actor:

@@ -109,8 +109,8 @@ class Worker:
             )
         self._idle = self._standing.warmed
 
-    async def at_rest(self) -> bool:
-        """Returns when the processes of past jobs are gone and their replacements ready; False after `REST_S`.
+    async def at_rest(self, within: float = REST_S) -> bool:
+        """Returns when the processes of past jobs are gone and their replacements ready; False after `within` seconds.
 
         Raises ServerFailed when the worker itself is gone.
         """
@@ -120,7 +120,7 @@ class Worker:
             gone = now.threads or (len(now.ended) >= now.taken and not any(map(psutil.pid_exists, now.ended)))
             return replaced and gone
 
-        return await self._until(at_rest, REST_S)
+        return await self._until(at_rest, within)
 
     async def ended(self) -> NoReturn:
         """Returns never: raises ServerFailed, with its last words, when the worker is gone."""
