@@ -82,10 +82,10 @@ class Actor:
         """What it has sent on its voice in that room, sample by sample; a new take begins where its queue was dropped."""
         return sent.takes(self.folder / SENT, room)
 
-    async def says(self, caller: Speaker, whole: Callable[[Samples], bool], *, since: int = 0) -> None:
+    async def says(self, caller: Speaker, whole: Callable[[Samples], bool], *, since: float = 0.0) -> None:
         """Wait until the agent has sent what is `whole`, and this caller has heard it from its beginning to its end, and once.
 
-        since: how many frames of the agent's voice they had heard before. AssertionError says what was sent, or what is
+        since: what they heard before counts for nothing, on `time.monotonic()`. AssertionError says what was sent, or what is
         missing. Holes in what they heard are the transport's: what was sent has none.
         """
         room = caller.room.name

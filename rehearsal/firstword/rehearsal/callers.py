@@ -77,7 +77,7 @@ class Caller:
 
     def __init__(self, url: str, token: str, *, record: bool = False) -> None:
         self._url, self._token, self._record = url, token, record
-        self._frames: dict[str, list[Heard]] = {}
+        self._frames: dict[tuple[str, str], list[Heard]] = {}
         self._spoken: deque[tuple[Samples, asyncio.Event]] = deque()
         self._room: rtc.Room | None = None
         self._source: rtc.AudioSource | None = None
@@ -93,7 +93,11 @@ class Caller:
 
     def heard_on(self, track: str) -> list[Heard]:
         """The frames of the agent's track of that name; background audio, for one, comes on a track of its own."""
-        return list(self._frames.get(track, ()))
+        return sorted((frame for frames in self.streams_on(track) for frame in frames), key=lambda frame: frame.at)
+
+    def streams_on(self, track: str) -> list[list[Heard]]:
+        """The same, of each track by itself: an agent whose connection was lost publishes anew, and for a while both are heard."""
+        return [list(frames) for (name, _), frames in self._frames.items() if name == track]
 
     @property
     def room(self) -> rtc.Room:
@@ -172,16 +176,16 @@ class Caller:
     ) -> None:
         """An agent's audio track has come; other callers are not listened to."""
         if track.kind == rtc.TrackKind.KIND_AUDIO and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
-            self._start(self._listen(rtc.AudioStream(track, sample_rate=EAR_RATE), publication.name))
+            self._start(self._listen(rtc.AudioStream(track, sample_rate=EAR_RATE), (publication.name, publication.sid)))
 
-    async def _listen(self, stream: rtc.AudioStream, name: str) -> None:
+    async def _listen(self, stream: rtc.AudioStream, track: tuple[str, str]) -> None:
         first = self._first_heard_at
         try:
             async for event in stream:
                 at = time.monotonic()
                 samples = np.frombuffer(event.frame.data, dtype=np.int16)
                 if self._record:
-                    self._frames.setdefault(name, []).append(Heard(at, samples.copy()))
+                    self._frames.setdefault(track, []).append(Heard(at, samples.copy()))
                 if first and not first.done() and np.abs(samples.astype(np.int32)).max(initial=0) > AUDIBLE:
                     first.set_result(at)
                 if first and first.done() and not self._record:
