@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-_START_TIMEOUT = 20.0
+_START_TIMEOUT = 120.0
 
 
 @pytest.fixture(scope="session")

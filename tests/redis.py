@@ -20,7 +20,7 @@ import platformdirs
 import pytest
 
 LOCK = Path(__file__).parents[1] / "requirements-redis.lock"
-_START_TIMEOUT = 10.0
+_START_TIMEOUT = 120.0
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ BUILD: Final = "deploy/collector-build.yaml"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "collector.md"
 
 PERCENT: Final = "startup.sampling.percent"
-WAIT_S: Final = 20.0
+WAIT_S: Final = 120.0
 
 # What the files say
 

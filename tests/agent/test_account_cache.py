@@ -21,7 +21,7 @@ from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
 
 ADA, JONAS = examples.ACCOUNTS[:2]
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds, so that a busy machine's store counts as quick."""
 
 

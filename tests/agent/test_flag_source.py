@@ -213,7 +213,7 @@ def test_processes_agree(place: Place) -> None:
     command = [sys.executable, "-c", code, str(place.cache)]
     here = {**os.environ, "PYTHONWARNINGS": "error"}
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, env=here, text=True) for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0].strip() for process in running]
+    outputs = [process.communicate(timeout=120)[0].strip() for process in running]
     source = place.source()
     expected = "".join("01"[drawn(source, room)["parallel-init"]] for room in ROOMS[:200])
     assert outputs == [expected, expected]

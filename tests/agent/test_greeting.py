@@ -64,7 +64,7 @@ def samples(frames: Sequence[rtc.AudioFrame]) -> Samples:
 
 
 async def prepare(cache: AudioCache, speaker: Synthesis, account: GreetingFields = ADA) -> Greeting:
-    return await prepared(_written(account), account, speaker, account.voice or "default", cache, deadline=5)
+    return await prepared(_written(account), account, speaker, account.voice or "default", cache, deadline=60)
 
 
 def _written(account: GreetingFields) -> GreetingText:
@@ -263,7 +263,7 @@ async def test_a_voice_that_falls_silent_is_given_up(tmp_path: Path, cache: Audi
     """It says half of it and then nothing, the connection open: the shipped greeting follows when it has faltered too long."""
     async with _faltering(tmp_path) as speaker:
         speaker.speak_as(ADA.voice)
-        greeting = await prepared(WRITTEN, ADA, speaker, ADA.voice, cache, deadline=0.3)
+        greeting = await prepared(WRITTEN, ADA, speaker, ADA.voice, cache, deadline=2)
         heard = len(await whole(greeting)) / SAMPLE_RATE
         assert greeting.audio is not None
         assert isinstance(await greeting.audio.failure(), TimeoutError)

@@ -18,6 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from firstword.agent.process import run_folder, start_metrics
 from firstword.telemetry import metrics
 from firstword.telemetry.metrics import Figures, TaskFigures
+from tests.calls.waiting import until
 
 TASK = TaskFigures("account", 0.2, 0.1, 0.01, fallback=False, error_type=None, cache="hit")
 FIGURES = Figures("first_word", "join", 0.8, 1.2, {"parallel-init": "on"}, (TASK,), 0xABC, 0xDEF)
@@ -62,8 +63,7 @@ async def test_figures_of_another_process_are_recorded(folder: Path, reader: InM
         job = await asyncio.create_subprocess_exec(sys.executable, "-c", SENDER, stdin=subprocess.PIPE)
         await job.communicate(FIGURES.to_bytes())
         assert job.returncode == 0
-        await asyncio.sleep(0.05)
-        assert starts(reader) == 1
+        await until(lambda: starts(reader) == 1)
 
 
 async def test_dropped_spans_are_added_up(folder: Path, reader: InMemoryMetricReader) -> None:
@@ -71,8 +71,7 @@ async def test_dropped_spans_are_added_up(folder: Path, reader: InMemoryMetricRe
     with start_metrics.recorded(folder, Resource({})):
         for spans in (3, 0, 4):
             start_metrics.send_dropped(spans)
-        await asyncio.sleep(0.05)
-        assert starts(reader, "startup.spans.dropped") == 7
+        await until(lambda: starts(reader, "startup.spans.dropped") == 7)
 
 
 async def test_what_has_come_last_is_recorded_too(
@@ -102,8 +101,7 @@ async def test_garbage_is_passed_over(
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(garbage, str(folder / "figures"))
         assert start_metrics.send(FIGURES)
-        await asyncio.sleep(0.02)
-        assert starts(reader) == 1
+        await until(lambda: starts(reader) == 1)
     assert [message.startswith("a datagram is passed over") for message in caplog.messages] == [True]
 
 
@@ -134,8 +132,7 @@ async def test_the_folder_goes_while_the_worker_runs(folder: Path, reader: InMem
         assert start_metrics.send(FIGURES)
         run_folder.remove()
         assert not start_metrics.send(FIGURES)
-        await asyncio.sleep(0.02)
-        assert starts(reader) == 1
+        await until(lambda: starts(reader) == 1)
 
 
 async def test_a_folder_too_long_for_a_socket_is_a_warning(

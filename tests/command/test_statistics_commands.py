@@ -354,7 +354,6 @@ def test_a_broken_flag_file() -> None:
         assert (code, says in error) == (2, True)
 
 
-@pytest.mark.timeout(60)
 def test_watch_looks_again_until_ctrl_c() -> None:
     """Sessions come, and the next look ramps; while the flag file is broken it waits; Ctrl-C ends it with 130."""
     path, traces = flags_at(50), write(Path("t.jsonl"), FAST[:40])
@@ -372,6 +371,6 @@ def test_watch_looks_again_until_ctrl_c() -> None:
             assert any(json.loads(line)["applied"] for line in run.stdout)
         finally:
             run.send_signal(signal.SIGINT)
-        run.communicate(timeout=20)
+        run.communicate(timeout=120)
     assert run.returncode == 130
     assert json.loads(path.read_text())["flags"]["parallel-init"]["defaultVariant"] == "on"

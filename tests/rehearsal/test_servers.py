@@ -169,7 +169,7 @@ async def test_a_cancelled_build_ends_its_processes(script: Script, cache: Path)
 
 async def until(condition: Callable[[], bool]) -> None:
     """Returns when `condition` holds; TimeoutError if that takes long."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             if condition():
                 return

@@ -19,7 +19,7 @@ from livekit import api, rtc
 from firstword.rehearsal.processes import Child, PortTaken, ServerFailed, free_ports, running
 from firstword.rehearsal.stack import LocalStack, NotUsable, Ports, Stack, published, require_livekit, running_stack
 
-WAIT_S = 20.0
+WAIT_S = 120.0
 
 
 # One child process

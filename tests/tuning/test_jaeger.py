@@ -108,12 +108,12 @@ def _starts(source: Source, query: Query | None = None) -> dict[str, RecordedSta
 
 def _post(url: str, body: bytes) -> None:
     asked = urllib.request.Request(url, body, {"content-type": "application/json"})
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=10).close()
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=120).close()
 
 
 async def _until(true: Callable[[], bool]) -> None:
     """Returns when it is true; TimeoutError if that takes long."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not await asyncio.to_thread(true):  # noqa: ASYNC110 # a server has no event to wait for
             await asyncio.sleep(0.2)
 
