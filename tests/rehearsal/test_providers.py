@@ -381,3 +381,39 @@ async def test_the_voice_fails_as_the_plugin_knows_it(simulate: Simulate):
     async with simulate(f"[tts]\n{SLOW}") as addresses, mouth_at(addresses) as mouth:
         with pytest.raises(APITimeoutError):
             await spoken(mouth, "Hello.", options=IMPATIENT)
+
+
+async def test_a_voice_or_a_language_that_there_is_not_is_a_bad_request(simulate: Simulate):
+    """HTTP 400 at the handshake and the POST, as Deepgram answers to a model it does not have."""
+    async with simulate("") as addresses, mouth_at(addresses) as mouth:
+        mouth.update_options(model="aura-2-nobody-en")
+        for way in (spoken(mouth, "Hello."), mouth.synthesize("Hello.", conn_options=ONCE).collect()):
+            with pytest.raises(APIStatusError) as refused:
+                await way
+            assert refused.value.status_code == 400
+        ear = deepgram.STT(base_url=f"{addresses.deepgram}/listen", api_key="x", language="zz-ZZ")
+        async with ear.stream(conn_options=ONCE) as stream:
+            with pytest.raises(APIStatusError) as refused:
+                _ = [event async for event in stream]
+        assert refused.value.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "length"),
+    [
+        ("json", "application/json", 100),
+        ("html", "text/html", 150_000),
+        ("header", "audio/l16", 44),
+        ("short", "audio/l16", 9_600),
+    ],
+)
+async def test_an_odd_body_comes_with_a_good_status(simulate: Simulate, body: str, media_type: str, length: int):
+    """What a proxy or a provider in trouble answers to a POST; about as long as this."""
+    query = "model=x&encoding=linear16&sample_rate=24000"
+    async with simulate(f'[tts]\nbody = "{body}"') as addresses:
+        post = http_context.http_session().post(
+            f"{addresses.deepgram}/speak?{query}", json={"text": "Hello, Ada! How are you?"}
+        )
+        async with post as response:
+            assert (response.status, response.content_type) == (200, media_type)
+            assert len(await response.read()) == pytest.approx(length, rel=0.4)

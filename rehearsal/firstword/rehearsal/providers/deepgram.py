@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import struct
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import Enum
 from typing import Any
 
@@ -17,11 +18,20 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from firstword.rehearsal.providers import hearing, voice
 from firstword.rehearsal.providers.admission import Answer, Connections, Provider
-from firstword.rehearsal.providers.latency import Distribution, Latencies
+from firstword.rehearsal.providers.latency import Body, Distribution, Latencies
 
 IDLE_TIMEOUT = 10.0
 """Seconds without audio or KeepAlive after which `listen` hangs up, as Deepgram does."""
 _FASTER_THAN_REAL_TIME = 10
+_PAGE = (
+    "<!DOCTYPE html><html><head><title>Sign in</title></head><body>"
+    + "<p>Sign in to go on.</p>" * 8_000
+    + "</body></html>"
+)
+"""As large as three seconds of sound."""
+_WAV_HEADER = struct.pack(
+    "<4sI4s4sIHHIIHH4sI", b"RIFF", 36, b"WAVE", b"fmt ", 16, 1, 1, 24_000, 48_000, 2, 16, b"data", 0
+)
 _NOTHING = hearing.Transcript((), 0.0, 0.0, final=True)
 
 
@@ -30,6 +40,7 @@ class Listen:
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("stt", latencies, latencies.stt.faults, connections, _error)
+        self._refused = latencies.stt.refused
         self._connect = latencies.stt.connect
         self._silence = latencies.stt.silence
         self._silences = latencies.stream("stt.silence")
@@ -39,9 +50,10 @@ class Listen:
         return [web.get("/v1/listen", self.listen)]
 
     async def listen(self, request: web.Request) -> web.WebSocketResponse:
-        """One stream of audio; HTTP 400 for another encoding than mono linear16."""
+        """One stream of audio; HTTP 400 for another encoding than mono linear16, and for a language that is refused."""
         await self.provider.admit(request)
         sample_rate = _sample_rate(self.provider, request)
+        _check_model(self.provider, request.query.get("language"), self._refused)
         silence = self._silence.draw(self._silences)
         with contextlib.suppress(ValueError):  # "false" turns Deepgram's endpointing off, ours has its minimum
             silence = max(silence, float(request.query.get("endpointing", "false")) / 1e3)
@@ -109,22 +121,37 @@ class Speak:
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("tts", latencies, latencies.tts.faults, connections, _error)
         self._first_byte = latencies.tts.first_byte
+        self._body = latencies.tts.body
+        self._refused = latencies.tts.refused
 
     def routes(self) -> list[web.RouteDef]:
         """What the server hands to it."""
         return [web.get("/v1/speak", self.converse), web.post("/v1/speak", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:
-        """The audio of one text."""
+        """The audio of one text, or what the model sends in its place."""
         await self.provider.admit(request)
         sample_rate = _sample_rate(self.provider, request)
+        _check_model(self.provider, request.query.get("model"), self._refused)
         try:
             text = str((await request.json())["text"])
         except (ValueError, KeyError, TypeError):
             raise self.provider.error(web.HTTPBadRequest, 'the body may be {"text": TEXT}') from None
         answer = self.provider.answer(self._first_byte)
         await asyncio.sleep(answer.delay)
-        response = web.StreamResponse(headers={"Content-Type": f"audio/l16;rate={sample_rate};channels=1"})
+        media_type = f"audio/l16;rate={sample_rate};channels=1"
+        match self._body:
+            case Body.JSON:
+                return web.Response(text=_error(500, "out of capacity"), content_type="application/json")
+            case Body.HTML:
+                return web.Response(text=_PAGE, content_type="text/html")
+            case Body.HEADER:
+                return web.Response(body=_WAV_HEADER, headers={"Content-Type": media_type})
+            case Body.SHORT:
+                text = text[: len(text) // 10]
+            case Body.AUDIO:
+                pass
+        response = web.StreamResponse(headers={"Content-Type": media_type})
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
             await _play(request, response.write, text, sample_rate, cut=answer.cut)
@@ -134,6 +161,7 @@ class Speak:
         """Many texts over one connection: Speak, Flush, Clear, Close."""
         await self.provider.admit(request)
         sample_rate = _sample_rate(self.provider, request)
+        _check_model(self.provider, request.query.get("model"), self._refused)
         ws = web.WebSocketResponse()
         await ws.prepare(request)
         with contextlib.suppress(ConnectionError):  # the client is gone
@@ -280,6 +308,12 @@ def _sample_rate(provider: Provider, request: web.Request) -> int:
     if not rate.isdecimal() or not 8000 <= int(rate) <= 48000:
         raise provider.error(web.HTTPBadRequest, f"sample_rate was {rate!r}, may be 8000 to 48000")
     return int(rate)
+
+
+def _check_model(provider: Provider, asked: str | None, refused: Collection[str]) -> None:
+    """HTTP 400 for a voice, or for a model with a language, that there is not."""
+    if asked in refused:
+        raise provider.error(web.HTTPBadRequest, "No such model/language/tier combination found.")
 
 
 def _error(status: int, message: str) -> str:

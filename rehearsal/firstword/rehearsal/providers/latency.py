@@ -1,4 +1,4 @@
-"""The latency model: how slow the simulated providers are and how often they fail, read from one TOML file.
+"""The latency model: how slow the simulated providers are, how often they fail, and what they refuse; read from one TOML file.
 
 Above the simulators, which draw from it; `default.toml` beside this file explains every entry.
 """
@@ -8,11 +8,27 @@ from __future__ import annotations
 import math
 import random
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, cast
 
 DEFAULT = Path(__file__).with_name("default.toml")
+
+
+class Body(StrEnum):
+    """What the voice answers to a POST, always with HTTP 200."""
+
+    AUDIO = "audio"
+    JSON = "json"
+    """An error, as a proxy or a provider in trouble sends it."""
+    HTML = "html"
+    """A proxy's page."""
+    HEADER = "header"
+    """That of a WAV file, and no sound."""
+    SHORT = "short"
+    """A tenth of the sound, and a proper end."""
 
 
 class LatencyError(ValueError):
@@ -73,6 +89,9 @@ class TTS:
 
     first_byte: Distribution
     faults: Faults
+    body: Body
+    refused: Sequence[str]
+    """Voices that there are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +101,8 @@ class STT:
     connect: Distribution
     silence: Distribution
     faults: Faults
+    refused: Sequence[str]
+    """Languages that there are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +175,20 @@ def _merge(default: dict[str, Any], given: dict[str, Any], *, file: Path, at: st
 
 
 def _allowed(key: str, value: object) -> bool:
+    if key == "body":
+        return value in tuple(Body)
+    if key == "refused":
+        return isinstance(value, list) and all(isinstance(each, str) for each in cast(list[object], value))
     if isinstance(value, bool) or not isinstance(value, int if key == "seed" else (int, float)):
         return False
     return 0 <= value <= _highest(key) and math.isfinite(value)
 
 
 def _range(key: str) -> str:
+    if key == "body":
+        return f"one of {', '.join(Body)}"
+    if key == "refused":
+        return "a list of names"
     if key == "seed":
         return "a whole number of at least 0"
     return "a number from 0 to 1" if _highest(key) == 1 else "a number of at least 0"
@@ -170,4 +199,16 @@ def _highest(key: str) -> float:
 
 
 def _entries(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: Faults(**entry) if key == "faults" else Distribution(**entry) for key, entry in table.items()}
+    return {key: _entry(key, value) for key, value in table.items()}
+
+
+def _entry(key: str, value: Any) -> Any:
+    match key:
+        case "faults":
+            return Faults(**value)
+        case "body":
+            return Body(value)
+        case "refused":
+            return tuple(value)
+        case _:
+            return Distribution(**value)
