@@ -17,6 +17,7 @@ from livekit.agents.utils import http_context
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, GreetingFields
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
 from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
 from firstword.agent.cache.cache import Cache
@@ -46,7 +47,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[AudioCache]:
 async def speaker(tmp_path: Path) -> AsyncIterator[Synthesis]:
     """The real plugins, with the simulators behind them."""
     async with simulated(tmp_path) as settings:
-        built = synthesis(settings)
+        built = synthesis(settings, Refusals(None))
         yield built
         await built.aclose()
 
@@ -54,7 +55,7 @@ async def speaker(tmp_path: Path) -> AsyncIterator[Synthesis]:
 @pytest.fixture
 async def refused(tmp_path: Path, speaker: Synthesis) -> AsyncIterator[Synthesis]:
     """The real plugins; nobody answers."""
-    built = synthesis(made(tmp_path, DEEPGRAM_BASE_URL="http://127.0.0.1:9/v1"))
+    built = synthesis(made(tmp_path, DEEPGRAM_BASE_URL="http://127.0.0.1:9/v1"), Refusals(None))
     yield built
     await built.aclose()
 
@@ -169,7 +170,7 @@ async def test_closing_ends_it_for_who_plays(begun: bool) -> None:
 
 async def test_a_greeting_that_was_made_is_a_hit(cache: AudioCache, speaker: Synthesis) -> None:
     """Sample for sample, without a word to the TTS, and nothing is missing."""
-    sound = voice.speech("anything", SAMPLE_RATE)
+    sound = voice.speech("anything that is long enough for it", SAMPLE_RATE)
     await cache.put(_speech(WRITTEN.text, ADA.id), frames_of(sound, SAMPLE_RATE))
     greeting = await prepare(cache, speaker)
     assert (greeting.hit, greeting.missing, greeting.text) == (True, (), WRITTEN.text)
@@ -254,7 +255,7 @@ async def _cut(folder: Path, probability: float) -> AsyncGenerator[Synthesis]:
     """The real plugins; this share of what is spoken breaks off in its middle."""
     (folder / "cut").mkdir()
     async with simulated(folder / "cut", f"[tts]\nfaults = {{ cut = {probability} }}") as settings:
-        built = synthesis(settings)
+        built = synthesis(settings, Refusals(None))
         yield built
         await built.aclose()
 
@@ -288,7 +289,7 @@ async def _faltering(folder: Path) -> AsyncGenerator[Synthesis]:
     app = web.Application()
     app.router.add_post("/v1/speak", speak)
     async with TestServer(app) as server, http_context.open():
-        built = synthesis(made(folder, DEEPGRAM_BASE_URL=str(server.make_url("/v1"))))
+        built = synthesis(made(folder, DEEPGRAM_BASE_URL=str(server.make_url("/v1"))), Refusals(None))
         yield built
         await built.aclose()
         over.set()
@@ -300,7 +301,7 @@ async def test_a_slow_voice_after_the_opening_is_waited_for_no_longer_than_its_d
     """The shipped sentence follows the opening."""
     await cache.put(_speech(OPENING), frames_of(voice.speech(OPENING, SAMPLE_RATE), SAMPLE_RATE))
     async with simulated(tmp_path, "[tts]\nfaults = { slow = 1, slow_ms = 60000 }") as settings:
-        built = synthesis(settings)
+        built = synthesis(settings, Refusals(None))
         built.speak_as(ADA.voice)
         greeting = await prepared(WRITTEN, ADA, built, ADA.voice, cache, deadline=0.1)
         assert await _words(greeting) == f"Good morning, {SHIPPED_TEXT}"

@@ -9,6 +9,7 @@ import pytest
 from livekit.agents import APIError
 
 from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
 from firstword.agent.conversation import greeting_writer
@@ -26,7 +27,7 @@ TEMPLATE = GreetingText("Good morning, Ada!", DayPart.MORNING)
 async def test_the_llm_is_told_who_calls_and_what_it_says_is_one_line(tmp_path: Path) -> None:
     """By the real plugin: the simulator answers with what it was asked."""
     async with simulators(Latencies.load(None)) as providers:
-        components = build(made(tmp_path, OPENAI_BASE_URL=providers.openai))
+        components = build(made(tmp_path, OPENAI_BASE_URL=providers.openai), Refusals(None))
         written = await greeting_writer.write(ADA, TEMPLATE, components)
         await components.aclose()
     assert ADA.name in written.text
@@ -37,7 +38,7 @@ async def test_the_llm_is_told_who_calls_and_what_it_says_is_one_line(tmp_path: 
 
 async def test_an_llm_that_is_down_is_the_callers_error_to_handle(tmp_path: Path) -> None:
     """The start has a deadline and the template for it."""
-    components = build(made(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1"))
+    components = build(made(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1"), Refusals(None))
     with pytest.raises(APIError):
         await greeting_writer.write(ADA, TEMPLATE, components)
     await components.aclose()

@@ -19,12 +19,13 @@ from livekit.agents import APIStatusError, tts
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account
 from firstword.agent.accounts.store import AccountStore
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
 from firstword.agent.flags.improvements import profile
 from firstword.agent.greeting.audio_cache import AudioCache, Speech
 from firstword.agent.greeting.greeting import look_up, prepared
 from firstword.agent.greeting.text import greeting_text
-from firstword.agent.process import prefetch
+from firstword.agent.process import prefetch, run_folder
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.settings import Settings
 from tests.agent.providers import REFUSING, made, simulated
@@ -53,7 +54,7 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
     caches = opened_caches(settings, TUNED)
     assert caches.speeches is not None
     audio = AudioCache(caches.speeches, days=7)
-    nobody = synthesis(settings.model_copy(update={"deepgram_base_url": "http://127.0.0.1:9/v1"}))
+    nobody = synthesis(settings.model_copy(update={"deepgram_base_url": "http://127.0.0.1:9/v1"}), Refusals(None))
     for account in (GENERIC, *ACCOUNTS):
         written = greeting_text(account, time.time())
         voice = account.voice or settings.tts_voice
@@ -143,6 +144,24 @@ async def test_a_voice_that_is_refused_is_that_accounts_trouble_alone(
     ]
     await voices_are(settings, "", ACCOUNTS[:5])
     assert await prefetch.make(settings) > 0
+
+
+async def test_a_voice_that_the_provider_has_not_is_asked_for_once(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its accounts are greeted in the settings' voice, in this round and those after it: the worker remembers."""
+    run_folder.make()
+    try:
+        await voices_are(settings, "aura-2-nobody-en", ACCOUNTS)
+        assert await prefetch.make(settings) > len(ACCOUNTS)
+        assert await prefetch.make(settings) == 0
+        await voices_are(settings, "aura-2-nobody-en", [replace(ACCOUNTS[0], id="new", name="Nemo")])
+        assert await prefetch.make(settings) >= 1
+    finally:
+        run_folder.remove()
+    assert [record.getMessage() for record in caplog.records if record.name == "firstword"] == [
+        "the provider refused the voice of an account (HTTP 400): another takes its place for 60 minutes"
+    ]
 
 
 async def test_nothing_but_its_end_ends_the_rounds(

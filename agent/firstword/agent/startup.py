@@ -15,6 +15,7 @@ from livekit.agents.voice import room_io
 from firstword.agent.accounts.identity import Identity, whose
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.audio.background import start_background_audio
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.voice import Voice
 from firstword.agent.call.agent_session import new_session, options_of
 from firstword.agent.call.arrival import caller_arrived, identity_of
@@ -33,6 +34,7 @@ from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.greeting import Greeting
+from firstword.agent.process import run_folder
 from firstword.agent.process.job_process import Process, set_up_metrics
 from firstword.agent.process.tcp_nodelay import send_at_once
 from firstword.agent.settings import Settings, read_settings
@@ -135,7 +137,7 @@ async def config(call: Call) -> Settings:
 @plan.task()
 async def components(config: Settings, account: GreetingFields, process: Process, call: Call) -> Components:
     """STT, LLM, TTS and VAD, built here or before the job; they listen and speak as the account wants."""
-    built = process.components or parts.build(config)
+    built = process.components or parts.build(config, Refusals(run_folder.find()))
     call.at_end(built.aclose)
     built.fit(account)
     return built

@@ -29,7 +29,7 @@ async def write_greeting(call: Call, account: GreetingFields, components: Compon
         written = await _written_by_llm(call, written, account, components)
     if process.speeches is None:
         return Greeting(written.text)
-    voice = account.voice or process.settings.tts_voice
+    voice = components.synthesis.voice
     deadline = process.settings.greeting_deadline
     greeting = await greetings.prepared(
         written, account, components.synthesis, voice, process.speeches, deadline=deadline
@@ -47,7 +47,7 @@ async def write_next_greeting(call: Call, account: GreetingFields, components: C
         return
     written = await greeting_writer.write(account, greeting_text(account, call.now()), components)
     await greeting_writer.keep(account, written, process.caches.speeches)
-    voice = account.voice or process.settings.tts_voice
+    voice = components.synthesis.voice
     await greetings.make_ahead(written, account, components.synthesis, voice, process.speeches)
 
 

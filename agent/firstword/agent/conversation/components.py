@@ -6,14 +6,19 @@ Built by the plan's `components` task. The plugins are the providers' own; where
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from livekit.agents import AgentSession, inference
 from livekit.plugins import deepgram, openai
 
-from firstword.agent.accounts.model import GreetingFields
+from firstword.agent.accounts.model import GENERIC, GreetingFields
+from firstword.agent.audio.provider_http import Judged, ProviderHTTP
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import Synthesis, synthesis
 from firstword.agent.settings import Settings
+
+if TYPE_CHECKING:
+    import aiohttp
 
 INTERRUPTIBLE_AFTER = 0.5
 """Seconds of the greeting after which the caller can interrupt it."""
@@ -29,7 +34,7 @@ class Components:
     vad: inference.VAD
 
     def fit(self, account: GreetingFields) -> None:
-        """Listen in the account's language and speak with its voice, where it names one."""
+        """Listen in the account's language and speak with its voice, where it names one and the provider has them."""
         self.stt.update_options(language=account.language)
         if account.voice:
             self.synthesis.speak_as(account.voice)
@@ -41,20 +46,22 @@ class Components:
         await self.synthesis.aclose()
 
 
-def build(settings: Settings) -> Components:
-    """New components. Opens no connection: that happens at their first use."""
+def build(settings: Settings, refusals: Refusals) -> Components:
+    """New components. Opens no connection: that happens at their first use. refusals: of accounts, by the providers."""
+    http = ProviderHTTP(Judged("language", "language", _less_special), refusals)
     return Components(
         stt=deepgram.STT(
             model=settings.stt_model,
             api_key=settings.deepgram_api_key.get_secret_value(),
             base_url=f"{settings.deepgram_base_url}/listen",
+            http_session=cast("aiohttp.ClientSession", http),
         ),
         llm=openai.LLM(
             model=settings.llm_model,
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url,
         ),
-        synthesis=synthesis(settings),
+        synthesis=synthesis(settings, refusals),
         # LiveKit's own build of Silero: its weights are in the forkserver, so that a new one costs nothing
         vad=inference.VAD(model="silero"),
     )
@@ -74,3 +81,8 @@ def session_of(components: Components, *, last_transcript: float = 2.0) -> Agent
         aec_warmup_duration=INTERRUPTIBLE_AFTER,
         session_close_transcript_timeout=last_transcript,
     )
+
+
+def _less_special(language: str) -> tuple[str, ...]:
+    """What to listen in where a language (BCP 47) is refused: `de` for `de-AT`, then that of callers whom nobody knows."""
+    return language.partition("-")[0], GENERIC.language

@@ -14,6 +14,7 @@ import numpy as np
 from livekit import rtc
 
 from firstword.agent.audio.splice import frames_of, samples_of, trimmed
+from firstword.agent.audio.synthesis import shortest
 from firstword.agent.cache.backend import Bounds
 from firstword.agent.cache.cache import Cache, Key
 from firstword.agent.greeting.text import DayPart
@@ -45,20 +46,27 @@ class AudioCache:
         self._lifetime = days * _DAY
 
     async def get(self, speech: Speech) -> list[rtc.AudioFrame] | None:
-        """The audio; None when it must be made, or could not be had in time. Never raises."""
+        """The audio; None when it must be made, could not be had in time, or can't be all of the text. Never raises."""
         entry = await self._cache.get(_key(speech))
-        if entry is None or not entry.value or len(entry.value) % _BYTES_PER_SAMPLE:
+        if entry is None or len(entry.value) % _BYTES_PER_SAMPLE or not _is_speech(entry.value, speech):
             return None
         return frames_of(np.frombuffer(entry.value, np.int16), speech.sample_rate)
 
     async def put(self, speech: Speech, audio: Iterable[rtc.AudioFrame]) -> bool:
         """Keep the audio without the silence that TTS puts before it and after it: the caller would wait for that too.
 
-        False when it isn't kept, as what is all silence never is. Raises ValueError for frames that aren't mono at the
-        speech's rate.
+        False when it isn't kept, as what is all silence, or too short for its text, never is. Raises ValueError for frames
+        that aren't mono at the speech's rate.
         """
         value = trimmed(samples_of(audio, speech.sample_rate), speech.sample_rate).tobytes()
-        return bool(value) and await self._cache.put(_key(speech), value, owner=speech.account, lifetime=self._lifetime)
+        return _is_speech(value, speech) and await self._cache.put(
+            _key(speech), value, owner=speech.account, lifetime=self._lifetime
+        )
+
+
+def _is_speech(value: bytes, speech: Speech) -> bool:
+    """Whether there is sound, and enough of it for the text."""
+    return bool(value) and len(value) / _BYTES_PER_SAMPLE / speech.sample_rate >= shortest(speech.text)
 
 
 def _key(speech: Speech) -> Key:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import wave
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -151,7 +151,7 @@ async def prepared(
 ) -> Greeting:
     """The greeting with its audio at hand, or as much of it as there is.
 
-    voice: the one that speaks, the account's or the settings'. deadline: seconds that the personal part may take from now
+    voice: the one that speaks, `Synthesis.voice`. deadline: seconds that the personal part may take from now
     on, or until a cached opening's end, before the shipped sentence follows it, and how long it may falter once it speaks.
     Raises nothing of its own; the audio may, while it is played: where nothing of it has come.
     """
@@ -188,11 +188,15 @@ async def look_up(
 async def make_ahead(
     written: GreetingText, account: GreetingFields, synthesis: Synthesis, voice: str, audio: AudioCache
 ) -> int:
-    """Speak and keep what the cache does not have of the greeting; how many pieces. Raises LiveKit's APIError."""
+    """Speak and keep what the cache does not have of the greeting; how many pieces. Raises LiveKit's APIError.
+
+    voice: `Synthesis.voice`. What is spoken by another, since the provider refuses this one, is kept as that one's.
+    """
     made = 0
     for speech in _speeches(written, account, voice):
         if speech is not None and await audio.get(speech) is None:
-            await audio.put(speech, await synthesis.recorded(speech.text))
+            recorded = await synthesis.recorded(speech.text)
+            await audio.put(replace(speech, voice=synthesis.voice), recorded)
             made += 1
     return made
 
@@ -207,10 +211,12 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
 
 
 async def keep(greeting: Greeting, synthesis: Synthesis, audio: AudioCache) -> None:
-    """Cache what was missing, for the next call; nothing where the voice failed. Raises LiveKit's APIError."""
+    """Cache what was missing, for the next call; nothing where the voice failed or was refused. Raises LiveKit's APIError."""
     if greeting.audio is None or await greeting.audio.failure() is not None:
         return
     for speech in greeting.missing:
+        if speech.voice != synthesis.voice:
+            return  # another spoke, as it will in the next call
         whole = speech.text == greeting.text
         await audio.put(speech, await greeting.audio.whole() if whole else await synthesis.recorded(speech.text))
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from livekit.agents import utils
 
 from firstword.agent.accounts.model import GENERIC
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.conversation import components as parts
 from firstword.agent.conversation import console
 from firstword.agent.conversation.assistant import Assistant
@@ -46,7 +47,7 @@ def dry_start(settings: Settings) -> None:
 
 async def _dry_start(settings: Settings) -> None:
     async with utils.http_context.open():
-        components = parts.build(settings)
+        components = parts.build(settings, Refusals(None))
         session = parts.session_of(components, last_transcript=0.0)
         try:
             await session.start(agent=Assistant(GENERIC, lambda: None))

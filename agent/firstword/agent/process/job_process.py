@@ -23,11 +23,12 @@ from opentelemetry.sdk.resources import Resource
 from firstword.agent.accounts.account_cache import AccountCache
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.accounts.store import AccountStore, StoreError
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.conversation.components import Components, build
 from firstword.agent.flags.assignment import Drawn, draw_process
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
-from firstword.agent.process import start_metrics
+from firstword.agent.process import run_folder, start_metrics
 from firstword.agent.process.caches import Caches, opened_caches
 from firstword.agent.process.first_use import dry_start, first_reads
 from firstword.agent.process.unheard import wait_for_the_unheard
@@ -108,7 +109,7 @@ def set_up(process: JobProcess) -> None:
         store=store,
         accounts=None if caches.accounts is None else AccountCache(store, caches.accounts, patience=patience),
         speeches=None if caches.speeches is None else AudioCache(caches.speeches, days=config.cache_days),
-        components=build(config) if Improvement.COMPONENT_POOL in drawn.flags else None,
+        components=build(config, Refusals(run_folder.find())) if Improvement.COMPONENT_POOL in drawn.flags else None,
         caches=caches,
     )
 

@@ -17,12 +17,14 @@ from livekit.agents import APIError, utils
 from firstword.agent.accounts.account_cache import FRESH, AccountCache
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.accounts.store import AccountStore, StoreError
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import synthesis
 from firstword.agent.flags.assignment import possible_for_a_process
 from firstword.agent.flags.improvements import Flags, Improvement
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.greeting.text import greeting_text
+from firstword.agent.process import run_folder
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.settings import Settings
 
@@ -78,6 +80,7 @@ class _Speaking:
         self._store = store
         self._audio = audio
         self._settings = settings
+        self._refusals = Refusals(run_folder.find())
         self._spoken = 0
         self._failures: list[APIError] = []
         self._unanswered = 0
@@ -100,18 +103,17 @@ class _Speaking:
         return self._spoken
 
     async def _speak(self, left: Iterator[str]) -> None:
-        speaker = synthesis(self._settings)
+        speaker = synthesis(self._settings, self._refusals)
         try:
             for id in left:
                 account = await self._store.greeting_fields(id) or GENERIC
-                voice = account.voice or self._settings.tts_voice
-                speaker.speak_as(voice)
+                speaker.speak_as(account.voice or self._settings.tts_voice)
                 now = time.time()
                 # the next part of the day may begin before the next round
                 due = dict.fromkeys(greeting_text(account, instant) for instant in (now, now + FRESH))
                 try:
                     spoken = sum(
-                        [await greetings.make_ahead(each, account, speaker, voice, self._audio) for each in due]
+                        [await greetings.make_ahead(each, account, speaker, speaker.voice, self._audio) for each in due]
                     )
                 except APIError as error:
                     self._failed(error)

@@ -1,4 +1,4 @@
-"""The folder that the processes of one running worker share: who waits unheard, and where figures are sent.
+"""The folder that the processes of one running worker share: who waits unheard, where figures are sent, what was refused.
 
 Made by the worker's own process, known to those of its jobs by the environment they inherit.
 """

@@ -1,0 +1,53 @@
+"""What providers have refused of accounts, remembered for a while: a voice or a language that there is not.
+
+Each job has a process of its own, so what one learns is kept in the folder that the processes of a worker share; the greetings
+made ahead learn and are told there too. Without a folder (a console, a test) this object alone remembers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+REMEMBERED_S: Final = 3600.0
+"""A provider gets new voices and languages by the week; one request an hour that is refused costs nobody anything."""
+_SUFFIX: Final = ".refused"
+
+
+class Refusals:
+    """Pairs of an account's field and its value. folder: of the running worker, or None. now: Unix time, seconds."""
+
+    def __init__(self, folder: Path | None, *, now: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._now = now
+        self._own: dict[str, float] = {}
+
+    def known(self, field: str, value: str) -> bool:
+        """Whether the provider has refused it within `REMEMBERED_S`."""
+        name = _name(field, value)
+        refused = self._own.get(name)
+        if refused is None and self._folder is not None:
+            with contextlib.suppress(OSError):  # nobody was refused it, or the worker has ended
+                refused = (self._folder / name).stat().st_mtime
+        return refused is not None and self._now() - refused < REMEMBERED_S
+
+    def add(self, field: str, value: str) -> bool:
+        """The provider has refused it now. Returns False where that was known already."""
+        if self.known(field, value):
+            return False
+        name = _name(field, value)
+        self._own[name] = self._now()
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                (self._folder / name).touch()
+        return True
+
+
+def _name(field: str, value: str) -> str:
+    """A file's name, whatever is in an account."""
+    return hashlib.sha256(json.dumps([field, value]).encode()).hexdigest() + _SUFFIX
