@@ -59,7 +59,7 @@ def measure(block: Sequence[Cell], sessions: int, choice: Choice, output: Path, 
     """
     folder = new_folder(output / "blocks")
     dispatch = Dispatch(block[0].dispatch)
-    plan = Rehearsal(tuple(cell.profile for cell in block), sessions, dispatch, stay=STAY_S)
+    plan = Rehearsal(tuple(cell.profile for cell in block), sessions, dispatch, stay=STAY_S, hear_out=False)
     meter = Meter(bar)
     result = asyncio.run(rehearse(plan, choice, folder, report=meter))
     if result.interrupted:

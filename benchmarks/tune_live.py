@@ -206,8 +206,10 @@ async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]
         await worker.registered()
         rooms = await running.enter_async_context(api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret))
         bar.remove_task(row)
-        plan = Rehearsal((), options.sessions, concurrency=options.concurrency, stay=STAY_S, flags=flags)
-        stage = Stage(stack, {FLAGS: worker}, rooms, (), folder)
+        plan = Rehearsal(
+            (), options.sessions, concurrency=options.concurrency, stay=STAY_S, hear_out=False, flags=flags
+        )
+        stage = Stage(stack, {FLAGS: worker}, rooms, (), folder, voice_is_known=True)
         deadline = time.monotonic() + 60 * options.minutes
         yield Live(stage, worker, str(stack.jaeger_url), flags, plan, bar, say, deadline)
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from firstword.agent.flags.location import shipped_file
 from firstword.command.__main__ import SUBCOMMANDS, app, imported
 from firstword.command.rehearse import _remarks, _tables  # pyright: ignore[reportPrivateUsage]
-from firstword.rehearsal.result import Figures, Quantiles, Result, Session
+from firstword.rehearsal.result import Figures, Missed, Quantiles, Result, Session
 from firstword.telemetry.record import Dispatch
 
 COMMAND = [sys.executable, "-m", "firstword"]
@@ -101,14 +101,17 @@ def test_real_without_keys_names_them() -> None:
     assert (code, error) == (1, "firstword: --real needs DEEPGRAM_API_KEY in the environment or in .env.local\n")
 
 
-def figures(ttfw: Quantiles | None, heard: Quantiles, errors: int = 0, untraced: int = 0) -> Figures:
-    return Figures(20, errors, 0, ttfw, ttfw, heard, untraced)
+def figures(
+    ttfw: Quantiles | None, heard: Quantiles, errors: int = 0, untraced: int = 0, missed: Missed | None = None
+) -> Figures:
+    return Figures(20, errors, 0, ttfw, ttfw, heard, missed, untraced)
 
 
 RESULT = Result(
     profiles={
-        "floor": figures(None, Quantiles(0.5, 0.5, 0.6, 0.6)),
+        "floor": figures(None, Quantiles(0.5, 0.5, 0.6, 0.6), missed=Missed(0, 0, 0, 0)),
         "baseline": figures(Quantiles(1.5, 2.25, math.inf, math.inf), Quantiles(1.6, 2.5, math.inf, math.inf), 1, 2),
+        "tuned": figures(Quantiles(1, 1, 1, 1), Quantiles(1, 1, 1, 1), missed=Missed(3, 640, 0, 20)),
         "parallel-init,lazy-room-options,light-connect": figures(Quantiles(1, 1, 1, 1), Quantiles(1, 1, 1, 1)),
     },
     dispatch=Dispatch.JOIN,
@@ -128,6 +131,7 @@ def test_the_tables_fit_sixty_columns_and_cut_no_text() -> None:
     assert max(len(line) for line in lines) <= 60
     assert "…" not in out.getvalue()
     folded = "".join(line[:22].strip() for line in lines)
+    assert [" ".join(line.split()) for line in lines if "of 20" in line] == ["tuned, 3 of 20 640 0 20"]
     assert folded.count("parallel-init,lazy-room-options,light-connect") == 4
     assert [" ".join(line.split()) for line in lines if line.startswith("baseline")] == [
         "baseline 1.50 2.25 never",

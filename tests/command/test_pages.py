@@ -12,12 +12,12 @@ import pytest
 from firstword.command.__main__ import SUBCOMMANDS, imported
 from firstword.command.doctor import Finding
 from firstword.command.up import Addresses
-from firstword.rehearsal.result import Figures, Quantiles, Result
+from firstword.rehearsal.result import Figures, Missed, Quantiles, Result
 from firstword.telemetry.record import Dispatch
 
 ROOT = Path(__file__).parents[2]
 ONE_S = Quantiles(1, 1, 1, 1)
-RESULT = Result({"by-name": Figures(1, 0, 0, ONE_S, ONE_S, ONE_S)}, Dispatch.JOIN, {}, {})
+RESULT = Result({"by-name": Figures(1, 0, 0, ONE_S, ONE_S, ONE_S, Missed(0, 0, 0, 0))}, Dispatch.JOIN, {}, {})
 
 
 def page(name: str) -> str:

@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from livekit import rtc
+from livekit import api, rtc
 
 from firstword.agent.flags.location import shipped_file
-from firstword.rehearsal.callers import MICROPHONE_RATE, Caller, join_token
+from firstword.rehearsal.callers import AUDIBLE, BACKGROUND, EAR_RATE, MICROPHONE_RATE, Caller, join_token
+from firstword.rehearsal.missed import missed_of_tone
 from firstword.rehearsal.processes import ServerFailed, free_ports
 from firstword.rehearsal.rehearse import Group, Rehearsal, groups, rehearse
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, NotUsable, Stack
 from firstword.rehearsal.surroundings import LOCAL, MissingKeys, choose, is_loopback, own_store
+from firstword.rehearsal.tone import SAMPLE_RATE, TONE
 from firstword.rehearsal.workers import Standing, dropped_variables, running_worker
 from firstword.telemetry.record import Dispatch
 from firstword.telemetry.vocabulary import DRAWN_BY
@@ -232,6 +234,38 @@ async def test_nobody_there_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(TimeoutError):
             await caller.hear(0.3)
         await caller.leave()
+
+
+@pytest.mark.real
+async def test_background_audio_is_not_heard(tmp_path: Path) -> None:
+    """An agent's ambience comes first, then its voice, on a track of any name: the voice is what was heard, from then on."""
+    tone = rtc.AudioFrame(TONE.tobytes(), SAMPLE_RATE, 1, len(TONE))
+    async with LocalStack(tmp_path) as stack:
+        grants = api.VideoGrants(room_join=True, room="ambient")
+        token = api.AccessToken(stack.api_key, stack.api_secret).with_identity("agent").with_kind("agent")
+        room = rtc.Room()
+        await room.connect(stack.livekit_url, token.with_grants(grants).to_jwt())
+
+        async def publish(name: str) -> rtc.AudioSource:
+            source = rtc.AudioSource(SAMPLE_RATE, 1)
+            track = rtc.LocalAudioTrack.create_audio_track(name, source)
+            published = await room.local_participant.publish_track(track, rtc.TrackPublishOptions())
+            await published.wait_for_subscription()
+            return source
+
+        caller = Caller(stack.livekit_url, join_token(stack, room="ambient", identity="caller"), record=True)
+        await caller.connect()
+        await (await publish(BACKGROUND)).capture_frame(tone)
+        with pytest.raises(TimeoutError):
+            await caller.hear(1.5)
+        await (await publish("somebody's own")).capture_frame(tone)
+        await caller.hear(10)
+        await caller.hear_out(0.6)
+        heard = caller.voice()
+        await caller.leave()
+        await room.disconnect()
+    assert missed_of_tone(heard).total_ms < 500
+    assert np.count_nonzero(np.abs(heard) > AUDIBLE) / EAR_RATE < 1.1
 
 
 @pytest.mark.real

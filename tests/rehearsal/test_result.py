@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from inline_snapshot import snapshot
 
 from firstword.rehearsal.result import (
     Figures,
+    Missing,
     Quantiles,
     Result,
     Session,
@@ -87,9 +89,9 @@ def test_the_floor_has_no_traces() -> None:
 
 def test_the_json_has_the_documented_keys_and_no_infinity() -> None:
     """`rehearse --json`: infinitely late is null, as is what the floor does not measure."""
-    sessions = [session(1), session(2, heard_s=None)]
+    sessions = [replace(session(1), missing=Missing(640, 0, 0)), session(2, heard_s=None)]
     result = Result(
-        profiles={"floor": figures(sessions[:1], None), "tuned": figures(sessions, {"RM_1": start()})},
+        profiles={"floor": figures([session(1)], None), "tuned": figures(sessions, {"RM_1": start()})},
         dispatch=Dispatch.JOIN,
         providers={"openai": "simulated"},
         versions={"python": "3.11.7"},
@@ -106,6 +108,7 @@ def test_the_json_has_the_documented_keys_and_no_infinity() -> None:
                     "ttfw_s": None,
                     "init_s": None,
                     "heard_s": {"p50": 1.0, "p90": 1.0, "p99": 1.0, "max": 1.0},
+                    "missed": None,
                 },
                 "tuned": {
                     "sessions": 2,
@@ -114,6 +117,7 @@ def test_the_json_has_the_documented_keys_and_no_infinity() -> None:
                     "ttfw_s": {"p50": 0.8, "p90": None, "p99": None, "max": None},
                     "init_s": {"p50": 1.2, "p90": None, "p99": None, "max": None},
                     "heard_s": {"p50": 1.0, "p90": None, "p99": None, "max": None},
+                    "missed": {"callers": 1, "beginning_ms": 640, "middle_ms": 0, "end_ms": 0},
                 },
             },
             "dispatch": "join",

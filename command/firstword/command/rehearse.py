@@ -200,7 +200,10 @@ def _print(
 
 
 def _tables(result: Result) -> Generator[Table]:
-    """One table for each measure, a row for each profile: they fit sixty columns and cut no text."""
+    """One table for each measure, a row for each profile: they fit sixty columns and cut no text.
+
+    What was missed of greetings has one only where something was; its figures are the most that one caller missed.
+    """
     floor = result.profiles[FLOOR].heard_s
     traced = {name: figures for name, figures in result.profiles.items() if name != FLOOR}
     quantiles = ("p50", "p90", "p99")
@@ -213,6 +216,13 @@ def _tables(result: Result) -> Generator[Table]:
     for name, figures in result.profiles.items():
         table.add_row(name, *_seconds(figures.heard_s, floor if name != FLOOR else None))
     yield table
+    if any(figures.missed and figures.missed.callers for figures in result.profiles.values()):
+        table = _table("Greeting missed, ms", ("beginning", "middle", "end"))
+        for name, figures in result.profiles.items():
+            if (missed := figures.missed) is not None and missed.callers:
+                worst = (missed.beginning_ms, missed.middle_ms, missed.end_ms)
+                table.add_row(f"{name}, {missed.callers} of {figures.sessions}", *(str(ms) for ms in worst))
+        yield table
     table = _table("Count", ("sessions", "errors", "fallbacks"))
     for name, figures in result.profiles.items():
         table.add_row(name, str(figures.sessions), str(figures.errors), str(figures.fallbacks))

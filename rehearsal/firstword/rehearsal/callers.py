@@ -1,7 +1,7 @@
 """The synthetic caller: a real LiveKit client with a microphone and an ear, the far end of every rehearsed session.
 
 What a caller hears, and when, is measured here and nowhere else: from calling connect to the first frame of the agent
-whose peak is above -36 dBFS. Conversation tests use the same caller to speak, to record, to hang up and to come back.
+whose peak is above -36 dBFS, on any of its tracks but that of background audio. Conversation tests use the same caller to speak, to record, to hang up and to come back.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ EAR_RATE = 48_000
 """Hz of what is heard: WebRTC's own rate, so nothing is resampled."""
 MICROPHONE_RATE = 16_000
 """Hz of what is said."""
+BACKGROUND = "background_audio"
+"""LiveKit's name for the track of a BackgroundAudioPlayer (livekit-agents 1.8.9): a quiet room is no word of an agent's."""
 AUDIBLE = round(32_768 * 10 ** (-36 / 20))
 """A peak above -36 dBFS is heard."""
 
@@ -70,7 +72,7 @@ def join_token(
 class Caller:
     """One caller: `connect`, then `hear`, `say` and `leave` at will; to `connect` again is to come back.
 
-    With `record` every frame of the agent's sound is kept; otherwise the ear closes at the first audible one.
+    With `record` every frame of the agent's voice is kept; otherwise the ear closes at the first audible one.
     """
 
     microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
@@ -84,20 +86,26 @@ class Caller:
         self._called_at = 0.0
         self._connecting: asyncio.Future[None] | None = None
         self._first_heard_at: asyncio.Future[float] | None = None
+        self._last_heard_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def heard(self) -> list[Heard]:
-        """All frames heard so far, of every track, in the order they came; empty without `record`."""
-        return sorted((frame for frames in self._frames.values() for frame in frames), key=lambda frame: frame.at)
-
     def heard_on(self, track: str) -> list[Heard]:
-        """The frames of the agent's track of that name; background audio, for one, comes on a track of its own."""
+        """The frames of the agent's track of that name."""
         return sorted((frame for frames in self.streams_on(track) for frame in frames), key=lambda frame: frame.at)
 
     def streams_on(self, track: str) -> list[list[Heard]]:
         """The same, of each track by itself: an agent whose connection was lost publishes anew, and for a while both are heard."""
         return [list(frames) for (name, _), frames in self._frames.items() if name == track]
+
+    def voice(self) -> Samples:
+        """All that was heard of the agent, one track after the other; empty without `record`."""
+        spoken = [frame.samples for frames in self._frames.values() for frame in frames]
+        return np.concatenate([np.zeros(0, np.int16), *spoken])
+
+    async def hear_out(self, pause: float) -> None:
+        """Wait until the agent, who has been heard, has said nothing for `pause` seconds; needs `record`."""
+        while (quiet := time.monotonic() - self._last_heard_at) < pause:  # noqa: ASYNC110 - it is time that is waited for
+            await asyncio.sleep(pause - quiet)
 
     @property
     def room(self) -> rtc.Room:
@@ -174,7 +182,9 @@ class Caller:
     def _listen_to(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
-        """An agent's audio track has come; other callers are not listened to."""
+        """An agent's audio track has come; other callers are not listened to, and no background audio."""
+        if publication.name == BACKGROUND:
+            return
         if track.kind == rtc.TrackKind.KIND_AUDIO and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
             self._start(self._listen(rtc.AudioStream(track, sample_rate=EAR_RATE), (publication.name, publication.sid)))
 
@@ -186,8 +196,10 @@ class Caller:
                 samples = np.frombuffer(event.frame.data, dtype=np.int16)
                 if self._record:
                     self._frames.setdefault(track, []).append(Heard(at, samples.copy()))
-                if first and not first.done() and np.abs(samples.astype(np.int32)).max(initial=0) > AUDIBLE:
-                    first.set_result(at)
+                if np.abs(samples.astype(np.int32)).max(initial=0) > AUDIBLE:
+                    self._last_heard_at = at
+                    if first and not first.done():
+                        first.set_result(at)
                 if first and first.done() and not self._record:
                     return
         finally:

@@ -24,6 +24,7 @@ async def calling(
     agent_name: str,
     metadata: str = "",
     ahead_by: float | None = None,
+    record: bool = False,
 ) -> AsyncGenerator[Caller]:
     """A caller of that agent in a `room` of their own, yet to connect, who hangs up on exit; the room is deleted, as a telephone call's is.
 
@@ -36,7 +37,7 @@ async def calling(
         await rooms.room.create_room(api.CreateRoomRequest(name=room, agents=[agent]))
         await asyncio.sleep(ahead_by)
         token = join_token(stack, room=room, identity="caller")
-    caller = Caller(stack.livekit_url, token)
+    caller = Caller(stack.livekit_url, token, record=record)
     try:
         yield caller
     finally:

@@ -8,20 +8,11 @@ by `rehearsal/floor.py` at the top of the checkout.
 from __future__ import annotations
 
 import os
-from array import array
-from math import cos, pi
 
 from livekit import rtc
 from livekit.agents import AgentServer, JobContext, JobExecutorType
 
-SAMPLE_RATE = 24_000
-"""Hz; that of the agent's voice too."""
-PERIOD = 60
-"""Samples of one wave: 400 Hz."""
-AMPLITUDE = 8_000
-"""Peak of the tone, of 32,768: -12 dBFS."""
-TONE = array("h", [round(AMPLITUDE * cos(2 * pi * i / PERIOD)) for i in range(PERIOD)]) * (SAMPLE_RATE // PERIOD)
-"""One second; it begins at its peak, so that its first sample is audible."""
+from firstword.rehearsal.tone import SAMPLE_RATE, TONE
 
 
 def load(_: AgentServer) -> float:

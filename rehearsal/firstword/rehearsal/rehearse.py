@@ -22,9 +22,11 @@ from platform import python_version
 from livekit import api, rtc
 
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.agent.accounts.model import Account
+from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.accounts.store import AccountStore
+from firstword.rehearsal.alignment import Samples
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.missed import missed_of_greeting, missed_of_tone
 from firstword.rehearsal.result import LOGS, TRACES, Figures, Result, Session, figures, read_starts
 from firstword.rehearsal.servers import LIVEKIT, Progress
 from firstword.rehearsal.stack import Stack
@@ -36,6 +38,10 @@ PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
 """Whose versions a result names."""
 AT_ONCE = os.cpu_count() or 1
 """Workers that are warmed at the same time: with fewer cores than that, imports take longer than LiveKit gives a process to initialize."""
+_PAUSE_S = 0.6
+"""Silence after which a greeting is over; between its sentences there is less."""
+_LONGEST_GREETING_S = 30.0
+"""A bound: an agent that never stops talking is hung up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ class Rehearsal:
     """How long a caller waits to hear something."""
     stay: float = 2.0
     """How long a caller stays after that, so that the deferred set-up ends."""
+    hear_out: bool = True
+    """A caller stays until the greeting is over too, and what they missed of it is computed between the sessions."""
     flags: Path | None = None
     """A flag file, and one worker more, `flags`, that follows it. Its jobs name no account, so each session is a draw."""
     strangers: bool = False
@@ -124,6 +132,25 @@ class Stage:
     """Who calls, in turn: callers come back. Empty with the user's own store, and where flags are drawn: then the jobs name nobody."""
     folder: Path
     """That of the rehearsal, with the workers' stores."""
+    voice_is_known: bool
+    """The TTS is simulated, so that what there is to say is known sample by sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """What a caller heard, until it is compared with what there was to say."""
+
+    session: Session
+    account: GreetingFields
+    began: float
+    """Unix time, seconds."""
+    heard: Samples
+
+    def compared(self) -> Session:
+        """The session, with what was missing."""
+        if self.session.profile == FLOOR:
+            return replace(self.session, missing=missed_of_tone(self.heard))
+        return replace(self.session, missing=missed_of_greeting(self.account, self.began, self.heard))
 
 
 @contextlib.asynccontextmanager
@@ -166,7 +193,8 @@ async def _stage(
         rooms = api.LiveKitAPI(server.livekit_url, server.api_key, server.api_secret)
         # The example accounts are in the rehearsal's own stores, not in the user's.
         accounts = () if choice.real else ACCOUNTS
-        yield Stage(server, workers, await running.enter_async_context(rooms), accounts, folder)
+        known = choice.providers["deepgram"] is None
+        yield Stage(server, workers, await running.enter_async_context(rooms), accounts, folder, known)
 
 
 def _flag_file(plan: Rehearsal, profile: str) -> dict[str, str]:
@@ -187,8 +215,10 @@ async def _perform(plan: Rehearsal, stage: Stage, sessions: list[Session], repor
             began = time.monotonic() + group.size / plan.rate
         report(Progress(f"session {len(sessions) + 1} of {total}: {group.profile}", len(sessions), total))
         async with asyncio.TaskGroup() as calls:
-            for number in range(group.first, group.first + group.size):
-                calls.create_task(call(plan, stage, worker, number, sessions))
+            numbers = range(group.first, group.first + group.size)
+            group_calls = [calls.create_task(call(plan, stage, worker, number, sessions)) for number in numbers]
+        for recording in filter(None, (each.result() for each in group_calls)):  # while nobody listens
+            sessions[sessions.index(recording.session)] = await asyncio.to_thread(recording.compared)
         report(Progress(f"session {len(sessions)} of {total}: {group.profile}", len(sessions), total))
     # What a worker has not written yet is written as the last processes end.
     report(Progress("waiting for the last traces", total, total))
@@ -196,13 +226,26 @@ async def _perform(plan: Rehearsal, stage: Stage, sessions: list[Session], repor
         await each.at_rest()
 
 
-async def call(plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessions: list[Session]) -> None:
-    """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up. `number` says whose call it is."""
+async def call(
+    plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessions: list[Session]
+) -> _Recording | None:
+    """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up. `number` says whose call it is.
+
+    Returns what was heard, where that can be compared with what there was to say.
+    """
+    began, compares = time.time(), plan.hear_out and stage.voice_is_known
     room = f"{worker.agent_name}-{secrets.token_hex(4)}"
-    metadata = await _whose(plan, stage, worker, number)
+    account = await _whose(plan, stage, worker, number)
+    metadata = json.dumps({"account": account.id}) if account.id else ""
     ahead_by = plan.ahead_by if plan.dispatch is Dispatch.AHEAD else None
     call = calling(
-        stage.stack, stage.rooms, room=room, agent_name=worker.agent_name, metadata=metadata, ahead_by=ahead_by
+        stage.stack,
+        stage.rooms,
+        room=room,
+        agent_name=worker.agent_name,
+        metadata=metadata,
+        ahead_by=ahead_by,
+        record=compares,
     )
     sid = heard = error = None
     async with call as caller:
@@ -211,20 +254,26 @@ async def call(plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessi
             sid = await caller.room.sid
             heard = await caller.hear(plan.patience)
             await asyncio.sleep(plan.stay)
+            if compares:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LONGEST_GREETING_S):
+                        await caller.hear_out(_PAUSE_S)
         except TimeoutError:
             error = f"nothing heard within {plan.patience:g} s"
         except rtc.ConnectError as refused:
             error = f"not connected: {refused.message}"
-    sessions.append(Session(worker.profile, room, sid, heard, error))
+    session = Session(worker.profile, room, sid, heard, error)
+    sessions.append(session)
+    return _Recording(session, account, began, caller.voice()) if compares and heard is not None else None
 
 
-async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> str:
-    """The job's metadata: whose call it is. A stranger is written into the worker's store now: it is read ahead otherwise.
+async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> Account:
+    """Whose call it is; the generic account where the job names none. A stranger is written into the worker's store now: it is read ahead otherwise.
 
     Where flags are drawn they would be drawn by account, and a few accounts that call in turn are a few draws.
     """
     if not stage.accounts or worker.profile == FLAGS:
-        return ""
+        return GENERIC
     account = stage.accounts[number % len(stage.accounts)]
     if plan.strangers and worker.profile != FLOOR:
         account = replace(account, id=f"stranger-{number}")
@@ -233,7 +282,7 @@ async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> 
             await store.save(account)
         finally:
             await store.aclose()
-    return json.dumps({"account": account.id})
+    return account
 
 
 def _figures(profile: str, sessions: Sequence[Session], folder: Path) -> Figures:

@@ -29,6 +29,40 @@ TRACES = "traces"
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Milliseconds of a greeting that were not heard, to 20 ms; silence within it counts nowhere."""
+
+    beginning_ms: int
+    middle_ms: int
+    end_ms: int
+
+    @property
+    def total_ms(self) -> int:
+        """All of it."""
+        return self.beginning_ms + self.middle_ms + self.end_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What the callers of a profile missed of their greetings."""
+
+    callers: int
+    """Who missed something."""
+    beginning_ms: int
+    """The most that one of them missed there, as of the others."""
+    middle_ms: int
+    end_ms: int
+
+    @classmethod
+    def of(cls, found: Sequence[Missing]) -> Missed | None:
+        """Of the sessions that were compared; None where none was."""
+        if not found:
+            return None
+        worst = (max(values) for values in zip(*((m.beginning_ms, m.middle_ms, m.end_ms) for m in found), strict=True))
+        return cls(sum(missing.total_ms > 0 for missing in found), *worst)
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One rehearsed session, as its caller lived it."""
 
@@ -40,6 +74,8 @@ class Session:
     """Seconds from calling connect to the first audible frame; None when nothing was heard."""
     error: str | None = None
     """Why nothing was heard."""
+    missing: Missing | None = None
+    """What was missing of the greeting; None where that was not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +125,8 @@ class Figures:
     ttfw_s: Quantiles | None
     init_s: Quantiles | None
     heard_s: Quantiles | None
+    missed: Missed | None = None
+    """Of the greetings; None where none was compared."""
     untraced: int = 0
     """Sessions that should have left a trace and left none; not in `ttfw_s` and `init_s`. Not part of the JSON."""
 
@@ -122,9 +160,10 @@ class Result:
 def figures(sessions: Sequence[Session], starts: Mapping[str, TracedStart] | None) -> Figures:
     """The figures of one profile's `sessions`; `starts` by room id, None for a profile that leaves no traces."""
     heard = [math.inf if session.heard_s is None else session.heard_s for session in sessions]
+    missed = Missed.of([session.missing for session in sessions if session.missing is not None])
     if starts is None:
         errors = sum(math.isinf(seconds) for seconds in heard)
-        return Figures(len(sessions), errors, 0, None, None, Quantiles.of(heard))
+        return Figures(len(sessions), errors, 0, None, None, Quantiles.of(heard), missed)
     errors = fallbacks = untraced = 0
     ttfw: list[float] = []
     init: list[float] = []
@@ -142,7 +181,7 @@ def figures(sessions: Sequence[Session], starts: Mapping[str, TracedStart] | Non
             ttfw.append(math.inf if start.ttfw_s is None else start.ttfw_s)
             init.append(math.inf if start.init_s is None else start.init_s)
     return Figures(
-        len(sessions), errors, fallbacks, Quantiles.of(ttfw), Quantiles.of(init), Quantiles.of(heard), untraced
+        len(sessions), errors, fallbacks, Quantiles.of(ttfw), Quantiles.of(init), Quantiles.of(heard), missed, untraced
     )
 
 

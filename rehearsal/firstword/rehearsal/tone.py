@@ -1,0 +1,25 @@
+"""What the floor says: a tone that rises for a second. Its worker plays it, and a rehearsal looks for it in what a caller heard.
+
+It rises, so that its beginning is not taken for its end; it begins at a wave's peak, so that its first sample is audible.
+"""
+
+from __future__ import annotations
+
+from array import array
+from math import cos, pi
+
+SAMPLE_RATE = 24_000
+"""Hz; that of the agent's voice too."""
+AMPLITUDE = 8_000
+"""Peak of the tone, of 32,768: -12 dBFS."""
+_FROM_HZ, _TO_HZ = 300, 900
+
+
+def _turns(sample: int) -> float:
+    """Waves so far."""
+    seconds = sample / SAMPLE_RATE
+    return _FROM_HZ * seconds + (_TO_HZ - _FROM_HZ) * seconds**2 / 2
+
+
+TONE = array("h", [round(AMPLITUDE * cos(2 * pi * _turns(sample))) for sample in range(SAMPLE_RATE)])
+"""One second."""
