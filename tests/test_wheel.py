@@ -219,7 +219,7 @@ async def test_its_worker_takes_calls_among_a_users_files(installed: Environment
         command = (str(installed.programs / program), *arguments)
         with log.open("wb") as output:
             async with started(command, environment, output=output.fileno(), folder=installed.place):
-                await until(lambda: b"registered worker" in log.read_bytes(), 60)
+                await until(lambda: b"registered worker" in log.read_bytes())
                 caller = Speaker(
                     stack.livekit_url, join_token(stack, room="wheel", identity="caller", agent_name="firstword")
                 )

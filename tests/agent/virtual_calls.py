@@ -22,6 +22,8 @@ from firstword.agent.accounts.account_cache import AccountCache
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account, GreetingFields, LastSession, SessionRow
 from firstword.agent.accounts.store import AccountStore, Reason, StoreError
+from firstword.agent.audio.provider_http import Judged, ProviderHTTP
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import Synthesis
 from firstword.agent.cache.backend import Entry
 from firstword.agent.cache.cache import Cache
@@ -298,10 +300,11 @@ def _process(settings: Settings, shape: Shape, exporting: Exporting) -> Process:
     store, on = Store(), shape.on
     accounts = Cache(Memory(), deadline=0.2) if Improvement.ACCOUNT_CACHE in on else None
     speeches = Cache(Memory(), deadline=0.2) if Improvement.SMART_GREETING in on else None
+    any_voice = ProviderHTTP(Judged("voice", "model", lambda voice: (voice,)), Refusals(None))
     components = Components(
         stt=cast("Any", FakeSTT()),
         llm=cast("Any", FakeLLM()),
-        synthesis=Synthesis(cast("Any", FakeTTS())),
+        synthesis=Synthesis(cast("Any", FakeTTS()), any_voice),
         vad=cast("Any", FakeVAD()),
     )
     return Process(

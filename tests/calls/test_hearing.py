@@ -9,7 +9,9 @@ import pytest
 from livekit import rtc
 
 from firstword.rehearsal.providers.hearing import SENTENCES
-from tests.calls.stage import PATIENCE, Actor, Speaker, until
+from tests.calls.speaker import Speaker
+from tests.calls.stage import Actor
+from tests.calls.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -30,8 +32,7 @@ async def test_what_was_recorded_before_the_connection_is_heard(actor: Actor) ->
     caller = Recorder(actor.stage.stack.livekit_url, token)
     await caller.connect()
     try:
-        await caller.hear(PATIENCE)
-        await caller.reads(SENTENCES[600], PATIENCE)
+        await caller.reads(SENTENCES[600])
     finally:
         await caller.leave()
 
@@ -41,9 +42,9 @@ async def test_what_is_said_before_the_greeting_is_heard(slow_tuned: Actor) -> N
     caller = slow_tuned.caller(account=(await slow_tuned.stranger()).id)
     await caller.connect()
     try:
-        await caller.subscribes(PATIENCE)
+        await caller.subscribes()
         await caller.say(300, 1.0)
-        await caller.reads(SENTENCES[300], PATIENCE)
+        await caller.reads(SENTENCES[300])
     finally:
         await caller.leave()
 
@@ -57,7 +58,7 @@ class Recorder(Speaker):
         """Join, and send the recording to the agent as soon as it is there."""
         active: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         connecting = asyncio.create_task(super().connect())
-        await until(lambda: self._room is not None, PATIENCE)
+        await until(lambda: self._room is not None)
 
         def look(participant: rtc.RemoteParticipant) -> None:
             if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and not active.done():
