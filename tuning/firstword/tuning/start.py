@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.foreign import last_finishing_path
+from firstword.telemetry.record import Outcome
 from firstword.tuning.spans import Span, Trace, Value, without_needs
 
 _GAP_US = 5
@@ -123,12 +124,19 @@ class RecordedStart:
     dispatch: str | None = None
     ttfw_s: float | None = None
     init_s: float | None = None
+    fallbacks: int = 0
+    """Tasks that used their fallback."""
     tasks: tuple[TracedTask, ...] = ()
     """In the order in which they began."""
     phases: tuple[Stretch, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
     room_sid: str | None = None
     job_id: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as an error (docs/startup-trace.md)."""
+        return self.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
     def as_json(self) -> dict[str, object]:
         """The stable keys of `critical-chain --json` (product.md)."""
@@ -172,6 +180,7 @@ def start_of(trace: Trace) -> RecordedStart:
         dispatch=_text(told, words.DISPATCH_KIND),
         ttfw_s=_number(told, words.TTFW),
         init_s=next((_number(span.attributes, words.INIT) for span in trace.spans if span.name == words.READY), None),
+        fallbacks=round(_number(told, words.FALLBACKS) or 0),
         tasks=_tasks(trace) if ours else (),
         phases=tuple(_stretch(span, root) for span in _phase_spans(trace)) if ours else (),
         flags={k.removeprefix(words.FLAG_PREFIX): str(v) for k, v in told.items() if k.startswith(words.FLAG_PREFIX)},
