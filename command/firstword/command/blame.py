@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from firstword.command.observed import Json, number, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
+from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, console, fail
 from firstword.tuning.blame import Blame, NothingToBlame, Quantiles, Row, blame
 from firstword.tuning.costs import Among, Kind, costs_of
@@ -30,17 +30,13 @@ _COUNTED = {
 }
 
 
+@reads_traces
 def command(
     folded: Annotated[
         bool, typer.Option("--folded", help="Print folded stacks for flame graphs: `phase;piece microseconds`.")
     ] = False,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Show what made callers wait, task by task, over many sessions.
 
@@ -58,12 +54,12 @@ def command(
 
     `firstword blame --folded --traces traces/ | flamegraph.pl --countname us > blame.svg`
     """
-    if folded and as_json:
+    if folded and options.as_json:
         fail("--folded and --json are two forms; give one", code=BAD_INPUT)
-    read = reading(last, jaeger, traces, since, service, limit)
-    typer.echo(f"Traces: {read.source.name}", err=as_json or folded)
-    found = _blame(read, traces)
-    if as_json:
+    read = options.reading()
+    typer.echo(f"Traces: {read.source.name}", err=options.as_json or folded)
+    found = _blame(read, options.traces)
+    if options.as_json:
         typer.echo(json.dumps(as_json_object(found), indent=2))
     elif folded:
         for stack, us in sorted(

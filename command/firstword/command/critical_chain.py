@@ -11,18 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from firstword.command.source_options import (
-    JaegerUrl,
-    Last,
-    Limit,
-    Problems,
-    Reading,
-    Service,
-    Since,
-    Traces,
-    reading,
-    say_weighted,
-)
+from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, console, fail
 from firstword.tuning import sessions
 from firstword.tuning.chain import Entry, chain_of
@@ -48,6 +37,7 @@ _DISPATCHES = {
 }
 
 
+@reads_traces
 def command(
     session: Annotated[
         str | None,
@@ -56,13 +46,8 @@ def command(
         ),
     ] = None,
     slowest: Annotated[bool, typer.Option("--slowest", help="The slowest session in place of the median one.")] = False,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Show what one caller waited for, from the first word back.
 
@@ -83,7 +68,7 @@ def command(
     """
     if session is not None and slowest:
         fail("SESSION and --slowest name two sessions; give one", code=BAD_INPUT)
-    read = reading(last, jaeger, traces, since, service, limit)
+    read = options.reading()
     problems = Problems()
     try:
         chosen = _chosen(read, session, slowest, problems)
@@ -92,7 +77,7 @@ def command(
         fail(str(error))
     problems.say_rest()
     start = start_of(chosen.trace)
-    if as_json:
+    if options.as_json:
         typer.echo(f"Traces: {read.source.name}", err=True)
         say_weighted(chosen.weighted, as_json=True)
         typer.echo(json.dumps(start.as_json(), indent=2))

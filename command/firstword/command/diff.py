@@ -12,22 +12,18 @@ import typer
 from rich.table import Table
 
 from firstword.command.observed import Json, number, observed, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Service, Since, Traces, reading
+from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, console, fail
 from firstword.tuning.saved import Change, Difference, Figure, Saved, SavedError, diff, figures, load
 
 _STYLES = {Change.WORSE: "bold red", Change.BETTER: "green"}
 
 
+@reads_traces
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `firstword save` wrote.")],
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Say what changed since `firstword save`, by task, and whether it is noise.
 
@@ -42,9 +38,9 @@ def command(
         then = load(file)
     except SavedError as error:
         fail(str(error), code=BAD_INPUT)
-    now = figures(observed(reading(last, jaeger, traces, since, service, limit), as_json=as_json).starts)
+    now = figures(observed(options.reading(), as_json=options.as_json).starts)
     changes = diff(then, now)
-    if as_json:
+    if options.as_json:
         sessions = {"then": then.sessions, "now": now.sessions}
         typer.echo(json.dumps({"sessions": sessions, "figures": [_as_json(each) for each in changes]}, indent=2))
     else:

@@ -8,18 +8,7 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.source_options import (
-    JaegerUrl,
-    Last,
-    Limit,
-    Problems,
-    Reading,
-    Service,
-    Since,
-    Traces,
-    reading,
-    say_weighted,
-)
+from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, fail
 from firstword.tuning import sessions
 from firstword.tuning.drawing import html, svg
@@ -30,6 +19,7 @@ from firstword.tuning.start import start_of
 _WRITERS = {".svg": svg, ".html": html}
 
 
+@reads_traces
 def command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Ends in .svg or .html.")],
     session: Annotated[
@@ -42,13 +32,8 @@ def command(
     many: Annotated[
         bool, typer.Option("--many", help="All sessions: where those at p10 to p99 spent their time.")
     ] = False,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Draw the waterfall of one session, or where the time of many goes, as SVG or HTML.
 
@@ -69,7 +54,7 @@ def command(
         fail(f"--output {output} ends in neither; it may be: FILE.svg or FILE.html", code=BAD_INPUT)
     if (session is not None, slowest, many).count(True) > 1:
         fail("SESSION, --slowest and --many are three pictures; give one", code=BAD_INPUT)
-    read = reading(last, jaeger, traces, since, service, limit)
+    read = options.reading()
     problems = Problems()
     try:
         drawn = _drawn(read, session, slowest, many, problems)
@@ -80,10 +65,10 @@ def command(
         fail(str(error))
     finally:
         problems.say_rest()
-    typer.echo(f"Traces: {read.source.name}", err=as_json)
-    say_weighted(drawn.weighted, as_json=as_json)
+    typer.echo(f"Traces: {read.source.name}", err=options.as_json)
+    say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
-    if as_json:
+    if options.as_json:
         typer.echo(json.dumps({"file": str(output), "title": title, "trace_ids": drawn.trace_ids}, indent=2))
     else:
         typer.echo(f"{title}\nWritten: {output}")

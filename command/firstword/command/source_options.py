@@ -5,11 +5,14 @@ Makes a `firstword.tuning.sources.Source` of what was typed. A rehearsal says wh
 
 from __future__ import annotations
 
+import inspect
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -18,31 +21,95 @@ from firstword.tuning.sampling import WEIGHTED
 from firstword.tuning.sources import Files, Query, Source
 from firstword.tuning.spans import Problem
 
-Last = Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")]
-JaegerUrl = Annotated[
-    str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API: http://HOST:16686.")
-]
-Traces = Annotated[
-    Path | None,
-    typer.Option("--traces", metavar="FILE_OR_DIR", help="Read OTLP JSON lines or Jaeger JSON."),
-]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        "--since", metavar="WHEN", help="Only what began since: `90s`, `30m`, `2h`, `7d` ago, or a date and time."
-    ),
-]
-Service = Annotated[
-    str | None,
-    typer.Option("--service", metavar="NAME", help="Only this service's. [default: firstword of Jaeger, any of files]"),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", min=1, metavar="N", help="The newest N traces. [default: 1000 of Jaeger, all of files]"),
-]
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """What was typed of the options that all commands have that read traces; each field is one."""
+
+    last: Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")] = False
+    jaeger: Annotated[
+        str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API: http://HOST:16686.")
+    ] = None
+    traces: Annotated[
+        Path | None, typer.Option("--traces", metavar="FILE_OR_DIR", help="Read OTLP JSON lines or Jaeger JSON.")
+    ] = None
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="WHEN", help="Only what began since: `90s`, `30m`, `2h`, `7d` ago, or a date and time."
+        ),
+    ] = None
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service", metavar="NAME", help="Only this service's. [default: firstword of Jaeger, any of files]"
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="The newest N traces. [default: 1000 of Jaeger, all of files]"
+        ),
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False
+
+    def reading(self) -> Reading:
+        """The source and the part of it that were asked for. Ends the command where that can't be."""
+        if (self.last, self.jaeger is not None, self.traces is not None).count(True) > 1:
+            fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
+        since_ns = None if self.since is None else _instant(self.since)
+        return Reading(self._source(), Query(since_ns=since_ns, service=self.service, limit=self.limit))
+
+    def _source(self) -> Source:
+        if self.jaeger is not None:
+            from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
+
+            try:
+                return Jaeger(self.jaeger)
+            except ValueError as error:
+                fail(f"--jaeger is no address of Jaeger; {error}", code=BAD_INPUT)
+        if self.traces is not None:
+            if not self.traces.exists():
+                fail(f"--traces {self.traces} is not there; it may be: a file or a folder", code=BAD_INPUT)
+            return Files(self.traces)
+        from firstword.rehearsal.result import TRACES, last_folder
+
+        folder = last_folder()
+        if folder is None:
+            fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")
+        return Files(folder / TRACES, f"the last rehearsal, {folder}")
+
+
+def reads_traces(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `TraceOptions`, after its own.
+
+    command: has one parameter annotated `TraceOptions`. Returns the command as typer wants it: an option a parameter.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    (block,) = (p.name for p in signature.parameters.values() if p.annotation is TraceOptions)
+    hints = get_type_hints(TraceOptions, include_extras=True)
+    options = {
+        each.name: inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+        )
+        for each in fields(TraceOptions)
+    }
+
+    @wraps(command)
+    def typed(**values: Any) -> None:
+        values[block] = TraceOptions(**{name: values.pop(name) for name in options})
+        command(**values)
+
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+        if parameter.name != block
+    ]
+    setattr(typed, "__signature__", signature.replace(parameters=[*own, *options.values()]))  # noqa: B010 # typer reads it; its type has no such attribute
+    return typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +118,6 @@ class Reading:
 
     source: Source
     query: Query
-
-
-def reading(
-    last: bool, jaeger: str | None, traces: Path | None, since: str | None, service: str | None, limit: int | None
-) -> Reading:
-    """The source and the part of it that were asked for. Ends the command where that can't be."""
-    if (last, jaeger is not None, traces is not None).count(True) > 1:
-        fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
-    query = Query(since_ns=None if since is None else _instant(since), service=service, limit=limit)
-    if jaeger is not None:
-        from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
-
-        try:
-            return Reading(Jaeger(jaeger), query)
-        except ValueError as error:
-            fail(f"--jaeger is no address of Jaeger; {error}", code=BAD_INPUT)
-    if traces is not None:
-        if not traces.exists():
-            fail(f"--traces {traces} is not there; it may be: a file or a folder", code=BAD_INPUT)
-        return Reading(Files(traces), query)
-    from firstword.rehearsal.result import TRACES, last_folder
-
-    folder = last_folder()
-    if folder is None:
-        fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")
-    return Reading(Files(folder / TRACES, f"the last rehearsal, {folder}"), query)
 
 
 @dataclass(slots=True)

@@ -19,17 +19,7 @@ from rich.table import Table
 from firstword.agent.flags.flag_source import flag_file, shipped_file
 from firstword.command.compare import as_json_object
 from firstword.command.observed import Json, observe, say
-from firstword.command.source_options import (
-    JaegerUrl,
-    Last,
-    Limit,
-    Reading,
-    Service,
-    Since,
-    Traces,
-    reading,
-    say_weighted,
-)
+from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from firstword.tuning.change import BadChange, predictions, read_changes
 from firstword.tuning.compare import gain
@@ -55,6 +45,7 @@ class _Round:
     applied: bool
 
 
+@reads_traces
 def command(
     flags: Annotated[
         Path | None,
@@ -75,15 +66,8 @@ def command(
             "flags, all off.",
         ),
     ] = None,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, a line for each look, on standard output.")
-    ] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Say which flag to start, ramp, hold or turn back, and why; with --apply do it.
 
@@ -106,11 +90,11 @@ def command(
     if by_hand is not None:
         _set(path, by_hand)
         return
-    source = reading(last, jaeger, traces, since, service, limit)
-    typer.echo(f"Traces: {source.source.name}", err=as_json)
+    source = options.reading()
+    typer.echo(f"Traces: {source.source.name}", err=options.as_json)
     try:
         while True:
-            _look(source, path, apply=apply, as_json=as_json, watching=watch is not None)
+            _look(source, path, apply=apply, as_json=options.as_json, watching=watch is not None)
             if watch is None:
                 return
             time.sleep(watch)

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from firstword.command.observed import Json, number, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
+from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, console, fail
 from firstword.tuning.change import BadChange, Change, Effect, changes_of_flag, predictions, read_changes
 from firstword.tuning.flag_file import FlagFileError, read
@@ -23,6 +23,7 @@ _FEW = 30
 """Sessions: with fewer a range of p90 is hardly one."""
 
 
+@reads_traces
 def command(
     changes: Annotated[
         list[str] | None,
@@ -41,13 +42,8 @@ def command(
             metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, deploy/flags.json]"
         ),
     ] = None,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Predict the time to first word if tasks were shorter, earlier, deferred or gone.
 
@@ -67,10 +63,10 @@ def command(
     `firstword what-if --flag parallel-init`
     """
     typed = _changes(changes or [], flag, flags)
-    read_from = reading(last, jaeger, traces, since, service, limit)
-    typer.echo(f"Traces: {read_from.source.name}", err=as_json)
+    read_from = options.reading()
+    typer.echo(f"Traces: {read_from.source.name}", err=options.as_json)
     found = _predict(read_from, typed, flag)
-    if as_json:
+    if options.as_json:
         typer.echo(json.dumps(as_json_object(found, flag), indent=2))
     else:
         _print(found, flag)
