@@ -17,8 +17,10 @@ from firstword.command.critical_chain import chain_lines, median_start
 from firstword.rehearsal.result import RESULT_FILE, TRACES, Result, save
 from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
 from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.files import Files
+from firstword.tuning.sources import Query
 from firstword.tuning.start import RecordedStart, start_of
+from tests.command.account_line import without_account
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
 
 
@@ -33,7 +35,7 @@ def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `firstword critical-chain ARGUMENTS`."""
     result = CliRunner().invoke(app, ["critical-chain", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
+    return result.exit_code, result.stdout, without_account(result.stderr)
 
 
 def at(ms: float) -> int:
@@ -298,7 +300,7 @@ def test_the_median_start_is_there_for_other_commands(tmp_path: Path) -> None:
         (["--traces", "nowhere"], 2, "--traces nowhere is not there"),
         (["--traces", "empty.jsonl"], 1, "empty.jsonl: it is empty; expected OTLP JSON lines"),
         (["--traces", "empty.jsonl"], 1, "no trace in empty.jsonl"),
-        (["--traces", "no files"], 1, "has no file that ends in .jsonl or .json"),
+        (["--traces", "no files"], 1, "has no file that ends in .json, .jsonl or .ndjson"),
         (["--traces", "traces", "--since", "yesterday"], 2, "--since is 'yesterday'; it may be: 90s"),
         (["--traces", "traces", "--since", "2200-01-01"], 1, "no trace in traces with this --since"),
         (["--traces", "traces", "--service", "shop"], 1, "no trace in traces with this --service"),

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from firstword.command.__main__ import app
+from tests.command.account_line import without_account
 from tests.tuning.test_blame import a_start
 from tests.tuning.written import write
 
@@ -24,7 +25,7 @@ def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `firstword plot ARGUMENTS`."""
     result = CliRunner().invoke(app, ["plot", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
+    return result.exit_code, result.stdout, without_account(result.stderr)
 
 
 @pytest.mark.parametrize(("name", "begins"), [("a.svg", "<?xml"), ("a.HTML", "<!DOCTYPE html>")])

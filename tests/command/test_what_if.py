@@ -17,6 +17,7 @@ from firstword.command import what_if as command
 from firstword.command.__main__ import app
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.vocabulary import CRITICAL
+from tests.command.account_line import without_account
 from tests.tuning.simulated import simulate
 from tests.tuning.test_whatif import SMALL
 from tests.tuning.written import T0, write
@@ -50,7 +51,7 @@ def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `firstword what-if ARGUMENTS`."""
     result = CliRunner().invoke(app, ["what-if", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
+    return result.exit_code, result.stdout, without_account(result.stderr)
 
 
 def lines(out: str) -> str:

@@ -15,9 +15,10 @@ import pytest
 
 from firstword.rehearsal.processes import free_ports
 from firstword.rehearsal.stack import LocalStack
+from firstword.tuning.files import Files
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.sessions import NoSession, median, named
-from firstword.tuning.sources import Files, Query, Source, SourceError
+from firstword.tuning.sources import Query, Source, SourceError
 from firstword.tuning.start import RecordedStart, start_of
 from tests.tuning.test_sessions import a_start
 from tests.tuning.written import T0, no_problem, otlp_span, request, write

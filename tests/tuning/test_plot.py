@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from firstword.telemetry.record import Outcome, Start, Task
 from firstword.telemetry.vocabulary import SAMPLING_PERCENT
 from firstword.tuning.drawing import LETTERS, Bar, Picture, Section, Strip, duration, html, svg
+from firstword.tuning.files import Files
 from firstword.tuning.plot import NothingToPlot, percentiles, waterfall
 from firstword.tuning.sampling import WEIGHTED
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.sources import Query
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import start_of
 from tests.properties import examples
@@ -57,8 +58,8 @@ def test_a_waterfall_shows_phases_path_and_tasks(tmp_path: Path) -> None:
         "critical path",
         "dispatch",
         "event loop",
-        "room",
         "account",
+        "room",
         "components",
         "greeting",
         "playout",

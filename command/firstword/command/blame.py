@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from firstword.command.account import Account
 from firstword.command.observed import Json, number, say
-from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces
+from firstword.command.source_options import Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, console, fail
 from firstword.tuning.blame import Blame, NothingToBlame, Quantiles, Row, blame
 from firstword.tuning.costs import Among, Kind, costs_of
@@ -106,20 +107,18 @@ def _quantiles(of: Quantiles) -> Json:
 
 
 def _blame(read: Reading, files: Path | None) -> Blame:
-    problems = Problems()
     try:
-        if files is not None and read.query == Query():
-            try:
-                return blame(glance(files))
-            except Unfamiliar:
-                pass  # the long way says what is wrong, if anything is
-        return blame(map(costs_of, read.source.traces(read.query, problems.report)))
+        with Account(read.query) as account:
+            if files is not None and read.query == Query():
+                try:
+                    return blame(glance(files, account.report))
+                except Unfamiliar:
+                    pass  # the long way says what is wrong, if anything is
+            return blame(map(costs_of, read.traces(account.report)))
     except NothingToBlame as error:
         fail(f"{error} in {read.source.name}")
     except (SourceError, OSError) as error:
         fail(str(error))
-    finally:
-        problems.say_rest()
 
 
 def _print(found: Blame) -> None:

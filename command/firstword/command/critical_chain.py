@@ -11,12 +11,15 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces, say_weighted
+from firstword.command.account import Account
+from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, console, fail
 from firstword.tuning import sessions
 from firstword.tuning.chain import Entry, chain_of
+from firstword.tuning.files import Files
+from firstword.tuning.notes import Report, ignore
 from firstword.tuning.sampling import WEIGHTED
-from firstword.tuning.sources import Files, Query, SourceError
+from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
 
 _MOST_ENTRIES = 150
@@ -69,13 +72,11 @@ def command(
     if session is not None and slowest:
         fail("SESSION and --slowest name two sessions; give one", code=BAD_INPUT)
     read = options.reading()
-    problems = Problems()
     try:
-        chosen = _chosen(read, session, slowest, problems)
+        with Account(read.query) as account:
+            chosen = _chosen(read, session, slowest, account.report)
     except (SourceError, sessions.NoSession, OSError) as error:
-        problems.say_rest()
         fail(str(error))
-    problems.say_rest()
     start = start_of(chosen.trace)
     if options.as_json:
         typer.echo(f"Traces: {read.source.name}", err=True)
@@ -93,16 +94,16 @@ def command(
             out.print(line, soft_wrap=True)
 
 
-def _chosen(read: Reading, session: str | None, slowest: bool, problems: Problems) -> sessions.Chosen:
+def _chosen(read: Reading, session: str | None, slowest: bool, report: Report) -> sessions.Chosen:
     if session is not None:
-        return sessions.named(read.source, session, read.query, problems.report)
-    return (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
+        return sessions.named(read.source, session, read.query, report)
+    return (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
 
 
 def median_start(folder: Path) -> RecordedStart | None:
     """The start of the median session whose traces lie below `folder`; None where there is none."""
     try:
-        return start_of(sessions.median(Files(folder), Query(), lambda _: None).trace)
+        return start_of(sessions.median(Files(folder), Query(), ignore).trace)
     except (SourceError, sessions.NoSession):
         return None
 

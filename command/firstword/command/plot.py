@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces, say_weighted
+from firstword.command.account import Account
+from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, fail
 from firstword.tuning import sessions
 from firstword.tuning.drawing import html, svg
+from firstword.tuning.notes import Report
 from firstword.tuning.plot import Drawn, NothingToPlot, percentiles, waterfall
 from firstword.tuning.sources import SourceError
 from firstword.tuning.start import start_of
@@ -55,16 +57,14 @@ def command(
     if (session is not None, slowest, many).count(True) > 1:
         fail("SESSION, --slowest and --many are three pictures; give one", code=BAD_INPUT)
     read = options.reading()
-    problems = Problems()
     try:
-        drawn = _drawn(read, session, slowest, many, problems)
+        with Account(read.query) as account:
+            drawn = _drawn(read, session, slowest, many, account.report)
         output.write_text(write(drawn.picture), encoding="utf-8")
     except NothingToPlot as error:
         fail(f"{error}, in {read.source.name}")
     except (SourceError, sessions.NoSession, OSError) as error:
         fail(str(error))
-    finally:
-        problems.say_rest()
     typer.echo(f"Traces: {read.source.name}", err=options.as_json)
     say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
@@ -74,11 +74,11 @@ def command(
         typer.echo(f"{title}\nWritten: {output}")
 
 
-def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, problems: Problems) -> Drawn:
+def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report: Report) -> Drawn:
     if many:
-        return percentiles(read.source.traces(read.query, problems.report))
+        return percentiles(read.traces(report))
     if session is not None:
-        chosen = sessions.named(read.source, session, read.query, problems.report)
+        chosen = sessions.named(read.source, session, read.query, report)
     else:
-        chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
+        chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
     return Drawn(waterfall(start_of(chosen.trace)), (chosen.trace.trace_id,), chosen.weighted)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from firstword.command.terminal import BAD_INPUT, fail
-from firstword.tuning.sampling import WEIGHTED
-from firstword.tuning.sources import Files, Query, Source
-from firstword.tuning.spans import Problem
+from firstword.tuning.files import Files
+from firstword.tuning.notes import Report
+from firstword.tuning.sampling import WEIGHTED, countable
+from firstword.tuning.sources import Query, Source
+from firstword.tuning.spans import Trace
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +120,9 @@ class Reading:
     source: Source
     query: Query
 
-
-@dataclass(slots=True)
-class Problems:
-    """Says the first few problems of a source on standard error, counts the rest."""
-
-    count: int = field(default=0)
-    whole_files: int = field(default=0)
-    """Of these, files and answers of which nothing could be used."""
-
-    def report(self, problem: Problem) -> None:
-        """Say or count it."""
-        self.count += 1
-        self.whole_files += problem.whole_file
-        if self.count <= _SHOWN:
-            typer.echo(f"firstword: {problem}", err=True)
-
-    def say_rest(self) -> None:
-        """Say how many were not said."""
-        if self.count > _SHOWN:
-            typer.echo(f"firstword: ... and {self.count - _SHOWN} more problems", err=True)
+    def traces(self, report: Report) -> Iterator[Trace]:
+        """The traces that were asked for and can be counted. Raises SourceError."""
+        return countable(self.source.traces(self.query, report), report)
 
 
 def say_weighted(weighted: bool, *, as_json: bool) -> None:

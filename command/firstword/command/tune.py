@@ -24,6 +24,7 @@ from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from firstword.tuning.change import BadChange, predictions, read_changes
 from firstword.tuning.compare import gain
 from firstword.tuning.flag_file import FlagFile, FlagFileError, begin, read, write
+from firstword.tuning.notes import ignore
 from firstword.tuning.rollout import Action, Step, plan
 from firstword.tuning.sources import SourceError
 from firstword.tuning.whatif import NothingToPlay, predict
@@ -161,7 +162,7 @@ def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
 def _predicted(source: Reading, file: FlagFile) -> dict[str, float]:
     """Flag -> seconds of the median time to first word that it should save, of the flags that say what they change."""
     query = replace(source.query, limit=_FOR_PREDICTIONS)
-    recent = list(islice(source.source.traces(query, lambda _: None), _FOR_PREDICTIONS))
+    recent = list(islice(replace(source, query=query).traces(ignore), _FOR_PREDICTIONS))
     saved: dict[str, float] = {}
     for flag, changes in predictions(file).items():
         if not changes:

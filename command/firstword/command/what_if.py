@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from firstword.command.account import Account
 from firstword.command.observed import Json, number, say
-from firstword.command.source_options import Problems, Reading, TraceOptions, reads_traces
+from firstword.command.source_options import Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, console, fail
 from firstword.tuning.change import BadChange, Change, Effect, changes_of_flag, predictions, read_changes
 from firstword.tuning.flag_file import FlagFileError, read
@@ -142,17 +143,15 @@ def _list(told: dict[str, str]) -> None:
 
 
 def _predict(read_from: Reading, changes: tuple[Change, ...], flag: str | None) -> Prediction:
-    problems = Problems()
     try:
-        return predict(read_from.source.traces(read_from.query, problems.report), changes, flag=flag)
+        with Account(read_from.query) as account:
+            return predict(read_from.traces(account.report), changes, flag=flag)
     except BadChange as error:
         fail(str(error), code=BAD_INPUT)
     except NothingToPlay as error:
         fail(f"{error} ({read_from.source.name})")
     except (SourceError, OSError) as error:
         fail(str(error))
-    finally:
-        problems.say_rest()
 
 
 def _print(found: Prediction, flag: str | None) -> None:

@@ -20,7 +20,8 @@ from typing import Any
 import platformdirs
 
 from firstword.telemetry.record import Dispatch
-from firstword.tuning.sources import Files, Query, SourceError
+from firstword.tuning.files import Files
+from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.start import RecordedStart, start_of
 
 RESULT_FILE = "result.json"

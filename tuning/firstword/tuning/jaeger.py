@@ -22,8 +22,9 @@ from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID, ROOT
 from firstword.tuning.documents import spans_in
 from firstword.tuning.grouping import traces_of
 from firstword.tuning.json_shape import as_list, as_object
+from firstword.tuning.notes import Problem, Report
 from firstword.tuning.sources import Query, SourceError
-from firstword.tuning.spans import Problem, Report, Span, Trace
+from firstword.tuning.spans import Span, Trace
 
 SERVICE = "firstword"
 """The service whose traces are read unless another is named."""
