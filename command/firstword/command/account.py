@@ -27,7 +27,8 @@ class Account:
         """Of these, files and answers of which nothing could be used."""
         self.traces = 0
         self._query = query
-        self._read = self._spans = self._values = self._warnings = 0
+        self._read: Counter[str] = Counter()
+        self._spans = self._values = self._warnings = 0
         self._files: Counter[str] = Counter()
         self._pieces: Counter[str] = Counter()
 
@@ -44,7 +45,7 @@ class Account:
                 if self._warnings <= _SHOWN:
                     typer.echo(f"firstword: {note.where} warns: {note.says}", err=True)
             case Used():
-                self._read += 1
+                self._read[note.noun] += note.count
                 self._spans += note.spans
                 self._values += note.values_left_out
             case PassedOver(pieces=0):
@@ -66,7 +67,8 @@ class Account:
         typer.echo("; ".join(self._parts()), err=True)
 
     def _parts(self) -> Iterator[str]:
-        read = [amount(self._read, "file"), amount(self._spans, "span"), amount(self.traces, "trace")]
+        read = [amount(count, noun) for noun, count in self._read.items()] or [amount(0, "file")]
+        read += [amount(self._spans, "span"), amount(self.traces, "trace")]
         yield f"Read: {', '.join(read)}{self._query.narrowed}"
         passed_over = [amount(self._files.total(), "file") + f" ({_kinds(self._files)})"] if self._files else []
         passed_over += [f"{count:,} {what}" for what, count in sorted(self._pieces.items())]

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import IO, cast
 
 from firstword.tuning import otlp
+from firstword.tuning.error_answer import words_of_error
 from firstword.tuning.jaeger_json import spans_of_trace
 from firstword.tuning.json_documents import documents
-from firstword.tuning.json_shape import Malformed, Object, as_list, as_object, has, objects, text
+from firstword.tuning.json_shape import Malformed, Object, as_object, has, objects
 from firstword.tuning.notes import Report
 from firstword.tuning.plain_file import BROKEN, plain, reason
 from firstword.tuning.spans import Span
@@ -34,14 +35,20 @@ _NOT_READ = {
 
 
 def spans_in(
-    file: IO[bytes], where: str, report: Report, *, trace_id: str | None = None, asked_for: bool = True
+    file: IO[bytes],
+    where: str,
+    report: Report,
+    *,
+    trace_id: str | None = None,
+    asked_for: bool = True,
+    may_be_empty: bool = False,
 ) -> Iterator[Span]:
     """The spans in an open, seekable file. Where none of it can be used, one problem is reported for all of it.
 
     where: what notes call the file. trace_id: only this trace is wanted, and lines without it are passed over.
-    asked_for: the file was named, so that one without spans is a problem too.
+    asked_for: the file was named, so that one of another kind is a problem. may_be_empty: one without spans is none.
     """
-    tally = Tally(where, report, asked_for=asked_for)
+    tally = Tally(where, report, asked_for=asked_for, may_be_empty=may_be_empty)
     try:
         with plain(file) as content:
             for document in documents(content, tally, trace_id):
@@ -82,7 +89,7 @@ def _spans_of_object(document: object, tally: Tally) -> Iterator[Span]:
     elif content.get("data"):
         for trace in objects(content, "data", tally.loss):
             yield from spans_of_trace(trace, tally)
-    elif says := _errors(content):
+    elif _tells_of_error(content) and (says := words_of_error(content)):
         tally.strange(f"an error's answer: {says}", "an answer with a trace")
     elif "data" not in content and not any(has(content, key) for key in _SIGNALS):
         tally.strange(*_unknown(content))
@@ -107,15 +114,8 @@ def _spans_of_either(content: Object, tally: Tally) -> Iterator[Span]:
         yield from otlp.spans_of_scope(content, tally)
 
 
-def _errors(content: Object) -> str:
-    """The server's own words in an answer of Jaeger or Tempo that tells of errors; empty where it tells of none."""
-    try:
-        found = [as_object(item) for item in as_list(content.get("errors"))]
-        found += [as_object(content["error"])] if isinstance(content.get("error"), dict) else []
-        found += [content] if "code" in content and "message" in content else []
-        return "; ".join(filter(None, (text(item, "msg") or text(item, "message") for item in found)))
-    except Malformed:
-        return ""
+def _tells_of_error(content: Object) -> bool:
+    return bool(content.keys() & {"errors", "error"}) or {"code", "message"} <= content.keys()
 
 
 def _unknown(content: Object) -> tuple[str, str]:

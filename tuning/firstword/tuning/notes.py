@@ -44,6 +44,10 @@ class Used:
     spans: int
     values_left_out: int = 0
     """Attributes, links and names of these spans that could not be kept."""
+    noun: str = "file"
+    """What was read."""
+    count: int = 1
+    """How many of these."""
 
 
 @dataclass(frozen=True, slots=True)

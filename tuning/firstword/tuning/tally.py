@@ -16,11 +16,15 @@ _MOST_HELD_BACK = 100
 class Tally:
     """The account of one file. Losses are held back until a span is there: a picture has a thousand bad lines."""
 
-    def __init__(self, where: str, report: Report, *, asked_for: bool = True) -> None:
-        """where: the name of the file. asked_for: somebody named it, so that a file without a span is a loss."""
+    def __init__(self, where: str, report: Report, *, asked_for: bool = True, may_be_empty: bool = False) -> None:
+        """where: the name of the file. asked_for: somebody named it, so that a file of another kind is a loss.
+
+        may_be_empty: no spans are none lost, as in an answer to a question; so it is too in a file nobody named.
+        """
         self.line = 0
         """Of the document that is being read; 0: the whole file is meant."""
         self._where, self._report, self._asked_for = where, report, asked_for
+        self._may_be_empty = may_be_empty or not asked_for
         self._documents = self._spans = self._values = self._losses = self._strange = 0
         self._held: list[Problem] = []
         self._signals: Counter[str] = Counter()
@@ -89,7 +93,7 @@ class Tally:
     def _without_spans(self) -> Used | PassedOver | Problem:
         if not self._losses and self._signals:
             return PassedOver(self._where, f"only {' and '.join(sorted(self._signals))}")
-        if not self._losses and not self._asked_for:
+        if not self._losses and self._may_be_empty:
             return Used(self._where, 0)
         if not self._losses:
             return Problem(self._where, "it has no span" if self._documents else "it is empty", EXPECTED, True)
