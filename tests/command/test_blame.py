@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from benchmarks.blame import a_start as benchmark_start
 from benchmarks.blame import jaeger
 from firstword.command import blame as command
-from firstword.command import observed
+from firstword.command import terminal as output
 from firstword.command.__main__ import app
 from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.layout import lay_out
@@ -110,7 +110,7 @@ def test_a_terminal_cuts_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write(tmp_path / "traces", a_start(200), a_start(40))
     shown = io.StringIO()
     terminal = Console(file=shown, width=width, force_terminal=True, color_system=None, markup=False, highlight=False)
-    for module in (command, observed):
+    for module in (command, output):
         monkeypatch.setattr(module, "console", lambda: terminal)
     assert typed("--traces", "traces")[0] == 0
     lines = shown.getvalue().splitlines()

@@ -305,8 +305,12 @@ def test_the_median_start_is_there_for_other_commands(tmp_path: Path) -> None:
         (["--traces", "traces", "--since", "2200-01-01"], 1, "no trace in traces with this --since"),
         (["--traces", "traces", "--service", "shop"], 1, "no trace in traces with this --service"),
         (["--traces", "traces", "--limit", "0"], 2, "greater than or equal to 1"),
-        (["--jaeger", "http://me:secret@host"], 2, "--jaeger is no address of Jaeger; it may be: http://HOST:PORT"),
-        (["--jaeger", "http://127.0.0.1:1"], 1, "Jaeger at http://127.0.0.1:1 can't be read"),
+        (["--jaeger", "http://me:secret@host"], 2, "--jaeger is no address of Jaeger; expected http://HOST:PORT"),
+        (
+            ["--jaeger", "http://127.0.0.1:1"],
+            1,
+            "Jaeger at http://127.0.0.1:1: it can't be read: Connection refused; asked 3 times",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_said(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:

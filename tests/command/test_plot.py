@@ -60,7 +60,11 @@ def test_many_sessions_and_one_by_id(tmp_path: Path) -> None:
         (["--traces", "traces"], 2, "Missing option"),
         (["abcd", "--many", "-o", "a.svg", "--traces", "traces"], 2, "are three pictures; give one"),
         (["feed", "-o", "a.svg", "--traces", "traces"], 1, "no session feed in traces"),
-        (["-o", "none/a.svg", "--traces", "traces"], 1, "none/a.svg"),
+        (
+            ["-o", "none/a.svg", "--traces", "traces"],
+            2,
+            "--output none/a.svg can't be written: No such file or directory",
+        ),
         (["-o", "a.svg", "--traces", "traces", "--service", "shop"], 1, "no trace in traces with this --service"),
         (
             ["--many", "-o", "a.svg", "--traces", "traces", "--service", "shop"],

@@ -12,7 +12,7 @@ from inline_snapshot import snapshot
 from rich.console import Console
 from typer.testing import CliRunner
 
-from firstword.command import observed
+from firstword.command import terminal as output
 from firstword.command import what_if as command
 from firstword.command.__main__ import app
 from firstword.telemetry.record import Outcome, Start
@@ -129,7 +129,7 @@ def test_a_terminal_of_60_columns_cuts_no_text(monkeypatch: pytest.MonkeyPatch) 
     """Every figure is whole."""
     shown = io.StringIO()
     terminal = Console(file=shown, width=60, force_terminal=True, color_system=None, markup=False, highlight=False)
-    for module in (command, observed):
+    for module in (command, output):
         monkeypatch.setattr(module, "console", lambda: terminal)
     assert typed("account=0.5", "--traces", "traces")[0] == 0
     found = shown.getvalue()

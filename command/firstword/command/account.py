@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-import typer
-
+from firstword.command.terminal import tell, warn
 from firstword.tuning.notes import Given, Note, PassedOver, Problem, Used, Warned
 from firstword.tuning.sources import Query
 from firstword.tuning.wording import amount
@@ -39,11 +38,11 @@ class Account:
                 self.problems += 1
                 self.whole_files += note.whole_file
                 if self.problems <= _SHOWN:
-                    typer.echo(f"firstword: {note}", err=True)
+                    warn(str(note))
             case Warned():
                 self._warnings += 1
                 if self._warnings <= _SHOWN:
-                    typer.echo(f"firstword: {note.where} warns: {note.says}", err=True)
+                    warn(f"{note.where} warns: {note.says}")
             case Used():
                 self._read[note.noun] += note.count
                 self._spans += note.spans
@@ -63,8 +62,8 @@ class Account:
         if error is not None and not self._read and not self.problems:
             return
         if self.problems > _SHOWN:
-            typer.echo(f"firstword: ... and {amount(self.problems - _SHOWN, 'more problem')}", err=True)
-        typer.echo("; ".join(self._parts()), err=True)
+            warn(f"... and {amount(self.problems - _SHOWN, 'more problem')}")
+        tell("; ".join(self._parts()), err=True)
 
     def _parts(self) -> Iterator[str]:
         read = [amount(count, noun) for noun, count in self._read.items()] or [amount(0, "file")]

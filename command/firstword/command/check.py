@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +9,9 @@ from xml.etree import ElementTree
 
 import typer
 
-from firstword.command.observed import Json, number, observed, say
+from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
-from firstword.command.terminal import BAD_INPUT, fail
+from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
 from firstword.tuning.objectives import Answer, ObjectiveError, answer, objective
 
 
@@ -53,7 +52,7 @@ def command(
             fail(f"--junit {junit} can't be written: {error.strerror}", code=BAD_INPUT)
     missed = [each for each in answers if not each.met]
     if options.as_json:
-        typer.echo(json.dumps({"met": not missed, "objectives": [_as_json(each) for each in answers]}, indent=2))
+        tell_json({"met": not missed, "objectives": [_as_json(each) for each in answers]})
     else:
         _print(answers, missed)
     if missed:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from firstword.command.completion import flag_names
-from firstword.command.observed import Json, number, observed, say
+from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell_json
 from firstword.tuning.compare import Comparison, NotComparable, Row, Verdict, compare, sentence
 
 _STYLES = {
@@ -59,7 +57,7 @@ def command(
     except NotComparable as error:
         fail(str(error), code=BAD_INPUT)
     if options.as_json:
-        typer.echo(json.dumps(as_json_object(result), indent=2))
+        tell_json(as_json_object(result))
     else:
         _print(result)
 
@@ -119,8 +117,8 @@ def _print(found: Comparison) -> None:
     say(text[0].upper() + text[1:] + ".", _STYLES.get(found.verdict))
 
 
-def _table(title: str, found: Comparison, rows: Sequence[Row], shown: Callable[[float], str], unit: float) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+def _table(title: str, found: Comparison, rows: Sequence[Row], shown: Callable[[float], str], unit: float) -> Columns:
+    table = Columns()
     table.add_column(title, width=21, overflow="fold")
     for heading in (found.before, found.after):
         table.add_column(heading, min_width=7, justify="right", overflow="fold")

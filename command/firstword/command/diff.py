@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from firstword.command.observed import Json, number, observed, say
+from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell_json
 from firstword.tuning.saved import Change, Difference, Figure, Saved, SavedError, diff, figures, load
 
 _STYLES = {Change.WORSE: "bold red", Change.BETTER: "green"}
@@ -42,7 +40,7 @@ def command(
     changes = diff(then, now)
     if options.as_json:
         sessions = {"then": then.sessions, "now": now.sessions}
-        typer.echo(json.dumps({"sessions": sessions, "figures": [_as_json(each) for each in changes]}, indent=2))
+        tell_json({"sessions": sessions, "figures": [_as_json(each) for each in changes]})
     else:
         _print(then, now, changes)
 
@@ -62,7 +60,7 @@ def _as_json(each: Difference) -> Json:
 def _print(then: Saved, now: Saved, changes: Sequence[Difference]) -> None:
     say(f"Sessions: {then.sessions} then, {now.sessions} now")
     say()
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = Columns()
     table.add_column("Figure, s", width=26, overflow="fold")
     for heading in ("then", "now"):
         table.add_column(heading, min_width=7, justify="right", overflow="fold")

@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import typer
-
 from firstword.command.account import Account
 from firstword.command.source_options import Reading, say_weighted
-from firstword.command.terminal import console, fail
+from firstword.command.terminal import fail, tell
 from firstword.tuning.files import Files
 from firstword.tuning.observation import Observation, observation
 from firstword.tuning.sources import SourceError
@@ -62,7 +60,7 @@ def observe(read: Reading) -> Observed:
 
 def observed(read: Reading, *, as_json: bool) -> Observed:
     """Say where the traces are from and read them; ends the command where there is no start to count."""
-    typer.echo(f"Traces: {read.source.name}", err=as_json)
+    tell(f"Traces: {read.source.name}", err=as_json)
     try:
         found = observe(read)
     except (SourceError, OSError) as error:
@@ -73,15 +71,6 @@ def observed(read: Reading, *, as_json: bool) -> Observed:
         fail(f"none of {amount(found.traces, 'trace')} in {read.source.name} is a start of ours with a caller")
     say_weighted(found.weighted, as_json=as_json)
     return found
-
-
-def say(line: str = "", style: str | None = None) -> None:
-    """Print a line: a pipe gets it whole; a terminal breaks what is too long, and cuts nothing."""
-    out = console()
-    if out.is_terminal:
-        out.print(line, style=style, overflow="fold")
-    else:
-        out.print(line, style=style, soft_wrap=True)  # with an overflow of its own it would be cut
 
 
 def number(value: float) -> float | None:

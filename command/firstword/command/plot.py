@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from firstword.command.account import Account
 from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
-from firstword.command.terminal import BAD_INPUT, fail
+from firstword.command.terminal import BAD_INPUT, fail, tell, tell_json
 from firstword.tuning import sessions
 from firstword.tuning.drawing import html, svg
 from firstword.tuning.notes import Report
@@ -60,18 +59,22 @@ def command(
     try:
         with Account(read.query) as account:
             drawn = _drawn(read, session, slowest, many, account.report)
-        output.write_text(write(drawn.picture), encoding="utf-8")
     except NothingToPlot as error:
         fail(f"{error}, in {read.source.name}")
     except (SourceError, sessions.NoSession, OSError) as error:
         fail(str(error))
-    typer.echo(f"Traces: {read.source.name}", err=options.as_json)
+    try:
+        output.write_text(write(drawn.picture), encoding="utf-8")
+    except OSError as error:
+        fail(f"--output {output} can't be written: {error.strerror}", code=BAD_INPUT)
+    tell(f"Traces: {read.source.name}", err=options.as_json)
     say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
     if options.as_json:
-        typer.echo(json.dumps({"file": str(output), "title": title, "trace_ids": drawn.trace_ids}, indent=2))
+        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids})
     else:
-        typer.echo(f"{title}\nWritten: {output}")
+        tell(title)
+        tell(f"Written: {output}")
 
 
 def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report: Report) -> Drawn:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.observed import observed, say
+from firstword.command.observed import observed
 from firstword.command.source_options import TraceOptions, reads_traces
-from firstword.command.terminal import BAD_INPUT, fail
-from firstword.tuning.saved import SavedError, as_json, figures, save
+from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
+from firstword.tuning.saved import SavedError, document, figures, save
+from firstword.tuning.wording import amount
 
 
 @reads_traces
@@ -36,6 +37,6 @@ def command(
     except SavedError as error:
         fail(str(error), code=BAD_INPUT)
     if options.as_json:
-        typer.echo(as_json(saved))
+        tell_json(document(saved))
     else:
-        say(f"{len(saved.figures)} figures of {saved.sessions} sessions: {file}")
+        say(f"{amount(len(saved.figures), 'figure')} of {amount(saved.sessions, 'session')}: {file}")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from firstword.command.terminal import BAD_INPUT, fail
+from firstword.command.terminal import BAD_INPUT, fail, tell
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Report
 from firstword.tuning.sampling import WEIGHTED, countable
@@ -128,7 +128,7 @@ class Reading:
 def say_weighted(weighted: bool, *, as_json: bool) -> None:
     """Say, of a sampled store, that its starts are weighted: the same line in every command."""
     if weighted:
-        typer.echo(WEIGHTED, err=as_json)
+        tell(WEIGHTED, err=as_json)
 
 
 def _instant(since: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from firstword.agent.flags.flag_source import flag_file, shipped_file
 from firstword.command.compare import as_json_object
-from firstword.command.observed import Json, observe, say
+from firstword.command.observed import Json, observe
 from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
-from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
+from firstword.command.terminal import BAD_INPUT, INTERRUPTED, Columns, console, fail, say, tell, tell_json, warn
 from firstword.tuning.change import BadChange, predictions, read_changes
 from firstword.tuning.compare import gain
 from firstword.tuning.flag_file import FlagFile, FlagFileError, begin, read, write
@@ -28,6 +27,7 @@ from firstword.tuning.notes import ignore
 from firstword.tuning.rollout import Action, Step, plan
 from firstword.tuning.sources import SourceError
 from firstword.tuning.whatif import NothingToPlay, predict
+from firstword.tuning.wording import amount
 
 _FOR_PREDICTIONS = 300
 """Newest starts that are played again under what each flag says it would change."""
@@ -41,6 +41,8 @@ class _Round:
     """One look at the traces."""
 
     steps: tuple[Step, ...]
+    source: str
+    """Where the evidence came from."""
     sessions: int
     weighted: bool
     applied: bool
@@ -92,7 +94,7 @@ def command(
         _set(path, by_hand)
         return
     source = options.reading()
-    typer.echo(f"Traces: {source.source.name}", err=options.as_json)
+    tell(f"Traces: {source.source.name}", err=options.as_json)
     try:
         while True:
             _look(source, path, apply=apply, as_json=options.as_json, watching=watch is not None)
@@ -123,21 +125,28 @@ def _set(path: Path, text: str) -> None:
 
 
 def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: bool) -> None:
-    """One look, printed; what can't be read ends the command, or, while watching, waits for the next look."""
+    """One look, printed; what can't be read ends the command, or, while watching, waits for the next look.
+
+    While watching no error ends it: a share that is out would be turned back by nobody.
+    """
     try:
         look = _round(source, path, apply=apply)
     except FlagFileError as error:
         if not watching:
             fail(str(error), code=BAD_INPUT)
-        typer.echo(f"firstword: {error}; nothing changed", err=True)
+        warn(f"{error}; nothing changed")
     except (SourceError, OSError) as error:
         if not watching:
             fail(f"{error}; nothing changed")
-        typer.echo(f"firstword: {error}; nothing changed", err=True)
+        warn(f"{error}; nothing changed")
+    except Exception as error:
+        if not watching:
+            raise
+        warn(f"this look failed, and the next may not: {type(error).__name__}: {error}")
     else:
         say_weighted(look.weighted, as_json=as_json)
         if as_json:
-            typer.echo(json.dumps(_as_json(look), indent=None if watching else 2))
+            tell_json(_as_json(look), indent=None if watching else 2)
         else:
             _print(look, path, apply=apply)
 
@@ -156,7 +165,7 @@ def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
     applied = apply and step.moves
     if applied:
         write(file, step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
-    return _Round(steps, len(found.starts), found.weighted, applied)
+    return _Round(steps, source.source.name, len(found.starts), found.weighted, applied)
 
 
 def _predicted(source: Reading, file: FlagFile) -> dict[str, float]:
@@ -179,6 +188,7 @@ def _predicted(source: Reading, file: FlagFile) -> dict[str, float]:
 def _as_json(look: _Round) -> Json:
     """The stable keys of `tune --json` (docs/tuning.md)."""
     return {
+        "source": look.source,
         "sessions": look.sessions,
         "applied": look.steps[0].flag if look.applied else None,
         "steps": [
@@ -198,7 +208,7 @@ def _as_json(look: _Round) -> Json:
 
 def _print(look: _Round, path: Path, *, apply: bool) -> None:
     now = datetime.now().astimezone()
-    say(f"{now:%H:%M:%S}: {look.sessions} sessions since the last move")
+    say(f"{now:%H:%M:%S}: {amount(look.sessions, 'session')} since the last move, from {look.source}")
     say()
     console().print(_table(look.steps))
     say()
@@ -213,12 +223,12 @@ def _print(look: _Round, path: Path, *, apply: bool) -> None:
         say("Nothing written; --apply does it.")
 
 
-def _table(steps: Sequence[Step]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+def _table(steps: Sequence[Step]) -> Columns:
+    table = Columns()
     table.add_column("flag", width=18, overflow="fold")
     table.add_column("at", width=5, justify="right")
     table.add_column("next", width=10)
-    table.add_column("predicted,\nms earlier", width=10, justify="right")
+    table.add_column(Text("predicted,\nms earlier"), width=10, justify="right")
     table.add_column("measured", overflow="fold")
     for step in steps:
         predicted = "-" if step.predicted is None else f"{1000 * step.predicted:.0f}"

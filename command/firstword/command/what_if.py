@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from firstword.command.account import Account
-from firstword.command.observed import Json, number, say
+from firstword.command.observed import Json, number
 from firstword.command.source_options import Reading, TraceOptions, reads_traces
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell, tell_json
 from firstword.tuning.change import BadChange, Change, Effect, changes_of_flag, predictions, read_changes
 from firstword.tuning.flag_file import FlagFileError, read
 from firstword.tuning.sources import SourceError
@@ -65,10 +63,10 @@ def command(
     """
     typed = _changes(changes or [], flag, flags)
     read_from = options.reading()
-    typer.echo(f"Traces: {read_from.source.name}", err=options.as_json)
+    tell(f"Traces: {read_from.source.name}", err=options.as_json)
     found = _predict(read_from, typed, flag)
     if options.as_json:
-        typer.echo(json.dumps(as_json_object(found, flag), indent=2))
+        tell_json(as_json_object(found, flag))
     else:
         _print(found, flag)
 
@@ -139,7 +137,7 @@ def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Cha
 
 def _list(told: dict[str, str]) -> None:
     for name, changes in told.items():
-        typer.echo(f"{name}: {changes or 'no evidence in a trace without it; measure it'}", err=True)
+        tell(f"{name}: {changes or 'no evidence in a trace without it; measure it'}", err=True)
 
 
 def _predict(read_from: Reading, changes: tuple[Change, ...], flag: str | None) -> Prediction:
@@ -158,7 +156,7 @@ def _print(found: Prediction, flag: str | None) -> None:
     say(f"{flag or 'Changed'}: {', '.join(map(str, found.changes))}")
     say(_counted(found))
     say()
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = Columns()
     table.add_column("", width=3)
     for heading in ("now, s", "predicted", "difference"):
         table.add_column(heading, justify="right", overflow="fold")

@@ -83,7 +83,8 @@ class Server:
                 raise HttpError(says) from None
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, URLError) else error
-            says = f"it can't be read: {reason or type(reason).__name__}"
+            words = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+            says = f"it can't be read: {words or type(reason).__name__}"
             if isinstance(reason, ConnectionError | HTTPException):
                 raise _TryAgain(says) from None
             raise HttpError(says) from None

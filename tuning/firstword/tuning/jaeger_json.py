@@ -30,6 +30,9 @@ from firstword.tuning.tally import Tally
 
 T = TypeVar("T")
 
+_NO_NEWS = "Negative duration detected"
+"""A warning of each span without a length: Jaeger adds a nanosecond."""
+
 
 def spans_of_trace(trace: Object, tally: Tally) -> Iterator[Span]:
     """The spans of one trace, an item of `data`; or of one span alone."""
@@ -155,4 +158,5 @@ def _warnings(owner: Object, tally: Tally) -> None:
     warnings = owner.get("warnings")
     if warnings:
         for says in _or(lambda: as_list(warnings), [], tally):
-            tally.warning(str(says))
+            if not str(says).startswith(_NO_NEWS):
+                tally.warning(str(says))

@@ -5,6 +5,7 @@ Between the readers of formats, which say what they meet, and `firstword.tuning.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from firstword.tuning.notes import PassedOver, Problem, Report, Used, Warned
@@ -28,7 +29,7 @@ class Tally:
         self._documents = self._spans = self._values = self._losses = self._strange = 0
         self._held: list[Problem] = []
         self._signals: Counter[str] = Counter()
-        self._warnings: dict[str, None] = {}
+        self._warnings: dict[str, str] = {}
         self._as_one: Problem | None = None
         self._broken_off = False
 
@@ -53,8 +54,8 @@ class Tally:
         self._signals[name] += 1
 
     def warning(self, says: str) -> None:
-        """The source warns; each text counts once."""
-        self._warnings.setdefault(says)
+        """The source warns; what differs in its numbers alone counts once."""
+        self._warnings.setdefault(re.sub(r"\d+", "", says), says)
 
     def loss(self, found: str, expected: str = EXPECTED) -> None:
         """Something that should be a span could not be read."""
@@ -81,7 +82,7 @@ class Tally:
 
     def finish(self) -> None:
         """Report the sums. To be called once, at the file's end."""
-        for says in self._warnings:
+        for says in self._warnings.values():
             self._report(Warned(self._where, says))
         if self._spans:
             self._report(Used(self._where, self._spans, self._values))

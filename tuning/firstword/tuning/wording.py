@@ -6,17 +6,12 @@ sets its title, or forges a line.
 
 from __future__ import annotations
 
-_MOST = 1000
-"""Characters of a name that are shown."""
-
 
 def shown(text: str) -> str:
     """The text on one line, as nobody can take for anything else: what is not printable is escaped, as `\\x1b`.
 
     Control characters, line breaks, lone surrogates, and what turns the direction of writing are not printable.
     """
-    if len(text) > _MOST:
-        text = f"{text[:_MOST]}… ({amount(len(text) - _MOST, 'more character')})"
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
