@@ -48,7 +48,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyri
     Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
 
 
-def ours(told: dict[str, Any], name: str = "account", **task: Any) -> str:
+def ours(told: dict[str, Any], name: str = "account", task: dict[str, Any] | None = None) -> str:
     """A start of ours with these attributes on its root, and one task of that name with its own."""
     begin: dict[str, Any] = {
         "startup.outcome": "first_word",
@@ -60,7 +60,9 @@ def ours(told: dict[str, Any], name: str = "account", **task: Any) -> str:
         otlp_span("session.startup", 1, None, 0, 1_000_000, attributes=marks({**begin, **told})),
         otlp_span("connect", 2, 1, 0, 1_000_000),
         otlp_span(f"critical {name}", 3, 2, 0, 1_000_000, attributes=marks({"startup.task": name})),
-        otlp_span(name, 4, 1, 0, 1_000_000, attributes=marks({"startup.critical": 1.0, "startup.slack": 0.0, **task})),
+        otlp_span(
+            name, 4, 1, 0, 1_000_000, attributes=marks({"startup.critical": 1.0, "startup.slack": 0.0, **(task or {})})
+        ),
     ]
     return request(spans, "firstword")
 
@@ -72,11 +74,11 @@ def marks(told: dict[str, Any]) -> list[dict[str, Any]]:
 
 HOSTILE = {
     "control characters": ours({"lk.room_sid": ESCAPES, f"startup.flag.{ESCAPES}": ESCAPES}, ESCAPES),
-    "deep needs": ours({}, **{"startup.needs": "[" * 1000}),
+    "deep needs": ours({}, task={"startup.needs": "[" * 1000}),
     "a double of 400 digits": ours({"startup.ttfw": float("1e308"), "startup.sampling.percent": 5e-324}),
-    "not a number": ours({}, **{"startup.drag": "NaN", "startup.critical": 1.0}),
+    "not a number": ours({}, task={"startup.drag": "NaN", "startup.critical": 1.0}),
     "an integer too large": ours({"startup.fallbacks": 10**400}),
-    "drags that add up to infinity": ours({}, **{"startup.drag": 1.5e308}) * 2,
+    "drags that add up to infinity": ours({}, task={"startup.drag": 1.5e308}) * 2,
     "another kind of piece": ours({}).replace("critical account", "critical xyz").replace("startup.task", "x"),
     "deep attributes": request(
         [
