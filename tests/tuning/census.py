@@ -155,7 +155,7 @@ def jaeger(spans: Sequence[Drawn], *, zeros: bool = True) -> list[dict[str, Any]
             }
             for span in own
         ]
-        services = {span.service: {"serviceName": span.service, "tags": []} for span in own}
+        services = {span.service: {"serviceName": span.service} for span in own}
         found.append({"traceID": trace_id, "spans": made, "processes": services})
     return found
 

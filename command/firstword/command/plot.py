@@ -84,4 +84,4 @@ def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report
         chosen = sessions.named(read.source, session, read.query, report)
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
-    return Drawn(waterfall(start_of(chosen.trace)), (chosen.trace.trace_id,), chosen.weighted)
+    return Drawn(waterfall(start_of(chosen.trace), chosen.trace.spans), (chosen.trace.trace_id,), chosen.weighted)
