@@ -276,6 +276,7 @@ def test_the_newest_since_a_time_of_a_service(tmp_path: Path) -> None:
     assert numbers(Query(limit=2)) == [4, 5]
     assert numbers(Query(since_ns=T0 + 2_000_000_000, service="shop")) == [2, 4, 5]
     assert numbers(Query(service="bank", limit=9)) == [3]
+    assert numbers(Query(since_ns=T0 + 2_000_000_000, until_ns=T0 + 4_000_000_000)) == [2, 3]
 
 
 def test_no_file_to_read_is_an_error(tmp_path: Path) -> None:

@@ -172,3 +172,12 @@ def test_an_answer_has_a_deadline_and_a_length(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(http_get, "_LONGEST_S", -1.0)
         with pytest.raises(SourceError, match="an answer that takes more than"):
             ids(Jaeger(url, version=1))
+
+
+def test_a_window_of_an_incident_is_cut_out() -> None:
+    """What began since one time and before another."""
+    begins = [NOW_US - 1_000_000 * n for n in range(1, 30)]
+    query = Query(since_ns=begins[19] * 1000, until_ns=begins[9] * 1000)
+    with serving(Store(begins)) as url:
+        assert len(ids(Jaeger(url, page_size=4), query)) == 10
+        assert len(ids(Jaeger(url, page_size=4), Query(until_ns=begins[9] * 1000))) == 19

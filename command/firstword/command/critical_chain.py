@@ -71,6 +71,7 @@ def command(
     """
     if session is not None and slowest:
         fail("SESSION and --slowest name two sessions; give one", code=BAD_INPUT)
+    session, options = options.of_session(session)
     read = options.reading()
     try:
         with Account(read.query) as account:

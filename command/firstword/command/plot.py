@@ -55,6 +55,7 @@ def command(
         fail(f"--output {output} ends in neither; it may be: FILE.svg or FILE.html", code=BAD_INPUT)
     if (session is not None, slowest, many).count(True) > 1:
         fail("SESSION, --slowest and --many are three pictures; give one", code=BAD_INPUT)
+    session, options = options.of_session(session)
     read = options.reading()
     try:
         with Account(read.query) as account:

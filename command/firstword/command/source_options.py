@@ -8,14 +8,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from firstword.command.instants import FORMS, instant_ns
 from firstword.command.terminal import BAD_INPUT, fail, tell
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Report
@@ -23,7 +24,7 @@ from firstword.tuning.sampling import WEIGHTED, countable
 from firstword.tuning.sources import Query, Source
 from firstword.tuning.spans import Trace
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PAGE = re.compile(r"(?P<url>https?://[^?#]+)/trace/(?P<id>[0-9a-fA-F]{1,32})(?:[/?#].*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,13 @@ class TraceOptions:
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="WHEN", help="Only what began since: `90s`, `30m`, `2h`, `7d` ago, or a date and time."
+            "--since",
+            metavar="WHEN",
+            help="Only what began since: `90s`, `1.5h`, `7d` ago, `14:00`, `yesterday`, or a date and time.",
         ),
+    ] = None
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="Only what began before: as `--since`.")
     ] = None
     service: Annotated[
         str | None,
@@ -57,12 +63,22 @@ class TraceOptions:
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False
 
+    def of_session(self, session: str | None) -> tuple[str | None, TraceOptions]:
+        """The session's id, and where to look for it: both are in an address pasted from Jaeger's page."""
+        page = _PAGE.fullmatch(session.strip()) if session is not None else None
+        if page is None:
+            return session, self
+        sourceless = not self.last and self.jaeger is None and self.traces is None
+        return page["id"], replace(self, jaeger=page["url"]) if sourceless else self
+
     def reading(self) -> Reading:
         """The source and the part of it that were asked for. Ends the command where that can't be."""
         if (self.last, self.jaeger is not None, self.traces is not None).count(True) > 1:
             fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
-        since_ns = None if self.since is None else _instant(self.since)
-        return Reading(self._source(), Query(since_ns=since_ns, service=self.service, limit=self.limit))
+        since_ns, until_ns = _instant("--since", self.since), _instant("--until", self.until)
+        if since_ns is not None and until_ns is not None and until_ns <= since_ns:
+            fail("--until is not after --since", code=BAD_INPUT)
+        return Reading(self._source(), Query(since_ns, until_ns, self.service, self.limit))
 
     def _source(self) -> Source:
         if self.jaeger is not None:
@@ -131,14 +147,11 @@ def say_weighted(weighted: bool, *, as_json: bool) -> None:
         tell(WEIGHTED, err=as_json)
 
 
-def _instant(since: str) -> int:
-    """When `--since` is, ns since the Unix epoch; a time without a zone is local."""
-    ago = re.fullmatch(r"(\d{1,9})\s*([smhd])", since.strip())
+def _instant(option: str, text: str | None) -> int | None:
+    """When an option says, ns since the Unix epoch; local time where it names no zone."""
+    if text is None:
+        return None
     try:
-        if ago:
-            when = datetime.now().astimezone() - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
-        else:
-            when = datetime.fromisoformat(since.strip()).astimezone()
-        return int(when.timestamp()) * 1_000_000_000
-    except (ValueError, OverflowError):
-        fail(f"--since is {since!r}; it may be: 90s, 30m, 2h, 7d, 2026-11-23 or 2026-11-23T10:00", code=BAD_INPUT)
+        return instant_ns(text, datetime.now().astimezone())
+    except ValueError:
+        fail(f"{option} is {text!r}; expected {FORMS}", code=BAD_INPUT)

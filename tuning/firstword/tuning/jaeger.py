@@ -95,9 +95,11 @@ class Jaeger:
 
     def _newest(self, query: Query, report: Report) -> Iterator[Trace]:
         ahead = time.time_ns() // 1000 + _CLOCKS_DIFFER_US
-        week, ever = (ahead - _WEEK_US, ahead), (0, _FAR_FUTURE_US)
-        stretches = (week, ever) if query.since_ns is None else ((query.since_ns // 1000, ahead),)
-        wanted = Query(since_ns=query.since_ns)
+        end = _FAR_FUTURE_US if query.until_ns is None else query.until_ns // 1000
+        latest = min(ahead, end)
+        week, ever = (latest - _WEEK_US, latest), (0, end)
+        stretches = (week, ever) if query.since_ns is None else ((query.since_ns // 1000, latest),)
+        wanted = Query(query.since_ns, query.until_ns)
         for operation in (ROOT, None):
             parameters = {"service": query.service or SERVICE, "operation": operation}
             for begin, end in stretches:

@@ -21,6 +21,8 @@ class Query:
 
     since_ns: int | None = None
     """Roots that start no earlier, ns since the Unix epoch."""
+    until_ns: int | None = None
+    """Roots that start before, ns since the Unix epoch."""
     service: str | None = None
     """Of the root's resource (`service.name`)."""
     limit: int | None = None
@@ -28,14 +30,17 @@ class Query:
 
     def wants(self, trace: Trace) -> bool:
         """Whether the trace is one of those, its number apart."""
-        return (self.since_ns is None or trace.root.start_ns >= self.since_ns) and (
-            self.service is None or trace.root.service == self.service
+        began = trace.root.start_ns
+        return (
+            (self.since_ns is None or began >= self.since_ns)
+            and (self.until_ns is None or began < self.until_ns)
+            and (self.service is None or trace.root.service == self.service)
         )
 
     @property
     def narrowed(self) -> str:
         """In words: ` with this --since and --service`; empty where all traces are wanted."""
-        options = {"--since": self.since_ns, "--service": self.service, "--limit": self.limit}
+        options = {"--since": self.since_ns, "--until": self.until_ns, "--service": self.service, "--limit": self.limit}
         named = [option for option, value in options.items() if value is not None]
         return f" with this {' and '.join(named)}" if named else ""
 
