@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from firstword.command.__main__ import imported
+from firstword.command.__main__ import app, imported
 from firstword.command.instants import instant_ns
+from tests.tuning.answering import answering
 
 READS_TRACES = ("critical-chain", "blame", "plot", "what-if", "compare", "tune", "check", "save", "diff")
 
@@ -22,7 +26,7 @@ def test_they_stand_last_and_are_the_same_in_each(name: str) -> None:
     """Who knows one command knows them all: `save` has no other option."""
     shared = options_of("save")[1:]
     assert [opts[0] for opts, _ in shared] == [
-        *("--last", "--jaeger", "--traces", "--since", "--until", "--service", "--limit", "--json")
+        *("--last", "--jaeger", "--header", "--traces", "--since", "--until", "--service", "--limit", "--json")
     ]
     assert options_of(name)[-len(shared) :] == shared
 
@@ -57,3 +61,27 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     """Also what no clock can tell."""
     with pytest.raises(ValueError, match=r"."):
         instant_ns(text, NOW)
+
+
+def test_headers_go_to_jaeger_alone(tmp_path: Path) -> None:
+    """From the command line, and from a file, where no list of processes shows them; none is repeated in an error."""
+    (tmp_path / "headers").write_text("Authorization: Bearer abc\n\nX-Scope-OrgID:7\n")
+    heard: list[Mapping[str, str]] = []
+    with answering(403, b"no", heard) as url:
+        sent = ["--header", "A: b", "--header", f"@{tmp_path / 'headers'}"]
+        result = CliRunner().invoke(app, ["blame", "--jaeger", url, *sent])
+    assert (result.exit_code, "abc" in result.stderr) == (1, False)
+    assert {key: heard[0][key] for key in ("a", "authorization", "x-scope-orgid")} == {
+        "a": "b",
+        "authorization": "Bearer abc",
+        "x-scope-orgid": "7",
+    }
+
+
+@pytest.mark.parametrize("text", ["Bearer abc", "a\nb: c", "x: \x00", "@none"])
+def test_what_is_no_header_is_refused(text: str) -> None:
+    """Without what was typed: it may be a secret."""
+    result = CliRunner().invoke(app, ["blame", "--jaeger", "http://127.0.0.1:1", "--header", text])
+    assert result.exit_code == 2
+    assert "--header" in result.stderr
+    assert "abc" not in result.stderr

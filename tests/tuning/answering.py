@@ -26,11 +26,13 @@ class Reply:
 
 
 @contextmanager
-def serving(answer: Callable[[Request], Reply]) -> Generator[str]:
-    """A server on loopback; its address."""
+def serving(answer: Callable[[Request], Reply], heard: list[Mapping[str, str]] | None = None) -> Generator[str]:
+    """A server on loopback; its address. heard: gets the headers of each request, their names in lower case."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if heard is not None:
+                heard.append({name.lower(): value for name, value in self.headers.items()})
             parts = urlsplit(self.path)
             reply = answer((parts.path, dict(parse_qsl(parts.query))))
             self.send_response(reply.status)
@@ -54,9 +56,9 @@ def serving(answer: Callable[[Request], Reply]) -> Generator[str]:
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Generator[str]:
+def answering(status: int, body: bytes, heard: list[Mapping[str, str]] | None = None) -> Generator[str]:
     """A server that answers everything alike."""
-    with serving(lambda _: Reply(status, body)) as url:
+    with serving(lambda _: Reply(status, body), heard) as url:
         yield url
 
 

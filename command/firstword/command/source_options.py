@@ -24,6 +24,7 @@ from firstword.tuning.sampling import WEIGHTED, countable
 from firstword.tuning.sources import Query, Source
 from firstword.tuning.spans import Trace
 
+_HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(?P<value>[\x20-\x7e]*?)\s*")
 _PAGE = re.compile(r"(?P<url>https?://[^?#]+)/trace/(?P<id>[0-9a-fA-F]{1,32})(?:[/?#].*)?")
 
 
@@ -34,6 +35,14 @@ class TraceOptions:
     last: Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")] = False
     jaeger: Annotated[
         str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API: http://HOST:16686.")
+    ] = None
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            metavar="NAME:VALUE",
+            help="Send this to Jaeger, as `Authorization: Bearer TOKEN`; `@FILE` has one a line. Repeatable.",
+        ),
     ] = None
     traces: Annotated[
         Path | None, typer.Option("--traces", metavar="FILE_OR_DIR", help="Read OTLP JSON lines or Jaeger JSON.")
@@ -85,7 +94,7 @@ class TraceOptions:
             from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
 
             try:
-                return Jaeger(self.jaeger)
+                return Jaeger(self.jaeger, headers=_headers(self.header or []))
             except ValueError as error:
                 fail(f"--jaeger is no address of Jaeger; {error}", code=BAD_INPUT)
         if self.traces is not None:
@@ -145,6 +154,23 @@ def say_weighted(weighted: bool, *, as_json: bool) -> None:
     """Say, of a sampled store, that its starts are weighted: the same line in every command."""
     if weighted:
         tell(WEIGHTED, err=as_json)
+
+
+def _headers(typed: list[str]) -> dict[str, str]:
+    """What `--header` names; a secret stays out of the list of processes in a file. Ends the command where it is none."""
+    lines: list[str] = []
+    for text in typed:
+        if not text.startswith("@"):
+            lines.append(text)
+            continue
+        try:
+            lines += [line for line in Path(text[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeError) as error:
+            fail(f"--header {text} can't be read: {getattr(error, 'strerror', None) or 'not text'}", code=BAD_INPUT)
+    headers = [_HEADER.fullmatch(line) for line in lines]
+    if not all(headers):
+        fail("--header is no header; expected NAME: VALUE, or @FILE with one a line", code=BAD_INPUT)
+    return {header["name"]: header["value"] for header in headers if header}
 
 
 def _instant(option: str, text: str | None) -> int | None:

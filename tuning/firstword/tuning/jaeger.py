@@ -44,12 +44,19 @@ _COUNT_WITHIN = 300
 class Jaeger:
     """The traces of one service in one Jaeger."""
 
-    def __init__(self, url: str, *, page_size: int = _PAGE, version: Literal[1, 3] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        page_size: int = _PAGE,
+        version: Literal[1, 3] | None = None,
+    ) -> None:
         """url: where its query API and page are, `http://HOST:PORT` and a base path if it has one; raises ValueError.
 
-        page_size: how many traces to ask for at once. version: of the API; by default 3 where it is there.
+        headers: are sent to it, and to nobody else. page_size: how many traces to ask for at once. version: of the API; by default 3 where it is there.
         """
-        self._server = Server(url)
+        self._server = Server(url, headers)
         self._page_size = page_size
         self._windows = WholeWindows(page_size)
         self._v3 = None if version is None else version == 3
