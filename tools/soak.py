@@ -1,7 +1,7 @@
-"""The long form of everything bounded, run by hand: `make soak`, or `make soak SOAK_ROUNDS=2` for a short one.
+"""The long form of everything bounded, run by hand: `make soak`, or `make soak SOAK_ROUNDS=2` for a tenth of it.
 
-Calls are repeated beside a process that computes all the time, properties are tried on a hundred times as many examples,
-and what needs root, an image builder or a browser runs too. Each round that ends is appended to soak/results.jsonl, so that
+Calls are repeated 20 times beside a process that computes all the time, properties are tried on a hundred times as many
+examples, and what needs root, an image builder or a browser runs too. Each round that ends is appended to soak/results.jsonl, so that
 an interruption loses nothing; what pytest printed is beside it.
 """
 
@@ -32,6 +32,8 @@ FOLDER = Path("soak")
 RESULTS = FOLDER / "results.jsonl"
 ROUNDS = 20
 """How often calls are repeated, unless the command says another number."""
+EXAMPLES = 5
+"""For each round: how many times as many examples a property is tried on."""
 COMPUTE = (sys.executable, "-c", "while True: pass")
 NOTHING_SELECTED = 5
 """pytest's exit code: no test bears the marker."""
@@ -72,8 +74,8 @@ def parts(rounds: int) -> tuple[Part, ...]:
     )
 
 
-async def soak(part: Part, number: int, commit: str, report: Callable[[Progress], None]) -> Round:
-    """One round of a part; pytest's output is in the folder."""
+async def soak(part: Part, number: int, examples: int, commit: str, report: Callable[[Progress], None]) -> Round:
+    """One round of a part; pytest's output is in the folder. `examples`: how many times as many as usual."""
     log = FOLDER / f"{part.name}-{number:02}.log"
     what = f"{part.name} {number} of {part.rounds}"
     began, last = time.monotonic(), ""
@@ -81,7 +83,8 @@ async def soak(part: Part, number: int, commit: str, report: Callable[[Progress]
         if part.beside_load:
             await running.enter_async_context(started(COMPUTE, {}))
         pytest = (sys.executable, "-m", "pytest", "-q", "--color=no", *part.tests)
-        process = await running.enter_async_context(started(pytest, {}, end_with_parent=signal.SIGTERM))
+        variables = {"SOAK_EXAMPLES": str(examples)}
+        process = await running.enter_async_context(started(pytest, variables, end_with_parent=signal.SIGTERM))
         assert process.stdout is not None  # it is a pipe
         with log.open("w", encoding="utf-8") as out:
             report(Progress(what))
@@ -104,7 +107,7 @@ def main(rounds: int) -> bool:
     for part in parts(rounds):
         for number in range(1, part.rounds + 1):
             with progress(out) as report:
-                result = asyncio.run(soak(part, number, commit, report))
+                result = asyncio.run(soak(part, number, EXAMPLES * rounds, commit, report))
             with RESULTS.open("a", encoding="utf-8") as results:
                 results.write(json.dumps(asdict(result)) + "\n")
             out.print(f"{part.name} {number} of {part.rounds}: {result.summary}")

@@ -5,32 +5,27 @@ Under the plan's `room_options` and `session` tasks.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from livekit.agents import AgentSession, CloseEvent, CloseReason
 from livekit.agents.voice import room_io
 
-from firstword.agent import livekit_private
 from firstword.agent.audio.voice import Voice
 from firstword.agent.call import ending
 from firstword.agent.call.call import Call
 from firstword.agent.conversation.components import Components, session_of
 from firstword.agent.conversation.conversation import SESSION_EVENTS
 from firstword.agent.flags.improvements import Flags, Improvement
-from firstword.agent.settings import Settings
+from firstword.telemetry.record import Outcome
 
 
-def options_of(config: Settings, flags: Flags) -> room_io.RoomOptions:
-    """How the session listens in the room; noise cancellation is made only when it is wanted, or always."""
-    lazy = Improvement.LAZY_ROOM_OPTIONS in flags
-    wanted = config.noise_cancellation == "bvc"
-    audio = room_io.AudioInputOptions(noise_cancellation=livekit_private.noise_cancellation() if wanted else None)
-    if lazy and not wanted:
+def options_of(flags: Flags) -> room_io.RoomOptions:
+    """How the session works in the room: only what differs from LiveKit's defaults, or all of it."""
+    if Improvement.LAZY_ROOM_OPTIONS in flags:
         return room_io.RoomOptions(close_on_disconnect=False)
     return room_io.RoomOptions(
         text_input=room_io.TextInputOptions(),
-        audio_input=audio,
+        audio_input=room_io.AudioInputOptions(),
         audio_output=room_io.AudioOutputOptions(),
         text_output=room_io.TextOutputOptions(),
         close_on_disconnect=False,
@@ -40,6 +35,8 @@ def options_of(config: Settings, flags: Flags) -> room_io.RoomOptions:
 def new_session(call: Call, components: Components, voice: Voice | None) -> AgentSession[Any]:
     """A session of these components, on the voice that is published already; its events are watched from now on."""
     session = session_of(components)
+    if call.ear is not None:
+        session.input.audio = call.ear
     if voice is not None:
         session.output.audio = voice.output
     call.events.watch(session, SESSION_EVENTS)
@@ -47,7 +44,8 @@ def new_session(call: Call, components: Components, voice: Voice | None) -> Agen
     def closed(event: CloseEvent) -> None:
         if event.reason is CloseReason.ERROR:
             part = "conversation" if event.error is None else event.error.type
-            call.apology = asyncio.create_task(ending.give_up(call, voice, part), name="apology")
+            call.run.stop(Outcome.FAILED)
+            ending.end(call, f"conversation failed: {part}", sorry=True)
 
     session.on("close", closed)
     return session

@@ -16,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from firstword.agent.accounts.identity import Identity, account_hash, caller_identity, may_write
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Caller, until_only_others
+from firstword.agent.call.standing import is_known
 from firstword.telemetry.vocabulary import ACCOUNT_HASH, EDGE_CALLER, PARTICIPANT_KIND
 
 logger = logging.getLogger("firstword")
@@ -24,8 +25,15 @@ logger = logging.getLogger("firstword")
 def caller_arrived(call: Call, caller: Caller) -> int:
     """This is the call's caller. Returns when they joined, ns on the run's clock."""
     call.limits.caller_arrived(caller)
-    call.run.attributes[PARTICIPANT_KIND] = rtc.ParticipantKind.Name(caller.participant.kind)
+    kind = caller.participant.kind
+    if not is_known(kind):
+        logger.warning("the caller is of a kind that LiveKit's agents do not expect: %d", kind)
+    call.run.attributes[PARTICIPANT_KIND] = (
+        rtc.ParticipantKind.Name(kind) if kind in rtc.ParticipantKind.values() else str(kind)
+    )
     link_sender(call, _identity_in(caller))
+    if call.ear is not None:
+        call.ear.listen_to(caller.identity)
     call.caller.set_result(caller)
     return call.run.caller_joined(caller.joined or call.run.clock())
 

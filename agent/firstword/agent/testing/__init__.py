@@ -1,0 +1,12 @@
+"""A fake LiveKit for unit tests: calls on virtual time, in milliseconds. docs/testing.md has an example.
+
+`livekit.rtc` and `livekit.agents` stay LiveKit's own; only the server and the native client below them are ours.
+"""
+
+from firstword.agent.testing.caller import Caller
+from firstword.agent.testing.job import FakeJob
+from firstword.agent.testing.livekit import FakeLiveKit
+from firstword.agent.testing.room import Delays
+from firstword.agent.testing.virtual import LiveKitTest
+
+__all__ = ["Caller", "Delays", "FakeJob", "FakeLiveKit", "LiveKitTest"]

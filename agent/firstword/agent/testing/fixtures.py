@@ -1,0 +1,13 @@
+"""A pytest plugin: `pytest_plugins = ["firstword.agent.testing.fixtures"]`."""
+
+from __future__ import annotations
+
+import pytest
+
+from firstword.agent.testing.virtual import LiveKitTest
+
+
+@pytest.fixture
+def livekit_test() -> LiveKitTest:
+    """A fresh `LiveKitTest`."""
+    return LiveKitTest()

@@ -1,0 +1,176 @@
+"""Stands in for LiveKit's native client: takes its requests, sends its events, owns its handles.
+
+All of `livekit.rtc` above it is LiveKit's own code. What is answered is registered by the other modules of this package;
+what nobody registers (resampler, mixer) goes to the real library, which needs no server for it.
+
+Private to LiveKit, livekit 1.1.21: `rtc._ffi_client` and the messages in `rtc._proto`. tests/agent/testing/test_livekit.py
+runs the same tests on this and on a real server.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from itertools import count
+from typing import Any, TypeVar, cast
+
+from livekit.rtc import _ffi_client as ffi
+from livekit.rtc._proto.ffi_pb2 import FfiEvent, FfiRequest, FfiResponse
+
+_FIRST_HANDLE = 1 << 40
+"""The real library counts from 1, so a handle says whose it is."""
+
+Fields = dict[str, Any]
+_Message = TypeVar("_Message", FfiEvent, FfiResponse)
+Done = Callable[..., None]
+"""Sends the event that ends a request, with these fields."""
+
+
+class Native:
+    """LiveKit's native client as `livekit.rtc` sees it, between `install` and `remove`."""
+
+    def __init__(self) -> None:
+        self.queue: ffi.FfiQueue[FfiEvent] = ffi.FfiQueue()
+        self._pid = os.getpid()
+        self._ffi_lib = _Library(self)
+        self._answers: dict[str, Callable[[Any], Fields | None]] = {}
+        self._handles, self._ids = count(_FIRST_HANDLE), count(1)
+        self._objects: dict[int, object] = {}
+        self._real: ffi.FfiClient | None = None
+
+    # --- who answers
+
+    def answers(self, name: str, answer: Callable[[Any], Fields | None]) -> None:
+        """Requests of this name are answered at once, with these fields."""
+        self._answers[name] = answer
+
+    def performs(self, name: str, perform: Callable[[Any, Done], None], *, event: str | None = None) -> None:
+        """Requests of this name are taken at once, and ended later: `perform` is given how. event: its name, if another."""
+
+        def answer(request: Any) -> Fields:
+            number = next(self._ids)
+
+            def done(**fields: Any) -> None:
+                self.emit(**{event or name: {"async_id": number, **fields}})
+
+            perform(request, done)
+            return {"async_id": number}
+
+        self._answers[name] = answer
+
+    def emit(self, **message: Any) -> None:
+        """Send an event to everybody who listens."""
+        self.queue.put(_made(FfiEvent, message))
+
+    # --- handles
+
+    def handle(self, of: object) -> int:
+        """A new handle of this object."""
+        handle = next(self._handles)
+        self._objects[handle] = of
+        return handle
+
+    def owned(self, of: object) -> Fields:
+        """The same, as messages carry it."""
+        return {"id": self.handle(of)}
+
+    def object(self, handle: int) -> Any:
+        """What a handle is of. KeyError for one that was dropped."""
+        return self._objects[handle]
+
+    def drop(self, handle: int) -> bool:
+        """Forget a handle."""
+        if handle < _FIRST_HANDLE:
+            return bool(self._library()._ffi_lib.livekit_ffi_drop_handle(ctypes.c_uint64(handle)))  # pyright: ignore[reportPrivateUsage]
+        gone = self._objects.pop(handle, None)
+        if (dropped := getattr(gone, "dropped", None)) is not None:
+            cast("Callable[[], None]", dropped)()
+        return True
+
+    # --- as FfiClient
+
+    def request(self, request: FfiRequest) -> FfiResponse:
+        """What LiveKit's Python asks of its native client."""
+        name = request.WhichOneof("message") or ""
+        if name not in self._answers:
+            return self._library().request(request)
+        fields = self._answers[name](getattr(request, name))
+        return _made(FfiResponse, {name: fields or {}})
+
+    def install(self) -> None:
+        """Take the native client's place."""
+        before = ffi.FfiClient._instance  # pyright: ignore[reportPrivateUsage]
+        self._real = None if isinstance(before, _Unneeded) else before
+        ffi.FfiClient._instance = cast("ffi.FfiClient", self)  # pyright: ignore[reportPrivateUsage]
+
+    def remove(self) -> None:
+        """Give it back. Handles of ours that somebody still holds are not dropped any more."""
+        ffi.FfiClient._instance = self._real or cast("ffi.FfiClient", _Unneeded())  # pyright: ignore[reportPrivateUsage]
+        for held in list(ffi._live_handles):  # pyright: ignore[reportPrivateUsage]
+            if held.handle >= _FIRST_HANDLE:
+                held.mark_consumed()
+
+    def _library(self) -> ffi.FfiClient:
+        if self._real is None:
+            self._real = ffi.FfiClient()
+        return self._real
+
+
+def _made(message: type[_Message], fields: Fields) -> _Message:
+    """A message of these fields; nested ones may be plain dictionaries, which its type stubs don't say."""
+    return cast("Any", message)(**fields)
+
+
+class _Library:
+    """The one function of the native library that is called past the client."""
+
+    def __init__(self, native: Native) -> None:
+        self._native = native
+
+    def livekit_ffi_drop_handle(self, handle: ctypes.c_uint64) -> bool:
+        return self._native.drop(handle.value)
+
+
+class _Unneeded:
+    """In the place of a native client that nobody has needed yet: what a fake's rooms unsubscribe when they are garbage
+    starts none; who subscribes or asks does.
+    """
+
+    _ffi_disposed = False
+
+    @property
+    def queue(self) -> _Unneeded:
+        return self
+
+    def unsubscribe(self, queue: object) -> None:
+        """Nobody has subscribed."""
+
+    def subscribe(self, *arguments: Any, **options: Any) -> Any:
+        return _started().queue.subscribe(*arguments, **options)
+
+    def request(self, request: FfiRequest) -> FfiResponse:
+        return _started().request(request)
+
+
+def _started() -> ffi.FfiClient:
+    ffi.FfiClient._instance = None  # pyright: ignore[reportPrivateUsage]
+    return ffi.FfiClient.instance
+
+
+class Buffer:
+    """Bytes at an address, for as long as their handle is held."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = ctypes.create_string_buffer(data, max(len(data), 1))
+        self.size = len(data)
+
+    @property
+    def address(self) -> int:
+        """Where they are."""
+        return ctypes.addressof(self._data)
+
+
+def read(address: int, size: int) -> bytes:
+    """The bytes at an address that LiveKit's Python handed over."""
+    return ctypes.string_at(address, size) if size else b""

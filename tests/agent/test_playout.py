@@ -1,0 +1,216 @@
+"""How the greeting is said, by `speak` on the voice and by `say` in the session, with exact times: the shipped plan on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from collections.abc import Sequence
+from importlib.resources import files
+
+import pytest
+from livekit import rtc
+
+from firstword.agent.flags.improvements import Improvement
+from firstword.agent.greeting.text import greeting_text
+from firstword.agent.testing.participant import Heard
+from firstword.agent.testing.providers import Speaking
+from tests.agent.virtual_calls import ADA, BASELINE, TUNED, Scenario, Shape, VirtualCall, VirtualCalls
+
+MS = 0.001
+CONNECT, READ, VOICE, BACKGROUND, LOOK_UP = 0.050, 0.100, 0.100, 0.050, 0.001
+"""Seconds that the server, the store, the TTS, the background's sound and a cache take."""
+
+
+async def _joined(call: VirtualCall) -> None:
+    await call.caller.join()
+
+
+async def _hears_all(call: VirtualCall) -> None:
+    await call.hang_up(10.0)
+
+
+def _seconds(heard: Sequence[Heard]) -> float:
+    return sum(each.frame.duration for each in heard)
+
+
+def _seconds_of_shipped() -> float:
+    with wave.open(str(files("firstword.agent.greeting") / "sounds" / "hello.wav"), "rb") as file:
+        return file.getnframes() / file.getframerate()
+
+
+def _with(*on: Improvement) -> Shape:
+    return Shape(frozenset(on), metadata=True)
+
+
+PARALLEL, DEFERRED = Improvement.PARALLEL_INIT, Improvement.DEFERRED_SETUP
+SMART, LIGHT = Improvement.SMART_GREETING, Improvement.LIGHT_CONNECT
+
+
+@pytest.mark.parametrize(
+    ("shape", "seconds"),
+    [
+        pytest.param(BASELINE, CONNECT + READ + BACKGROUND + READ + READ + VOICE, id="baseline"),
+        pytest.param(_with(DEFERRED), CONNECT + READ + VOICE, id="deferred-setup"),
+        pytest.param(_with(PARALLEL), READ + READ + VOICE, id="parallel-init"),
+        pytest.param(_with(PARALLEL, DEFERRED), READ + VOICE, id="both"),
+        pytest.param(_with(PARALLEL, DEFERRED, SMART), READ + 2 * LOOK_UP + VOICE, id="and smart-greeting"),
+        pytest.param(TUNED, READ + 3 * LOOK_UP + VOICE, id="tuned"),
+    ],
+)
+def test_time_to_first_word(virtual_calls: VirtualCalls, shape: Shape, seconds: float) -> None:
+    """It is the sum of what is waited for one after the other, and nothing else: in `playout`, the voice alone."""
+    ended = virtual_calls.run(_hears_all, shape, prepare=_joined)
+    assert ended.seconds == pytest.approx(seconds, abs=MS)
+    assert ended.heard[0].at - ended.began == pytest.approx(seconds, abs=MS)
+
+
+@pytest.mark.parametrize("shape", [BASELINE, TUNED], ids=["say", "speak"])
+def test_all_of_it_is_said_once(virtual_calls: VirtualCalls, shape: Shape) -> None:
+    """Through the hand-over to the session, too: as long as its text, without a gap."""
+    ended = virtual_calls.run(_hears_all, shape, prepare=_joined)
+    text = greeting_text(ADA, ended.began).text
+    character = Speaking().character
+    # the session lets the TTS say sentence by sentence, without the blank between them
+    assert _seconds(ended.heard) == pytest.approx(len(text) * character, abs=character + MS)
+    first, last = ended.heard[0], ended.heard[-1]
+    assert last.at + last.frame.duration - first.at == pytest.approx(_seconds(ended.heard), abs=MS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "seconds"),
+    [
+        pytest.param(BASELINE, CONNECT + READ + BACKGROUND + READ + READ, id="say"),
+        pytest.param(TUNED, READ + 3 * LOOK_UP, id="speak"),
+    ],
+)
+def test_a_voice_that_fails(virtual_calls: VirtualCalls, shape: Shape, seconds: float) -> None:
+    """LiveKit asks again until the deadline; then the shipped greeting is said, and the trace says why."""
+
+    async def fail(call: VirtualCall) -> None:
+        await _joined(call)
+        call.tts.speaking.fails = True
+
+    ended = virtual_calls.run(_hears_all, shape, prepare=fail, speech_deadline=2.0)
+    assert ended.outcome == "first_word"
+    assert ended.events == ["greeting.shipped"]
+    assert ended.seconds == pytest.approx(seconds + 2.0, abs=MS)
+    assert _seconds(ended.heard) == pytest.approx(_seconds_of_shipped(), abs=0.050)
+
+
+def test_a_caller_who_listens_before_they_are_announced(virtual_calls: VirtualCalls) -> None:
+    """They are spoken to at once; the start is over when they are announced, and is dated back to what they heard."""
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.at(1.0)
+        await call.caller.join()
+        await call.hang_up(5.0)
+
+    ended = virtual_calls.run(scenario, TUNED, microphone=False)
+    assert ended.seconds == pytest.approx(1.0 + CONNECT, abs=MS)
+    assert ended.span("playout").end_time == pytest.approx(ended.heard[0].at * 1e9, abs=1e6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "outcome", "seconds"),
+    [
+        pytest.param(BASELINE, "timed_out", CONNECT + 1.0, id="the session's track"),
+        pytest.param(TUNED, "no_caller", CONNECT + 3.0, id="the voice, which is there first"),
+    ],
+)
+def test_nobody_subscribes(virtual_calls: VirtualCalls, shape: Shape, outcome: str, seconds: float) -> None:
+    """A caller who never hears: where the voice is published first, who does not subscribe to it has not come."""
+
+    async def deaf(call: VirtualCall) -> None:
+        await _joined(call)
+        for connection in call.livekit.connections("call", "caller"):
+            connection.info.permission.can_subscribe = False
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.at(10.0)
+        await call.caller.leave()
+
+    ended = virtual_calls.run(scenario, shape, prepare=deaf, start_timeout=1.0, caller_timeout=3.0)
+    assert ended.outcome == outcome
+    assert ended.seconds == pytest.approx(seconds, abs=MS)
+    assert not ended.heard
+
+
+def test_keys_pressed_before_the_first_word(virtual_calls: VirtualCalls) -> None:
+    """What handles them comes after the first word; what was pressed meanwhile reaches it, in order."""
+
+    async def scenario(call: VirtualCall) -> None:
+        for digit in "12":
+            await call.caller.room.local_participant.publish_dtmf(code=int(digit), digit=digit)
+        await call.at(20)
+        assert call.llm.questions == [f"(pressed {digit} on the telephone)" for digit in "12"]
+        await call.caller.leave()
+
+    async def connected(call: VirtualCall) -> None:
+        await _joined(call)
+        call.store.read = 2.0
+
+    ended = virtual_calls.run(_after(0.080, scenario), TUNED, prepare=connected, account_deadline=5.0)
+    assert ended.outcome == "first_word"
+
+
+def test_interruption(virtual_calls: VirtualCalls) -> None:
+    """From half a second of the greeting on the caller can interrupt it by speaking, and is answered."""
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.heard()
+        await asyncio.sleep(0.8)
+        call.vad.begin()
+        await asyncio.sleep(0.5)
+        call.vad.end()
+        call.stt.say("stop")
+        await asyncio.sleep(5)
+        assert call.llm.questions == ["stop"]
+        await call.caller.leave()
+
+    ended = virtual_calls.run(scenario, TUNED, prepare=_joined)
+    begun = ended.heard[0].at
+    quiet = [each for each in ended.heard if begun + 1.5 < each.at < begun + 1.6]
+    assert not quiet
+
+
+def test_what_a_caller_says_is_heard(virtual_calls: VirtualCalls) -> None:
+    """With `light-connect` the agent subscribes to the caller only when the session is there, to all tracks of theirs."""
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.heard()
+        await asyncio.sleep(1.0)
+        await call.caller.say(1.0)
+        await asyncio.sleep(0.5)
+        assert call.stt.heard == pytest.approx(1.0, abs=0.1)
+        await call.caller.leave()
+
+    for shape in (BASELINE, TUNED):
+        virtual_calls.run(scenario, shape, prepare=_joined)
+
+
+def test_a_leave_told_after_the_return(virtual_calls: VirtualCalls) -> None:
+    """An order that no server should have: whoever is there is said to have left. They are waited for, and not spoken to."""
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.at(0.120)
+        agent = call.livekit.rooms["call"].participants["agent"]
+        agent.event(
+            participant_disconnected={
+                "participant_identity": "caller",
+                "disconnect_reason": rtc.DisconnectReason.CLIENT_INITIATED,
+            }
+        )
+        await call.at(5.0)
+        await call.caller.leave()
+
+    ended = virtual_calls.run(scenario, TUNED, prepare=_joined)
+    assert ended.outcome == "abandoned"
+    assert _seconds(ended.heard) <= 0.010  # a frame that had begun
+
+
+def _after(seconds: float, scenario: Scenario) -> Scenario:
+    async def later(call: VirtualCall) -> None:
+        await call.at(seconds)
+        await scenario(call)
+
+    return later
