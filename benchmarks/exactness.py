@@ -59,7 +59,7 @@ def differing_us(trace: Trace) -> int:
     ]
     found = {
         (piece.task or "", piece.start // 1000, piece.end // 1000)
-        for piece in last_finishing_path(spans, trace.root.span_id)
+        for piece in last_finishing_path(spans, trace.root.span_id, as_jaeger=True)
     }
     names = {span.span_id: span.name for span in trace.spans}
     begin = trace.root.start_ns // 1000

@@ -35,7 +35,8 @@ from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.files import Files
+from firstword.tuning.sources import Query
 from firstword.tuning.start import RecordedStart, start_of
 
 CELLS = 11

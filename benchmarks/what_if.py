@@ -21,9 +21,11 @@ from firstword.agent.flags.location import shipped_file
 from firstword.command.flag_shares import predictions
 from firstword.rehearsal.result import TRACES
 from firstword.tuning.change import read_changes
+from firstword.tuning.files import Files
+from firstword.tuning.notes import Note, Problem
 from firstword.tuning.observation import Observation, observation, ttfw
-from firstword.tuning.sources import Files, Query
-from firstword.tuning.spans import Problem, Trace
+from firstword.tuning.sources import Query
+from firstword.tuning.spans import Trace
 from firstword.tuning.statistics import quantile
 from firstword.tuning.whatif import predict
 
@@ -89,9 +91,10 @@ def waited(of: Iterator[Trace]) -> list[Observation]:
     return [start for start in map(observation, of) if start is not None]
 
 
-def say(problem: Problem) -> None:
-    """On standard error."""
-    print(problem, file=sys.stderr)
+def say(note: Note) -> None:
+    """What is lost, on standard error."""
+    if isinstance(note, Problem):
+        print(note, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,18 @@ def test_the_worker_carries_neither_tuning_nor_rehearsal() -> None:
     assert loaded.isdisjoint({*ours, "typer", "rich", "scipy", "pytest"})
 
 
+def test_what_is_read_from_traces_is_printed_in_one_place() -> None:
+    """There names are made harmless: whoever prints by another way, prints what a stranger wrote."""
+    other_ways = re.compile(r"typer\.echo\(|(?<![\w.])print\(|\bTable\(|\bConsole\(")
+    commands = [
+        path
+        for path in tracked()
+        if path.parent == ROOT / "command/firstword/command" and "TraceOptions" in path.read_text()
+    ]
+    assert len(commands) >= 9
+    assert [path.name for path in commands if other_ways.search(path.read_text())] == []
+
+
 def test_firstword_is_a_namespace() -> None:
     """A `firstword/__init__.py` in one portion would hide the other four, wherever it is installed first."""
     inits = [path for path in tracked() if path.parts[-2:] == ("firstword", "__init__.py")]

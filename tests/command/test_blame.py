@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from benchmarks.blame import a_start as benchmark_start
 from benchmarks.blame import jaeger
 from firstword.command import blame as command
-from firstword.command import observed
+from firstword.command import terminal as output
 from firstword.command.__main__ import app
 from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.layout import lay_out
 from firstword.telemetry.record import Outcome
+from tests.command.account_line import without_account
 from tests.tuning.test_blame import a_start
 from tests.tuning.written import T0, otlp_span, request, write
 
@@ -36,7 +37,7 @@ def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `firstword blame ARGUMENTS`."""
     result = CliRunner().invoke(app, ["blame", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
+    return result.exit_code, result.stdout, without_account(result.stderr)
 
 
 def test_a_pipe_gets_one_table_of_whole_lines(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_terminal_cuts_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write(tmp_path / "traces", a_start(200), a_start(40))
     shown = io.StringIO()
     terminal = Console(file=shown, width=width, force_terminal=True, color_system=None, markup=False, highlight=False)
-    for module in (command, observed):
+    for module in (command, output):
         monkeypatch.setattr(module, "console", lambda: terminal)
     assert typed("--traces", "traces")[0] == 0
     lines = shown.getvalue().splitlines()
@@ -127,7 +128,7 @@ def test_a_terminal_cuts_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["--traces", "nowhere"], 2, "--traces nowhere is not there"),
         (["--traces", "traces", "--service", "shop"], 1, "no trace in traces"),
         (["--traces", "empty.jsonl"], 1, "empty.jsonl: it is empty"),
-        (["--traces", "no files"], 1, "has no file that ends in .jsonl or .json"),
+        (["--traces", "no files"], 1, "has no file that ends in .json, .jsonl or .ndjson"),
         ([], 1, "no last rehearsal to read traces of"),
     ],
 )

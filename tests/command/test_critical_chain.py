@@ -17,8 +17,11 @@ from firstword.command.critical_chain import chain_lines, median_start
 from firstword.rehearsal.result import RESULT_FILE, TRACES, Result, save
 from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
 from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.files import Files
+from firstword.tuning.sources import Query
 from firstword.tuning.start import RecordedStart, start_of
+from tests.command.account_line import without_account
+from tests.tuning.answering import answering
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
 
 
@@ -33,7 +36,7 @@ def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `firstword critical-chain ARGUMENTS`."""
     result = CliRunner().invoke(app, ["critical-chain", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
+    return result.exit_code, result.stdout, without_account(result.stderr)
 
 
 def at(ms: float) -> int:
@@ -298,13 +301,18 @@ def test_the_median_start_is_there_for_other_commands(tmp_path: Path) -> None:
         (["--traces", "nowhere"], 2, "--traces nowhere is not there"),
         (["--traces", "empty.jsonl"], 1, "empty.jsonl: it is empty; expected OTLP JSON lines"),
         (["--traces", "empty.jsonl"], 1, "no trace in empty.jsonl"),
-        (["--traces", "no files"], 1, "has no file that ends in .jsonl or .json"),
-        (["--traces", "traces", "--since", "yesterday"], 2, "--since is 'yesterday'; it may be: 90s"),
+        (["--traces", "no files"], 1, "has no file that ends in .json, .jsonl or .ndjson"),
+        (["--traces", "traces", "--since", "soon"], 2, "--since is 'soon'; expected 90s, 30m, 1.5h"),
+        (["--traces", "traces", "--since", "1h", "--until", "2h"], 2, "--until is not after --since"),
         (["--traces", "traces", "--since", "2200-01-01"], 1, "no trace in traces with this --since"),
         (["--traces", "traces", "--service", "shop"], 1, "no trace in traces with this --service"),
         (["--traces", "traces", "--limit", "0"], 2, "greater than or equal to 1"),
-        (["--jaeger", "http://me:secret@host"], 2, "--jaeger is no address of Jaeger; it may be: http://HOST:PORT"),
-        (["--jaeger", "http://127.0.0.1:1"], 1, "Jaeger at http://127.0.0.1:1 can't be read"),
+        (["--jaeger", "http://me:secret@host"], 2, "--jaeger is no address of Jaeger; expected http://HOST:PORT"),
+        (
+            ["--jaeger", "http://127.0.0.1:1"],
+            1,
+            "Jaeger at http://127.0.0.1:1: it can't be read: Connection refused; asked 3 times",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_said(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
@@ -336,3 +344,14 @@ def test_bad_lines_are_said_and_the_rest_is_shown(tmp_path: Path) -> None:
 def _only(folder: Path) -> RecordedStart:
     (trace,) = Files(folder).traces(Query(), no_problem)
     return start_of(trace)
+
+
+def test_an_address_of_jaegers_page_is_a_session(tmp_path: Path) -> None:
+    """Pasted from a browser: it names the trace, and where no source is given, the Jaeger."""
+    (trace_id,) = write(tmp_path / "traces", a_start())
+    page = f"http://jaeger.example:16686/base/trace/{trace_id}?uiFind=account#x"
+    code, out, _ = typed(page, "--traces", "traces")
+    assert (code, f"Trace: {trace_id}\n" in out) == (0, True)
+    with answering(404, b"") as url:
+        code, _, error = typed(f"{url}/base/trace/{trace_id}/")
+    assert (code, error) == (1, f"firstword: {url}/base answers, but not as Jaeger's query API does\n")

@@ -22,6 +22,7 @@ from firstword.telemetry.record import Outcome
 from firstword.tuning.observation import Observation
 from firstword.tuning.sampling import WEIGHTED, Sampling
 from tests.agent.flag_files import shared
+from tests.command.account_line import without_account
 from tests.command.sessions_written import write
 from tests.tuning.sessions_drawn import World, experiment
 from tests.tuning.simulated import simulate
@@ -49,7 +50,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyri
 def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
     result = CliRunner().invoke(app, arguments)
-    return result.exit_code, result.stdout, result.stderr
+    return result.exit_code, result.stdout, without_account(result.stderr)
 
 
 def flags_at(percent: int) -> Path:
@@ -117,7 +118,7 @@ def test_without_sessions(command: Sequence[str]) -> None:
     assert error.splitlines()[-1].startswith("firstword: no trace in t.jsonl")
     write(Path("t.jsonl"), [Observation(Outcome.NO_CALLER, 1.0, time=1e9)])
     code, _, error = typed(*command, "--traces", "t.jsonl")
-    assert (code, error) == (1, "firstword: none of 1 traces in t.jsonl is a start of ours with a caller\n")
+    assert (code, error) == (1, "firstword: none of 1 trace in t.jsonl is a start of ours with a caller\n")
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from inline_snapshot import snapshot
 from rich.console import Console
 from typer.testing import CliRunner
 
-from firstword.command import observed
+from firstword.command import terminal as output
 from firstword.command import what_if as command
 from firstword.command.__main__ import app
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.vocabulary import CRITICAL
+from tests.command.account_line import without_account
 from tests.tuning.simulated import simulate
 from tests.tuning.test_whatif import SMALL
 from tests.tuning.written import T0, write
@@ -50,7 +51,7 @@ def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `firstword what-if ARGUMENTS`."""
     result = CliRunner().invoke(app, ["what-if", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
+    return result.exit_code, result.stdout, without_account(result.stderr)
 
 
 def lines(out: str) -> str:
@@ -128,7 +129,7 @@ def test_a_terminal_of_60_columns_cuts_no_text(monkeypatch: pytest.MonkeyPatch) 
     """Every figure is whole."""
     shown = io.StringIO()
     terminal = Console(file=shown, width=60, force_terminal=True, color_system=None, markup=False, highlight=False)
-    for module in (command, observed):
+    for module in (command, output):
         monkeypatch.setattr(module, "console", lambda: terminal)
     assert typed("account=0.5", "--traces", "traces")[0] == 0
     found = shown.getvalue()

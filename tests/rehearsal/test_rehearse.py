@@ -26,7 +26,8 @@ from firstword.rehearsal.tone import SAMPLE_RATE, TONE
 from firstword.rehearsal.workers import Standing, dropped_variables, running_worker
 from firstword.telemetry.record import Dispatch
 from firstword.telemetry.vocabulary import DRAWN_BY
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.files import Files
+from firstword.tuning.sources import Query
 from firstword.tuning.start import start_of
 
 

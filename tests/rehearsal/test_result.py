@@ -14,22 +14,37 @@ from firstword.rehearsal.result import (
     Quantiles,
     Result,
     Session,
-    TracedStart,
     figures,
     last_folder,
     new_folder,
     read_starts,
     save,
 )
-from firstword.telemetry.record import Dispatch
+from firstword.telemetry.record import Dispatch, Outcome, TaskState
+from firstword.telemetry.vocabulary import ROOT
+from firstword.tuning.start import Method, RecordedStart
+from tests.tuning.test_sessions import a_start
+from tests.tuning.written import T0, otlp_span, request, write
 
 
 def session(number: int, heard_s: float | None = 1.0) -> Session:
     return Session("tuned", f"room-{number}", f"RM_{number}", heard_s, None if heard_s else "nothing heard within 20 s")
 
 
-def start(ttfw_s: float | None = 0.8, outcome: str = "first_word", *, fallbacks: int = 0) -> TracedStart:
-    return TracedStart("0" * 32, outcome, ttfw_s, 1.2 if ttfw_s else None, fallbacks)
+def start(ttfw_s: float | None = 0.8, outcome: str = "first_word", *, fallbacks: int = 0) -> RecordedStart:
+    return RecordedStart(
+        trace_id="0" * 32,
+        root_span_id="1" * 16,
+        name=ROOT,
+        start_ns=T0,
+        duration_us=800_000,
+        method=Method.EXACT,
+        path=(),
+        outcome=outcome,
+        ttfw_s=ttfw_s,
+        init_s=1.2 if ttfw_s else None,
+        fallbacks=fallbacks,
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,41 +142,29 @@ def test_the_json_has_the_documented_keys_and_no_infinity() -> None:
     )
 
 
-def span(name: str, trace: str, **attributes: dict[str, object]) -> dict[str, object]:
-    keys = [{"key": key.replace("__", "."), "value": value} for key, value in attributes.items()]
-    return {"traceId": trace, "spanId": "b7ad6b7169203331", "name": name, "attributes": keys}
+def test_starts_are_read_from_what_workers_export(tmp_path: Path) -> None:
+    """By room; other traces and a line that was cut do no harm; a start without a first word never got ready."""
+    heard = replace(a_start(750, 1), ready=T0 + 1_500_000_000)
+    write(tmp_path / "worker", heard, a_start(300, 2, Outcome.FAILED))
+    (tmp_path / "worker" / "cut.jsonl").write_text(request([otlp_span("job_entrypoint", 1, None, 0, 5)]) + '{"resou')
+    found = read_starts(tmp_path)
+    assert {room: (start.outcome, start.ttfw_s, start.init_s, start.failed) for room, start in found.items()} == {
+        "RM_1": ("first_word", 0.75, 1.5, False),
+        "RM_2": ("failed", None, None, True),
+    }
 
 
-def line(*spans: dict[str, object]) -> str:
-    return json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": list(spans)}]}]}) + "\n"
+def test_fallbacks_are_read(tmp_path: Path) -> None:
+    """Of the tasks that had ended by the first word."""
+    start = a_start(750, 1)
+    write(tmp_path, replace(start, tasks=(replace(start.tasks[0], state=TaskState.FALLBACK),)))
+    assert read_starts(tmp_path)["RM_1"].fallbacks == 1
 
 
-def test_starts_are_read_from_otlp_json_lines(tmp_path: Path) -> None:
-    """Root and readiness may lie in different lines; other spans, other traces and a line that was cut do no harm."""
-    root = span(
-        "session.startup",
-        "a" * 32,
-        lk__room_sid={"stringValue": "RM_1"},
-        startup__outcome={"stringValue": "first_word"},
-        startup__ttfw={"doubleValue": 0.75},
-        startup__fallbacks={"intValue": "2"},
-    )
-    ready = span("session.ready", "a" * 32, startup__init={"doubleValue": 1.5})
-    (tmp_path / "worker").mkdir()
-    (tmp_path / "worker" / "traces-1.jsonl").write_text(
-        line(root, span("room", "a" * 32)) + line(ready) + line(ready)[:40]
-    )
-    (tmp_path / "worker" / "traces-2.jsonl").write_text(line(span("job_entrypoint", "b" * 32)))
-    assert read_starts(tmp_path) == {"RM_1": TracedStart("a" * 32, "first_word", 0.75, 1.5, 2)}
-
-
-def test_a_start_without_a_first_word_is_read_too(tmp_path: Path) -> None:
-    """It has no TTFW, and never got ready."""
-    root = span(
-        "session.startup", "a" * 32, lk__room_sid={"stringValue": "RM_1"}, startup__outcome={"stringValue": "failed"}
-    )
-    (tmp_path / "traces-1.jsonl").write_text(line(root))
-    assert read_starts(tmp_path) == {"RM_1": TracedStart("a" * 32, "failed", None, None, 0)}
+def test_no_traces_are_no_starts(tmp_path: Path) -> None:
+    """Also where no process got as far as to make the folder."""
+    assert read_starts(tmp_path) == {}
+    assert read_starts(tmp_path / "none") == {}
 
 
 def test_a_saved_result_is_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

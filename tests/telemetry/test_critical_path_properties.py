@@ -172,14 +172,14 @@ def spans_of(start: Start) -> tuple[list[Span], dict[str, str]]:
 
 
 @many
-@given(plays(), st.randoms(use_true_random=False))
-def test_a_viewer_that_knows_only_times_finds_the_exact_path(play: Play, order: random.Random) -> None:
+@given(plays(), st.randoms(use_true_random=False), st.booleans())
+def test_a_viewer_that_knows_only_times_finds_the_exact_path(play: Play, order: random.Random, as_jaeger: bool) -> None:
     """The last-finishing-child rule on our spans, in any order, gives the exact path to within rounding."""
     start = play.record()
     exact = analyse(start).pieces
     spans, names = spans_of(start)
     order.shuffle(spans)
-    guessed = last_finishing_path(spans)
+    guessed = last_finishing_path(spans, as_jaeger=as_jaeger)
 
     # every span of the path is on the guessed one whole; beside them, 1 us before each and each phase
     whole = {span.span_id: (span.start_us * 1000, span.end_us * 1000) for span in spans if span.span_id in names}
@@ -250,8 +250,8 @@ strange_spans = st.lists(
 
 
 @many
-@given(strange_spans, st.randoms(use_true_random=False))
-def test_any_trace_gets_a_path_or_a_clear_no(spans: list[Span], order: random.Random) -> None:
+@given(strange_spans, st.randoms(use_true_random=False), st.booleans())
+def test_any_trace_gets_a_path_or_a_clear_no(spans: list[Span], order: random.Random, as_jaeger: bool) -> None:
     """Circles of parents, missing parents, several roots, times that run backwards: a path over one root, or NoRoot."""
     try:
         root = root_of(spans)
@@ -259,9 +259,9 @@ def test_any_trace_gets_a_path_or_a_clear_no(spans: list[Span], order: random.Ra
         ids = {span.span_id for span in spans}
         assert {span.span_id for span in spans if span.parent_id in ids} == ids
         return
-    pieces = last_finishing_path(spans)
+    pieces = last_finishing_path(spans, as_jaeger=as_jaeger)
     longest = max(max(s.end_us - s.start_us, 0) for s in spans if s.span_id == root)
     assert sum(piece.end - piece.start for piece in pieces) == longest * 1000
     assert all(before.end == after.start for before, after in pairwise(pieces))
     order.shuffle(spans)
-    assert last_finishing_path(spans) == pieces
+    assert last_finishing_path(spans, as_jaeger=as_jaeger) == pieces

@@ -46,14 +46,20 @@ def test_a_child_that_overlaps_the_one_that_finished_last_is_passed_over() -> No
 # r  ------
 # b  ---
 # c     ---          b ends in the microsecond in which c starts
-def test_a_child_must_end_before_the_next_starts() -> None:
-    """In the same microsecond is not before: why our own spans leave one between neighbours."""
-    assert path(span("r", 0, 60), span("b", 0, 30, "r"), span("c", 30, 60, "r")) == [("r", 0, 30), ("c", 30, 60)]
-    assert path(span("r", 0, 60), span("b", 0, 29, "r"), span("c", 30, 60, "r")) == [
-        ("b", 0, 29),
-        ("r", 29, 30),
-        ("c", 30, 60),
-    ]
+def test_children_that_touch_are_in_sequence() -> None:
+    """Jaeger's page passes over b, so our own spans leave a microsecond between neighbours."""
+    touching = (span("r", 0, 60), span("b", 0, 30, "r"), span("c", 30, 60, "r"))
+    assert path(*touching) == [("b", 0, 30), ("c", 30, 60)]
+    assert [piece.task for piece in last_finishing_path(touching, as_jaeger=True)] == ["r", "c"]
+    apart = last_finishing_path((*touching[:1], span("b", 0, 29, "r"), touching[2]), as_jaeger=True)
+    assert [(piece.task, piece.end // 1000) for piece in apart] == [("b", 29), ("r", 30), ("c", 60)]
+
+
+def test_children_without_a_length_where_two_touch() -> None:
+    """They take nothing of the path, and hide neither."""
+    between = (span("x", 30, 30, "r"), span("y", 30, 30, "x"))
+    touching = (span("r", 0, 60), span("b", 0, 30, "r"), span("c", 30, 60, "r"))
+    assert path(*touching, *between) == path(*between, *reversed(touching)) == [("b", 0, 30), ("c", 30, 60)]
 
 
 # r    ------

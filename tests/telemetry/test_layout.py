@@ -260,7 +260,9 @@ def test_a_detached_task_that_begins_where_a_phase_ends_does_not_take_its_place(
     spans = [
         Span(s.key, s.parent_key, s.name, s.kind, s.start_us, s.end_us) for s in reversed([*laid_out(start).values()])
     ]
-    assert [piece.task for piece in last_finishing_path(spans) if str(piece.task).startswith("piece")] == [
+    assert [
+        piece.task for piece in last_finishing_path(spans, as_jaeger=True) if str(piece.task).startswith("piece")
+    ] == [
         "piece.0",
         "piece.1",
         "piece.2",

@@ -12,7 +12,8 @@ from firstword.telemetry.record import Dispatch, Outcome, Start
 from firstword.telemetry.vocabulary import SAMPLING_PERCENT
 from firstword.tuning.blame import Blame, NothingToBlame, Row, blame
 from firstword.tuning.costs import Among, Cause, Kind, costs_of
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.files import Files
+from firstword.tuning.sources import Query
 from tests.properties import examples
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Script, ms, simulate

@@ -19,8 +19,10 @@ from firstword.telemetry.layout import lay_out
 from firstword.telemetry.record import Start
 from firstword.telemetry.vocabulary import SAMPLING_PERCENT, SLOW
 from firstword.tuning.costs import Costs, costs_of
+from firstword.tuning.files import Files
 from firstword.tuning.glance import Unfamiliar, glance
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.notes import ignore
+from firstword.tuning.sources import Query
 from tests.properties import examples
 from tests.telemetry.plans import Play, plays
 from tests.tuning.written import jaeger_span, no_problem, otlp_span, request
@@ -54,7 +56,7 @@ def sorted_costs(costs: list[Costs]) -> list[Costs]:
 def test_both_ways_give_the_same(tmp_path_factory: pytest.TempPathFactory, play: Play) -> None:
     """Any start that `telemetry` writes, whatever its outcome."""
     folder = written(tmp_path_factory.mktemp("traces"), document(play.record()))
-    assert sorted_costs(list(glance(folder))) == sorted_costs(the_long_way(folder))
+    assert sorted_costs(list(glance(folder, ignore))) == sorted_costs(the_long_way(folder))
 
 
 def test_a_file_and_a_folder_of_folders_are_read(tmp_path: Path) -> None:
@@ -63,8 +65,8 @@ def test_a_file_and_a_folder_of_folders_are_read(tmp_path: Path) -> None:
     first["data"] += second["data"]
     written(tmp_path, first)
     written(tmp_path / "more", third)
-    assert sorted_costs(list(glance(tmp_path))) == sorted_costs(the_long_way(tmp_path))
-    assert len(list(glance(tmp_path / "0.json"))) == 2
+    assert sorted_costs(list(glance(tmp_path, ignore))) == sorted_costs(the_long_way(tmp_path))
+    assert len(list(glance(tmp_path / "0.json", ignore))) == 2
 
 
 def _without_a_piece(found: dict[str, Any]) -> None:
@@ -97,7 +99,7 @@ def test_a_trace_that_is_otherwise_goes_the_long_way(tmp_path: Path, spoil: Call
     odd = document(a_start(random.Random(1)))
     spoil(odd)
     folder = written(tmp_path, document(a_start(random.Random(2)), "1" * 32), odd)
-    assert sorted_costs(list(glance(folder))) == sorted_costs(the_long_way(folder))
+    assert sorted_costs(list(glance(folder, ignore))) == sorted_costs(the_long_way(folder))
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -114,7 +116,7 @@ def test_a_sampled_store_is_weighed_as_the_long_way_weighs_it(
             told[SLOW]["value"] = slow
         span["tags"] = list(told.values())
     folder = written(tmp_path_factory.mktemp("traces"), found)
-    assert sorted_costs(list(glance(folder))) == sorted_costs(the_long_way(folder))
+    assert sorted_costs(list(glance(folder, ignore))) == sorted_costs(the_long_way(folder))
 
 
 def test_what_our_collector_stamps_does_not_cost_the_short_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +124,7 @@ def test_what_our_collector_stamps_does_not_cost_the_short_way(tmp_path: Path, m
     monkeypatch.setattr("firstword.tuning.glance.costs_of", None)
     folder = written(tmp_path, document(a_start(random.Random(1))))
     assert SAMPLING_PERCENT in (folder / "0.json").read_text()
-    assert [costs.weight for costs in glance(folder)] == [1.0]
+    assert [costs.weight for costs in glance(folder, ignore)] == [1.0]
 
 
 GOOD = document(a_start(random.Random(1)))
@@ -145,7 +147,7 @@ GOOD = document(a_start(random.Random(1)))
 def test_what_it_cannot_be_sure_of_is_not_answered(tmp_path: Path, documents: list[object]) -> None:
     """The same trace twice, no trace, or what has to be reported."""
     with pytest.raises(Unfamiliar):
-        list(glance(written(tmp_path, *documents)))
+        list(glance(written(tmp_path, *documents), ignore))
 
 
 @pytest.mark.parametrize(("name", "content"), [("t.jsonl", ""), ("t.json", "{"), ("t.json", "")])
@@ -154,7 +156,7 @@ def test_other_files_are_left_to_the_long_way(tmp_path: Path, name: str, content
     written(tmp_path, GOOD)
     (tmp_path / name).write_text(content or request([otlp_span("order", 1, None, 0, 9)]))
     with pytest.raises(Unfamiliar):
-        list(glance(tmp_path))
+        list(glance(tmp_path, ignore))
 
 
 def test_a_deferred_task_and_a_cache_are_read(tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ def test_a_deferred_task_and_a_cache_are_read(tmp_path: Path) -> None:
     start = a_start(random.Random(1))
     late = replace(start.tasks[0], name="analytics", begin=start.end, end=start.end + 5_000_000, deferred=True)
     start = replace(start, tasks=(replace(start.tasks[0], cache="hit"), *start.tasks[1:], late))
-    (costs,) = glance(written(tmp_path, document(start)))
+    (costs,) = glance(written(tmp_path, document(start)), ignore)
     assert {task.name: task.cache for task in costs.tasks if task.name in ("room", "analytics")} == {
         "room": "hit",
         "analytics": None,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import urllib.request
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from firstword.rehearsal.processes import free_ports
 from firstword.rehearsal.stack import LocalStack
+from firstword.tuning.files import Files
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.sessions import NoSession, median, named
-from firstword.tuning.sources import Files, Query, Source, SourceError
+from firstword.tuning.sources import Query, Source, SourceError
 from firstword.tuning.start import RecordedStart, start_of
+from tests.tuning.answering import answering
 from tests.tuning.test_sessions import a_start
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
 
@@ -62,7 +61,7 @@ def test_a_limit_is_the_newest_in_whatever_order_jaeger_answers(tmp_path: Path) 
     answer = {"services": ["firstword"], "resourceSpans": []}
     for line in file.read_text().splitlines():
         answer["resourceSpans"] += json.loads(line)["resourceSpans"]
-    with _answering(200, json.dumps(answer).encode()) as url:
+    with answering(200, json.dumps(answer).encode()) as url:
         newest = [trace.trace_id for trace in Jaeger(url).traces(Query(limit=3), no_problem)]
     assert newest == [ids[2], ids[0], ids[4]]
 
@@ -70,7 +69,7 @@ def test_a_limit_is_the_newest_in_whatever_order_jaeger_answers(tmp_path: Path) 
 def test_an_address_that_is_none_is_refused() -> None:
     """Another scheme, no host; a password isn't repeated."""
     for url in ("localhost:16686", "ftp://localhost", "http://", "http://me:secret@localhost", "nonsense"):
-        with pytest.raises(ValueError, match=r"^it may be: http://HOST:PORT") as caught:
+        with pytest.raises(ValueError, match=r"^expected http://HOST:PORT") as caught:
             Jaeger(url)
         assert "secret" not in str(caught.value)
 
@@ -78,7 +77,9 @@ def test_an_address_that_is_none_is_refused() -> None:
 def test_nobody_there_is_said() -> None:
     """With the address and the reason."""
     port = free_ports(1)[0]
-    with pytest.raises(SourceError, match=rf"Jaeger at http://127\.0\.0\.1:{port} can't be read: .*refused"):
+    with pytest.raises(
+        SourceError, match=rf"Jaeger at http://127\.0\.0\.1:{port}: it can't be read: .*refused; asked 3 times"
+    ):
         list(Jaeger(f"http://127.0.0.1:{port}").traces(Query(), no_problem))
 
 
@@ -89,12 +90,14 @@ def test_nobody_there_is_said() -> None:
         (200, b"[[[", "answers, but not as Jaeger's query API does"),
         (404, b"404 page not found", "answers, but not as Jaeger's query API does"),
         (500, b"", "answers 500 Internal Server Error to /api/v3/services"),
+        (400, b'{"errors": [{"msg": "bad time"}]}', "answers 400 Bad Request to /api/v3/services: bad time"),
+        (403, b"<html><style>x</style><h1>Log in</h1></html>", "answers 403 Forbidden to /api/v3/services: Log in"),
         (200, b'{"services": []}', "has no service firstword; it has none yet"),
     ],
 )
 def test_something_else_that_answers_is_said(status: int, body: bytes, says: str) -> None:
     """A page, an error, a Jaeger that has heard nothing yet."""
-    with _answering(status, body) as url, pytest.raises(SourceError) as caught:
+    with answering(status, body) as url, pytest.raises(SourceError) as caught:
         list(Jaeger(url).traces(Query(), no_problem))
     assert says in str(caught.value)
 
@@ -116,27 +119,3 @@ async def _until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(120):
         while not await asyncio.to_thread(true):  # noqa: ASYNC110 # a server has no event to wait for
             await asyncio.sleep(0.2)
-
-
-@contextmanager
-def _answering(status: int, body: bytes) -> Generator[str]:
-    """A server on loopback that answers everything alike."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing on standard error."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()

@@ -10,10 +10,13 @@ import pytest
 
 from firstword.telemetry.record import Outcome
 from firstword.tuning import observation as about
+from firstword.tuning.files import Files
+from firstword.tuning.notes import Note, PassedOver
 from firstword.tuning.observation import Drawn, Observation, observation
-from firstword.tuning.sources import Files, Query, SourceError
+from firstword.tuning.sampling import countable
+from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.statistics import quantile, rate
-from tests.tuning.written import otlp_span, request
+from tests.tuning.written import no_problem, otlp_span, request
 
 
 def read(
@@ -22,7 +25,7 @@ def read(
     """The observation of a start whose root has these attributes."""
     root = otlp_span("session.startup", 1, None, 0, end_us, attributes=[attribute(k, v) for k, v in attributes.items()])
     (folder / "traces.jsonl").write_text(request([root, *more], "firstword"))
-    (trace,) = Files(folder).traces(Query(), lambda problem: pytest.fail(str(problem)))
+    (trace,) = Files(folder).traces(Query(), no_problem)
     return observation(trace)
 
 
@@ -82,7 +85,7 @@ def test_many_sessions_take_half_a_kilobyte_each(tmp_path: Path) -> None:
 
 
 def _only(path: Path) -> Observation | None:
-    (trace,) = Files(path).traces(Query(), lambda problem: pytest.fail(str(problem)))
+    (trace,) = Files(path).traces(Query(), no_problem)
     return observation(trace)
 
 
@@ -139,13 +142,19 @@ def test_what_a_start_of_a_sampled_store_weighs(tmp_path: Path, told: dict[str, 
     assert seen.sampling.weight == weight
 
 
-def test_a_store_without_ordinary_starts_is_refused(tmp_path: Path) -> None:
-    """It has slow and failed ones alone; the message says which variable of the collector to set."""
-    told = {"startup.outcome": "first_word", "startup.slow": True, "startup.sampling.percent": 0.0}
-    with pytest.raises(
-        SourceError, match=r"keeps 0 % of ordinary starts.*; FIRSTWORD_KEEP_PERCENT may be: more than 0"
-    ):
-        read(tmp_path, told)
+def test_starts_of_a_store_without_ordinary_ones_are_not_counted(tmp_path: Path) -> None:
+    """It keeps slow and failed ones alone: they are passed over beside others, and refused where there is nothing else."""
+    notes: list[Note] = []
+    told = {"startup.outcome": "first_word", "startup.slow": True}
+    for number, percent in enumerate((0.0, 5e-324, 50.0), 1):
+        marks = [attribute(k, v) for k, v in {**told, "startup.sampling.percent": percent}.items()]
+        root = otlp_span("session.startup", 1, None, 0, 9, traceId=f"{number:032x}", attributes=marks)
+        (tmp_path / f"{number}.jsonl").write_text(request([root], "firstword"))
+    given = list(countable(Files(tmp_path).traces(Query(), no_problem), notes.append))
+    assert [trace.trace_id for trace in given] == [f"{3:032x}"]
+    assert notes == [PassedOver("", "starts of a store that keeps 0 % of ordinary starts", 2)]
+    with pytest.raises(SourceError, match=r"keeps 0 % of ordinary starts.*; expected FIRSTWORD_KEEP_PERCENT above 0"):
+        list(countable(Files(tmp_path / "1.jsonl").traces(Query(), no_problem), notes.append))
 
 
 def test_samples_of_many() -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from firstword.telemetry.record import Outcome, Start, Task
 from firstword.telemetry.vocabulary import SAMPLING_PERCENT
 from firstword.tuning.drawing import LETTERS, Bar, Picture, Section, Strip, duration, html, svg
+from firstword.tuning.files import Files
 from firstword.tuning.plot import NothingToPlot, percentiles, waterfall
 from firstword.tuning.sampling import WEIGHTED
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.sources import Query
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import start_of
 from tests.properties import examples
@@ -37,7 +38,7 @@ def traces(folder: Path, *starts: Start) -> list[Trace]:
 
 def picture_of(folder: Path, *starts: Start) -> Picture:
     (trace,) = traces(folder, *starts)
-    return waterfall(start_of(trace))
+    return waterfall(start_of(trace), trace.spans)
 
 
 def strips(picture: Picture) -> dict[str, Strip]:
@@ -57,8 +58,8 @@ def test_a_waterfall_shows_phases_path_and_tasks(tmp_path: Path) -> None:
         "critical path",
         "dispatch",
         "event loop",
-        "room",
         "account",
+        "room",
         "components",
         "greeting",
         "playout",
@@ -98,6 +99,22 @@ def test_a_task_that_nobody_needed_and_an_absent_caller_look_otherwise(tmp_path:
     assert {bar.style for bar in strips(picture)["memory"].bars} == {"detached"}
     assert {bar.style for bar in strips(picture)["critical path"].bars} == {"absent", "critical"}
     assert {style for style, _ in picture.legend} >= {"detached", "absent"}
+
+
+def test_a_trace_of_others_is_drawn_whole(tmp_path: Path) -> None:
+    """By service, also what ran beside the path; of more than fit it says how many are left out."""
+    (tmp_path / "t.jsonl").write_text(
+        request([otlp_span("main", 1, None, 0, 500), *(otlp_span(f"get {n}", n + 2, 1, 0, 100 * n) for n in (1, 2, 3))])
+        + request([otlp_span("look up", 9, 4, 10, 90)], "store")
+    )
+    picture = picture_of(tmp_path)
+    drawn = {section.heading: [row.name for row in section.rows] for section in picture.sections}
+    assert drawn == {"": ["critical path"], "shop": ["main", "get 3", "get 2", "get 1"], "store": ["look up"]}
+    styles = {name: [bar.style for bar in row.bars] for name, row in strips(picture).items()}
+    assert (styles["get 1"], styles["get 3"]) == (["beside"], ["beside", "critical"])
+    many = [otlp_span(f"s{n}", n + 2, 1, 0, n) for n in range(1, 101)]
+    (tmp_path / "t.jsonl").write_text(request([otlp_span("main", 1, None, 0, 500), *many]))
+    assert picture_of(tmp_path).sections[-1].heading == "Not drawn: 21 shorter spans"
 
 
 def test_a_trace_of_others_shows_the_spans_on_its_path(tmp_path: Path) -> None:

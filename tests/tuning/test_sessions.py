@@ -9,8 +9,9 @@ import pytest
 
 from firstword.telemetry.record import Outcome, Phase, Start, Task
 from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID, SAMPLING_PERCENT
+from firstword.tuning.files import Files
 from firstword.tuning.sessions import NoSession, median, named, slowest
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.sources import Query
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
 
 EVERYTHING = Query()

@@ -18,9 +18,10 @@ from firstword.command.flag_shares import predictions
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.vocabulary import CRITICAL
 from firstword.tuning.change import BadChange, changes_of_flag, read_changes
+from firstword.tuning.files import Files
 from firstword.tuning.left_running import Use
 from firstword.tuning.replay import NotPlayable, first_word, model_of, ttfw
-from firstword.tuning.sources import Files, Query
+from firstword.tuning.sources import Query
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import RecordedStart, start_of
 from firstword.tuning.whatif import NothingToPlay, predict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Annotated, Any, cast
 
 from firstword.telemetry.extras import needed
@@ -12,6 +13,7 @@ with needed("audit", "the command firstword"):
     from typer.core import TyperCommand, TyperGroup
     from typer.main import get_command
 
+from firstword.command.edge import guarded
 from firstword.command.signals import end_as_by_ctrl_c
 
 SUBCOMMANDS = {
@@ -35,12 +37,20 @@ IN_TUNING = frozenset({"compare", "tune", "check", "save", "diff"})
 """Those that share a page in docs/; each of the others has one of its name."""
 
 
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
 class Lazy(TyperGroup):
     """A group that imports a subcommand when it is run or completed, not to list it."""
 
     # The context's class is typer's own click's, which is private.
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, TyperCommand | None, list[str]]:
         """The subcommand that `args` begin with, the arguments after it."""
+        if args == ["help"]:
+            typer.echo(ctx.get_help())
+            ctx.exit()
+        if args[0] == "help":
+            args = [*args[1:], "--help"]
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and imported(command.name or ""), rest
 
@@ -49,7 +59,9 @@ def imported(name: str) -> TyperCommand:
     """The real subcommand of that name. Ends the program where what it needs is not installed."""
     with needed("audit", f"firstword {name}"):
         module = importlib.import_module(f"firstword.command.{name.replace('-', '_')}")
-    alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    alone = typer.Typer(
+        add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False, context_settings=_HELP
+    )
     alone.command(name, epilog=_epilog(name))(module.command)
     return cast("TyperCommand", get_command(alone))  # of one command and no callback it makes no group
 
@@ -60,7 +72,13 @@ def _epilog(name: str) -> str:
     return f"{status}\n\n**See also** docs/{'tuning' if name in IN_TUNING else name}.md of the repository."
 
 
-app = typer.Typer(cls=Lazy, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=Lazy,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings=_HELP,
+)
 
 
 def _listed() -> None:
@@ -94,9 +112,9 @@ def firstword(
 
 
 def main() -> None:
-    """Run what was typed."""
+    """Run what was typed, and exit."""
     end_as_by_ctrl_c()
-    app()
+    sys.exit(guarded(app))
 
 
 if __name__ == "__main__":

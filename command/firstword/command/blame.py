@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from firstword.command.observed import Json, number, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.account import Account
+from firstword.command.observed import Json, number
+from firstword.command.source_options import Reading, TraceOptions, reads_traces
+from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell, tell_json
 from firstword.tuning.blame import Blame, NothingToBlame, Quantiles, Row, blame
 from firstword.tuning.costs import Among, Kind, costs_of
 from firstword.tuning.glance import Unfamiliar, glance
 from firstword.tuning.sampling import WEIGHTED
 from firstword.tuning.sources import Query, SourceError
+from firstword.tuning.wording import amount, shown
 
 _WIDE = 100
 """Columns from which on all figures of a task fit beside each other."""
 _NAME = 20
-_COUNTED = {
-    Among.HEARD: "with a first word",
-    Among.UNHEARD: "without a first word",
-    Among.OTHERS: "not starts of ours",
-}
 
 
+@reads_traces
 def command(
     folded: Annotated[
         bool, typer.Option("--folded", help="Print folded stacks for flame graphs: `phase;piece microseconds`.")
     ] = False,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Show what made callers wait, task by task, over many sessions.
 
@@ -58,24 +49,24 @@ def command(
 
     `firstword blame --folded --traces traces/ | flamegraph.pl --countname us > blame.svg`
     """
-    if folded and as_json:
+    if folded and options.as_json:
         fail("--folded and --json are two forms; give one", code=BAD_INPUT)
-    read = reading(last, jaeger, traces, since, service, limit)
-    typer.echo(f"Traces: {read.source.name}", err=as_json or folded)
-    found = _blame(read, traces)
-    if as_json:
-        typer.echo(json.dumps(as_json_object(found), indent=2))
+    read = options.reading()
+    tell(f"Traces: {read.source.name}", err=options.as_json or folded)
+    found = _blame(read, options.traces)
+    if options.as_json:
+        tell_json(as_json_object(found))
     elif folded:
         for stack, us in sorted(
             (f"{_frame(phase)};{_frame(str(cause))}", us) for (phase, cause), us in found.folded.items()
         ):
-            typer.echo(f"{stack} {round(us)}")
+            tell(f"{stack} {round(us)}")
     else:
         _print(found)
 
 
 def _frame(name: str) -> str:
-    return name.replace(";", ":")
+    return shown(name).replace(";", ":")
 
 
 def as_json_object(found: Blame) -> Json:
@@ -110,20 +101,18 @@ def _quantiles(of: Quantiles) -> Json:
 
 
 def _blame(read: Reading, files: Path | None) -> Blame:
-    problems = Problems()
     try:
-        if files is not None and read.query == Query():
-            try:
-                return blame(glance(files))
-            except Unfamiliar:
-                pass  # the long way says what is wrong, if anything is
-        return blame(map(costs_of, read.source.traces(read.query, problems.report)))
+        with Account(read.query) as account:
+            if files is not None and read.query == Query():
+                try:
+                    return blame(glance(files, account.report))
+                except Unfamiliar:
+                    pass  # the long way says what is wrong, if anything is
+            return blame(map(costs_of, read.traces(account.report)))
     except NothingToBlame as error:
         fail(f"{error} in {read.source.name}")
     except (SourceError, OSError) as error:
         fail(str(error))
-    finally:
-        problems.say_rest()
 
 
 def _print(found: Blame) -> None:
@@ -141,12 +130,12 @@ def _print(found: Blame) -> None:
 
 def _summary(found: Blame) -> Iterator[str]:
     one = found.starts == 1
-    yield f"{found.starts:,} {'session' if one else 'sessions'} {_COUNTED[found.among]}"
-    left_out = [f"{count:,} {_COUNTED[kind]}" for kind, count in found.left_out.items() if count]
+    yield _counted(found.among, found.starts)
+    beside = [_counted(kind, count) for kind, count in found.left_out.items() if count]
     if found.no_caller:
-        left_out.append(f"{found.no_caller:,} without a caller")
-    if left_out:
-        yield f"Left out: {', '.join(left_out)}"
+        beside.append(f"{amount(found.no_caller, 'session')} without a caller")
+    if beside:
+        yield f"Beside them: {', '.join(beside)}"
     if found.weighted:
         yield WEIGHTED
     waited = found.waited
@@ -159,8 +148,14 @@ def _summary(found: Blame) -> Iterator[str]:
         yield "Path: guessed from times (last-finishing-child); drag needs to know what needed what"
 
 
-def _table(found: Blame, *, costs: bool, times: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def _counted(among: Among, count: int) -> str:
+    if among is Among.OTHERS:
+        return f"{amount(count, 'trace')} that {'is no start' if count == 1 else 'are no starts'}, as LiveKit's own of each job"
+    return f"{amount(count, 'session')} {'with' if among is Among.HEARD else 'without'} a first word"
+
+
+def _table(found: Blame, *, costs: bool, times: bool) -> Columns:
+    table = Columns(gap=2)
     table.add_column("ms", min_width=_NAME, overflow="fold")
     columns = [*(_COSTS if costs else ()), *(_TIMES if times else ())]
     if any(row.hits or row.misses for row in found.rows) and times:

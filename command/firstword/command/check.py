@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,24 +9,20 @@ from xml.etree import ElementTree
 
 import typer
 
-from firstword.command.observed import Json, number, observed, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Service, Since, Traces, reading
-from firstword.command.terminal import BAD_INPUT, fail
+from firstword.command.observed import Json, number, observed
+from firstword.command.source_options import TraceOptions, reads_traces
+from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
 from firstword.tuning.objectives import Answer, ObjectiveError, answer, objective
 
 
+@reads_traces
 def command(
     slo: Annotated[
         list[str], typer.Option("--slo", metavar="NAME<LIMIT", help="An objective, as `ttfw.p90<1.5`; repeatable.")
     ],
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers as JUnit XML too.")] = None,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Exit 1 and print one line for each objective missed.
 
@@ -45,7 +40,7 @@ def command(
         objectives = [objective(text) for text in slo]
     except ObjectiveError as error:
         fail(f"--slo {error}", code=BAD_INPUT)
-    found = observed(reading(last, jaeger, traces, since, service, limit), as_json=as_json)
+    found = observed(options.reading(), as_json=options.as_json)
     try:
         answers = [answer(wanted, found.starts) for wanted in objectives]
     except ObjectiveError as error:
@@ -56,8 +51,8 @@ def command(
         except OSError as error:
             fail(f"--junit {junit} can't be written: {error.strerror}", code=BAD_INPUT)
     missed = [each for each in answers if not each.met]
-    if as_json:
-        typer.echo(json.dumps({"met": not missed, "objectives": [_as_json(each) for each in answers]}, indent=2))
+    if options.as_json:
+        tell_json({"met": not missed, "objectives": [_as_json(each) for each in answers]})
     else:
         _print(answers, missed)
     if missed:

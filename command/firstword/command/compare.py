@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from firstword.command.completion import flag_names
-from firstword.command.observed import Json, number, observed, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Service, Since, Traces, reading
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.observed import Json, number, observed
+from firstword.command.source_options import TraceOptions, reads_traces
+from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell_json
 from firstword.tuning.compare import Comparison, NotComparable, Row, Verdict, compare, sentence
 
 _STYLES = {
@@ -25,6 +23,7 @@ _STYLES = {
 }
 
 
+@reads_traces
 def command(
     by: Annotated[
         str,
@@ -36,13 +35,8 @@ def command(
             min=0, max=100, metavar="PERCENT", help="Of the sessions that should have it on; checks the split."
         ),
     ] = None,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Compare the variants of a flag: time to first word, initialization, errors, and a verdict in words.
 
@@ -56,14 +50,14 @@ def command(
 
     `firstword compare --by smart-greeting --share 50 --jaeger http://localhost:16686 --since 7d`
     """
-    read = reading(last, jaeger, traces, since, service, limit)
-    found = observed(read, as_json=as_json)
+    read = options.reading()
+    found = observed(read, as_json=options.as_json)
     try:
         result = compare(found.starts, by, share=None if share is None else share / 100)
     except NotComparable as error:
         fail(str(error), code=BAD_INPUT)
-    if as_json:
-        typer.echo(json.dumps(as_json_object(result), indent=2))
+    if options.as_json:
+        tell_json(as_json_object(result))
     else:
         _print(result)
 
@@ -123,8 +117,8 @@ def _print(found: Comparison) -> None:
     say(text[0].upper() + text[1:] + ".", _STYLES.get(found.verdict))
 
 
-def _table(title: str, found: Comparison, rows: Sequence[Row], shown: Callable[[float], str], unit: float) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+def _table(title: str, found: Comparison, rows: Sequence[Row], shown: Callable[[float], str], unit: float) -> Columns:
+    table = Columns()
     table.add_column(title, width=21, overflow="fold")
     for heading in (found.before, found.after):
         table.add_column(heading, min_width=7, justify="right", overflow="fold")

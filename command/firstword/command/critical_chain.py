@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -11,24 +10,17 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from firstword.command.source_options import (
-    JaegerUrl,
-    Last,
-    Limit,
-    Problems,
-    Reading,
-    Service,
-    Since,
-    Traces,
-    reading,
-    say_weighted,
-)
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.account import Account
+from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
+from firstword.command.terminal import BAD_INPUT, fail, say, say_text, styled, tell, tell_json
 from firstword.tuning import sessions
 from firstword.tuning.chain import Entry, chain_of
+from firstword.tuning.files import Files
+from firstword.tuning.notes import Report, ignore
 from firstword.tuning.sampling import WEIGHTED
-from firstword.tuning.sources import Files, Query, SourceError
+from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
+from firstword.tuning.wording import shown
 
 _MOST_ENTRIES = 150
 """Of a trace with thousands of pieces the longest are shown."""
@@ -48,6 +40,7 @@ _DISPATCHES = {
 }
 
 
+@reads_traces
 def command(
     session: Annotated[
         str | None,
@@ -56,13 +49,8 @@ def command(
         ),
     ] = None,
     slowest: Annotated[bool, typer.Option("--slowest", help="The slowest session in place of the median one.")] = False,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Show what one caller waited for, from the first word back.
 
@@ -83,63 +71,58 @@ def command(
     """
     if session is not None and slowest:
         fail("SESSION and --slowest name two sessions; give one", code=BAD_INPUT)
-    read = reading(last, jaeger, traces, since, service, limit)
-    problems = Problems()
+    session, options = options.of_session(session)
+    read = options.reading()
     try:
-        chosen = _chosen(read, session, slowest, problems)
+        with Account(read.query) as account:
+            chosen = _chosen(read, session, slowest, account.report)
     except (SourceError, sessions.NoSession, OSError) as error:
-        problems.say_rest()
         fail(str(error))
-    problems.say_rest()
     start = start_of(chosen.trace)
-    if as_json:
-        typer.echo(f"Traces: {read.source.name}", err=True)
+    if options.as_json:
+        tell(f"Traces: {read.source.name}", err=True)
         say_weighted(chosen.weighted, as_json=True)
-        typer.echo(json.dumps(start.as_json(), indent=2))
+        tell_json(start.as_json())
         return
-    out = console()
     page = read.source.page(start.trace_id)
-    head = (f"Traces: {read.source.name}", f"Shown: {chosen.why}", *((WEIGHTED,) if chosen.weighted else ()))
-    for line in (*map(Text, head), *chain_lines(start, page)):
-        # a pipe gets whole lines; a terminal breaks those that are too long, and cuts none
-        if out.is_terminal:
-            out.print(line, overflow="fold")
-        else:
-            out.print(line, soft_wrap=True)
+    for line in (f"Traces: {read.source.name}", f"Shown: {chosen.why}", *((WEIGHTED,) if chosen.weighted else ())):
+        say(line)
+    for line in chain_lines(start, page):
+        say_text(line)
 
 
-def _chosen(read: Reading, session: str | None, slowest: bool, problems: Problems) -> sessions.Chosen:
+def _chosen(read: Reading, session: str | None, slowest: bool, report: Report) -> sessions.Chosen:
     if session is not None:
-        return sessions.named(read.source, session, read.query, problems.report)
-    return (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
+        return sessions.named(read.source, session, read.query, report)
+    return (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
 
 
 def median_start(folder: Path) -> RecordedStart | None:
     """The start of the median session whose traces lie below `folder`; None where there is none."""
     try:
-        return start_of(sessions.median(Files(folder), Query(), lambda _: None).trace)
+        return start_of(sessions.median(Files(folder), Query(), ignore).trace)
     except (SourceError, sessions.NoSession):
         return None
 
 
 def chain_lines(start: RecordedStart, page: str | None = None) -> Iterator[Text]:
     """The start and its chain, line by line; `page` is its address in Jaeger."""
-    yield Text(f"Trace: {start.trace_id}")
+    yield styled(f"Trace: {start.trace_id}")
     if start.room_sid or start.job_id:
-        yield Text(f"Room: {start.room_sid or '-'}, job: {start.job_id or '-'}")
+        yield styled(f"Room: {start.room_sid or '-'}, job: {start.job_id or '-'}")
     if page is not None:
-        yield Text(f"Jaeger: {page}")
+        yield styled(f"Jaeger: {page}")
     if start.outcome is not None:
-        yield Text(_summary(start))
+        yield styled(_summary(start))
     if start.flags:
-        yield Text(f"Flags on: {_flags_on(start)}")
+        yield styled(f"Flags on: {_flags_on(start)}")
     if start.phases:
-        yield Text("Phases: " + ", ".join(f"{phase.name} {_time(phase.duration_us)}" for phase in start.phases))
+        yield styled("Phases: " + ", ".join(f"{phase.name} {_time(phase.duration_us)}" for phase in start.phases))
     if start.method is not Method.EXACT:
-        yield Text("Path: guessed from times, the span that finished last before (last-finishing-child)")
+        yield styled("Path: guessed from times, the span that finished last before (last-finishing-child)")
     yield Text()
     end = _ENDS.get(start.outcome or "", f"end of {start.name}")
-    yield Text(f"{end} @{_time(start.duration_us)}", _ON_PATH)
+    yield styled(f"{end} @{_time(start.duration_us)}", _ON_PATH)
     yield from _tree(start)
 
 
@@ -164,19 +147,19 @@ def _flags_on(start: RecordedStart) -> str:
 def _tree(start: RecordedStart) -> Iterator[Text]:
     entries = chain_of(start)
     longest = set(sorted(range(len(entries)), key=lambda i: -entries[i].duration_us)[:_MOST_ENTRIES])
-    for shown, run in groupby(range(len(entries)), key=longest.__contains__):
+    for alone, run in groupby(range(len(entries)), key=longest.__contains__):
         together = [entries[i] for i in run]
-        if not shown:
+        if not alone:
             took = sum(entry.duration_us for entry in together)
-            yield Text(f"┊ {len(together)} shorter ones +{_time(took)}", _ON_PATH)
+            yield styled(f"┊ {len(together)} shorter ones +{_time(took)}", _ON_PATH)
             continue
         for entry in together:
             last = entry is entries[-1]
-            yield Text(("└─" if last else "├─") + _entry(entry), _ON_PATH)
+            yield styled(("└─" if last else "├─") + _entry(entry), _ON_PATH)
             for task in entry.spared:
                 slack = "" if task.slack is None else f", slack {_time(task.slack * 1e6)}"
                 text = f"{task.name}{_when(task.start_us, task.duration_us)}{slack}{_notes(task)}"
-                yield Text.assemble(("    " if last else "│   ", _ON_PATH), (text, _SPARED))
+                yield Text.assemble(("    " if last else "│   ", _ON_PATH), (shown(text), _SPARED))
 
 
 def _entry(entry: Entry) -> str:

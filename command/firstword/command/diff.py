@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from firstword.command.observed import Json, number, observed, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Service, Since, Traces, reading
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.observed import Json, number, observed
+from firstword.command.source_options import TraceOptions, reads_traces
+from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell_json
 from firstword.tuning.saved import Change, Difference, Figure, Saved, SavedError, diff, figures, load
 
 _STYLES = {Change.WORSE: "bold red", Change.BETTER: "green"}
 
 
+@reads_traces
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `firstword save` wrote.")],
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Say what changed since `firstword save`, by task, and whether it is noise.
 
@@ -42,11 +36,11 @@ def command(
         then = load(file)
     except SavedError as error:
         fail(str(error), code=BAD_INPUT)
-    now = figures(observed(reading(last, jaeger, traces, since, service, limit), as_json=as_json).starts)
+    now = figures(observed(options.reading(), as_json=options.as_json).starts)
     changes = diff(then, now)
-    if as_json:
+    if options.as_json:
         sessions = {"then": then.sessions, "now": now.sessions}
-        typer.echo(json.dumps({"sessions": sessions, "figures": [_as_json(each) for each in changes]}, indent=2))
+        tell_json({"sessions": sessions, "figures": [_as_json(each) for each in changes]})
     else:
         _print(then, now, changes)
 
@@ -66,7 +60,7 @@ def _as_json(each: Difference) -> Json:
 def _print(then: Saved, now: Saved, changes: Sequence[Difference]) -> None:
     say(f"Sessions: {then.sessions} then, {now.sessions} now")
     say()
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = Columns()
     table.add_column("Figure, s", width=26, overflow="fold")
     for heading in ("then", "now"):
         table.add_column(heading, min_width=7, justify="right", overflow="fold")

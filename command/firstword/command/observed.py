@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import typer
-
-from firstword.command.source_options import Problems, Reading, say_weighted
-from firstword.command.terminal import console, fail
+from firstword.command.account import Account
+from firstword.command.source_options import Reading, say_weighted
+from firstword.command.terminal import fail, tell
+from firstword.tuning.files import Files
 from firstword.tuning.observation import Observation, observation
-from firstword.tuning.sources import Files, SourceError
+from firstword.tuning.sources import SourceError
+from firstword.tuning.wording import amount
 
 Json = dict[str, object]
 
@@ -45,47 +46,31 @@ class Observed:
 
 def observe(read: Reading) -> Observed:
     """Read all. Raises SourceError, OSError."""
-    problems, traces, starts = Problems(), 0, list[Observation]()
+    starts: list[Observation] = []
     # Jaeger's default is the newest thousand; a window that slides would break what the intervals promise
-    query = read.query
-    if query.limit is None and not isinstance(read.source, Files):
-        query = replace(query, limit=_MOST)
-    try:
-        for trace in read.source.traces(query, problems.report):
-            traces += 1
+    whole = read
+    if read.query.limit is None and not isinstance(read.source, Files):
+        whole = replace(read, query=replace(read.query, limit=_MOST))
+    with Account(read.query) as account:
+        for trace in whole.traces(account.report):
             if (seen := observation(trace)) is not None:
                 starts.append(seen)
-    finally:
-        problems.say_rest()
-    return Observed(starts, traces, problems.count, problems.whole_files)
+    return Observed(starts, account.traces, account.problems, account.whole_files)
 
 
 def observed(read: Reading, *, as_json: bool) -> Observed:
     """Say where the traces are from and read them; ends the command where there is no start to count."""
-    typer.echo(f"Traces: {read.source.name}", err=as_json)
+    tell(f"Traces: {read.source.name}", err=as_json)
     try:
         found = observe(read)
     except (SourceError, OSError) as error:
         fail(str(error))
     if not found.traces:
-        fail(
-            f"no trace in {read.source.name}; {found.problems} problems"
-            if found.problems
-            else f"no trace in {read.source.name}"
-        )
+        fail(f"no trace in {read.source.name}")
     if not found.starts:
-        fail(f"none of {found.traces} traces in {read.source.name} is a start of ours with a caller")
+        fail(f"none of {amount(found.traces, 'trace')} in {read.source.name} is a start of ours with a caller")
     say_weighted(found.weighted, as_json=as_json)
     return found
-
-
-def say(line: str = "", style: str | None = None) -> None:
-    """Print a line: a pipe gets it whole; a terminal breaks what is too long, and cuts nothing."""
-    out = console()
-    if out.is_terminal:
-        out.print(line, style=style, overflow="fold")
-    else:
-        out.print(line, style=style, soft_wrap=True)  # with an overflow of its own it would be cut
 
 
 def number(value: float) -> float | None:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from firstword.command.source_options import (
-    JaegerUrl,
-    Last,
-    Limit,
-    Problems,
-    Reading,
-    Service,
-    Since,
-    Traces,
-    reading,
-    say_weighted,
-)
-from firstword.command.terminal import BAD_INPUT, fail
+from firstword.command.account import Account
+from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
+from firstword.command.terminal import BAD_INPUT, fail, tell, tell_json
 from firstword.tuning import sessions
 from firstword.tuning.drawing import html, svg
+from firstword.tuning.notes import Report
 from firstword.tuning.plot import Drawn, NothingToPlot, percentiles, waterfall
 from firstword.tuning.sources import SourceError
 from firstword.tuning.start import start_of
@@ -30,6 +20,7 @@ from firstword.tuning.start import start_of
 _WRITERS = {".svg": svg, ".html": html}
 
 
+@reads_traces
 def command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Ends in .svg or .html.")],
     session: Annotated[
@@ -42,13 +33,8 @@ def command(
     many: Annotated[
         bool, typer.Option("--many", help="All sessions: where those at p10 to p99 spent their time.")
     ] = False,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Draw the waterfall of one session, or where the time of many goes, as SVG or HTML.
 
@@ -69,31 +55,34 @@ def command(
         fail(f"--output {output} ends in neither; it may be: FILE.svg or FILE.html", code=BAD_INPUT)
     if (session is not None, slowest, many).count(True) > 1:
         fail("SESSION, --slowest and --many are three pictures; give one", code=BAD_INPUT)
-    read = reading(last, jaeger, traces, since, service, limit)
-    problems = Problems()
+    session, options = options.of_session(session)
+    read = options.reading()
     try:
-        drawn = _drawn(read, session, slowest, many, problems)
-        output.write_text(write(drawn.picture), encoding="utf-8")
+        with Account(read.query) as account:
+            drawn = _drawn(read, session, slowest, many, account.report)
     except NothingToPlot as error:
         fail(f"{error}, in {read.source.name}")
     except (SourceError, sessions.NoSession, OSError) as error:
         fail(str(error))
-    finally:
-        problems.say_rest()
-    typer.echo(f"Traces: {read.source.name}", err=as_json)
-    say_weighted(drawn.weighted, as_json=as_json)
+    try:
+        output.write_text(write(drawn.picture), encoding="utf-8")
+    except OSError as error:
+        fail(f"--output {output} can't be written: {error.strerror}", code=BAD_INPUT)
+    tell(f"Traces: {read.source.name}", err=options.as_json)
+    say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
-    if as_json:
-        typer.echo(json.dumps({"file": str(output), "title": title, "trace_ids": drawn.trace_ids}, indent=2))
+    if options.as_json:
+        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids})
     else:
-        typer.echo(f"{title}\nWritten: {output}")
+        tell(title)
+        tell(f"Written: {output}")
 
 
-def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, problems: Problems) -> Drawn:
+def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report: Report) -> Drawn:
     if many:
-        return percentiles(read.source.traces(read.query, problems.report))
+        return percentiles(read.traces(report))
     if session is not None:
-        chosen = sessions.named(read.source, session, read.query, problems.report)
+        chosen = sessions.named(read.source, session, read.query, report)
     else:
-        chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, problems.report)
-    return Drawn(waterfall(start_of(chosen.trace)), (chosen.trace.trace_id,), chosen.weighted)
+        chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
+    return Drawn(waterfall(start_of(chosen.trace), chosen.trace.spans), (chosen.trace.trace_id,), chosen.weighted)

@@ -7,21 +7,18 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.observed import observed, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Service, Since, Traces, reading
-from firstword.command.terminal import BAD_INPUT, fail
-from firstword.tuning.saved import SavedError, as_json, figures, save
+from firstword.command.observed import observed
+from firstword.command.source_options import TraceOptions, reads_traces
+from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
+from firstword.tuning.saved import SavedError, document, figures, save
+from firstword.tuning.wording import amount
 
 
+@reads_traces
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; a file that is there is replaced.")],
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    json_too: Annotated[bool, typer.Option("--json", help="Print what was written on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Write p50, p90 and p99 of time to first word, initialization and each task to a small file.
 
@@ -33,13 +30,13 @@ def command(
 
     `firstword save startup.json --jaeger http://localhost:16686 --since 1d`
     """
-    found = observed(reading(last, jaeger, traces, since, service, limit), as_json=json_too)
+    found = observed(options.reading(), as_json=options.as_json)
     saved = figures(found.starts)
     try:
         save(saved, file)
     except SavedError as error:
         fail(str(error), code=BAD_INPUT)
-    if json_too:
-        typer.echo(as_json(saved))
+    if options.as_json:
+        tell_json(document(saved))
     else:
-        say(f"{len(saved.figures)} figures of {saved.sessions} sessions: {file}")
+        say(f"{amount(len(saved.figures), 'figure')} of {amount(saved.sessions, 'session')}: {file}")

@@ -5,44 +5,137 @@ Makes a `firstword.tuning.sources.Source` of what was typed. A rehearsal says wh
 
 from __future__ import annotations
 
+import inspect
 import re
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from firstword.command.terminal import BAD_INPUT, fail
-from firstword.tuning.sampling import WEIGHTED
-from firstword.tuning.sources import Files, Query, Source
-from firstword.tuning.spans import Problem
+from firstword.command.instants import FORMS, instant_ns
+from firstword.command.terminal import BAD_INPUT, fail, tell
+from firstword.tuning.files import Files
+from firstword.tuning.notes import Report
+from firstword.tuning.sampling import WEIGHTED, countable
+from firstword.tuning.sources import Query, Source
+from firstword.tuning.spans import Trace
 
-Last = Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")]
-JaegerUrl = Annotated[
-    str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API: http://HOST:16686.")
-]
-Traces = Annotated[
-    Path | None,
-    typer.Option("--traces", metavar="FILE_OR_DIR", help="Read OTLP JSON lines or Jaeger JSON."),
-]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        "--since", metavar="WHEN", help="Only what began since: `90s`, `30m`, `2h`, `7d` ago, or a date and time."
-    ),
-]
-Service = Annotated[
-    str | None,
-    typer.Option("--service", metavar="NAME", help="Only this service's. [default: firstword of Jaeger, any of files]"),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", min=1, metavar="N", help="The newest N traces. [default: 1000 of Jaeger, all of files]"),
-]
+_HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(?P<value>[\x20-\x7e]*?)\s*")
+_PAGE = re.compile(r"(?P<url>https?://[^?#]+)/trace/(?P<id>[0-9a-fA-F]{1,32})(?:[/?#].*)?")
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SHOWN = 5
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """What was typed of the options that all commands have that read traces; each field is one."""
+
+    last: Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")] = False
+    jaeger: Annotated[
+        str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API: http://HOST:16686.")
+    ] = None
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            metavar="NAME:VALUE",
+            help="Send this to Jaeger, as `Authorization: Bearer TOKEN`; `@FILE` has one a line. Repeatable.",
+        ),
+    ] = None
+    traces: Annotated[
+        Path | None, typer.Option("--traces", metavar="FILE_OR_DIR", help="Read OTLP JSON lines or Jaeger JSON.")
+    ] = None
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Only what began since: `90s`, `1.5h`, `7d` ago, `14:00`, `yesterday`, or a date and time.",
+        ),
+    ] = None
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="Only what began before: as `--since`.")
+    ] = None
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service", metavar="NAME", help="Only this service's. [default: firstword of Jaeger, any of files]"
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="The newest N traces. [default: 1000 of Jaeger, all of files]"
+        ),
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False
+
+    def of_session(self, session: str | None) -> tuple[str | None, TraceOptions]:
+        """The session's id, and where to look for it: both are in an address pasted from Jaeger's page."""
+        page = _PAGE.fullmatch(session.strip()) if session is not None else None
+        if page is None:
+            return session, self
+        sourceless = not self.last and self.jaeger is None and self.traces is None
+        return page["id"], replace(self, jaeger=page["url"]) if sourceless else self
+
+    def reading(self) -> Reading:
+        """The source and the part of it that were asked for. Ends the command where that can't be."""
+        if (self.last, self.jaeger is not None, self.traces is not None).count(True) > 1:
+            fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
+        since_ns, until_ns = _instant("--since", self.since), _instant("--until", self.until)
+        if since_ns is not None and until_ns is not None and until_ns <= since_ns:
+            fail("--until is not after --since", code=BAD_INPUT)
+        return Reading(self._source(), Query(since_ns, until_ns, self.service, self.limit))
+
+    def _source(self) -> Source:
+        if self.jaeger is not None:
+            from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
+
+            try:
+                return Jaeger(self.jaeger, headers=_headers(self.header or []))
+            except ValueError as error:
+                fail(f"--jaeger is no address of Jaeger; {error}", code=BAD_INPUT)
+        if self.traces is not None:
+            if not self.traces.exists():
+                fail(f"--traces {self.traces} is not there; it may be: a file or a folder", code=BAD_INPUT)
+            return Files(self.traces)
+        from firstword.rehearsal.result import TRACES, last_folder
+
+        folder = last_folder()
+        if folder is None:
+            fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")
+        return Files(folder / TRACES, f"the last rehearsal, {folder}")
+
+
+def reads_traces(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `TraceOptions`, after its own.
+
+    command: has one parameter annotated `TraceOptions`. Returns the command as typer wants it: an option a parameter.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    (block,) = (p.name for p in signature.parameters.values() if p.annotation is TraceOptions)
+    hints = get_type_hints(TraceOptions, include_extras=True)
+    options = {
+        each.name: inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+        )
+        for each in fields(TraceOptions)
+    }
+
+    @wraps(command)
+    def typed(**values: Any) -> None:
+        values[block] = TraceOptions(**{name: values.pop(name) for name in options})
+        command(**values)
+
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+        if parameter.name != block
+    ]
+    setattr(typed, "__signature__", signature.replace(parameters=[*own, *options.values()]))  # noqa: B010 # typer reads it; its type has no such attribute
+    return typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,68 +145,39 @@ class Reading:
     source: Source
     query: Query
 
-
-def reading(
-    last: bool, jaeger: str | None, traces: Path | None, since: str | None, service: str | None, limit: int | None
-) -> Reading:
-    """The source and the part of it that were asked for. Ends the command where that can't be."""
-    if (last, jaeger is not None, traces is not None).count(True) > 1:
-        fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
-    query = Query(since_ns=None if since is None else _instant(since), service=service, limit=limit)
-    if jaeger is not None:
-        from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
-
-        try:
-            return Reading(Jaeger(jaeger), query)
-        except ValueError as error:
-            fail(f"--jaeger is no address of Jaeger; {error}", code=BAD_INPUT)
-    if traces is not None:
-        if not traces.exists():
-            fail(f"--traces {traces} is not there; it may be: a file or a folder", code=BAD_INPUT)
-        return Reading(Files(traces), query)
-    from firstword.rehearsal.result import TRACES, last_folder
-
-    folder = last_folder()
-    if folder is None:
-        fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")
-    return Reading(Files(folder / TRACES, f"the last rehearsal, {folder}"), query)
-
-
-@dataclass(slots=True)
-class Problems:
-    """Says the first few problems of a source on standard error, counts the rest."""
-
-    count: int = field(default=0)
-    whole_files: int = field(default=0)
-    """Of these, files and answers of which nothing could be used."""
-
-    def report(self, problem: Problem) -> None:
-        """Say or count it."""
-        self.count += 1
-        self.whole_files += problem.whole_file
-        if self.count <= _SHOWN:
-            typer.echo(f"firstword: {problem}", err=True)
-
-    def say_rest(self) -> None:
-        """Say how many were not said."""
-        if self.count > _SHOWN:
-            typer.echo(f"firstword: ... and {self.count - _SHOWN} more problems", err=True)
+    def traces(self, report: Report) -> Iterator[Trace]:
+        """The traces that were asked for and can be counted. Raises SourceError."""
+        return countable(self.source.traces(self.query, report), report)
 
 
 def say_weighted(weighted: bool, *, as_json: bool) -> None:
     """Say, of a sampled store, that its starts are weighted: the same line in every command."""
     if weighted:
-        typer.echo(WEIGHTED, err=as_json)
+        tell(WEIGHTED, err=as_json)
 
 
-def _instant(since: str) -> int:
-    """When `--since` is, ns since the Unix epoch; a time without a zone is local."""
-    ago = re.fullmatch(r"(\d{1,9})\s*([smhd])", since.strip())
+def _headers(typed: list[str]) -> dict[str, str]:
+    """What `--header` names; a secret stays out of the list of processes in a file. Ends the command where it is none."""
+    lines: list[str] = []
+    for text in typed:
+        if not text.startswith("@"):
+            lines.append(text)
+            continue
+        try:
+            lines += [line for line in Path(text[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeError) as error:
+            fail(f"--header {text} can't be read: {getattr(error, 'strerror', None) or 'not text'}", code=BAD_INPUT)
+    headers = [_HEADER.fullmatch(line) for line in lines]
+    if not all(headers):
+        fail("--header is no header; expected NAME: VALUE, or @FILE with one a line", code=BAD_INPUT)
+    return {header["name"]: header["value"] for header in headers if header}
+
+
+def _instant(option: str, text: str | None) -> int | None:
+    """When an option says, ns since the Unix epoch; local time where it names no zone."""
+    if text is None:
+        return None
     try:
-        if ago:
-            when = datetime.now().astimezone() - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
-        else:
-            when = datetime.fromisoformat(since.strip()).astimezone()
-        return int(when.timestamp()) * 1_000_000_000
-    except (ValueError, OverflowError):
-        fail(f"--since is {since!r}; it may be: 90s, 30m, 2h, 7d, 2026-11-23 or 2026-11-23T10:00", code=BAD_INPUT)
+        return instant_ns(text, datetime.now().astimezone())
+    except ValueError:
+        fail(f"{option} is {text!r}; expected {FORMS}", code=BAD_INPUT)

@@ -1,23 +1,85 @@
-"""How every subcommand speaks: colour and bars for a terminal, plain text for a pipe, one line and an exit code for an error."""
+"""How every subcommand speaks: colour and bars for a terminal, plain text for a pipe, one line and an exit code for an error.
+
+All that the commands of traces print goes through here, and every name in it through `firstword.tuning.wording.shown`: a trace
+comes from anybody, and a name may hold what moves a cursor, sets a title, or forges a line.
+"""
 
 from __future__ import annotations
 
-from typing import NoReturn
+import json
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from firstword.tuning.wording import shown
 
 BAD_INPUT = 2
 """Exit code for what was typed or set wrong; 1 is for what went wrong, 130 for Ctrl-C."""
 INTERRUPTED = 130
+_IN_ASCII = str.maketrans("├└─│┊", "|`-|:")
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:
     """Say what is wrong on standard error, without a traceback, and exit."""
-    typer.echo(f"firstword: {message}", err=True)
+    warn(message)
     raise typer.Exit(code)
 
 
+def warn(message: str) -> None:
+    """Say in one line on standard error what is wrong."""
+    tell(f"firstword: {message}", err=True)
+
+
+def tell(line: str, *, err: bool = False) -> None:
+    """Print a line as it is, on standard output or standard error; what is not printable in it is escaped."""
+    typer.echo(shown(line), err=err)
+
+
+def tell_json(document: object, *, indent: int | None = 2) -> None:
+    """Print JSON, and nothing that a terminal could take for anything else: it is ASCII."""
+    typer.echo(json.dumps(document, indent=indent))
+
+
+def say(line: str = "", style: str | None = None) -> None:
+    """Print a line: a pipe gets it whole; a terminal breaks what is too long, and cuts nothing."""
+    say_text(styled(line, style or ""))
+
+
+def say_text(line: Text) -> None:
+    """As `say`, of a line that has its styles."""
+    out = console()
+    if not out.encoding.lower().startswith("utf"):
+        line.plain = line.plain.translate(_IN_ASCII)
+    if out.is_terminal:
+        out.print(line, overflow="fold")
+    else:
+        out.print(line, soft_wrap=True)  # with an overflow of its own it would be cut
+
+
+def styled(text: str, style: str = "") -> Text:
+    """The text on one line, what is not printable in it escaped."""
+    return Text(shown(text), style)
+
+
 def console(*, stderr: bool = False) -> Console:
-    """Where to print to. Nothing printed is taken for markup, and no number is coloured by guess."""
-    return Console(stderr=stderr, markup=False, highlight=False)
+    """Where to print to. Nothing printed is taken for markup or an emoji's code, and no number is coloured by guess."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+class Columns(Table):
+    """A table without lines; what is not printable in a heading or a cell is escaped."""
+
+    def __init__(self, *, gap: int = 1) -> None:
+        """gap: columns of blanks between two of its own."""
+        super().__init__(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+
+    def add_column(self, header: Any = "", *arguments: Any, **options: Any) -> None:
+        """As rich's."""
+        super().add_column(shown(header) if isinstance(header, str) else header, *arguments, **options)
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """As rich's."""
+        super().add_row(*(shown(cell) if isinstance(cell, str) else cell for cell in cells), **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from firstword.agent.flags.flag_file import FlagFile, FlagFileError
 from firstword.agent.flags.improvements import SUBJECTS
@@ -23,24 +22,16 @@ from firstword.agent.flags.writer import FlagFileWriter, begin
 from firstword.command.compare import as_json_object
 from firstword.command.environment import load_environment
 from firstword.command.flag_shares import predictions, rollouts
-from firstword.command.observed import Json, observe, say
-from firstword.command.source_options import (
-    JaegerUrl,
-    Last,
-    Limit,
-    Reading,
-    Service,
-    Since,
-    Traces,
-    reading,
-    say_weighted,
-)
-from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
+from firstword.command.observed import Json, observe
+from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
+from firstword.command.terminal import BAD_INPUT, INTERRUPTED, Columns, console, fail, say, tell, tell_json, warn
 from firstword.tuning.change import BadChange, nearest, read_changes
 from firstword.tuning.compare import gain
+from firstword.tuning.notes import ignore
 from firstword.tuning.rollout import Action, Step, plan
 from firstword.tuning.sources import SourceError
 from firstword.tuning.whatif import NothingToPlay, predict
+from firstword.tuning.wording import amount
 
 _FOR_PREDICTIONS = 300
 """Newest starts that are played again under what each flag says it would change."""
@@ -54,6 +45,8 @@ class _Round:
     """One look at the traces."""
 
     steps: tuple[Step, ...]
+    source: str
+    """Where the evidence came from."""
     sessions: int
     weighted: bool
     applied: bool
@@ -61,6 +54,7 @@ class _Round:
     """As it was before."""
 
 
+@reads_traces
 def command(
     flags: Annotated[
         Path | None,
@@ -81,15 +75,8 @@ def command(
             "flags, all off.",
         ),
     ] = None,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, a line for each look, on standard output.")
-    ] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Say which flag to start, ramp, hold or turn back, and why; with --apply do it.
 
@@ -113,11 +100,11 @@ def command(
     if by_hand is not None:
         _set(path, by_hand)
         return
-    source = reading(last, jaeger, traces, since, service, limit)
-    typer.echo(f"Traces: {source.source.name}", err=as_json)
+    source = options.reading()
+    tell(f"Traces: {source.source.name}", err=options.as_json)
     try:
         while True:
-            _look(source, path, apply=apply, as_json=as_json, watching=watch is not None)
+            _look(source, path, apply=apply, as_json=options.as_json, watching=watch is not None)
             if watch is None:
                 return
             time.sleep(watch)
@@ -149,28 +136,35 @@ def _set(path: Path, text: str) -> None:
 def _say_doubts(file: FlagFile, path: Path) -> None:
     """What workers don't take, or take otherwise than it may be meant."""
     for name, why in file.bad.items():
-        typer.echo(f"firstword: {path}: workers can't take {name}: {why}", err=True)
+        warn(f"{path}: workers can't take {name}: {why}")
     for remark in file.remarks:
-        typer.echo(f"firstword: {path}: {remark}", err=True)
+        warn(f"{path}: {remark}")
 
 
 def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: bool) -> None:
-    """One look, printed; what can't be read ends the command, or, while watching, waits for the next look."""
+    """One look, printed; what can't be read ends the command, or, while watching, waits for the next look.
+
+    While watching no error ends it: a share that is out would be turned back by nobody.
+    """
     try:
         look = _round(source, path, apply=apply)
     except FlagFileError as error:
         if not watching:
             fail(str(error), code=BAD_INPUT)
-        typer.echo(f"firstword: {error}; nothing changed", err=True)
+        warn(f"{error}; nothing changed")
     except (SourceError, OSError) as error:
         if not watching:
             fail(f"{error}; nothing changed")
-        typer.echo(f"firstword: {error}; nothing changed", err=True)
+        warn(f"{error}; nothing changed")
+    except Exception as error:
+        if not watching:
+            raise
+        warn(f"this look failed, and the next may not: {type(error).__name__}: {error}")
     else:
         _say_doubts(look.file, path)
         say_weighted(look.weighted, as_json=as_json)
         if as_json:
-            typer.echo(json.dumps(_as_json(look), indent=None if watching else 2))
+            tell_json(_as_json(look), indent=None if watching else 2)
         else:
             _print(look, path, apply=apply)
 
@@ -190,13 +184,13 @@ def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
     applied = apply and step.moves
     if applied:
         writer.move(step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
-    return _Round(steps, len(found.starts), found.weighted, applied, writer.file)
+    return _Round(steps, source.source.name, len(found.starts), found.weighted, applied, writer.file)
 
 
 def _predicted(source: Reading, told: Mapping[str, str]) -> dict[str, float]:
     """Flag -> seconds of the median time to first word that it should save, of the flags that say what they change."""
     query = replace(source.query, limit=_FOR_PREDICTIONS)
-    recent = list(islice(source.source.traces(query, lambda _: None), _FOR_PREDICTIONS))
+    recent = list(islice(replace(source, query=query).traces(ignore), _FOR_PREDICTIONS))
     saved: dict[str, float] = {}
     for flag, changes in told.items():
         if not changes:
@@ -213,6 +207,7 @@ def _predicted(source: Reading, told: Mapping[str, str]) -> dict[str, float]:
 def _as_json(look: _Round) -> Json:
     """The stable keys of `tune --json` (docs/tuning.md)."""
     return {
+        "source": look.source,
         "sessions": look.sessions,
         "applied": look.steps[0].flag if look.applied else None,
         "steps": [
@@ -232,7 +227,7 @@ def _as_json(look: _Round) -> Json:
 
 def _print(look: _Round, path: Path, *, apply: bool) -> None:
     now = datetime.now().astimezone()
-    say(f"{now:%H:%M:%S}: {look.sessions} sessions since the last move")
+    say(f"{now:%H:%M:%S}: {amount(look.sessions, 'session')} since the last move, from {look.source}")
     say()
     console().print(_table(look.steps))
     say()
@@ -247,12 +242,12 @@ def _print(look: _Round, path: Path, *, apply: bool) -> None:
         say("Nothing written; --apply does it.")
 
 
-def _table(steps: Sequence[Step]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+def _table(steps: Sequence[Step]) -> Columns:
+    table = Columns()
     table.add_column("flag", width=18, overflow="fold")
     table.add_column("at", width=5, justify="right")
     table.add_column("next", width=10)
-    table.add_column("predicted,\nms earlier", width=10, justify="right")
+    table.add_column(Text("predicted,\nms earlier"), width=10, justify="right")
     table.add_column("measured", overflow="fold")
     for step in steps:
         predicted = "-" if step.predicted is None else f"{1000 * step.predicted:.0f}"

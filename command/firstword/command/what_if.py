@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from firstword.command.account import Account
 from firstword.command.environment import load_environment
-from firstword.command.observed import Json, number, say
-from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
-from firstword.command.terminal import BAD_INPUT, console, fail
+from firstword.command.observed import Json, number
+from firstword.command.source_options import Reading, TraceOptions, reads_traces
+from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell, tell_json
 from firstword.tuning.change import BadChange, Change, Effect, changes_of_flag, read_changes
 from firstword.tuning.sources import SourceError
 from firstword.tuning.statistics import Interval
@@ -23,6 +22,7 @@ _FEW = 30
 """Sessions: with fewer a range of p90 is hardly one."""
 
 
+@reads_traces
 def command(
     changes: Annotated[
         list[str] | None,
@@ -41,13 +41,8 @@ def command(
             metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, deploy/flags.json]"
         ),
     ] = None,
-    last: Last = False,
-    jaeger: JaegerUrl = None,
-    traces: Traces = None,
-    since: Since = None,
-    service: Service = None,
-    limit: Limit = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    *,
+    options: TraceOptions,
 ) -> None:
     """Predict the time to first word if tasks were shorter, earlier, deferred or gone.
 
@@ -67,11 +62,11 @@ def command(
     `firstword what-if --flag parallel-init`
     """
     typed = _changes(changes or [], flag, flags)
-    read_from = reading(last, jaeger, traces, since, service, limit)
-    typer.echo(f"Traces: {read_from.source.name}", err=as_json)
+    read_from = options.reading()
+    tell(f"Traces: {read_from.source.name}", err=options.as_json)
     found = _predict(read_from, typed, flag)
-    if as_json:
-        typer.echo(json.dumps(as_json_object(found, flag), indent=2))
+    if options.as_json:
+        tell_json(as_json_object(found, flag))
     else:
         _print(found, flag)
 
@@ -154,28 +149,26 @@ def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Cha
 
 def _list(told: dict[str, str]) -> None:
     for name, changes in told.items():
-        typer.echo(f"{name}: {changes or 'no evidence in a trace without it; measure it'}", err=True)
+        tell(f"{name}: {changes or 'no evidence in a trace without it; measure it'}", err=True)
 
 
 def _predict(read_from: Reading, changes: tuple[Change, ...], flag: str | None) -> Prediction:
-    problems = Problems()
     try:
-        return predict(read_from.source.traces(read_from.query, problems.report), changes, flag=flag)
+        with Account(read_from.query) as account:
+            return predict(read_from.traces(account.report), changes, flag=flag)
     except BadChange as error:
         fail(str(error), code=BAD_INPUT)
     except NothingToPlay as error:
         fail(f"{error} ({read_from.source.name})")
     except (SourceError, OSError) as error:
         fail(str(error))
-    finally:
-        problems.say_rest()
 
 
 def _print(found: Prediction, flag: str | None) -> None:
     say(f"{flag or 'Changed'}: {', '.join(map(str, found.changes))}")
     say(_counted(found))
     say()
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = Columns()
     table.add_column("", width=3)
     for heading in ("now, s", "predicted", "difference"):
         table.add_column(heading, justify="right", overflow="fold")

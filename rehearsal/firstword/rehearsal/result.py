@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import Any
 
 import platformdirs
 
-from firstword.telemetry import vocabulary
-from firstword.telemetry.record import Dispatch, Outcome
+from firstword.telemetry.record import Dispatch
+from firstword.tuning.files import Files
+from firstword.tuning.sources import Query, SourceError
+from firstword.tuning.start import RecordedStart, start_of
 
 RESULT_FILE = "result.json"
 LOGS = "logs"
@@ -76,22 +78,6 @@ class Session:
     """Why nothing was heard."""
     missing: Missing | None = None
     """What was missing of the greeting; None where that was not compared."""
-
-
-@dataclass(frozen=True, slots=True)
-class TracedStart:
-    """What this module needs of one start-up trace."""
-
-    trace_id: str
-    outcome: str
-    ttfw_s: float | None
-    init_s: float | None
-    fallbacks: int
-
-    @property
-    def failed(self) -> bool:
-        """Whether it counts as an error (startup-trace.md, "In statistics")."""
-        return self.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +143,7 @@ class Result:
         }
 
 
-def figures(sessions: Sequence[Session], starts: Mapping[str, TracedStart] | None) -> Figures:
+def figures(sessions: Sequence[Session], starts: Mapping[str, RecordedStart] | None) -> Figures:
     """The figures of one profile's `sessions`; `starts` by room id, None for a profile that leaves no traces."""
     heard = [math.inf if session.heard_s is None else session.heard_s for session in sessions]
     missed = Missed.of([session.missing for session in sessions if session.missing is not None])
@@ -185,29 +171,17 @@ def figures(sessions: Sequence[Session], starts: Mapping[str, TracedStart] | Non
     )
 
 
-def read_starts(folder: Path) -> dict[str, TracedStart]:
-    """The start-ups in the OTLP JSON lines below `folder`, by LiveKit's room id.
+def read_starts(folder: Path) -> dict[str, RecordedStart]:
+    """Returns the start-ups in the files below `folder`, by LiveKit's room id.
 
-    A line that is no JSON is passed over: a process that was killed may leave its last one cut.
+    What can't be read is passed over: a process that was killed may leave its last line cut.
     """
-    roots: dict[str, dict[str, Any]] = {}
-    ready: dict[str, dict[str, Any]] = {}
-    for span in _spans(folder):
-        if span["name"] == vocabulary.ROOT:
-            roots[span["traceId"]] = _attributes(span)
-        elif span["name"] == vocabulary.READY:
-            ready[span["traceId"]] = _attributes(span)
-    return {
-        root[vocabulary.ROOM_SID]: TracedStart(
-            trace_id=trace_id,
-            outcome=root[vocabulary.OUTCOME],
-            ttfw_s=root.get(vocabulary.TTFW),
-            init_s=ready.get(trace_id, {}).get(vocabulary.INIT),
-            fallbacks=int(root.get(vocabulary.FALLBACKS, 0)),
-        )
-        for trace_id, root in roots.items()
-        if vocabulary.ROOM_SID in root
-    }
+    traces = Files(folder).traces(Query(), lambda _: None)
+    try:
+        starts = [start_of(trace) for trace in traces if trace.is_start]
+    except SourceError:  # no process has exported anything
+        return {}
+    return {start.room_sid: start for start in starts if start.room_sid is not None}
 
 
 def save(result: Result, folder: Path) -> None:
@@ -248,23 +222,4 @@ def _figures_json(figures: Figures) -> dict[str, Any]:
     for key in ("ttfw_s", "init_s", "heard_s"):
         if values[key] is not None:
             values[key] = {name: seconds if math.isfinite(seconds) else None for name, seconds in values[key].items()}
-    return values
-
-
-def _spans(folder: Path) -> Iterable[dict[str, Any]]:
-    for file in sorted(folder.rglob("*.jsonl")):
-        with file.open() as lines:
-            for line in lines:
-                with contextlib.suppress(json.JSONDecodeError):
-                    for resource in json.loads(line).get("resourceSpans", ()):
-                        for scope in resource.get("scopeSpans", ()):
-                            yield from scope.get("spans", ())
-
-
-def _attributes(span: Mapping[str, Any]) -> dict[str, Any]:
-    """A span's attributes as Python values. OTLP JSON writes an integer as a string."""
-    values: dict[str, Any] = {}
-    for attribute in span.get("attributes", ()):
-        ((kind, value),) = attribute["value"].items()
-        values[attribute["key"]] = int(value) if kind == "intValue" else value
     return values

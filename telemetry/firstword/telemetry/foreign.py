@@ -1,9 +1,10 @@
 """The likely critical path of a trace that isn't ours: nobody recorded who needed whom, so it is guessed from times.
 
-Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of Jaeger's trace page (jaeger-ui,
-TracePage/CriticalPath, commit c321fb3) and in the main CRISP's (Z. Zhang et al., "CRISP: Critical Path Analysis of
-Large-Scale Microservice Architectures", USENIX ATC 2022): from the root's end walk back, always into the child that
-finished last before. Works in whole microseconds, as Jaeger does.
+Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of CRISP (Z. Zhang et al., "CRISP:
+Critical Path Analysis of Large-Scale Microservice Architectures", USENIX ATC 2022) and in the main that of Jaeger's trace page
+(jaeger-ui, TracePage/CriticalPath, commit c321fb3): from the root's end walk back, always into the child that finished last
+before. Works in whole microseconds, as Jaeger does. Jaeger's page passes over a child that ends in the very microsecond in which
+the next begins; here the two are in sequence, as `await` after `await` is.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ class Span:
     end_us: int
 
 
-def last_finishing_path(spans: Iterable[Span], root: str | None = None) -> tuple[Piece, ...]:
+def last_finishing_path(
+    spans: Iterable[Span], root: str | None = None, *, as_jaeger: bool = False
+) -> tuple[Piece, ...]:
     """The path under one root: pieces that cover it without gap or overlap, in time order, whatever the spans' order.
 
     root: a span's id; by default `root_of(spans)`. A child is cut to its parent, and dropped where it lies outside;
     a consumer under a producer blocks nobody and is left out with all below it; a span that ends before it starts has
-    no length; of two with the same id the longer counts. Raises NoRoot without a root, KeyError when the trace
-    has no span `root`.
+    no length; of two with the same id the longer counts. as_jaeger: a child that ends as the next begins is passed over.
+    Raises NoRoot without a root, KeyError when the trace has no span `root`.
     """
     by_id = _by_id(spans)
     top = by_id[_root(by_id) if root is None else root]
@@ -55,23 +58,23 @@ def last_finishing_path(spans: Iterable[Span], root: str | None = None) -> tuple
 
     way = [top]
     reached = top.end_us
-    # on the way down a child may end with its parent, on the way back it must end before its sibling starts
-    before = reached + 1
+    # on the way down a child may end with its parent, on the way back with its sibling's start
+    latest = reached
     while way:
         span = way[-1]
         remaining = children[span.span_id]
-        while remaining and remaining[-1].end_us >= before:
+        while remaining and remaining[-1].end_us > latest:
             remaining.pop()
         if remaining:
             child = remaining.pop()
             add(span, child.end_us, reached)
             way.append(child)
-            reached = child.end_us
-            before = reached + 1
+            reached = latest = child.end_us
         else:
             add(span, span.start_us, reached)
             way.pop()
-            reached = before = span.start_us
+            reached = span.start_us
+            latest = reached - as_jaeger
     return tuple(reversed(pieces))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import fsum
 
 from firstword.tuning.costs import Among, Cause, Costs, Kind, TaskCost
 from firstword.tuning.statistics import quantile, sample
@@ -86,19 +87,23 @@ def blame(starts: Iterable[Costs]) -> Blame:
     raise NothingToBlame(f"{no_caller} starts, and nobody came in any of them" if no_caller else "no trace")
 
 
+def _figures() -> array[float]:
+    return array("d")
+
+
 @dataclass(slots=True)
 class _Sums:
-    """One cause so far; seconds and starts are weighted."""
+    """One cause so far; what is to be added up is kept, weighted, so that the sum is exact in whatever order starts come."""
 
-    durations: array[float] = field(default_factory=lambda: array("d"))
-    weights: array[float] = field(default_factory=lambda: array("d"))
-    drag: float = 0.0
-    contention: float = 0.0
-    loop_time: float = 0.0
-    path: float = 0.0
-    critical: float = 0.0
-    hits: float = 0.0
-    misses: float = 0.0
+    durations: array[float] = field(default_factory=_figures)
+    weights: array[float] = field(default_factory=_figures)
+    drag: array[float] = field(default_factory=_figures)
+    contention: array[float] = field(default_factory=_figures)
+    loop_time: array[float] = field(default_factory=_figures)
+    path: array[float] = field(default_factory=_figures)
+    critical: array[float] = field(default_factory=_figures)
+    hits: array[float] = field(default_factory=_figures)
+    misses: array[float] = field(default_factory=_figures)
 
     def add_duration(self, seconds: float, weight: float) -> None:
         self.durations.append(seconds)
@@ -106,12 +111,16 @@ class _Sums:
 
     def add_task(self, task: TaskCost, weight: float) -> None:
         self.add_duration(task.duration, weight)
-        self.drag += weight * task.drag
-        self.contention += weight * task.contention
-        self.loop_time += weight * task.loop_time
-        if task.cache is not None:
-            self.hits += weight * (task.cache == "hit")
-            self.misses += weight * (task.cache == "miss")
+        if task.drag:
+            self.drag.append(weight * task.drag)
+        if task.contention:
+            self.contention.append(weight * task.contention)
+        if task.loop_time:
+            self.loop_time.append(weight * task.loop_time)
+        if task.cache == "hit":
+            self.hits.append(weight)
+        elif task.cache == "miss":
+            self.misses.append(weight)
 
 
 @dataclass(slots=True)
@@ -119,7 +128,6 @@ class _Tally:
     """All starts of one kind so far."""
 
     starts: int = 0
-    weight: float = 0.0
     weighted: bool = False
     tasks: dict[str, _Sums] = field(default_factory=dict[str, _Sums])
     others: dict[Cause, _Sums] = field(default_factory=dict[Cause, _Sums])
@@ -129,7 +137,6 @@ class _Tally:
     def add(self, start: Costs) -> None:
         weight = start.weight
         self.starts += 1
-        self.weight += weight
         self.weighted |= weight != 1.0
         self.whole.add_duration(start.waited, weight)
         for task in start.tasks:
@@ -143,14 +150,15 @@ class _Tally:
             self.folded[phase, cause] = self.folded.get((phase, cause), 0.0) + weight * us
         for cause, us in totals.items():
             sums = self._of(cause)
-            sums.path += weight * us / 1e6
-            sums.critical += weight
+            sums.path.append(weight * us / 1e6)
+            sums.critical.append(weight)
             if cause.kind is not Kind.TASK:
                 sums.add_duration(us / 1e6, weight)
 
     def answer(self, among: Among, left_out: Mapping[Among, int], no_caller: int) -> Blame:
         causes = {**{Cause(Kind.TASK, name): sums for name, sums in self.tasks.items()}, **self.others}
-        rows = [self._row(cause, sums) for cause, sums in causes.items()]
+        whole = fsum(self.whole.weights)
+        rows = [_row(cause, sums, whole) for cause, sums in causes.items()]
         rows.sort(
             key=lambda row: (
                 -(row.path if row.drag is None else row.drag),
@@ -175,20 +183,22 @@ class _Tally:
             return self.tasks.setdefault(cause.name, _Sums())
         return self.others.setdefault(cause, _Sums())
 
-    def _row(self, cause: Cause, sums: _Sums) -> Row:
-        task = cause.kind is Kind.TASK
-        return Row(
-            cause=cause,
-            starts=len(sums.durations),
-            drag=sums.drag / self.weight if task else None,
-            contention=sums.contention / self.weight if task else None,
-            path=sums.path / self.weight,
-            critical=sums.critical / self.weight,
-            duration=_quantiles(sums),
-            loop_time=sums.loop_time / self.weight if task else None,
-            hits=sums.hits,
-            misses=sums.misses,
-        )
+
+def _row(cause: Cause, sums: _Sums, whole: float) -> Row:
+    """whole: the weight of all starts."""
+    task = cause.kind is Kind.TASK
+    return Row(
+        cause=cause,
+        starts=len(sums.durations),
+        drag=fsum(sums.drag) / whole if task else None,
+        contention=fsum(sums.contention) / whole if task else None,
+        path=fsum(sums.path) / whole,
+        critical=fsum(sums.critical) / whole,
+        duration=_quantiles(sums),
+        loop_time=fsum(sums.loop_time) / whole if task else None,
+        hits=fsum(sums.hits),
+        misses=fsum(sums.misses),
+    )
 
 
 def _quantiles(sums: _Sums) -> Quantiles:

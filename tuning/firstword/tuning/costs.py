@@ -84,7 +84,7 @@ class Costs(NamedTuple):
 
 
 def costs_of(trace: Trace) -> Costs:
-    """The costs of any trace. Raises SourceError where its store has no ordinary starts (`firstword.tuning.sampling`)."""
+    """The costs of any trace."""
     start = start_of(trace)
     return Costs(
         among=_among(trace, start),

@@ -1,185 +1,128 @@
-"""Bytes become spans, streamed: JSON lines or one JSON document, OTLP's or Jaeger's, told apart by what is in them.
+"""JSON documents become spans: OTLP's, Tempo's or Jaeger's, told apart by what is in them.
 
-Between files and answers (`tuning.files`, `firstword.tuning.jaeger`) and the two formats. What can't be read is reported with
-its line, and the rest is still used.
+Between files and answers (`firstword.tuning.files`, `firstword.tuning.jaeger`) and the two formats. What can't be read is reported
+with its line, and the rest is still used.
 """
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
+from collections.abc import Iterator
+from typing import IO, cast
 
+from firstword.tuning import otlp
+from firstword.tuning.error_answer import words_of_error
 from firstword.tuning.jaeger_json import spans_of_trace
-from firstword.tuning.json_shape import Malformed, as_object, objects
-from firstword.tuning.otlp import spans_of_request
-from firstword.tuning.spans import Problem, Report, Span
+from firstword.tuning.json_documents import documents
+from firstword.tuning.json_shape import Malformed, Object, as_object, has, objects
+from firstword.tuning.notes import Report
+from firstword.tuning.plain_file import BROKEN, plain, reason
+from firstword.tuning.spans import Span
+from firstword.tuning.tally import EXPECTED, Tally
 
-MOST_BYTES = 256 * 2**20
-"""The largest document that is read at once: a line, or a file that isn't JSON lines."""
-EXPECTED = "OTLP JSON lines (`resourceSpans`) or Jaeger JSON (`data`)"
-_MOST_HELD_BACK = 100
-_TOO_LONG = f"a document of more than {MOST_BYTES // 2**20} MB"
+_SIGNALS = {"resourceMetrics": "metrics", "resourceLogs": "logs", "resourceProfiles": "profiles"}
+_NOT_READ = {
+    ("name", "context", "start_time"): (
+        "what OpenTelemetry's ConsoleSpanExporter of Python prints",
+        "OTLP JSON: send with an OTLP exporter to a collector, whose file exporter writes it",
+    ),
+    ("traceId", "id"): ("Zipkin's JSON", "OTLP JSON, or Jaeger's"),
+    ("traces",): (
+        "a list of traces that Tempo found, without their spans",
+        "a trace: ask /api/traces/ID for each id in it",
+    ),
+}
+"""Keys by which a document is known that has no spans we can read: what it is, and what to do."""
 
 
-def spans_in(file: BinaryIO, where: str, report: Report, *, trace_id: str | None = None) -> Iterator[Span]:
+def spans_in(
+    file: IO[bytes],
+    where: str,
+    report: Report,
+    *,
+    trace_id: str | None = None,
+    asked_for: bool = True,
+    may_be_empty: bool = False,
+) -> Iterator[Span]:
     """The spans in an open, seekable file. Where none of it can be used, one problem is reported for all of it.
 
-    where: what problems call the file. trace_id: only this trace is wanted, and lines without it are passed over.
+    where: what notes call the file. trace_id: only this trace is wanted, and lines without it are passed over.
+    asked_for: the file was named, so that one of another kind is a problem. may_be_empty: one without spans is none.
     """
-    problems = _Problems(where, report)
-    for line, document in _documents(file, problems, trace_id):
-        for span in _spans(document, lambda found, line=line: problems.add(line, found)):
-            problems.end_holding_back()
-            if trace_id is None or span.trace_id == trace_id:
-                yield span
-    if trace_id is None:
-        problems.finish()
-
-
-class _Problems:
-    """What is wrong with a file; held back until something in it is right: a picture has a thousand bad lines."""
-
-    def __init__(self, where: str, report: Report) -> None:
-        self._where, self._report = where, report
-        self._held: list[Problem] = []
-        self._count = 0
-        self._good = False
-        self._whole: Problem | None = None
-
-    def add_of_whole(self, line: int, found: str) -> None:
-        """What is wrong with the file as one document; it counts where the lines by themselves are none."""
-        self._whole = Problem(f"{self._where} line {line}", found, EXPECTED, whole_file=True)
-
-    def add(self, line: int, found: str) -> None:
-        """Line 0: the whole file."""
-        problem = Problem(f"{self._where} line {line}" if line else self._where, found, EXPECTED)
-        self._count += 1
-        if self._good:
-            self._report(problem)
-        elif len(self._held) < _MOST_HELD_BACK:
-            self._held.append(problem)
-
-    def end_holding_back(self) -> None:
-        if not self._good:
-            self._good = True
-            for problem in self._held:
-                self._report(problem)
-            self._held.clear()
-
-    def finish(self) -> None:
-        """At the file's end: where nothing was good, one problem stands for all."""
-        if self._good:
-            return
-        if self._whole is not None:
-            self._report(self._whole)
-            return
-        if not self._held:
-            self.add(0, "it has no span")
-        first = self._held[0]
-        more = f" (and {self._count - 1} more)" if self._count > 1 else ""
-        self._report(Problem(first.where, first.found + more, first.expected, whole_file=True))
-
-
-def _documents(file: BinaryIO, problems: _Problems, trace_id: str | None) -> Iterator[tuple[int, Any]]:
-    """The JSON documents in a file, each with its line; line 0 is the whole file."""
-    lines = _lines(file)
-    number, line = next(lines, (0, b""))
-    if not number:
-        problems.add(0, "it is empty")
-        return
+    tally = Tally(where, report, asked_for=asked_for, may_be_empty=may_be_empty)
     try:
-        first = _parsed(line)
-    except (ValueError, RecursionError):
-        file.seek(0)
-        whole = _as_one(file.read(MOST_BYTES + 1), problems)
-        if whole is not None:
-            yield 0, whole
-            return
-        file.seek(0)
-        lines = _lines(file)
-    else:
-        yield number, first
-        del first
-    needles = None if trace_id is None else _needles(trace_id)
-    for number, line in lines:
-        if needles is None or needles[0] in line.lower() or needles[1] in line:
-            try:
-                yield number, _parsed(line)
-            except (ValueError, RecursionError) as error:
-                problems.add(number, _not_json(error))
+        with plain(file) as content:
+            for document in documents(content, tally, trace_id):
+                yield from spans_of(document, tally)
+    except BROKEN as error:
+        tally.broke_off(reason(error), "a file that can be read to its end")
+    tally.finish()
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines that aren't blank, from 1; of one longer than MOST_BYTES the beginning."""
-    number = 0
-    while line := file.readline(MOST_BYTES + 1):
-        number += 1
-        if line.strip() or len(line) > MOST_BYTES:
-            yield number, line
-        part = line
-        while len(line) > MOST_BYTES and not part.endswith(b"\n") and part:
-            part = file.readline(MOST_BYTES)
-
-
-def _as_one(content: bytes, problems: _Problems) -> Any | None:
-    """A whole file as one document; None where it isn't one."""
-    try:
-        return _parsed(content)
-    except json.JSONDecodeError as error:
-        # a document over several lines, cut: its lines one by one would say nothing
-        if content.lstrip()[:1] in (b"[", b"{") and error.lineno > 1:
-            problems.add_of_whole(error.lineno, _not_json(error))
-    except (ValueError, RecursionError):
-        pass  # said of its lines
-    return None
-
-
-def _parsed(content: bytes) -> Any:
-    if len(content) > MOST_BYTES:
-        raise ValueError(_TOO_LONG)
-    # a newline inside a string that is cut would be said to be the mistake
-    return json.loads(content.rstrip())
-
-
-def _not_json(error: ValueError | RecursionError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"not JSON, {error.msg.lower().removesuffix(' at')} at column {error.colno}"
-    return "not JSON, nested too deeply" if isinstance(error, RecursionError) else f"not JSON, {error}"
-
-
-def _needles(trace_id: str) -> tuple[bytes, bytes]:
-    """What a line with the trace has in it: the id in hex, or in base64."""
-    try:
-        return trace_id.encode(), b64encode(bytes.fromhex(trace_id)).rstrip(b"=")
-    except ValueError:
-        return trace_id.encode(), trace_id.encode()
-
-
-def _spans(document: object, report: Callable[[str], None]) -> Iterator[Span]:
-    """The spans in a document of either format, or in a list of such documents."""
+def spans_of(document: object, tally: Tally) -> Iterator[Span]:
+    """The spans in a document of any format, or in a list of such documents."""
     if isinstance(document, list):
         for item in cast("list[object]", document):
-            yield from _spans_of_object(item, report)
+            yield from _spans_of_object(item, tally)
     else:
-        yield from _spans_of_object(document, report)
+        yield from _spans_of_object(document, tally)
 
 
-def _spans_of_object(document: object, report: Callable[[str], None]) -> Iterator[Span]:
+def _spans_of_object(document: object, tally: Tally) -> Iterator[Span]:
     try:
-        content = as_object(document)
-        # Jaeger's API v3 wraps the request in a result
-        request = content if "resourceSpans" in content else as_object(content.get("result"))
+        content = _unwrapped(as_object(document), tally)
     except Malformed as error:
-        report(str(error))
+        tally.strange(str(error))
         return
-    if "resourceSpans" in request:
-        yield from spans_of_request(request, report)
-    elif "data" in content:
-        for trace in objects(content, "data", report):
-            yield from spans_of_trace(trace, report)
+    for key, signal in _SIGNALS.items():
+        if has(content, key):
+            tally.signal(signal)
+    if any(has(content, key) for key in otlp.REQUEST):
+        yield from otlp.spans_of_request(content, tally)
+    elif any(has(content, key) for key in otlp.RESOURCE):
+        yield from otlp.spans_of_resource(content, tally)
+    elif has(content, "traceId") and has(content, "spanId"):
+        yield from otlp.span_of(content, tally)
+    elif "traceID" in content and ("spans" in content or "spanID" in content):
+        yield from spans_of_trace(content, tally)
     elif "spans" in content:
-        yield from spans_of_trace(content, report)
+        yield from _spans_of_either(content, tally)
+    elif content.get("data"):
+        for trace in objects(content, "data", tally.loss):
+            yield from spans_of_trace(trace, tally)
+    elif _tells_of_error(content) and (says := words_of_error(content)):
+        tally.strange(f"an error's answer: {says}", "an answer with a trace")
+    elif "data" not in content and not any(has(content, key) for key in _SIGNALS):
+        tally.strange(*_unknown(content))
+
+
+def _unwrapped(content: Object, tally: Tally) -> Object:
+    """What Jaeger's API v3 wraps in a result, and Tempo's v2 in a trace. Raises Malformed."""
+    if "result" in content:
+        content = as_object(content["result"])
+    if "trace" in content:
+        if content.get("status") not in (None, "COMPLETE", 0):
+            tally.warning(f"the trace is not complete: {content.get('message') or content['status']}")
+        content = as_object(content["trace"])
+    return content
+
+
+def _spans_of_either(content: Object, tally: Tally) -> Iterator[Span]:
+    """A list of spans by itself: of a scope, or of Jaeger."""
+    if any("spanID" in span for span in objects(content, "spans", lambda _: None)):
+        yield from spans_of_trace(content, tally)
     else:
-        report(f"an object with {', '.join(f'`{key}`' for key in list(content)[:3])}" if content else "an empty object")
+        yield from otlp.spans_of_scope(content, tally)
+
+
+def _tells_of_error(content: Object) -> bool:
+    return bool(content.keys() & {"errors", "error"}) or {"code", "message"} <= content.keys()
+
+
+def _unknown(content: Object) -> tuple[str, str]:
+    """What the document is, and what was expected."""
+    for keys, (what, expected) in _NOT_READ.items():
+        if all(key in content for key in keys):
+            return what, expected
+    if not content:
+        return "an empty object", EXPECTED
+    return f"an object with {', '.join(f'`{key}`' for key in list(content)[:3])}", EXPECTED

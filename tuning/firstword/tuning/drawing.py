@@ -12,6 +12,8 @@ import textwrap
 from dataclasses import dataclass, field
 from html import escape
 
+from firstword.tuning.wording import shown
+
 LETTERS = 50
 """Of a line at most: what the narrowest screen (400 px) holds."""
 SERIES = 8
@@ -245,4 +247,4 @@ def _colours() -> str:
 
 def _text(text: str) -> str:
     """For XML, which has no place for most control characters."""
-    return escape("".join(letter if letter.isprintable() else " " for letter in text))
+    return escape(shown(text))

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from math import isfinite
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic_core import from_json
 
-from firstword.telemetry.foreign import NoRoot
 from firstword.telemetry.record import Outcome
 from firstword.telemetry.vocabulary import (
     ABSENT_CALLER,
@@ -40,8 +38,11 @@ from firstword.telemetry.vocabulary import (
 )
 from firstword.tuning.costs import Among, Cause, Costs, Kind, TaskCost, Waited, costs_of
 from firstword.tuning.jaeger_json import spans_of_trace
-from firstword.tuning.sampling import sampling_of
-from firstword.tuning.spans import Trace, trace_of
+from firstword.tuning.json_shape import SPAN_ID_DIGITS, TRACE_ID_DIGITS, identifier
+from firstword.tuning.notes import Given, Note, Report, Used
+from firstword.tuning.sampling import is_countable, sampling_of
+from firstword.tuning.spans import Trace, plausible, trace_of
+from firstword.tuning.tally import Tally
 
 _MOST_BYTES = 64 * 2**20
 """Of a file: it is in memory whole."""
@@ -57,6 +58,11 @@ _AMONG = {
     for outcome in Outcome
 }
 
+_LATEST_US = 2**63 // 1000
+_MORE_THAN_TRACES = {"resourceSpans", "batches", "result", "trace", "errors", "error"}
+_OTHERWISE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a trace raises that is not as `telemetry` writes it."""
+
 Json = dict[str, Any]
 
 
@@ -64,31 +70,39 @@ class Unfamiliar(Exception):
     """There is something that only the long way can read, or say what is wrong with; nothing that came before counts."""
 
 
-def glance(path: Path) -> Iterator[Costs]:
-    """The costs of all traces in a file, or in all files below a folder. Raises Unfamiliar, at any time."""
+def glance(path: Path, report: Report) -> Iterator[Costs]:
+    """The costs of all traces in a file, or in all files below a folder. Raises Unfamiliar, at any time.
+
+    `report` hears of each file, at the end: nothing else can be there that is worth a note.
+    """
     seen: set[str] = set()
     causes: dict[tuple[str, str], Cause] = {}
     weights: dict[object, float] = {}
+    spans: list[Used] = []
     for file in _files(path):
-        for trace in _traces(file):
+        before, count = len(seen), 0
+        traces = _traces(file)
+        for trace in traces:
             try:
                 costs = _costs(trace, causes, weights)
-            except (KeyError, TypeError, IndexError, AttributeError):
+            except _OTHERWISE:
                 costs = None
             yield _the_long_way(trace) if costs is None else costs
-            trace_id = str(trace["traceID"]).lower()
-            if trace_id in seen:
-                raise Unfamiliar
-            seen.add(trace_id)
+            seen.add(str(trace["traceID"]).lower().zfill(SPAN_ID_DIGITS)[-SPAN_ID_DIGITS:])
+            count += len(trace["spans"])
+        if len(seen) != before + len(traces):
+            raise Unfamiliar
+        spans.append(Used(file, count))
+    for used in spans:
+        report(used)
+    report(Given(len(seen)))
 
 
 def _files(path: Path) -> Iterator[str]:
     if path.is_file():
         yield str(path)
         return
-    found: list[str] = []
-    for folder, _, names in os.walk(path):
-        found += [os.path.join(folder, name) for name in names if name.endswith((".json", ".jsonl", ".ndjson"))]
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
     if not found or not all(name.endswith(".json") for name in found):
         raise Unfamiliar
     yield from sorted(found)
@@ -103,7 +117,7 @@ def _traces(file: str) -> list[Json]:
         traces = document["data"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise Unfamiliar from None
-    if not isinstance(traces, list) or not traces or "resourceSpans" in document or "result" in document:
+    if not isinstance(traces, list) or not traces or document.keys() & _MORE_THAN_TRACES:
         raise Unfamiliar
     return cast("list[Json]", traces)
 
@@ -111,18 +125,22 @@ def _traces(file: str) -> list[Json]:
 def _the_long_way(trace: Json) -> Costs:
     try:
         whole = _whole(trace)
-    except (NoRoot, AttributeError):
+        if any(span.trace_id != identifier(trace, "traceID", TRACE_ID_DIGITS) for span in whole.spans):
+            raise Unfamiliar
+        return costs_of(whole)
+    except _OTHERWISE:
         raise Unfamiliar from None
-    if any(span.trace_id != trace["traceID"] for span in whole.spans):
-        raise Unfamiliar
-    return costs_of(whole)
 
 
 def _whole(trace: Json) -> Trace:
-    def cannot_be_read(_: str) -> None:
+    notes: list[Note] = []
+    tally = Tally("", notes.append)
+    spans = list(spans_of_trace(trace, tally))
+    tally.finish()
+    whole = trace_of(spans)
+    if notes != [Used("", len(spans))] or not is_countable(whole):
         raise Unfamiliar
-
-    return trace_of(spans_of_trace(trace, cannot_be_read))
+    return whole
 
 
 def _costs(trace: Json, causes: dict[tuple[str, str], Cause], weights: dict[object, float]) -> Costs | None:
@@ -134,7 +152,9 @@ def _costs(trace: Json, causes: dict[tuple[str, str], Cause], weights: dict[obje
     others: list[tuple[str, Json]] = []
     for span in spans:
         begin, length, references = span["startTime"], span["duration"], span["references"]
-        if span["traceID"] != trace_id or type(begin) is not int or type(length) is not int or begin <= 0 or length < 0:
+        if span["traceID"] != trace_id or type(begin) is not int or type(length) is not int or span.get("warnings"):
+            return None
+        if not 0 <= begin < _LATEST_US or not 0 <= length < _LATEST_US:
             return None
         ids.add(span["spanID"])
         if not references:
@@ -150,7 +170,7 @@ def _costs(trace: Json, causes: dict[tuple[str, str], Cause], weights: dict[obje
         else:
             others.append((parent["spanID"], span))
     told = _tags(root)
-    if len(ids) != len(spans) or told.get(OUTCOME) not in _AMONG:
+    if len(ids) != len(spans) or told.get(OUTCOME) not in _AMONG or trace.get("warnings"):
         return None
     with_pieces = {parent for _, _, parent, _ in pieces}
     parents = {root["spanID"]}
@@ -168,10 +188,10 @@ def _costs(trace: Json, causes: dict[tuple[str, str], Cause], weights: dict[obje
     path = _path(root, pieces, phases, causes)
     if path is None:
         return None
-    waited = told.get(TTFW)
+    waited = plausible(told.get(TTFW))
     return Costs(
         among=_AMONG[told[OUTCOME]],
-        waited=waited if type(waited) is float else root["duration"] / 1e6,
+        waited=root["duration"] / 1e6 if waited is None else waited,
         weight=_weight(root, told, weights),
         tasks=tasks,
         path=path,
@@ -222,6 +242,8 @@ def _cause(span: Json, causes: dict[tuple[str, str], Cause]) -> Cause | None:
         return None
     known = causes.get((kind, name))
     if known is None:
+        if type(name) is not str:
+            raise TypeError
         known = causes[kind, name] = Cause(Kind(kind), name or ("" if kind == EVENT_LOOP else kind))
     return known
 
@@ -244,6 +266,4 @@ def _tags(span: Json) -> Json:
 
 
 def _number(value: object) -> float:
-    if type(value) is float and isfinite(value):
-        return value
-    return float(value) if type(value) is int else 0.0
+    return plausible(value) or 0.0

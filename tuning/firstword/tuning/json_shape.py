@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, cast
 
 Object = Mapping[str, Any]
 
+TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 _LATEST_NS = 2**63
 """The year 2262: an instant past it is a mistake."""
+_LEAST_INTEGER, _MOST_INTEGER = -(2**63), 2**63 - 1
+_HEX = re.compile(r"[0-9a-fA-F]+")
+_BASE64_LENGTHS = frozenset({11, 12, 22, 24})
+"""Of 8 and 16 bytes, without and with `=`. No id in hex has so many digits."""
+_TO_STANDARD = str.maketrans("-_", "+/", "=")
+_CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 class Malformed(ValueError):
@@ -34,10 +43,21 @@ def as_list(value: object) -> list[Any]:
     raise Malformed(f"{_kind(value)} in place of a list")
 
 
+def member(parent: Object, key: str) -> Any:
+    """What `parent` has under `key`, or under its name in protobuf (`trace_id` for `traceId`); None where absent."""
+    value = parent.get(key)
+    return parent.get(_in_protobuf(key)) if value is None else value
+
+
+def has(parent: Object, key: str) -> bool:
+    """Whether `member` would find the key, be it with null."""
+    return key in parent or _in_protobuf(key) in parent
+
+
 def objects(parent: Object, key: str, report: Callable[[str], None]) -> Iterator[Object]:
     """The objects in the list that `parent` has under `key`; anything else there is reported and passed over."""
     try:
-        items = as_list(parent.get(key))
+        items = as_list(member(parent, key))
     except Malformed as error:
         report(f"`{key}` is {error}")
         return
@@ -50,7 +70,7 @@ def objects(parent: Object, key: str, report: Callable[[str], None]) -> Iterator
 
 def text(parent: Object, key: str) -> str:
     """The string under `key`; empty where it is absent. Raises Malformed."""
-    value = parent.get(key)
+    value = member(parent, key)
     if value is None:
         return ""
     if isinstance(value, str):
@@ -58,30 +78,79 @@ def text(parent: Object, key: str) -> str:
     raise Malformed(f"`{key}` is {_kind(value)} in place of text")
 
 
-def identifier(parent: Object, key: str) -> str:
-    """The id under `key` in lower-case hex, from hex or base64; empty where it is absent or all zeros. Raises Malformed."""
+def identifier(parent: Object, key: str, digits: int, *, base64: bool = False) -> str:
+    """The id under `key` as `digits` digits of lower-case hex; empty where it is absent or all zeros. Raises Malformed.
+
+    Ids are numbers: one that is written without its leading zeros is the same.
+    base64: it may be that too, as protobuf's own JSON has it; told from hex by its length.
+    """
     value = text(parent, key)
-    if value.endswith("="):
-        try:
-            value = b64decode(value, validate=True).hex()
-        except ValueError:
-            raise Malformed(f"`{key}` is {value!r:.60}") from None
-    return value.lower() if value.strip("0") else ""
+    if not value:
+        return ""
+    written = value
+    if base64 and len(value) in _BASE64_LENGTHS:
+        written = _hex_of_base64(value)
+    if len(written) > digits or not _HEX.fullmatch(written):
+        raise Malformed(f"`{key}` is {value!r:.60}")
+    return written.lower().zfill(digits) if written.strip("0") else ""
+
+
+def same_trace(one: str, other: str) -> bool:
+    """Whether two trace ids, of 32 digits, mean one trace: they are equal, or one has the low 64 bits alone."""
+    if one == other:
+        return True
+    return one[16:] == other[16:] and not (one[:16].strip("0") and other[:16].strip("0"))
 
 
 def instant(parent: Object, key: str, unit_ns: int = 1) -> int | None:
     """The time or duration under `key`, a number or a string of digits, in ns; None where absent. Raises Malformed."""
-    value = parent.get(key)
+    value = member(parent, key)
     if value is None:
+        return None
+    number = _whole(value)
+    if number is None or not -_LATEST_NS < number * unit_ns < _LATEST_NS:
+        raise Malformed(f"`{key}` is {value!r:.60}")
+    return number * unit_ns
+
+
+def integer(value: object) -> int | None:
+    """A 64-bit integer, from a number or a string of digits; None for anything else."""
+    number = _whole(value)
+    return number if number is not None and _LEAST_INTEGER <= number <= _MOST_INTEGER else None
+
+
+def double(value: object) -> float | None:
+    """A float, from a number or its text (`NaN` and `Infinity` among them); None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         # through int where it is one: a float has not enough digits for nanoseconds
-        number = value if isinstance(value, int) else int(value) if isinstance(value, str) else int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        raise Malformed(f"`{key}` is {value!r:.60}") from None
-    if isinstance(value, bool) or not -_LATEST_NS < number * unit_ns < _LATEST_NS:
-        raise Malformed(f"`{key}` is {value!r:.60}")
-    return number * unit_ns
+        return int(value) if isinstance(value, int | str) else int(float(value))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _hex_of_base64(value: str) -> str:
+    """Empty where it is not base64."""
+    standard = value.translate(_TO_STANDARD)
+    try:
+        return b64decode(standard + "=" * (-len(standard) % 4), validate=True).hex()
+    except ValueError:
+        return ""
+
+
+@cache
+def _in_protobuf(key: str) -> str:
+    return _CAPITAL.sub(r"_\1", key).lower()
 
 
 def _kind(value: object) -> str:

@@ -74,10 +74,7 @@ class Observation:
 
 
 def observation(trace: Trace) -> Observation | None:
-    """The start a trace tells of; None where it is no start of ours, nobody called, or it does not say how it ended.
-
-    Raises SourceError where the store has no ordinary starts (`firstword.tuning.sampling`).
-    """
+    """The start a trace tells of; None where it is no start of ours, nobody called, or it does not say how it ended."""
     told = trace.root.attributes
     start = start_of(trace)
     try:

@@ -13,8 +13,9 @@ from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP
 from firstword.tuning.costs import Among, Cause, costs_of
 from firstword.tuning.drawing import SERIES, Bar, Picture, Section, Strip, duration
 from firstword.tuning.sampling import WEIGHTED, place
-from firstword.tuning.spans import Trace
+from firstword.tuning.spans import Span, Trace
 from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask
+from firstword.tuning.wording import amount
 
 PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
 _MOST_ROWS = 80
@@ -51,8 +52,11 @@ class Drawn:
 # One session
 
 
-def waterfall(start: RecordedStart) -> Picture:
-    """One session: phases, critical path, tasks, and behind the line of the first word what was deferred."""
+def waterfall(start: RecordedStart, spans: Sequence[Span] = ()) -> Picture:
+    """One session: phases, critical path, tasks, and behind the line of the first word what was deferred.
+
+    spans: of its trace, which are drawn by service where the trace isn't ours.
+    """
     before = [task for task in start.tasks if not _later(task, start)]
     later = [task for task in start.tasks if _later(task, start)]
     sections = [Section("", (*_phases(start), _path(start), *_loop_and_dispatch(start)))]
@@ -61,7 +65,7 @@ def waterfall(start: RecordedStart) -> Picture:
     if later:
         sections.append(Section("After the first word", tuple(_task(task, start) for task in later)))
     if not start.tasks:
-        sections.append(Section("Spans on the path", _spans(start)))
+        sections += _services(start, spans)
     ends = [task.start_us + task.duration_us for task in start.tasks]
     used = {bar.style for section in sections for row in section.rows for bar in row.bars}
     end = _end(start)
@@ -146,20 +150,28 @@ def _task(task: TracedTask, start: RecordedStart) -> Strip:
     return Strip(task.name, note + (f" {task.error_type}" if task.error_type else ""), tuple(bars))
 
 
-def _spans(start: RecordedStart) -> tuple[Strip, ...]:
-    """Of a trace that isn't ours: what is on the path, by span."""
-    by_span: dict[str, list[Piece]] = {}
+def _services(start: RecordedStart, spans: Sequence[Span]) -> list[Section]:
+    """All spans of a trace that isn't ours, by service, in the order in which they began; of very many the longest."""
+    on_path: dict[str, list[Piece]] = {}
     for piece in start.path:
-        by_span.setdefault(piece.span_id, []).append(piece)
-    longest = sorted(by_span.values(), key=lambda pieces: -sum(piece.duration_us for piece in pieces))[:_MOST_ROWS]
-    return tuple(
-        Strip(
-            pieces[0].name,
-            f"+ {duration(sum(piece.duration_us for piece in pieces))}",
-            tuple(_piece(piece) for piece in pieces),
-        )
-        for pieces in sorted(longest, key=lambda pieces: pieces[0].start_us)
-    )
+        on_path.setdefault(piece.span_id, []).append(piece)
+    longest = sorted(spans, key=lambda span: (span.span_id not in on_path, -span.duration_us, span.span_id))[
+        :_MOST_ROWS
+    ]
+    services: dict[str, list[Strip]] = {}
+    for span in sorted(longest, key=lambda span: (span.start_ns, -span.end_ns, span.span_id)):
+        services.setdefault(span.service or "No service", []).append(_span(span, start, on_path.get(span.span_id, ())))
+    sections = [Section(service, tuple(rows)) for service, rows in services.items()]
+    if len(spans) > len(longest):
+        sections.append(Section(f"Not drawn: {amount(len(spans) - len(longest), 'shorter span')}", ()))
+    return sections
+
+
+def _span(span: Span, start: RecordedStart, pieces: Sequence[Piece]) -> Strip:
+    begin = (span.start_ns - start.start_ns) // 1000
+    note = f"@ {duration(begin)} + {duration(span.duration_us)}"
+    bars = (Bar(begin, span.duration_us, "beside", f"{span.name}: {note}"), *map(_piece, pieces))
+    return Strip(span.name, note, bars)
 
 
 # Many sessions

@@ -6,20 +6,23 @@ policy `failed-or-slow` seen from the other side; who changes one changes both.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.record import Outcome
+from firstword.tuning.notes import PassedOver, Report
 from firstword.tuning.sources import SourceError
-from firstword.tuning.spans import Trace
+from firstword.tuning.spans import Trace, plausible
+from firstword.tuning.wording import amount
 
 WEIGHTED = "The store was sampled: each session counts for as many as it stands for"
 """What every command says that counts the starts of such a store."""
 _ROUNDING = 1e-9
+_LEAST_PERCENT = 1e-6
+"""With less, one start would stand for more than a hundred million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +45,43 @@ class Sampling:
         return 100.0 / self.percent
 
 
-def sampling_of(trace: Trace) -> Sampling:
-    """What the trace's root says. Raises SourceError where only slow and failed starts are kept: nothing can be counted."""
-    told = trace.root.attributes
-    percent = told.get(words.SAMPLING_PERCENT)
-    if not isinstance(percent, int | float) or not math.isfinite(percent):
-        percent = 100.0
-    if percent <= 0:
+def countable(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
+    """The traces that can be weighed; those of a store that keeps no ordinary starts are passed over, and said.
+
+    Raises SourceError at the end where it is all of them: what is left is slow or failed, and no figure can be made of it.
+    """
+    given = left_out = 0
+    for trace in traces:
+        if is_countable(trace):
+            given += 1
+            yield trace
+        else:
+            left_out += 1
+    if left_out:
+        report(PassedOver("", "starts of a store that keeps 0 % of ordinary starts", left_out))
+    if left_out and not given:
         raise SourceError(
-            f"trace {trace.trace_id} is from a store that keeps 0 % of ordinary starts, so no figure can be made of it; "
-            "FIRSTWORD_KEEP_PERCENT may be: more than 0, up to 100. --since leaves out what came before"
+            f"all {amount(left_out, 'trace')} are of a store that keeps 0 % of ordinary starts, so no figure can be made; "
+            "expected FIRSTWORD_KEEP_PERCENT above 0, up to 100"
         )
+
+
+def is_countable(trace: Trace) -> bool:
+    """Whether its store keeps ordinary starts too."""
+    return _percent(trace) >= _LEAST_PERCENT
+
+
+def sampling_of(trace: Trace) -> Sampling:
+    """What the root of a countable trace says."""
+    told = trace.root.attributes
     outcome = told.get(words.OUTCOME)
     always_kept = told.get(words.SLOW) is True or (outcome is not None and outcome != Outcome.FIRST_WORD)
-    return Sampling(min(float(percent), 100.0), always_kept)
+    return Sampling(min(max(_percent(trace), _LEAST_PERCENT), 100.0), always_kept)
+
+
+def _percent(trace: Trace) -> float:
+    percent = plausible(trace.root.attributes.get(words.SAMPLING_PERCENT))
+    return 100.0 if percent is None else percent
 
 
 def place(weights: Sequence[float], share: float) -> int:

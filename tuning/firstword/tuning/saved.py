@@ -89,32 +89,32 @@ def figures(observations: Sequence[Observation]) -> Saved:
 def save(saved: Saved, path: Path) -> None:
     """Write `saved` to `path`. Raises SavedError."""
     try:
-        path.write_text(as_json(saved) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(document(saved), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise SavedError(f"{path} can't be written: {error.strerror}") from error
 
 
-def as_json(saved: Saved) -> str:
-    """The text of such a file; null is infinite: never, or no limit."""
+def document(saved: Saved) -> dict[str, object]:
+    """The content of such a file; null is infinite: never, or no limit."""
     shown = {
         name: {"value": _finite(f.value), "low": _finite(f.interval.low), "high": _finite(f.interval.high)}
         for name, f in saved.figures.items()
     }
-    return json.dumps({"firstword": FORMAT, "sessions": saved.sessions, "figures": shown}, indent=2)
+    return {"firstword": FORMAT, "sessions": saved.sessions, "figures": shown}
 
 
 def load(path: Path) -> Saved:
     """Read what `save` wrote. Raises SavedError."""
     try:
-        document: object = json.loads(path.read_bytes())
+        content: object = json.loads(path.read_bytes())
     except OSError as error:
         raise SavedError(f"{path} can't be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SavedError(f"{path} is no JSON: {error}") from error
     expected = f"{path} is no file of `firstword save`"
-    if not isinstance(document, dict) or "firstword" not in document:
+    if not isinstance(content, dict) or "firstword" not in content:
         raise SavedError(expected)
-    whole = cast("dict[str, object]", document)
+    whole = cast("dict[str, object]", content)
     if whole["firstword"] != FORMAT:
         raise SavedError(f"{path} has format {whole['firstword']!r}; this firstword reads {FORMAT}")
     sessions, shown = whole.get("sessions"), whole.get("figures")
@@ -166,7 +166,10 @@ def _figure(value: object, expected: str) -> Figure:
             "low": int() | float() | None as low,
             "high": int() | float() | None as high,
         }:
-            return Figure(_number(seen), Interval(_number(low), _number(high)))
+            try:
+                return Figure(_number(seen), Interval(_number(low), _number(high)))
+            except OverflowError:
+                raise SavedError(expected) from None
         case _:
             raise SavedError(expected)
 

@@ -7,15 +7,16 @@ durations; the one that is meant is then read again, whole.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from firstword.telemetry.vocabulary import TTFW
-from firstword.tuning.sampling import place, sampling_of
+from firstword.tuning.notes import Note, Report, ignore
+from firstword.tuning.sampling import countable, place, sampling_of
 from firstword.tuning.sources import Query, Source, session_ids
-from firstword.tuning.spans import Problem, Report, Trace
+from firstword.tuning.spans import Trace, plausible
+from firstword.tuning.wording import amount
 
 _MOST_REMEMBERED = 5_000
 _SHORTEST_PREFIX = 4
@@ -42,13 +43,16 @@ def named(source: Source, session: str, query: Query, report: Report) -> Chosen:
     A start goes before other traces of the same room. Raises NoSession, SourceError.
     """
     asked = session.strip().lower()
-    if _is_trace_id(asked) and (trace := source.trace(asked, _ignored)) is not None:
+    notes: list[Note] = []
+    if _is_trace_id(asked) and (trace := source.trace(asked, notes.append)) is not None:
+        for note in notes:
+            report(note)
         return Chosen(trace, "the session asked for")
     found: dict[bool, list[str]] = {True: [], False: []}
     known: dict[bool, dict[str, None]] = {True: {}, False: {}}
     for trace in source.of_session(session.strip(), query, report):
         ids = (trace.trace_id, *sorted(session_ids(trace)))
-        if len(asked) >= _SHORTEST_PREFIX and (trace.trace_id.startswith(asked) or session.strip() in ids):
+        if len(asked) >= _SHORTEST_PREFIX and (_begins(trace, asked) or session.strip() in ids):
             found[trace.is_start].append(trace.trace_id)
         elif len(known[trace.is_start]) < _MOST_REMEMBERED:
             known[trace.is_start].update(dict.fromkeys(ids))
@@ -99,15 +103,15 @@ class _Ranking:
     @staticmethod
     def of(source: Source, query: Query, report: Report) -> _Ranking:
         ranking = _Ranking()
-        for trace in source.traces(query, report):
-            ttfw, weight = trace.root.attributes.get(TTFW), sampling_of(trace).weight
-            if trace.is_start and isinstance(ttfw, int | float) and math.isfinite(ttfw):
+        for trace in countable(source.traces(query, report), report):
+            ttfw, weight = plausible(trace.root.attributes.get(TTFW)), sampling_of(trace).weight
+            if trace.is_start and ttfw is not None:
                 ranking.heard.append(_Ranked(ttfw, trace.trace_id, weight))
             else:
                 unheard = ranking.unheard if trace.is_start else ranking.others
                 unheard.append(_Ranked(trace.root.duration_us, trace.trace_id, weight))
         if not ranking.ordered:
-            raise NoSession(f"no trace in {source.name}{_narrowed(query)}")
+            raise NoSession(f"no trace in {source.name}{query.narrowed}")
         return ranking
 
     @property
@@ -118,29 +122,30 @@ class _Ranking:
     def counted(self) -> str:
         if self.heard:
             without = f"; {len(self.unheard)} more had none" if self.unheard else ""
-            return f"{_sessions(self.heard)} with a first word{without}"
+            return f"{amount(len(self.heard), 'session')} with a first word{without}"
         if self.unheard:
-            return f"{_sessions(self.unheard)}, none with a first word"
-        return f"{len(self.others)} {'trace' if len(self.others) == 1 else 'traces'}; none is a start of ours"
-
-
-def _sessions(of: Sequence[object]) -> str:
-    return f"{len(of)} {'session' if len(of) == 1 else 'sessions'}"
+            return f"{amount(len(self.unheard), 'session')}, none with a first word"
+        return f"{amount(len(self.others), 'trace')}; none is a start of ours"
 
 
 def _again(source: Source, trace_id: str) -> Trace:
-    trace = source.trace(trace_id, _ignored)
+    trace = source.trace(trace_id, ignore)
     if trace is None:
         raise NoSession(f"trace {trace_id} is gone from {source.name}")
     return trace
 
 
-def _ignored(problem: Problem) -> None:
-    """For a second reading, whose problems the first reported."""
-
-
 def _is_trace_id(session: str) -> bool:
-    return len(session) in (16, 32) and all(digit in "0123456789abcdef" for digit in session)
+    return len(session) in (16, 32) and _is_hex(session)
+
+
+def _is_hex(session: str) -> bool:
+    return all(digit in "0123456789abcdef" for digit in session)
+
+
+def _begins(trace: Trace, asked: str) -> bool:
+    """Whether the trace's id begins so, with or without its leading zeros."""
+    return _is_hex(asked) and (trace.trace_id.startswith(asked) or trace.trace_id.lstrip("0").startswith(asked))
 
 
 def _nothing_like(session: str, known: Sequence[str], source: Source) -> str:
@@ -155,10 +160,3 @@ def _nothing_like(session: str, known: Sequence[str], source: Source) -> str:
 def _some(ids: Sequence[str]) -> str:
     more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
     return ", ".join(ids[:_MOST_NAMED]) + more
-
-
-def _narrowed(query: Query) -> str:
-    narrowing = [
-        word for word, value in (("--since", query.since_ns), ("--service", query.service)) if value is not None
-    ]
-    return f" with this {' and '.join(narrowing)}" if narrowing else ""

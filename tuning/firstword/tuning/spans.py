@@ -1,16 +1,20 @@
-"""What a trace is once it has been read, whatever it was written as: spans as plain data, and what could not be read.
+"""What a trace is once it has been read, whatever it was written as: spans as plain data.
 
 The bottom of the package: the readers make it, `firstword.tuning.start` makes a start of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from firstword.telemetry import foreign
 from firstword.telemetry.vocabulary import OUTCOME, ROOT
+from firstword.tuning.json_shape import TRACE_ID_DIGITS, same_trace
+
+_MOST = 1e10
+"""Seconds in three centuries: more than any clock of a trace can tell."""
 
 Value: TypeAlias = "str | bool | int | float | tuple[Value, ...]"
 
@@ -25,7 +29,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One span. Ids are as the trace has them, in lower case; instants in ns since the Unix epoch."""
+    """One span. Ids are in lower-case hex with all their digits; instants in ns since the Unix epoch, whole microseconds."""
 
     trace_id: str
     span_id: str
@@ -57,25 +61,6 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in a source that could not be used. The rest of the source still is."""
-
-    where: str
-    """File and line, trace, or address."""
-    found: str
-    expected: str
-    whole_file: bool = False
-    """A file or an answer of which nothing could be used, or that broke off: nobody knows how much is lost."""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.found}; expected {self.expected}"
-
-
-Report: TypeAlias = Callable[[Problem], None]
-"""Hears of each problem as it is found."""
-
-
-@dataclass(frozen=True, slots=True)
 class Trace:
     """All that was read of one trace."""
 
@@ -84,14 +69,25 @@ class Trace:
     """Each id once; of two spans with the same id the longer counts."""
     root: Span
 
+    def has_id(self, trace_id: str) -> bool:
+        """Whether it is this trace: by number, and by the low 64 bits where either side has only these."""
+        return same_trace(self.trace_id, trace_id.lower().zfill(TRACE_ID_DIGITS))
+
     @property
     def is_start(self) -> bool:
         """Whether it is a start-up as `telemetry` writes it."""
         return _is_ours(self.root)
 
 
+def plausible(value: object) -> float | None:
+    """A number that a start's attribute may have, in seconds or per cent; None of anything else, and of what is beyond all bounds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
+        return None
+    return float(value)
+
+
 def trace_of(spans: Iterable[Span]) -> Trace:
-    """The trace of these spans, which have one trace id.
+    """The trace of these spans, which have one trace id, whatever their order.
 
     Its root is our `session.startup`, of several the longest; else the span that `firstword.telemetry.foreign` walks back from.
     Raises NoRoot where each span's parent is another of the spans.
@@ -99,7 +95,7 @@ def trace_of(spans: Iterable[Span]) -> Trace:
     by_id: dict[str, Span] = {}
     for span in spans:
         other = by_id.get(span.span_id)
-        if other is None or span.end_ns - span.start_ns > other.end_ns - other.start_ns:
+        if other is None or _precedence(span) > _precedence(other):
             by_id[span.span_id] = span
     known = tuple(by_id.values())
     ours = [span for span in known if _is_ours(span)]
@@ -114,6 +110,11 @@ def without_needs(span: Span) -> foreign.Span:
     """The span as the rule for foreign traces wants it, in Jaeger's microseconds."""
     start_us = span.start_ns // 1000
     return foreign.Span(span.span_id, span.parent_id, span.name, span.kind, start_us, start_us + span.duration_us)
+
+
+def _precedence(span: Span) -> tuple[int, int, str, str, int]:
+    """Of two spans with one id: the longer, then the one that began first; the rest only makes an order of it."""
+    return (span.end_ns - span.start_ns, -span.start_ns, span.parent_id or "", span.name, len(span.attributes))
 
 
 def _is_ours(span: Span) -> bool:

@@ -7,7 +7,6 @@ read from its `critical` spans and nothing is computed again; of any other trace
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from urllib.parse import urlsplit
 
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.foreign import last_finishing_path
-from firstword.tuning.spans import Span, Trace, Value, without_needs
+from firstword.telemetry.record import Outcome
+from firstword.tuning.spans import Span, Trace, Value, plausible, without_needs
 
 _GAP_US = 5
 """The writer leaves 1 µs between pieces, and a little more about phases that have hardly a length."""
@@ -123,12 +123,19 @@ class RecordedStart:
     dispatch: str | None = None
     ttfw_s: float | None = None
     init_s: float | None = None
+    fallbacks: int = 0
+    """Tasks that used their fallback."""
     tasks: tuple[TracedTask, ...] = ()
     """In the order in which they began."""
     phases: tuple[Stretch, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
     room_sid: str | None = None
     job_id: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as an error (docs/startup-trace.md)."""
+        return self.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
     def as_json(self) -> dict[str, object]:
         """The stable keys of `critical-chain --json` (product.md)."""
@@ -172,6 +179,7 @@ def start_of(trace: Trace) -> RecordedStart:
         dispatch=_text(told, words.DISPATCH_KIND),
         ttfw_s=_number(told, words.TTFW),
         init_s=next((_number(span.attributes, words.INIT) for span in trace.spans if span.name == words.READY), None),
+        fallbacks=round(_number(told, words.FALLBACKS) or 0),
         tasks=_tasks(trace) if ours else (),
         phases=tuple(_stretch(span, root) for span in _phase_spans(trace)) if ours else (),
         flags={k.removeprefix(words.FLAG_PREFIX): str(v) for k, v in told.items() if k.startswith(words.FLAG_PREFIX)},
@@ -200,7 +208,7 @@ def _exact_path(trace: Trace) -> tuple[Piece, ...] | None:
     phases = {span.span_id for span in _phase_spans(trace)}
     ids = {task.name: task.span_id for task in _tasks(trace)}
     spans = [span for span in trace.spans if span.parent_id in phases and span.name.startswith(words.CRITICAL_PREFIX)]
-    path = tuple(_piece(span, root, ids) for span in sorted(spans, key=lambda span: span.start_ns))
+    path = tuple(_piece(span, root, ids) for span in sorted(spans, key=lambda span: (span.start_ns, span.span_id)))
     borders = [0, *(border for p in path for border in (p.start_us, p.start_us + p.duration_us)), root.duration_us]
     gaps = [after - before for before, after in pairwise(borders)][::2]
     return path if all(0 <= gap <= _GAP_US for gap in gaps) else None
@@ -231,7 +239,7 @@ def _phase_spans(trace: Trace) -> list[Span]:
         and words.CRITICAL not in span.attributes
         and (span.span_id in parents or span.name in known)
     ]
-    return sorted(found, key=lambda span: (span.start_ns, span.end_ns))
+    return sorted(found, key=lambda span: (span.start_ns, span.end_ns, span.span_id))
 
 
 def _stretch(span: Span, root: Span) -> Stretch:
@@ -253,9 +261,14 @@ def _tasks(trace: Trace) -> tuple[TracedTask, ...]:
     for span in trace.spans:
         if span.parent_id in left:
             left[span.parent_id].append(span)
-    return tuple(
-        _task(span, root, names, detached, left[span.span_id]) for span in sorted(spans, key=lambda span: span.start_ns)
-    )
+    tasks = [_task(span, root, names, detached, left[span.span_id]) for span in spans]
+    # of those that began in one microsecond, who held the loop from then on came last
+    return tuple(sorted(tasks, key=lambda task: (task.start_us, _held_at_first_us(task), task.name, task.span_id)))
+
+
+def _held_at_first_us(task: TracedTask) -> int:
+    step = re.match(r"0\+(\d{1,15})(?!\d)", task.steps_told)
+    return int(step[1]) if step else 0
 
 
 def _task(
@@ -289,7 +302,7 @@ def _task(
 
 def _left_running(span: Span, root: Span, inside: Iterable[Span]) -> Iterator[LeftRunning]:
     """Of several of one name the last."""
-    left = {_inside_name(other): other for other in sorted(inside, key=lambda other: other.end_ns)}
+    left = {_inside_name(other): other for other in sorted(inside, key=lambda other: (other.end_ns, other.span_id))}
     for name, other in left.items():
         if other.end_ns > span.end_ns:
             yield LeftRunning(name, _since(root, other) + other.duration_us)
@@ -318,10 +331,7 @@ def _text(told: Mapping[str, Value], key: str) -> str | None:
 
 
 def _number(told: Mapping[str, Value], key: str) -> float | None:
-    value = told.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return plausible(told.get(key))
 
 
 def _names(value: Value | None) -> tuple[str, ...]:
@@ -329,7 +339,7 @@ def _names(value: Value | None) -> tuple[str, ...]:
     if isinstance(value, str):
         try:
             parsed: object = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return ()
         value = tuple(cast("list[Value]", parsed)) if isinstance(parsed, list) else ()
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, tuple) else ()

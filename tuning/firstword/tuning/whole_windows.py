@@ -1,0 +1,100 @@
+"""All traces of a stretch of time, from a server that gives at most so many an answer and doesn't say in which order.
+
+Between `firstword.tuning.jaeger`, which asks, and its callers. A window whose answer may not be whole is halved, until each is. An
+answer is not whole if it is as long as the limit asked for, or shorter than the server's own count. A server may also give
+fewer than it was asked for and not say so: for an answer longer than any before, its two halves are tried for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from firstword.tuning.notes import Note, Report
+from firstword.tuning.spans import Trace
+
+_MOST_AT_ONCE = 1000
+"""Traces that are asked for where a window can't be halved any more."""
+
+
+class NotWhole(Exception):
+    """More traces began in one microsecond than the server gives; the message says how many it gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server gave for one window."""
+
+    traces: list[Trace]
+    count: int = 0
+    """How many there are by the server's own words; 0 where it does not say."""
+    notes: list[Note] = field(default_factory=list[Note])
+
+    @property
+    def ids(self) -> set[str]:
+        """Of its traces."""
+        return {trace.trace_id for trace in self.traces}
+
+
+Ask = Callable[[int, int, int], Answer]
+"""Asks for the traces that begin in a window (µs, the end left out), and how many at most."""
+
+
+class WholeWindows:
+    """Reads windows of one server, and remembers how long an answer of it may be."""
+
+    def __init__(self, page_size: int) -> None:
+        """page_size: how many traces to ask for at once."""
+        self._page_size = page_size
+        self._trusted = 0
+        """An answer of so many was whole."""
+        self._cut: int | None = None
+        """An answer of so many was not."""
+
+    def traces(self, begin: int, end: int, ask: Ask, report: Report) -> Iterator[Trace]:
+        """All traces that begin in a window, each once; the newest part first, in it the newest. Raises NotWhole."""
+        seen: set[str] = set()
+        windows = [(begin, end)]
+        while windows:
+            begin, end = windows.pop()
+            most = self._page_size if end - begin > 1 else _MOST_AT_ONCE
+            answer = ask(begin, end, most)
+            halves = self._halves(begin, end, answer, most, ask)
+            if halves:
+                windows += halves
+                continue
+            for note in answer.notes:
+                report(note)
+            for trace in sorted(answer.traces, key=lambda trace: (trace.root.start_ns, trace.trace_id), reverse=True):
+                if trace.trace_id not in seen:
+                    seen.add(trace.trace_id)
+                    yield trace
+
+    def _halves(self, begin: int, end: int, answer: Answer, most: int, ask: Ask) -> list[tuple[int, int]]:
+        """The two windows to read in place of one whose answer may not be whole; none where it is. Raises NotWhole."""
+        length = len(answer.traces)
+        full = length >= most or answer.count > length or (self._cut is not None and length >= self._cut)
+        if end - begin <= 1:
+            if full:
+                raise NotWhole(f"it gives at most {length} traces an answer, and more began in one microsecond")
+            return []
+        if not full and length <= self._trusted:
+            return []
+        middle = _middle(begin, end, answer)
+        if not full:
+            # beside the middle, as whoever began just then would be in both parts
+            beside = (
+                ask(*window, most) for window in ((begin, middle - 1), (middle + 1, end)) if window[0] < window[1]
+            )
+            if all(part.ids <= answer.ids for part in beside):
+                self._trusted = length
+                return []
+            self._cut = length
+        return [(begin, middle), (middle, end)]
+
+
+def _middle(begin: int, end: int, answer: Answer) -> int:
+    """Where half of what came began, so that each part has half of it; a trace may begin outside of the window."""
+    begins = sorted(trace.root.start_ns // 1000 for trace in answer.traces)
+    middle = begins[len(begins) // 2] if begins else begin
+    return middle if begin < middle < end else (begin + end) // 2
