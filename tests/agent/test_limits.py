@@ -32,6 +32,10 @@ class _Room(rtc.EventEmitter[str]):
     def __init__(self) -> None:
         super().__init__()
         self.remote_participants = dict[str, Any]()
+        self.connected = True
+
+    def isconnected(self) -> bool:
+        return self.connected
 
 
 @pytest.fixture

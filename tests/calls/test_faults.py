@@ -141,11 +141,11 @@ async def test_a_voice_that_fails_after_the_opening(stage: Stage, tmp_path: Path
 async def test_a_start_that_takes_too_long(stage: Stage) -> None:
     """The caller is told so, and is out of the room; the trace says what took so long, the row how it ended."""
     model, store = stage.folder / "stuck.toml", stage.folder / "stuck.db"
-    model.write_text("[store]\nread = { median_ms = 600000, sigma = 0 }\n")
+    model.write_text("[store]\nread = { median_ms = 20000, sigma = 0 }\n")
     environment = {
         "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{store}?latency={model}",
         "FIRSTWORD_ACCOUNT_DEADLINE": "60",
-        "FIRSTWORD_START_TIMEOUT": "10",
+        "FIRSTWORD_START_TIMEOUT": "5",
     }
     async with stage.actor("baseline", environment) as actor:
         caller = actor.caller(account=ADA.id)

@@ -109,7 +109,8 @@ class Limits:
 
     def _gone(self) -> None:
         if self._run.outcome is None:
-            self._run.stop(Outcome.ABANDONED)
+            # who is seen no more because we are cut off has not left
+            self._run.stop(Outcome.ABANDONED if self._room.isconnected() else Outcome.FAILED)
         else:
             self._over(End.HUNG_UP)
 
