@@ -19,8 +19,8 @@ SYLLABLE = 0.2
 """Seconds."""
 CHARACTERS_PER_SYLLABLE = 3
 
-_PITCHES_HZ = range(100, 200, 5)
-"""Each has a whole number of periods in a syllable."""
+_PITCHES_HZ = range(150, 250, 5)
+"""Each has a whole number of periods in a syllable. Lower ones lose their phase on the way, as WebRTC filters what is low."""
 _HARMONICS = (0.17, 0.13, 0.10, 0.06, 0.04)
 """Amplitudes of the pitch and its multiples; cosines, so that the first sample is their sum: -6 dBFS."""
 _FADE = 0.01
