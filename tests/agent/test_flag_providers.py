@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -138,3 +139,26 @@ def test_flagd_away_is_one_warning(
     assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
     assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
     assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING"]
+
+
+def test_a_provider_that_hangs_holds_one_thread(place: Place, said: pytest.LogCaptureFixture) -> None:
+    """However often it is asked; when it answers again it is asked again, and a line says so."""
+    answer = threading.Event()
+
+    class Waits(InMemoryProvider):
+        def resolve_boolean_details(
+            self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+        ) -> FlagResolutionDetails[bool]:
+            answer.wait(30)
+            return FlagResolutionDetails(False, reason="STATIC")  # the shipped ones are on
+
+    source = place.source(provider=lambda: Waits({}), deadline=0.05)
+    for _ in range(20):
+        source.draw_session(None, "room")
+    assert [thread.name for thread in threading.enumerate()].count("flags") == 1
+    answer.set()
+    until = time.monotonic() + 10
+    while any(drawn(source).values()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert set(drawn(source).values()) == {False}
+    assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING", "INFO"]

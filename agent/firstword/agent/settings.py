@@ -6,7 +6,6 @@ First in the data path: whatever else the worker builds is given a `Settings`. `
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from firstword.agent.folders import can_be_written, data_folder
 from firstword.telemetry.extras import install
 
 ENV_FILE: Final = ".env.local"
@@ -117,22 +117,13 @@ def _needs(extra: str, package: str) -> None:
 
 def _folder(value: str | None) -> str | None:
     """A folder that can be written to, or be made in one that can."""
-    if value is not None:
-        path = Path(value).absolute()
-        try:
-            there = next(each for each in (path, *path.parents) if each.exists())
-            usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-        except OSError:
-            usable = False
-        if not usable:
-            raise ValueError
+    if value is not None and not can_be_written(Path(value).absolute()):
+        raise ValueError
     return value
 
 
 def _default_store() -> SecretStr:
-    from platformdirs import user_data_path  # imported only where nobody names a store
-
-    return SecretStr(f"sqlite+aiosqlite:///{user_data_path('firstword') / 'accounts.db'}")
+    return SecretStr(f"sqlite+aiosqlite:///{data_folder() / 'accounts.db'}")
 
 
 LiveKitUrl = Annotated[str, _url("ws", "wss", "http", "https"), MayBe("a ws, wss, http or https URL")]
@@ -188,6 +179,10 @@ class Settings(BaseSettings):
     )
     greeting_writer: Annotated[Literal["template", "llm"], MayBe("`template` or `llm`")] = Field(
         "template", description="who writes the greeting; `llm` writes it after each call for the next one"
+    )
+    prefetch_accounts: Annotated[int, Field(ge=0, le=1000), MayBe("a whole number from 0 to 1000")] = Field(
+        50,
+        description="common accounts whose greetings are spoken before they call; their names go to the TTS provider",
     )
     noise_cancellation: Annotated[
         Literal["off", "bvc"],

@@ -20,15 +20,21 @@ from urllib.parse import urlsplit
 
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
 
-from firstword.agent import livekit_private
+from firstword.agent import livekit_private, run_folder
 from firstword.agent.flags.flag_source import FlagSourceError, LastGoodKeeper, other_provider
 from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
-from firstword.agent.process import prefetch, run_folder, start_metrics
+from firstword.agent.process import start_metrics
 from firstword.agent.process.caches import opened_caches
+from firstword.agent.process.deletion import keep_deleting
+from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings, SettingsError, may_be, settings
 
 PRELOADED = "firstword.agent.process.preload"
 """Imported once in the forkserver and shared by every job's process."""
+
+
+INITIALIZE_S = 30.0
+"""Seconds after which LiveKit kills a process that is not ready; its own 10 are too few on a machine that is busy."""
 
 
 class Worker(AgentServer):
@@ -60,6 +66,7 @@ class Worker(AgentServer):
                 running.enter_context(LastGoodKeeper(Improvement))
             async with asyncio.TaskGroup() as beside:
                 self._fresh = beside.create_task(self._keep_fresh(config))
+                deleting = beside.create_task(keep_deleting(config))
                 try:
                     if unregistered:  # a console, whose only session begins at once
                         await self._first_round.wait()
@@ -67,13 +74,15 @@ class Worker(AgentServer):
                         await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
                     self._fresh.cancel()
+                    deleting.cancel()
 
     async def _keep_fresh(self, config: Settings) -> None:
-        try:
-            await prefetch.first_round(config)
-        finally:
-            self._first_round.set()
-        await prefetch.keep_fresh(config)
+        async with contextlib.aclosing(Prefetch(config)) as prefetch:
+            try:
+                await prefetch.first_round()
+            finally:
+                self._first_round.set()
+            await prefetch.keep_fresh()
 
     def _make_nothing_ahead(self) -> None:
         if self._fresh is not None:
@@ -154,6 +163,7 @@ def _server() -> Worker:
         api_secret=config.livekit_api_secret.get_secret_value(),
         setup_fnc=set_up,
         preload_modules=[PRELOADED],
+        initialize_process_timeout=INITIALIZE_S,
         **options,  # type: ignore[arg-type]
     )
     made.rtc_session(entrypoint, agent_name=config.agent_name)

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry import context as otel_context
@@ -282,13 +283,14 @@ class FileExporter(SpanExporter):
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"traces-{os.getpid()}.jsonl"
+        # containers that share a volume have the same process ids
+        self.path = folder / f"traces-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Append one line; FAILURE where the file can't be written."""
         line = json.dumps(_otlp_json(spans), separators=(",", ":"))
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_for_this_user) as file:
                 file.write(line + "\n")
         except OSError:
             return SpanExportResult.FAILURE
@@ -300,6 +302,10 @@ class FileExporter(SpanExporter):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Each line is written as it comes."""
         return True
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _otlp_json(spans: Sequence[ReadableSpan]) -> dict[str, Any]:

@@ -21,15 +21,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, GeneralError, OpenFeatureError, TypeMismatchError
 from openfeature.flag_evaluation import FlagEvaluationDetails, FlagResolutionDetails
 from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
-from platformdirs import user_cache_path
 
+from firstword.agent import folders
+from firstword.agent.failures import Failing
 from firstword.agent.flags.flag_set import FlagFileError, FlagSet, parse
 
 logger = logging.getLogger("firstword")
@@ -125,7 +126,9 @@ class FlagSource:
         self._per_session = tuple(map(str, per_session))
         self._deadline = deadline
         self._key = secrets.token_hex(8)  # made here: a module's would be the same in all that fork from it
-        self._warned = False
+        self._failing = Failing("flag source")
+        self._hanging: Future[Any] | None = None
+        """What the provider was asked and has not answered within the deadline: until it has, nothing else is asked."""
         names = {*self._per_process, *self._per_session}
         self._defaults = _Files((shipped_file(),), names)
         self._file: _Files | None = None
@@ -166,6 +169,8 @@ class FlagSource:
             answered = self._in_time(answers) if self._name else None
         if answered is None:
             return tuple(self._shipped(name, context, "timeout") for name in names)
+        if not any(_is_error(answer) for answer in answered):
+            self._failing.works()
         return tuple(self._evaluation(answer, context) for answer in answered)
 
     def _evaluation(self, answer: FlagEvaluationDetails[bool], context: EvaluationContext) -> Evaluation:
@@ -173,7 +178,7 @@ class FlagSource:
         if code is None or code is ErrorCode.FLAG_NOT_FOUND:
             reason = "default" if code else str(answer.reason or "unknown").lower()
             return Evaluation(name, answer.value, reason, self._name or "none")
-        self._warn(f"{name}: {answer.error_message or code.value}")
+        self._failed(f"{name}: {answer.error_message or code.value}")
         return self._shipped(name, context, code.value.lower())
 
     def _shipped(self, name: str, context: EvaluationContext, error: str) -> Evaluation:
@@ -182,7 +187,13 @@ class FlagSource:
         return Evaluation(name, on, "error", self._name or "none", error)
 
     def _in_time(self, work: Callable[[], T]) -> T | None:
-        """What another's provider answers within the deadline; None, and a warning, when it doesn't."""
+        """What another's provider answers within the deadline; None, and a warning, when it doesn't.
+
+        A provider that hangs holds one thread, however often it is asked.
+        """
+        if self._hanging is not None and not self._hanging.done():
+            self._failed(f"{self._deadline} s")
+            return None
         done: Future[T] = Future()
 
         def run() -> None:
@@ -194,20 +205,27 @@ class FlagSource:
         threading.Thread(target=run, name="flags", daemon=True).start()  # daemon: who hangs doesn't hold the process
         try:
             return done.result(self._deadline)
+        except TimeoutError:
+            self._hanging = done
+            self._failed(f"TimeoutError, {self._deadline} s")
         except Exception as error:
-            self._warn(str(error) or f"{type(error).__name__}, {self._deadline} s")
-            return None
+            self._failed(str(error) or type(error).__name__)
+        return None
 
-    def _warn(self, why: str) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning("the flag source gives no answer (%s); the shipped flags count meanwhile", why)
+    def _failed(self, why: str) -> None:
+        line = f"the flag source gives no answer ({why}); the shipped flags count meanwhile"
+        self._failing.failed("no answer", line)
+
+
+def _is_error(answer: FlagEvaluationDetails[bool]) -> bool:
+    """Whether it is no answer; that the source does not know the flag is one."""
+    return answer.error_code not in (None, ErrorCode.FLAG_NOT_FOUND)
 
 
 def last_good_copy(file: Path, folder: Path | None = None) -> Path:
     """Where the copy of this file lies: in `folder`, else in the worker's cache folder."""
     name = sha256(os.fsencode(file.absolute())).hexdigest()[:16]
-    return (folder or user_cache_path("firstword")) / f"flags-{name}.json"
+    return (folder or folders.cache_folder()) / f"flags-{name}.json"
 
 
 class LastGoodKeeper:
@@ -280,8 +298,9 @@ class LastGoodKeeper:
     def _keep(self) -> None:
         new = self._copy.with_suffix(f".{os.getpid()}.new")
         try:
-            self._copy.parent.mkdir(parents=True, exist_ok=True)
-            new.write_bytes(self._content)
+            folders.make_private(self._copy.parent)
+            with open(new, "wb", opener=_for_this_user) as file:
+                file.write(self._content)
             new.replace(self._copy)
             self._unkept = False
         except OSError as error:
@@ -334,6 +353,10 @@ class _Files(AbstractProvider):
         raise TypeMismatchError("the flags are boolean")
 
     resolve_string_details = resolve_integer_details = resolve_float_details = resolve_object_details = _not_boolean
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _signature(file: Path) -> object:

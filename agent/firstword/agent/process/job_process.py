@@ -24,6 +24,7 @@ from firstword.agent.accounts.account_cache import AccountCache
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.accounts.store import AccountStore, StoreError
 from firstword.agent.conversation.components import Components, build
+from firstword.agent.failures import Failing
 from firstword.agent.flags.assignment import Drawn, draw_process
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
@@ -39,8 +40,10 @@ from firstword.telemetry.export import Exporting, exporters_from_environment
 logger = logging.getLogger("firstword")
 
 _KEY = "firstword"
-_PREPARE_S = 3.0
-"""LiveKit gives a process 10 s for its set-up."""
+_WAITING_S = 4.0
+"""Seconds that a process waits for others before it is ready: for callers who are unheard, for caches and store."""
+_PREPARE_S = 1.0
+"""Seconds of these that caches and store have at least."""
 EXPORT_AT_END_S = 2.5
 """How long a process that ends waits for a collector that doesn't answer, for spans and again for metrics.
 
@@ -83,15 +86,17 @@ class Process:
 
 def set_up(process: JobProcess) -> None:
     """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
-    wait_for_the_unheard()
+    patience = max(_WAITING_S - wait_for_the_unheard(), _PREPARE_S)
     config = settings()
     drawn = draw_process(config)
     url = config.store_url.get_secret_value()
     caches = opened_caches(config, drawn.flags)
     try:
-        asyncio.run(_prepare(config, caches))
-    except (StoreError, TimeoutError) as error:
-        logger.warning("the account store could not be prepared: %s", error or type(error).__name__)
+        asyncio.run(_prepare(config, caches, patience))
+    except StoreError as error:
+        Failing("store").failed(error.reason, f"the account store could not be prepared: {error}")
+    except TimeoutError:
+        Failing("store").failed("late", f"caches and store could not be prepared within {patience:.1f} s")
     with _one_at_a_time:  # with threads for jobs, two may come at once
         exporting = _exporting(config.traces)
         if Improvement.ASSISTANT_PREWARM in drawn.flags:
@@ -100,13 +105,14 @@ def set_up(process: JobProcess) -> None:
         # a connection belongs to the loop that made it, a file's reader to none
         caches = opened_caches(config, drawn.flags)
     store = AccountStore(url)
-    patience = 0.6 * config.account_deadline
     process.userdata[_KEY] = Process(
         settings=config,
         drawn=drawn,
         exporting=exporting,
         store=store,
-        accounts=None if caches.accounts is None else AccountCache(store, caches.accounts, patience=patience),
+        accounts=None
+        if caches.accounts is None
+        else AccountCache(store, caches.accounts, patience=0.6 * config.account_deadline),
         speeches=None if caches.speeches is None else AudioCache(caches.speeches, days=config.cache_days),
         components=build(config) if Improvement.COMPONENT_POOL in drawn.flags else None,
         caches=caches,
@@ -155,8 +161,8 @@ def _at_end(export: Callable[[], None], then: Callable[[], None] = lambda: None)
     Finalize(None, bounded, exitpriority=0)
 
 
-async def _prepare(config: Settings, caches: Caches) -> None:
-    async with asyncio.timeout(_PREPARE_S):
+async def _prepare(config: Settings, caches: Caches, patience: float) -> None:
+    async with asyncio.timeout(patience):
         await caches.prepare()
         await first_reads(config, caches)
         if config.cache_url is not None:
