@@ -162,3 +162,22 @@ def test_a_provider_that_hangs_holds_one_thread(place: Place, said: pytest.LogCa
         time.sleep(0.01)
     assert set(drawn(source).values()) == {False}
     assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING", "INFO"]
+
+
+def test_another_provider_is_told_no_account_and_no_room(place: Place) -> None:
+    """A room's name may be a telephone number, an account too: it gets hashes, the same for the same, under our key."""
+    told: list[EvaluationContext] = []
+
+    class Listens(InMemoryProvider):
+        def resolve_boolean_details(
+            self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+        ) -> FlagResolutionDetails[bool]:
+            told.append(evaluation_context or EvaluationContext())
+            return FlagResolutionDetails(True, reason="STATIC")
+
+    source = place.source(provider=lambda: Listens({}))
+    for account in (None, "+4930901820455"):
+        source.draw_session(account, "call-_+4930901820455_x")
+        source.draw_session(account, "call-_+4930901820455_x")
+    assert "4930901820455" not in str([(each.targeting_key, each.attributes) for each in told])
+    assert len({each.targeting_key for each in told}) == 2

@@ -184,6 +184,9 @@ class Settings(BaseSettings):
         50,
         description="common accounts whose greetings are spoken before they call; their names go to the TTS provider",
     )
+    redaction: Annotated[Literal["on", "off"], MayBe("`on` or `off`")] = Field(
+        "on", description="takes what is private out of spans and logs; `off` only where nobody's calls are real"
+    )
     noise_cancellation: Annotated[
         Literal["off", "bvc"],
         AfterValidator(_filter),

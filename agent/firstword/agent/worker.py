@@ -23,7 +23,7 @@ from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, 
 from firstword.agent import livekit_private, run_folder
 from firstword.agent.flags.flag_source import FlagSourceError, LastGoodKeeper, other_provider
 from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
-from firstword.agent.process import start_metrics
+from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.process.deletion import keep_deleting
 from firstword.agent.process.prefetch import Prefetch
@@ -53,6 +53,8 @@ class Worker(AgentServer):
         """
         _end_on_hangup()
         config = settings()
+        if config.redaction == "on":
+            log_redaction.install()
         livekit_private.preload_no_turn_detector()
         if unregistered or config.executor == "thread":  # jobs are threads of this process
             importlib.import_module(PRELOADED)  # here, since LiveKit's plugins register on the main thread alone

@@ -31,7 +31,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from firstword.telemetry import otlp
-from firstword.telemetry.redaction import redacted
+from firstword.telemetry.redaction import redacted, redacted_resource
 
 logger = logging.getLogger("firstword")
 
@@ -55,11 +55,20 @@ class Exporting:
     """The tracer provider of a process and what stands behind it. One a process, made after a fork."""
 
     def __init__(
-        self, exporters: Sequence[SpanExporter], *, resource: Resource | None = None, ids: IdGenerator | None = None
+        self,
+        exporters: Sequence[SpanExporter],
+        *,
+        resource: Resource | None = None,
+        ids: IdGenerator | None = None,
+        redact: bool = True,
     ) -> None:
+        """redact: take out what is private (`firstword.telemetry.redaction`) before anything is exported."""
         self._batches = [_Batch(exporter) for exporter in exporters]
-        self._starts = _Starts(self._batches)
-        self.provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=False, id_generator=ids)
+        self._starts = _Starts(self._batches, redact=redact)
+        resource = resource or Resource.create()
+        self.provider = TracerProvider(
+            resource=redacted_resource(resource) if redact else resource, shutdown_on_exit=False, id_generator=ids
+        )
         self.provider.add_span_processor(self._starts)
         self._told = 0
 
@@ -187,8 +196,9 @@ class _StartSpans:
 class _Starts(SpanProcessor):
     """Keeps back what is traced inside of starts, hands everything else to the batches."""
 
-    def __init__(self, batches: Sequence[_Batch]) -> None:
+    def __init__(self, batches: Sequence[_Batch], *, redact: bool) -> None:
         self._batches = batches
+        self._redact = redact
         self._starts: OrderedDict[int, _StartSpans] = OrderedDict()
         self._lock = threading.Lock()
         self.dropped = 0
@@ -221,7 +231,7 @@ class _Starts(SpanProcessor):
         return start is not None and not start.over
 
     def pass_on(self, span: ReadableSpan) -> None:
-        clean = redacted(span)
+        clean = redacted(span) if self._redact else span
         for batch in self._batches:
             batch.on_end(clean)
 

@@ -10,6 +10,7 @@ Any other OpenFeature provider by configuration. Importing this costs 30 ms: do 
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import pkgutil
@@ -115,16 +116,19 @@ class FlagSource:
         per_session: Collection[str],
         deadline: float,
         provider: MakeProvider | None = None,
+        secret: str = "",
         folder: Path | None = None,
     ) -> None:
         """Open it. per_process, per_session: names of the flags that `draw_process` and `draw_session` draw.
 
         deadline: seconds for a provider's start and for each draw; a file needs none. provider: see `other_provider`.
+        secret: what accounts and rooms are hashed with before another provider is told of them.
         folder: see `last_good_copy`. Raises FlagFileError, OSError when the shipped file is no good.
         """
         self._per_process = tuple(map(str, per_process))
         self._per_session = tuple(map(str, per_session))
         self._deadline = deadline
+        self._secret = secret.encode()
         self._key = secrets.token_hex(8)  # made here: a module's would be the same in all that fork from it
         self._failing = Failing("flag source")
         self._hanging: Future[Any] | None = None
@@ -154,9 +158,17 @@ class FlagSource:
         return self._file.flags.possible.intersection(self._per_process)
 
     def draw_session(self, account: str | None, room: str) -> tuple[Evaluation, ...]:
-        """The flags of one session, by account where the job's metadata names it, else by room; rules know them as these."""
+        """The flags of one session, by account where the job's metadata names it, else by room; rules know them as these.
+
+        Another provider, which may be somebody else's server, is told only of their hashes (docs/flags.md).
+        """
+        if self._file is None:
+            account, room = account and self._hash(account), self._hash(room)
         facts = {"room": room} if account is None else {"room": room, "account": account}
         return self._draw(self._per_session, EvaluationContext(account or room, facts))
+
+    def _hash(self, text: str) -> str:
+        return hmac.digest(self._secret, text.encode(), "sha256").hex()[:32]
 
     def _draw(self, names: tuple[str, ...], context: EvaluationContext) -> tuple[Evaluation, ...]:
         def answers() -> list[FlagEvaluationDetails[bool]]:

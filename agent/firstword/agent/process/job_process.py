@@ -28,7 +28,7 @@ from firstword.agent.failures import Failing
 from firstword.agent.flags.assignment import Drawn, draw_process
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
-from firstword.agent.process import start_metrics
+from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import Caches, opened_caches
 from firstword.agent.process.first_use import dry_start, first_reads
 from firstword.agent.process.unheard import wait_for_the_unheard
@@ -88,6 +88,8 @@ def set_up(process: JobProcess) -> None:
     """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
     patience = max(_WAITING_S - wait_for_the_unheard(), _PREPARE_S)
     config = settings()
+    if config.redaction == "on":
+        log_redaction.install()
     drawn = draw_process(config)
     url = config.store_url.get_secret_value()
     caches = opened_caches(config, drawn.flags)
@@ -98,7 +100,7 @@ def set_up(process: JobProcess) -> None:
     except TimeoutError:
         Failing("store").failed("late", f"caches and store could not be prepared within {patience:.1f} s")
     with _one_at_a_time:  # with threads for jobs, two may come at once
-        exporting = _exporting(config.traces)
+        exporting = _exporting(config.traces, config.redaction == "on")
         if Improvement.ASSISTANT_PREWARM in drawn.flags:
             _dry_start()
     if config.cache_url is not None:
@@ -132,11 +134,12 @@ def set_up_metrics(exporting: Exporting) -> None:
 
 
 @cache
-def _exporting(folder: str | None) -> Exporting:
+def _exporting(folder: str | None, redact: bool) -> Exporting:
     instance = {"service.instance.id": uuid4().hex}  # by which the sessions of one process are told
     exporting = Exporting(
         exporters_from_environment(folder=Path(folder) if folder else None),
         resource=start_metrics.named().merge(Resource(instance)),
+        redact=redact,
     )
     libraries.switch_on(exporting.inside)
     livekit_telemetry.gen_ai.set_capture_content(False)  # 1.8.9 writes what is said into its spans unless told not to
