@@ -195,6 +195,9 @@ class Settings(BaseSettings):
     traces: Annotated[str | None, AfterValidator(_folder), MayBe("a folder that can be written to")] = Field(
         None, description="each process appends its spans to a file in it, as OTLP JSON lines"
     )
+    http_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$"), MayBe("an address of this machine")] = Field(
+        "127.0.0.1", description="where the health check listens; `0.0.0.0` or `::` for probes from outside"
+    )
     http_port: Annotated[int | None, Field(ge=0, le=65535), MayBe("a port, or 0 for a free one")] = Field(
         None, description="of the worker's health check; unset: LiveKit's own"
     )

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -29,10 +30,13 @@ from firstword.agent.process.deletion import keep_deleting
 from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings, SettingsError, may_be, settings
 
+logger = logging.getLogger("firstword")
+
 PRELOADED = "firstword.agent.process.preload"
 """Imported once in the forkserver and shared by every job's process."""
 
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 INITIALIZE_S = 30.0
 """Seconds after which LiveKit kills a process that is not ready; its own 10 are too few on a machine that is busy."""
 
@@ -55,6 +59,10 @@ class Worker(AgentServer):
         config = settings()
         if config.redaction == "on":
             log_redaction.install()
+        if config.http_host not in _LOOPBACK:
+            logger.warning(
+                "the health check listens on %s: who reaches it learns name, load and jobs", config.http_host
+            )
         livekit_private.preload_no_turn_detector()
         if unregistered or config.executor == "thread":  # jobs are threads of this process
             importlib.import_module(PRELOADED)  # here, since LiveKit's plugins register on the main thread alone
@@ -166,6 +174,7 @@ def _server() -> Worker:
         setup_fnc=set_up,
         preload_modules=[PRELOADED],
         initialize_process_timeout=INITIALIZE_S,
+        host=config.http_host,
         **options,  # type: ignore[arg-type]
     )
     made.rtc_session(entrypoint, agent_name=config.agent_name)
