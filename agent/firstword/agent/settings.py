@@ -6,12 +6,12 @@ First in the data path: whatever else the worker builds is given a `Settings`. `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -134,6 +134,11 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), MayBe("seconds, mor
 SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), MayBe("seconds, 0 or more")]
 
 
+AccountSource = Literal["claim", "metadata", "attribute", "caller-id"]
+"""Who may name an account: see `firstword.agent.accounts.identity`."""
+_SOURCE: Final = f"({'|'.join(get_args(AccountSource))})"
+
+
 class Settings(BaseSettings):
     """All that can be set; times are seconds. Frozen: a change while the process runs would be a mystery."""
 
@@ -184,6 +189,9 @@ class Settings(BaseSettings):
         50,
         description="common accounts whose greetings are spoken before they call; their names go to the TTS provider",
     )
+    resumption: Annotated[Literal["on", "off"], MayBe("`on` or `off`")] = Field(
+        "on", description="whether the assistant is told what an account's caller said last, for 30 days"
+    )
     redaction: Annotated[Literal["on", "off"], MayBe("`on` or `off`")] = Field(
         "on", description="takes what is private out of spans and logs; `off` only where nobody's calls are real"
     )
@@ -216,6 +224,18 @@ class Settings(BaseSettings):
     cache_days: Annotated[float, Field(gt=0, le=3650), MayBe("days, more than 0")] = Field(
         7, description="how long personal audio is kept; it goes with the account"
     )
+    account_sources: Annotated[
+        str,
+        Field(pattern=rf"^{_SOURCE}(,{_SOURCE})*$"),
+        MayBe("`claim`, `metadata`, `attribute`, `caller-id`, with commas"),
+    ] = Field(
+        "claim",
+        description="who may name a call's account: a signed claim; the job's metadata or the caller's attributes, true only "
+        "where your own server writes them and copies neither from a browser; a telephone's number, for the greeting alone",
+    )
+    claim_key: Annotated[SecretStr | None, Field(min_length=32), MayBe("32 characters or more")] = Field(
+        None, description="secret that claims are signed with (HS256); unset: no claim is taken"
+    )
     account_key: Annotated[SecretStr | None, Field(min_length=16), MayBe("16 characters or more")] = Field(
         None, description="secret for the accounts' hash in traces; unset: no account is in any"
     )
@@ -241,6 +261,19 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
         """An empty variable is one nobody set; the agent's name alone may be empty."""
         return {name: value for name, value in values.items() if value != "" or name == "agent_name"}
+
+
+def account_sources(named: str) -> frozenset[AccountSource]:
+    """Who may name an account, from `Settings.account_sources`."""
+    return frozenset(cast("list[AccountSource]", named.split(",")))
+
+
+def claim_key_missing(sources: Collection[str], *, key: bool) -> str | None:
+    """A sentence where claims are to be taken and there is no key; else None."""
+    if "claim" not in sources or key:
+        return None
+    what = "no account can be named" if len(sources) == 1 else "no claim can name an account"
+    return f"{what}: FIRSTWORD_ACCOUNT_SOURCES has `claim`, and FIRSTWORD_CLAIM_KEY is not set"
 
 
 def variable(field: str) -> str:

@@ -5,13 +5,14 @@ What a task needs are its parameters. Flags decide what is deferred and what an 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from livekit import rtc
 from livekit.agents import AgentSession, JobContext
 from livekit.agents.voice import room_io
 
-from firstword.agent.accounts.identity import Identity, whose
+from firstword.agent.accounts.identity import Access, Identity, whose
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.audio.background import start_background_audio
 from firstword.agent.audio.voice import Voice
@@ -36,6 +37,8 @@ from firstword.agent.settings import Settings, read_settings
 from firstword.telemetry.plan import Plan, unless, when
 from firstword.telemetry.run import cache_result, waited_for
 from firstword.telemetry.vocabulary import ACCOUNT_RESULT, CONNECT, ROOT, WAIT
+
+logger = logging.getLogger("firstword")
 
 ACCOUNT_IN_METADATA = "account-in-metadata"
 """The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""
@@ -106,7 +109,8 @@ def _generic_account(call: Call) -> Account:
 @plan.task(fallback=_generic_account)
 async def account(process: Process, call: Call, identity: Identity | None = None) -> GreetingFields:
     """Read the account: what the greeting needs of it first, or all of it at once."""
-    name = whose(call.identity, identity)
+    named = whose(call.identity, identity)
+    name, call.access = named.account, min(call.access, named.access)
     if name is None:
         call.run.attributes[ACCOUNT_RESULT] = "unknown"
         return GENERIC
@@ -117,6 +121,8 @@ async def account(process: Process, call: Call, identity: Identity | None = None
         account, hit = found.account, found.hit
         cache_result(hit=hit)
     call.run.attributes[ACCOUNT_RESULT] = "unknown" if account is None else "hit" if hit else "miss"
+    if account is None:
+        logger.warning("the account that is named is not in the store: the caller hears the generic greeting")
     call.account = account or GENERIC
     return call.account
 
@@ -146,7 +152,7 @@ async def assistant(account: GreetingFields, process: Process, call: Call) -> As
     """Make the assistant: minimal, or with instructions, knowledge and tools at once."""
     if Improvement.ASSISTANT_PREWARM in call.flags:
         return Assistant(GENERIC, patience=process.settings.account_deadline)
-    return Assistant(await process.whole(account))
+    return Assistant(await call.whole(account))
 
 
 @plan.task()
@@ -166,6 +172,8 @@ async def session(
     voice: Voice | None = None,
 ) -> AgentSession[Any]:
     """Start LiveKit's session: from here on it listens. A greeting that has begun becomes its own."""
+    if call.access is Access.NONE:  # since it was made
+        assistant = Assistant(GENERIC)
     started = new_session(call, components, voice)
     room_options.participant_identity = participant.identity
     room_options.audio_output = room_options.audio_output if voice is None else False
@@ -187,9 +195,9 @@ def _stay_minimal(assistant: Assistant) -> None:
     deferred=when(Improvement.ASSISTANT_PREWARM),
     fallback=_stay_minimal,
 )
-async def upgrade(account: GreetingFields, assistant: Assistant, process: Process) -> None:
+async def upgrade(account: GreetingFields, assistant: Assistant, call: Call) -> None:
     """Make the minimal assistant the full one, before the caller's first turn ends."""
-    await assistant.become(await process.whole(account))
+    await assistant.become(await call.whole(account))
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP))
@@ -208,9 +216,9 @@ async def background_audio(room: rtc.Room, session: AgentSession[Any], call: Cal
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
-async def resumption(account: GreetingFields, assistant: Assistant, process: Process) -> None:
+async def resumption(account: GreetingFields, assistant: Assistant, process: Process, call: Call) -> None:
     """Tell the assistant about the last session."""
-    if account is not GENERIC:
+    if account is not GENERIC and call.remembers:
         await assistant.resume(await process.store.resumption(account.id))
 
 
@@ -241,6 +249,8 @@ async def playout(
     voice: Voice | None = None,
 ) -> None:
     """Speak; returns at the first frame on a track the caller is subscribed to."""
+    if call.access is Access.NONE:
+        greeting = greetings.shipped()
     if session is not None:
         await say(call, session, voice, greeting)
     elif voice is not None:

@@ -28,7 +28,7 @@ from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.process.deletion import keep_deleting
 from firstword.agent.process.prefetch import Prefetch
-from firstword.agent.settings import Settings, SettingsError, may_be, settings
+from firstword.agent.settings import Settings, SettingsError, account_sources, claim_key_missing, may_be, settings
 
 logger = logging.getLogger("firstword")
 
@@ -59,6 +59,8 @@ class Worker(AgentServer):
         config = settings()
         if config.redaction == "on":
             log_redaction.install()
+        if unnamed := claim_key_missing(account_sources(config.account_sources), key=config.claim_key is not None):
+            logger.warning("%s", unnamed)
         if config.http_host not in _LOOPBACK:
             logger.warning(
                 "the health check listens on %s: who reaches it learns name, load and jobs", config.http_host

@@ -20,7 +20,7 @@ from rich.table import Table
 from firstword.agent.flags.flag_set import FlagFileError, parse
 from firstword.agent.flags.flag_source import FlagSourceError, flag_file, other_provider
 from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
-from firstword.agent.settings import SettingsError, read_settings
+from firstword.agent.settings import SettingsError, claim_key_missing, read_settings
 from firstword.command.terminal import console
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from firstword.rehearsal.stack import Stack, running_stack
@@ -35,6 +35,13 @@ _KEYS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY
 _PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
 _MINUTES = {LIVEKIT.name: "three", JAEGER.name: "eight"}
 _ANSWER_S = 1.0
+
+
+_BELIEVED = {
+    "metadata": "`metadata` is for your own server alone: LiveKit's token endpoint copies it from the browser",
+    "attribute": "`attribute` likewise",
+    "caller-id": "`caller-id` is easily faked: it opens the greeting and nothing else",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ async def _examine(shell: Mapping[str, str]) -> list[Finding]:
         await _collector(shell, stack),
         *_keys(shell),
         *_settings(shell),
+        _accounts(shell),
         _flags(shell),
     ]
 
@@ -154,6 +162,15 @@ def _settings(shell: Mapping[str, str]) -> Iterator[Finding]:
             name, _, what = problem.partition(" ")
             if shell.get(name):
                 yield Finding(name, "missing", what)
+
+
+def _accounts(shell: Mapping[str, str]) -> Finding:
+    """Who may name a call's account, and what that believes of what a stranger could say."""
+    sources = (shell.get("FIRSTWORD_ACCOUNT_SOURCES") or "claim").split(",")
+    believed = "; ".join(text for source, text in _BELIEVED.items() if source in sources)
+    if missing := claim_key_missing(sources, key=bool(shell.get("FIRSTWORD_CLAIM_KEY"))):
+        return Finding("accounts", "absent", missing, believed)
+    return Finding("accounts", "ok", f"named by {', '.join(sources)}", believed)
 
 
 def _flags(shell: Mapping[str, str]) -> Finding:

@@ -46,7 +46,7 @@ async def give_up(call: Call, voice: Voice | None, part: str) -> None:
 def row_of(call: Call) -> SessionRow:
     """The session's row, as far as it is known by now."""
     return SessionRow(
-        id=call.job.job.id, account=call.account.id or None, started=call.began, flags=call.flags.variants()
+        id=call.job.job.id, account=call.owner.id or None, started=call.began, flags=call.flags.variants()
     )
 
 
@@ -57,8 +57,8 @@ async def close(call: Call, reason: str) -> None:
     async with call.closing:
         await _write(call, "row", store.record_session(row))
         last = call.conversation and call.conversation.last_session(call.now())
-        if last and call.account.id:
-            await _write(call, "resumption data", store.save_last_session(call.account.id, last))
+        if last and call.owner.id and call.remembers:
+            await _write(call, "resumption data", store.save_last_session(call.owner.id, last))
 
 
 async def _write(call: Call, what: str, writing: Awaitable[None]) -> None:

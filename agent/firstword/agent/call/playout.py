@@ -12,6 +12,7 @@ from typing import Any
 from livekit.agents import NOT_GIVEN, AgentSession
 from opentelemetry import trace as otel
 
+from firstword.agent.accounts.identity import Access
 from firstword.agent.audio.voice import ON_THE_WAY_S, Speech, Voice
 from firstword.agent.call.arrival import listener
 from firstword.agent.call.call import Call
@@ -27,6 +28,7 @@ logger = logging.getLogger("firstword")
 
 async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
     """Say it on the voice at once; returns when the caller hears it. Who came after it had begun hears it again."""
+    generic = call.access is Access.NONE
     while True:
         speech = _begin(call, voice, greeting)
         try:
@@ -39,6 +41,10 @@ async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
             continue
         # LiveKit may announce who subscribed later than they heard it
         found = await listener(call)
+        if call.access is Access.NONE and not generic:  # since it began
+            await speech.stop()
+            greeting, generic = greetings.shipped(), True
+            continue
         if found is None or missed(found, began, call.server_ahead):
             await speech.stop()
             await asyncio.shield(call.caller)
