@@ -31,6 +31,11 @@ from firstword.telemetry.vocabulary import FLAG_EVENT
 
 logger = logging.getLogger("firstword")
 
+AFTERWARDS_S = 10.0
+"""Seconds for what begins after the first word and needs no provider: a start that never ends is never told of."""
+SPOKEN_S = 60.0
+"""Seconds for what is written and spoken for later calls."""
+
 
 async def conduct(job: JobContext, process: Process, *, clock: Clock | None = None) -> None:
     """Start up, greet, and leave the session to LiveKit; or end the job, with the reason on its trace.
@@ -82,6 +87,11 @@ def _compose(job: JobContext, process: Process, trust: Trust, identity: Identity
             "upgrade": settings.account_deadline,
             "resumption": settings.store_deadline,
             "analytics": settings.store_deadline,
+            "session": settings.start_timeout,
+            "background_audio": AFTERWARDS_S,
+            "metrics": AFTERWARDS_S,
+            "greeting_cache": SPOKEN_S,
+            "next_greeting": SPOKEN_S,
         },
         flags=flags.variants(),
         join_window=settings.join_window,

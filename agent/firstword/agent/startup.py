@@ -40,6 +40,8 @@ from firstword.telemetry.vocabulary import ACCOUNT_RESULT, CONNECT, ROOT, WAIT
 
 logger = logging.getLogger("firstword")
 
+REMEMBERED_S = 30 * 86_400.0
+"""Seconds for which a call is told what was said in the last one."""
 ACCOUNT_IN_METADATA = "account-in-metadata"
 """The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""
 
@@ -158,7 +160,7 @@ async def assistant(account: GreetingFields, process: Process, call: Call) -> As
 @plan.task()
 async def room_options(config: Settings, call: Call) -> room_io.RoomOptions:
     """How the session listens and speaks in the room."""
-    return options_of(config, call.flags)
+    return options_of(config, call.flags, call.allowance)
 
 
 @plan.task(readies=True, deferred=when(Improvement.SMART_GREETING, Improvement.LIGHT_CONNECT))
@@ -203,7 +205,7 @@ async def upgrade(account: GreetingFields, assistant: Assistant, call: Call) -> 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP))
 async def event_handlers(session: AgentSession[Any], call: Call) -> Conversation:
     """Attach what a conversation does with its events; what happened before is replayed to it."""
-    conversation = Conversation(session)
+    conversation = Conversation(session, call.caller.result().identity, call.allowance)
     call.events.deliver_to(conversation.handlers())
     call.conversation = conversation
     return conversation
@@ -219,7 +221,8 @@ async def background_audio(room: rtc.Room, session: AgentSession[Any], call: Cal
 async def resumption(account: GreetingFields, assistant: Assistant, process: Process, call: Call) -> None:
     """Tell the assistant about the last session."""
     if account is not GENERIC and call.remembers:
-        await assistant.resume(await process.store.resumption(account.id))
+        last = await process.store.resumption(account.id)
+        await assistant.resume(last if last and call.now() - last.ended <= REMEMBERED_S else None)
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)

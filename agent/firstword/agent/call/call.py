@@ -17,6 +17,7 @@ from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.audio.voice import Speech
 from firstword.agent.call.caller import Caller
 from firstword.agent.call.limits import Limits
+from firstword.agent.conversation.allowance import Allowance
 from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.conversation.events import Events
 from firstword.agent.flags.improvements import Flags
@@ -55,6 +56,8 @@ class Call:
     """How much of the account that is named this call may use."""
     account: GreetingFields = GENERIC
     """The account that is named, once it has been read."""
+    allowance: Allowance = field(default_factory=Allowance)
+    """Of answers to what is sent and not said: keys and texts."""
     server_ahead: int = 0
     """By how many ns the server's clock is ahead of ours, once the room is there."""
     speech: Speech | None = None

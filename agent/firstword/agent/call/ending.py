@@ -50,10 +50,23 @@ def row_of(call: Call) -> SessionRow:
     )
 
 
+def sent_by_participants(call: Call) -> dict[str, int]:
+    """What participants sent beside their voices, counted: packets, keys that did not count, answers they were refused."""
+    keypad = call.conversation.keypad if call.conversation else None
+    return {
+        "data_packets": call.events.counts["data_received"],
+        "keys_ignored": keypad.ignored if keypad else 0,
+        "answers_refused": call.allowance.refused,
+        "participants": call.conversation.others if call.conversation else 0,
+    }
+
+
 async def close(call: Call, reason: str) -> None:
     """The job ends: write how, close what the call opened. Its spans are exported when the process ends."""
     store = call.process.store
     row = replace(row_of(call), first_word=call.run.record().ttfw, ended=reason)
+    if any((counts := sent_by_participants(call)).values()):
+        logger.info("beside their voices participants sent something", extra=counts)
     async with call.closing:
         await _write(call, "row", store.record_session(row))
         last = call.conversation and call.conversation.last_session(call.now())

@@ -12,7 +12,7 @@ from livekit.agents import AutoSubscribe
 
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Caller, server_ahead
-from firstword.agent.conversation.conversation import ROOM_EVENTS
+from firstword.agent.conversation.conversation import COUNTED_EVENTS, ROOM_EVENTS
 from firstword.agent.flags.improvements import Improvement
 
 
@@ -20,6 +20,7 @@ async def join(call: Call) -> rtc.Room:
     """Join the job's room; what happens in it is watched before it can happen. Raises what LiveKit's connect raises."""
     room = call.job.room
     call.events.watch(room, ROOM_EVENTS)
+    call.events.count(room, COUNTED_EVENTS)
     connecting = call.run.clock()
     await call.job.connect(**_connect_options(call))
     call.server_ahead = server_ahead(room, connecting)
