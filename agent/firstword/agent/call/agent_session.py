@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from livekit.agents import AgentSession, CloseEvent, CloseReason
 from livekit.agents.voice import room_io
@@ -51,7 +51,7 @@ def _answer_within(
     allowance: Allowance,
 ) -> Callable[[AgentSession[Any], room_io.TextInputEvent], Coroutine[None, None, None]]:
     """Answers a text as LiveKit does, but not at any length, nor at any rate."""
-    answer: Any = room_io.TextInputOptions().text_input_cb
+    answer = cast("Any", room_io.TextInputOptions()).text_input_cb
 
     async def answer_text(session: AgentSession[Any], event: room_io.TextInputEvent) -> None:
         text = event.text.strip()[:MOST_TEXT]
