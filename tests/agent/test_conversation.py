@@ -31,9 +31,9 @@ def test_the_callers_last_words_are_remembered() -> None:
     """On one line and cut between words, however long they were."""
     last = conversation(("user", "Hello"), ("user", "Move my\ncleaning."), ("assistant", "Done.")).last_session(ENDED)
     assert last is not None
-    assert last.summary == "Move my cleaning."
+    assert last.summary == "The last words of the caller were: Move my cleaning."
     assert last.left_open == ""
     assert last.ended == ENDED
     long = conversation(("user", "word " * 1000)).last_session(ENDED)
     assert long is not None
-    assert len(long.summary) <= REMEMBERED
+    assert len(long.summary) < REMEMBERED + 50

@@ -84,9 +84,7 @@ def instructions(account: Account, last: LastSession | None = None) -> str:
     if last is not None:
         when = datetime.fromtimestamp(last.ended, UTC).strftime("%d %B %Y")
         left_open = f" Left open: {as_data(last.left_open, _MAX_LAST)}" if last.left_open else ""
-        data.append(
-            f"You last spoke on {when}. The caller's last words were: {as_data(last.summary, _MAX_LAST)}{left_open}"
-        )
+        data.append(f"You last spoke on {when}. What is known of it: {as_data(last.summary, _MAX_LAST)}{left_open}")
     return "\n\n".join([account.instructions, *([RULE, *data] if data else [])])
 
 

@@ -70,7 +70,9 @@ class Conversation:
         ended: when this session did, Unix time.
         """
         words = " ".join(self.last_words.split())
-        return LastSession(ended, shorten(words, REMEMBERED), left_open="") if words else None
+        if not words:
+            return None
+        return LastSession(ended, f"The last words of the caller were: {shorten(words, REMEMBERED)}", left_open="")
 
     def _came(self, participant: rtc.RemoteParticipant) -> None:
         self.others += 1
