@@ -173,6 +173,15 @@ def _bucketing(flag: dict[str, Json]) -> list[Json]:
     return rule[:-2] if isinstance(rule, list) else []
 
 
+def _sync(folder: Path) -> None:
+    """Write the folder's names to the disk: without it a power cut may bring the old file back."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _replace(path: Path, content: bytes) -> None:
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -183,6 +192,7 @@ def _replace(path: Path, content: bytes) -> None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         Path(beside).chmod(mode)  # mkstemp's is for its owner alone; a worker may be another user
         Path(beside).replace(path)
+        _sync(path.parent)
     except OSError:
         Path(beside).unlink(missing_ok=True)
         raise
