@@ -27,11 +27,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from benchmarks.improvement_tables import Cell, Key, Lived, cells, quantiles, tables
+from firstword.command.environment import load_environment
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
 from firstword.rehearsal.result import TRACES, Result, new_folder
 from firstword.rehearsal.servers import Progress
-from firstword.rehearsal.surroundings import Choice, choose, shell
+from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.sources import Files, Query
@@ -196,7 +197,7 @@ def main() -> None:
 
 def _measure_all(chosen: Sequence[Cell], options: argparse.Namespace) -> None:
     deadline = time.monotonic() + 60 * options.minutes
-    choice = asyncio.run(choose(shell()))
+    choice = asyncio.run(choose(load_environment()))
     chance = np.random.default_rng()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=Console(stderr=True)) as bar:

@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from firstword.command.environment import load_environment
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
 from firstword.rehearsal.result import RESULT_FILE, Quantiles, new_folder, save
 from firstword.rehearsal.servers import Progress
-from firstword.rehearsal.surroundings import choose, shell
+from firstword.rehearsal.surroundings import choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 
@@ -148,7 +149,7 @@ def _limit(value: float | None) -> str:
 
 
 async def _measure(names: Sequence[str], runs: int, output: Path, bar: Bar) -> None:
-    choice = await choose(shell())
+    choice = await choose(load_environment())
     for name in names:
         target = TARGETS[name]
         for number in range(len(read(output / name)), runs):

@@ -28,7 +28,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from benchmarks import planted
-from firstword.agent.flags.improvements import Improvement
+from firstword.agent.flags.flag_file import read
+from firstword.agent.flags.improvements import SUBJECTS, Improvement
+from firstword.agent.flags.writer import FlagFileWriter, begin
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import ServerError, started
 from firstword.rehearsal.rehearse import Rehearsal, Stage, call
@@ -37,7 +39,6 @@ from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
 from firstword.rehearsal.workers import FLAGS, Worker, running_worker
-from firstword.tuning.flag_file import begin, read, write
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.observation import Observation, observation
 from firstword.tuning.sources import Query, SourceError
@@ -141,7 +142,7 @@ class Live:
 
     async def until_moved(self, flag: str, to: int) -> None:
         """Set the flag to half of the sessions; then rounds and looks until it moves, to where it should."""
-        write(read(self.flags), flag, HALF, "by hand", time.time(), turned_back=False)
+        FlagFileWriter(self.flags, SUBJECTS).move(flag, HALF, "by hand", time.time(), turned_back=False)
         self.say(f"      {flag}: set to {HALF} % by hand")
         while (percent := percents(self.flags)[flag]) == HALF:
             await self.round()
@@ -157,7 +158,7 @@ def tune_command(jaeger: str, flags: Path) -> tuple[str, ...]:
 
 def percents(flags: Path) -> dict[str, int]:
     """Flag -> percent, as the file has it now."""
-    return {rollout.flag: rollout.percent for rollout in read(flags).rollouts}
+    return {name: flag.percent or 0 for name, flag in read(flags, SUBJECTS).flags.items()}
 
 
 def _starts(source: Jaeger, query: Query) -> list[Observation]:
@@ -173,7 +174,7 @@ async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]
     """All that it takes, for as long as the block runs. Raises ServerError."""
     folder: Path = options.output
     flags = folder / "flags.json"
-    begin(flags, data_file("deploy/flags.json"))
+    begin(flags, data_file("deploy/flags.json"), SUBJECTS)
     row = bar.add_task("starting", total=None)
 
     def report(now: Progress) -> None:

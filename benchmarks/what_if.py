@@ -15,10 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from firstword.agent.flags.flag_source import shipped_file
+from firstword.agent.flags.flag_file import read
+from firstword.agent.flags.improvements import SUBJECTS
+from firstword.agent.flags.location import shipped_file
+from firstword.command.flag_shares import predictions
 from firstword.rehearsal.result import TRACES
-from firstword.tuning.change import changes_of_flag, predictions
-from firstword.tuning.flag_file import FlagFile, read
+from firstword.tuning.change import read_changes
 from firstword.tuning.observation import Observation, observation, ttfw
 from firstword.tuning.sources import Files, Query
 from firstword.tuning.spans import Problem, Trace
@@ -37,15 +39,14 @@ def main() -> None:
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="without it all")
     parser.add_argument("--improvements", type=Path, default=Path("rehearsals/improvements"), help="what was measured")
     options = parser.parse_args()
-    file = read(shipped_file())
-    told = predictions(file)
+    told = predictions(read(shipped_file(), SUBJECTS))
     if unknown := [flag for flag in options.flags if flag not in told]:
         parser.error(f"there is no flag {unknown[0]}; there is: {', '.join(told)}")
     flags = options.flags or [flag for flag, changes in told.items() if changes]
     print(f"No evidence in a baseline trace, so not predicted: {', '.join(f for f in told if not told[f]) or 'none'}\n")
     print("| flag | sessions without, with | baseline p50, s | measured p50, s | predicted p50, s (95 %) | off by | |")
     print("|---|---:|---:|---:|---:|---:|---|")
-    misses = [flag for flag in flags if not compared(file, flag, blocks(options.improvements, flag))]
+    misses = [flag for flag in flags if not compared(told[flag], flag, blocks(options.improvements, flag))]
     sys.exit(1 if misses else 0)
 
 
@@ -60,10 +61,10 @@ def blocks(improvements: Path, flag: str) -> list[Path]:
     return both
 
 
-def compared(file: FlagFile, flag: str, folders: Sequence[Path]) -> bool:
+def compared(changes: str, flag: str, folders: Sequence[Path]) -> bool:
     """Print one line; whether the prediction is near enough."""
     baseline, measured = (waited(traces(folders, profile)) for profile in (BASELINE, flag))
-    forecast = predict(traces(folders, BASELINE), changes_of_flag(file, flag), flag=flag).forecasts[0]
+    forecast = predict(traces(folders, BASELINE), read_changes(changes.split()), flag=flag).forecasts[0]
     now, then = quantile(ttfw(baseline), 0.5), quantile(ttfw(measured), 0.5)
     off = forecast.predicted - then
     near = abs(off) <= max(NEAR_S, NEAR_SHARE * then)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from firstword.agent.process import gc_off  # isort: skip # each process imports all tests
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -22,6 +23,16 @@ for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
 
 settings.register_profile("soak", max_examples=100 * int(os.environ.get("SOAK_EXAMPLES", "100")), deadline=None)
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_one_test() -> Generator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Reading the settings fills the environment from `.env.local`, for the rest of a process; here of a test."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(OURS)}
+    yield
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def pytest_configure() -> None:

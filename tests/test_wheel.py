@@ -28,7 +28,7 @@ from tests.calls.stage import PATIENCE, Speaker, until
 ROOT = Path(__file__).parents[1]
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-cache-dir")
 FOUND = """
-from firstword.agent.flags.flag_source import shipped_file
+from firstword.agent.flags.location import shipped_file
 from firstword.rehearsal.files import data_file
 from firstword.telemetry import plan
 print(plan.__file__, shipped_file())

@@ -7,21 +7,32 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from firstword.agent.flags.flag_source import FlagSource, LastGoodKeeper, MakeProvider, shipped_file
+from firstword.agent.flags.flag_source import FlagSource, MakeProvider
+from firstword.agent.flags.improvements import Subject
+from firstword.agent.flags.last_good import LastGoodKeeper
+from firstword.agent.flags.location import VARIABLE, shipped_file
 
-FILE = "FLAGD_OFFLINE_FLAG_SOURCE_PATH"
+FILE = VARIABLE
 SHIPPED: dict[str, Any] = json.loads(shipped_file().read_bytes())["flags"]
+CASES = Path(__file__).parent / "flag_cases"
+"""Files from the field, and some like them."""
 
 
-def flag(default: str = "off", targeting: object = None, **more: object) -> dict[str, Any]:
+def flag(default: str | None = "off", targeting: object = None, **more: object) -> dict[str, Any]:
     """One flag as a file has it, on or off, with other fields of it changed or added."""
     variants = {"on": True, "off": False}
     return {"state": "ENABLED", "variants": variants, "defaultVariant": default, "targeting": targeting or {}, **more}
+
+
+def shared(percent: int) -> dict[str, Any]:
+    """One flag that is on for a share of the sessions."""
+    return flag("on" if percent == 100 else "off", {"fractional": [["on", percent], ["off", 100 - percent]]})
 
 
 def text(**flags: object) -> str:
@@ -33,6 +44,11 @@ class Place:
     """A flag file, and the folder of its last good copy."""
 
     names = ("parallel-init", "deferred-setup", "component-pool")
+    subjects: Mapping[str, Subject] = {
+        "parallel-init": "session",
+        "deferred-setup": "session",
+        "component-pool": "process",
+    }
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "flags.json"
@@ -45,7 +61,7 @@ class Place:
         new.replace(self.file)
 
     def keeper(self) -> LastGoodKeeper:
-        return LastGoodKeeper(self.names, folder=self.cache)
+        return LastGoodKeeper(self.subjects, folder=self.cache)
 
     def source(self, provider: MakeProvider | None = None, deadline: float = 0.5) -> FlagSource:
         return FlagSource(

@@ -9,9 +9,12 @@ from typing import Any, cast
 
 import pytest
 from livekit import rtc
+from livekit.rtc._proto.participant_pb2 import ParticipantPermission
 
-from firstword.agent.call.caller import Caller, first_caller, is_caller, missed, server_ahead
-from firstword.agent.call.presence import Presence
+from firstword.agent.call.caller import Caller, Callers, missed, server_ahead
+from firstword.agent.call.presence import ANNOUNCED_WITHIN_S, Presence
+from firstword.agent.call.standing import Standing, assists, is_caller, standing
+from firstword.telemetry.testing import StartupTest
 
 KINDS = rtc.ParticipantKind
 
@@ -19,12 +22,18 @@ KINDS = rtc.ParticipantKind
 class _Participant(rtc.RemoteParticipant):
     """A remote participant that no server announced."""
 
-    def __init__(self, identity: str, kind: int = KINDS.PARTICIPANT_KIND_STANDARD, joined: float = 1.0) -> None:
-        self.said = SimpleNamespace(identity=identity, kind=kind, attributes=dict[str, str](), joined=joined)
+    def __init__(
+        self, identity: str, kind: int = KINDS.PARTICIPANT_KIND_STANDARD, joined: float = 1.0, *, publishes: bool = True
+    ) -> None:
+        permissions = ParticipantPermission(can_publish=publishes)
+        self.said = SimpleNamespace(
+            identity=identity, kind=kind, attributes=dict[str, str](), joined=joined, permissions=permissions
+        )
 
-    identity = property(lambda self: self.said.identity)  # pyright: ignore[reportIncompatibleMethodOverride]
+    sid = identity = property(lambda self: self.said.identity)  # pyright: ignore[reportIncompatibleMethodOverride]
     kind = property(lambda self: self.said.kind)  # pyright: ignore[reportIncompatibleMethodOverride]
     attributes = property(lambda self: self.said.attributes)  # pyright: ignore[reportIncompatibleMethodOverride]
+    permissions = property(lambda self: self.said.permissions)  # pyright: ignore[reportIncompatibleMethodOverride]
     joined_at = property(lambda self: datetime.fromtimestamp(self.said.joined, UTC))  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
@@ -49,19 +58,43 @@ class _Room(rtc.EventEmitter[str]):
         return cast("rtc.Room", self)
 
 
+def _first(room: _Room, *, now: float = 1.0, told: list[str] | None = None) -> asyncio.Future[Caller]:
+    told = [] if told is None else told
+    return asyncio.ensure_future(Callers(room.real, now=lambda: round(now * 1e9), tell=told.append).first())
+
+
 @pytest.mark.parametrize(
-    ("kind", "caller"),
+    ("kind", "expected"),
     [
-        (KINDS.PARTICIPANT_KIND_STANDARD, True),
-        (KINDS.PARTICIPANT_KIND_AGENT, False),
-        (KINDS.PARTICIPANT_KIND_EGRESS, False),
-        (KINDS.PARTICIPANT_KIND_INGRESS, False),
-        (KINDS.PARTICIPANT_KIND_SIP, False),
+        (KINDS.PARTICIPANT_KIND_STANDARD, Standing.CALLER),
+        (KINDS.PARTICIPANT_KIND_CONNECTOR, Standing.CALLER),
+        (KINDS.PARTICIPANT_KIND_BRIDGE, Standing.CALLER),
+        (99, Standing.CALLER),
+        (KINDS.PARTICIPANT_KIND_AGENT, Standing.HELPER),
+        (KINDS.PARTICIPANT_KIND_EGRESS, Standing.HELPER),
+        (KINDS.PARTICIPANT_KIND_INGRESS, Standing.HELPER),
+        (KINDS.PARTICIPANT_KIND_SIP, Standing.UNKNOWN),
     ],
 )
-def test_kinds(kind: int, caller: bool) -> None:
-    """A client is somebody to greet; an agent, a recorder, a stream, a telephone that rings are not."""
-    assert is_caller(_Participant("a", kind)) is caller
+def test_kinds(kind: int, expected: Standing) -> None:
+    """Whoever comes is greeted, of kinds that are still to come too; agents, recorders and streams never are."""
+    assert standing(_Participant("a", kind)) is expected
+
+
+def test_who_publishes_for_another_is_a_helper() -> None:
+    """An avatar joins as a client would, but speaks for the agent."""
+    avatar = _Participant("avatar")
+    avatar.attributes["lk.publish_on_behalf"] = "agent"
+    assert standing(avatar) is Standing.HELPER
+    assert assists(avatar)
+
+
+def test_who_may_not_publish_is_a_listener() -> None:
+    """A supervisor; nobody misses a room in which only such are left."""
+    monitor = _Participant("monitor", publishes=False)
+    assert standing(monitor) is Standing.LISTENER
+    assert assists(monitor)
+    assert not assists(_Participant("caller"))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +110,7 @@ def test_telephone(status: str, caller: bool) -> None:
 async def test_first_of_those_there() -> None:
     """Of several who are there the one who joined first is the caller; when is said in ns."""
     room = _Room(_Participant("late", joined=9.0), _Participant("early", joined=2.5))
-    found = await first_caller(room.real)
+    found = await _first(room)
     assert (found.identity, found.joined) == ("early", 2_500_000_000)
 
 
@@ -96,7 +129,7 @@ def test_a_skewed_clock_makes_nobody_late(skew: float) -> None:
 async def test_waits_past_others() -> None:
     """A recorder who comes is waited past; the caller who comes then is taken; nothing listens on afterwards."""
     room = _Room()
-    waiting = asyncio.ensure_future(first_caller(room.real))
+    waiting = _first(room)
     await asyncio.sleep(0)
     room.come(_Participant("recorder", KINDS.PARTICIPANT_KIND_EGRESS))
     room.come(_Participant("caller"))
@@ -107,13 +140,68 @@ async def test_waits_past_others() -> None:
 async def test_answered_telephone() -> None:
     """A telephone that is answered becomes the caller then, whenever it joined."""
     telephone = _Participant("phone", KINDS.PARTICIPANT_KIND_SIP)
+    telephone.attributes["sip.callStatus"] = "ringing"
     room = _Room(telephone)
-    waiting = asyncio.ensure_future(first_caller(room.real))
+    waiting = _first(room)
     await asyncio.sleep(0)
     telephone.attributes["sip.callStatus"] = "active"
     room.emit("participant_attributes_changed", {}, telephone)
     found = await waiting
     assert (found.identity, found.joined) == ("phone", None)
+
+
+def test_a_telephone_of_which_nobody_says_that_it_was_answered(startup_test: StartupTest) -> None:
+    """It is warned about one second after it joined and greeted after two: its wait counts."""
+    room, told = _Room(_Participant("phone", KINDS.PARTICIPANT_KIND_SIP, joined=10.0)), list[str]()
+
+    async def wait() -> tuple[Caller, float]:
+        waiting = _first(room, now=10.5, told=told)
+        await asyncio.sleep(0.4)
+        assert not told
+        await asyncio.sleep(0.2)
+        assert told == ["caller.status_missing"]
+        return await waiting, asyncio.get_running_loop().time()
+
+    found, at = startup_test.loop.run_until_complete(wait())
+    assert (found.identity, found.joined, at) == ("phone", 10_000_000_000, pytest.approx(1.5))
+    assert told == ["caller.status_missing"]
+
+
+@pytest.mark.parametrize(
+    ("comes", "greeted", "at", "events"), [(2.9, "caller", 2.9, []), (None, "monitor", 3.0, ["caller.listener"])]
+)
+def test_a_monitor_is_no_caller_while_one_may_come(
+    startup_test: StartupTest, comes: float | None, greeted: str, at: float, events: list[str]
+) -> None:
+    """Who may not publish is greeted after three seconds alone, however long they were there before the agent."""
+    room, told = _Room(_Participant("monitor", joined=1.0, publishes=False)), list[str]()
+
+    async def wait() -> tuple[Caller, float]:
+        waiting = _first(room, now=100.0, told=told)
+        if comes is not None:
+            await asyncio.sleep(comes)
+            room.come(_Participant("caller", joined=103.0))
+        return await waiting, asyncio.get_running_loop().time()
+
+    found, when = startup_test.loop.run_until_complete(wait())
+    assert (found.identity, when) == (greeted, pytest.approx(at))
+    assert told == events
+
+
+def test_who_is_allowed_to_publish_becomes_the_caller(startup_test: StartupTest) -> None:
+    """As soon as they are."""
+    guest = _Participant("guest", publishes=False)
+    room = _Room(guest)
+
+    async def wait() -> float:
+        waiting = _first(room)
+        await asyncio.sleep(1)
+        guest.said.permissions.can_publish = True
+        room.emit("participant_permissions_changed", guest, guest.permissions)
+        await waiting
+        return asyncio.get_running_loop().time()
+
+    assert startup_test.loop.run_until_complete(wait()) == 1
 
 
 def _presence(room: _Room, caller: _Participant, grace: float, heard: list[str]) -> Presence:
@@ -144,26 +232,72 @@ async def test_comes_back_in_time() -> None:
     presence.close()
 
 
-async def test_leaves_for_good() -> None:
+def test_leaves_for_good(startup_test: StartupTest) -> None:
     """A caller who isn't back within the grace is gone, once; a stranger who comes or goes changes nothing."""
     caller, stranger, said = _Participant("a"), _Participant("b"), list[str]()
     room = _Room(caller)
-    presence = _presence(room, caller, 0.01, said)
-    room.come(stranger)
-    room.leave(stranger)
-    room.leave(caller)
-    await asyncio.sleep(0.05)
+
+    async def leave() -> None:
+        presence = _presence(room, caller, 5, said)
+        room.come(stranger)
+        room.leave(stranger)
+        room.leave(caller)
+        await asyncio.sleep(5 + ANNOUNCED_WITHIN_S - 0.1)
+        assert said == []
+        await asyncio.sleep(0.2)
+        presence.close()
+
+    startup_test.loop.run_until_complete(leave())
     assert said == ["gone"]
-    presence.close()
 
 
-async def test_left_before_anybody_looked() -> None:
+def test_joined_within_the_grace_and_announced_after_it(startup_test: StartupTest) -> None:
+    """LiveKit may announce late who has come back in time; they are still waited for."""
+    caller, said = _Participant("a"), list[str]()
+    room = _Room(caller)
+
+    async def reload() -> None:
+        presence = _presence(room, caller, 2, said)
+        room.leave(caller)
+        await asyncio.sleep(2.1)
+        room.come(_Participant("a"))
+        await asyncio.sleep(60)
+        presence.close()
+
+    startup_test.loop.run_until_complete(reload())
+    assert said == ["back"]
+
+
+def test_left_before_anybody_looked(startup_test: StartupTest) -> None:
     """A caller who had left when their presence was first looked at is gone after the grace."""
     caller, said = _Participant("a"), list[str]()
-    presence = _presence(_Room(), caller, 0, said)
-    await asyncio.sleep(0.01)
+
+    async def look() -> None:
+        presence = _presence(_Room(), caller, 0, said)
+        await asyncio.sleep(ANNOUNCED_WITHIN_S + 0.01)
+        presence.close()
+
+    startup_test.loop.run_until_complete(look())
     assert said == ["gone"]
-    presence.close()
+
+
+def test_somebody_else_is_followed(startup_test: StartupTest) -> None:
+    """From then on it is they who may leave, and the first one's leaving changes nothing."""
+    first, second, said = _Participant("a"), _Participant("b"), list[str]()
+    room = _Room(first, second)
+
+    async def follow() -> None:
+        presence = _presence(room, first, 1, said)
+        presence.follow(Caller(second, joined=None))
+        room.leave(first)
+        await asyncio.sleep(60)
+        assert (said, presence.here) == ([], True)
+        room.leave(second)
+        await asyncio.sleep(60)
+        presence.close()
+
+    startup_test.loop.run_until_complete(follow())
+    assert said == ["gone"]
 
 
 async def test_closed() -> None:

@@ -19,13 +19,13 @@ from firstword.agent.accounts.model import LastSession, SessionRow
 from firstword.agent.accounts.store import Reason, StoreError
 from firstword.agent.call import ending
 from firstword.agent.call.call import Call
+from firstword.agent.call.caller import Callers
 from firstword.agent.call.limits import Limits
 from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.flags.improvements import profile
 from firstword.agent.process.job_process import Process
 from firstword.agent.process.unheard import Unheard
 from firstword.telemetry.plan import Plan
-from firstword.telemetry.record import Outcome
 from firstword.telemetry.spans import Trace
 from firstword.telemetry.testing import EPOCH, StartupTest
 from firstword.telemetry.vocabulary import GREET
@@ -72,7 +72,7 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
 
     plan.check()
     settings, store = made(folder, store_deadline=DEADLINE), _Store(write)
-    run, room = test.new_run(plan), cast("rtc.Room", SimpleNamespace())
+    run, room = test.new_run(plan), cast("rtc.Room", rtc.EventEmitter())
     ended = list[str]()
 
     def shutdown(reason: str) -> None:
@@ -90,6 +90,7 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
         limits=Limits(run, room, settings),
         unheard=Unheard("AJ_1"),
         began=run.clock() / 1e9,
+        callers=Callers(room, now=run.clock, tell=run.event),
         caller=cast("asyncio.Future[Any]", None),
         account=ADA,
         conversation=Conversation(cast("AgentSession[Any]", None), "caller", last_words="Move my cleaning."),
@@ -152,25 +153,3 @@ def test_a_store_that_is_away_keeps_nothing_open(
         "the session's row could not be written",
         "the session's resumption data could not be written",
     ]
-
-
-def test_a_session_that_failed_ends_the_job_though_nobody_listens(
-    startup_test: StartupTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The caller can't be told: the start has failed where it still went on, and the job ends with the part's name."""
-    call, _ = _call(startup_test, tmp_path)
-
-    async def nobody(room: rtc.Room, voice: object) -> None:
-        raise TimeoutError
-
-    monkeypatch.setattr(ending, "apologize", nobody)
-
-    async def go() -> None:
-        performing = asyncio.ensure_future(call.run.perform())
-        await asyncio.sleep(0.1)
-        await ending.give_up(call, None, "llm_error")
-        await performing
-
-    startup_test.loop.run_until_complete(go())
-    assert call.run.outcome is Outcome.FAILED
-    assert cast("Any", call.job).ended == ["conversation failed: llm_error"]

@@ -13,7 +13,7 @@ from openfeature.provider import FeatureProvider
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
 from firstword.agent.flags.flag_source import Evaluation, FlagSourceError, MakeProvider, other_provider
-from tests.agent.flag_files import FILE, SHIPPED, Place, drawn
+from tests.agent.flag_files import FILE, Place, drawn
 from tests.agent.flag_files import place as place
 from tests.agent.flag_files import said as said
 
@@ -94,14 +94,14 @@ def test_flagd_s_own_resolvers_are_chosen_by_its_own_variable(monkeypatch: pytes
 @pytest.mark.parametrize("spec", ["nowhere:factory", "firstword.agent.flags.improvements:nothing", "not a module"])
 def test_a_provider_that_is_not_there_is_a_wrong_setting(spec: str) -> None:
     """One line that names the variable, what it was and what it may be."""
-    with pytest.raises(FlagSourceError, match=f"FIRSTWORD_FLAG_PROVIDER is '{spec}'; it may be: module:factory"):
+    with pytest.raises(FlagSourceError, match=f"FIRSTWORD_FLAG_PROVIDER is '{spec}'; expected module:factory"):
         other_provider(spec)
 
 
 def test_a_resolver_nobody_knows_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Likewise."""
     monkeypatch.setenv("FLAGD_RESOLVER", "grpc")
-    with pytest.raises(FlagSourceError, match="FLAGD_RESOLVER is 'grpc'; it may be: `file`, `rpc` or `in-process`"):
+    with pytest.raises(FlagSourceError, match="FLAGD_RESOLVER is 'grpc'; expected `file`, `rpc` or `in-process`"):
         other_provider(None)
 
 
@@ -118,12 +118,12 @@ def test_a_resolver_nobody_knows_is_a_wrong_setting(monkeypatch: pytest.MonkeyPa
 def test_a_provider_without_an_answer_is_not_waited_for(
     place: Place, said: pytest.LogCaptureFixture, provider: MakeProvider, error: str
 ) -> None:
-    """A draw takes no longer than the deadline and gives the shipped flags; one warning a process."""
+    """A draw takes no longer than the deadline, and the flags are off; one warning a process."""
     source = place.source(provider=provider, deadline=0.05)
     for _ in range(2):
         evaluations = source.draw_session(None, "room")
         assert [(each.flag, each.on, each.error) for each in evaluations] == [
-            (name, SHIPPED[name]["defaultVariant"] == "on", error) for name in place.names[:2]
+            (name, False, error) for name in place.names[:2]
         ]
     assert [(record.levelname, record.exc_info) for record in said.records] == [("WARNING", None)]
 
@@ -131,13 +131,13 @@ def test_a_provider_without_an_answer_is_not_waited_for(
 def test_flagd_away_is_one_warning(
     place: Place, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """flagd's remote resolver, with nobody at the port: the shipped flags, within the deadline."""
+    """flagd's remote resolver, with nobody at the port: all off, within the deadline."""
     monkeypatch.setenv("FLAGD_RESOLVER", "rpc")
     monkeypatch.setenv("FLAGD_PORT", "9")
     monkeypatch.setenv("FLAGD_DEADLINE_MS", "50")
     source = place.source(provider=other_provider(None), deadline=0.3)
-    assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
-    assert drawn(source) == {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
+    assert drawn(source) == dict.fromkeys(place.names[:2], False)
+    assert drawn(source) == dict.fromkeys(place.names[:2], False)
     assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING"]
 
 
@@ -150,7 +150,7 @@ def test_a_provider_that_hangs_holds_one_thread(place: Place, said: pytest.LogCa
             self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
         ) -> FlagResolutionDetails[bool]:
             answer.wait(30)
-            return FlagResolutionDetails(False, reason="STATIC")  # the shipped ones are on
+            return FlagResolutionDetails(True, reason="STATIC")  # meanwhile they are off
 
     source = place.source(provider=lambda: Waits({}), deadline=0.05)
     for _ in range(20):
@@ -158,9 +158,9 @@ def test_a_provider_that_hangs_holds_one_thread(place: Place, said: pytest.LogCa
     assert [thread.name for thread in threading.enumerate()].count("flags") == 1
     answer.set()
     until = time.monotonic() + 10
-    while any(drawn(source).values()) and time.monotonic() < until:
+    while not all(drawn(source).values()) and time.monotonic() < until:
         time.sleep(0.01)
-    assert set(drawn(source).values()) == {False}
+    assert set(drawn(source).values()) == {True}
     assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING", "INFO"]
 
 

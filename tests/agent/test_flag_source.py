@@ -7,16 +7,14 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 from openfeature.contrib.provider.flagd import FlagdProvider
 from openfeature.contrib.provider.flagd.config import ResolverType
 from openfeature.evaluation_context import EvaluationContext
 
-from firstword.agent.flags.flag_source import Evaluation, LastGoodKeeper, last_good_copy
-from tests.agent.flag_files import SHIPPED, Place, drawn, flag, text
+from firstword.agent.flags.flag_source import Evaluation
+from tests.agent.flag_files import FILE, Place, drawn, flag, text
 from tests.agent.flag_files import place as place
 from tests.agent.flag_files import said as said
 
@@ -133,8 +131,9 @@ def test_what_is_possible_for_a_process_depends_on_no_draw(
     assert place.source().possible() == ({"component-pool"} if possible else frozenset())
 
 
-def test_all_that_the_shipped_file_turns_on_is_possible(place: Place) -> None:
+def test_all_that_the_shipped_file_turns_on_is_possible(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no file of one's own everything is made ahead."""
+    monkeypatch.delenv(FILE)
     assert place.source().possible() == {"component-pool"}
 
 
@@ -175,161 +174,7 @@ def test_an_event_is_standard_and_names_nobody(place: Place) -> None:
     assert "secret" not in str(targeted.attributes())
 
 
-# --- the file while the worker runs
-
-
-def test_a_changed_file_is_followed(place: Place, said: pytest.LogCaptureFixture) -> None:
-    """The keeper's next look makes it what the next session of a running process gets; nothing is logged."""
-    place.write(text(parallel_init=flag("off")))
-    keeper = place.keeper()
-    keeper.look()
-    source = place.source()
-    assert drawn(source)["parallel-init"] is False
-    place.write(text(parallel_init=flag("on")))
-    assert drawn(source)["parallel-init"] is False
-    keeper.look()
-    assert drawn(source)["parallel-init"] is True
-    place.file.write_text(text(parallel_init=flag("off"), deferred_setup=flag("on")))  # in place, as an editor does
-    keeper.look()
-    assert drawn(source) == {"parallel-init": False, "deferred-setup": True}
-    assert said.records == []
-
-
-BROKEN = {
-    "cut": text(parallel_init=flag("on"))[:40],
-    "empty": "",
-    "not utf-8": "\udcff",
-    "a list": "[]",
-    "no flags": "{}",
-    "too deep": "[" * 100_000,
-    "wrong type": text(parallel_init=flag("on", variants={"on": "yes", "off": "no"})),
-}
-
-
-@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_file_costs_one_warning(place: Place, said: pytest.LogCaptureFixture, content: str) -> None:
-    """The last good flags stay, for processes that run and for new ones; however often one looks, and it is said when over."""
-    place.write(text(parallel_init=flag("on"), deferred_setup=flag("off")))
-    keeper = place.keeper()
-    keeper.look()
-    before = place.source()
-    place.file.write_bytes(content.encode(errors="surrogateescape"))
-    for _ in range(5):
-        keeper.look()
-        good = {"parallel-init": True, "deferred-setup": False}
-        assert drawn(place.source()) == drawn(before) == good
-    place.file.write_text("broken in another way")
-    keeper.look()
-    assert [(record.levelname, "last good" in record.message) for record in said.records] == [("WARNING", True)]
-    assert said.records[0].exc_info is None
-    place.write(text(parallel_init=flag("on"), deferred_setup=flag("on")))
-    keeper.look()
-    assert drawn(place.source())["deferred-setup"] is True
-    assert [record.levelname for record in said.records] == ["WARNING", "INFO"]
-
-
-def test_a_file_that_goes_and_comes_back_is_one_warning(place: Place, said: pytest.LogCaptureFixture) -> None:
-    """Even as the very same file."""
-    place.write(text(parallel_init=flag("on")))
-    keeper = place.keeper()
-    keeper.look()
-    away = place.file.rename(place.file.with_suffix(".away"))
-    keeper.look()
-    keeper.look()
-    assert drawn(place.source())["parallel-init"] is True
-    away.rename(place.file)
-    keeper.look()
-    keeper.look()
-    assert [record.levelname for record in said.records] == ["WARNING", "INFO"]
-    assert "No such file" in said.records[0].message
-
-
-def test_before_any_good_flags_the_shipped_ones_count(place: Place, said: pytest.LogCaptureFixture) -> None:
-    """A missing or broken file at the first start of a worker: a warning that says so, and the flags as shipped."""
-    keeper = place.keeper()
-    keeper.look()
-    shipped = {name: SHIPPED[name]["defaultVariant"] == "on" for name in place.names[:2]}
-    assert drawn(place.source()) == shipped
-    place.file.write_text("{")
-    keeper.look()
-    assert drawn(place.source()) == shipped
-    assert ["shipped" in record.message for record in said.records] == [True]
-
-
-def test_a_worker_that_restarts_on_a_broken_file_has_the_last_good_flags(place: Place) -> None:
-    """The copy outlives the worker."""
-    place.write(text(parallel_init=flag("off"), deferred_setup=flag("on")))
-    place.keeper().look()
-    place.file.write_text("{")
-    place.keeper().look()
-    assert drawn(place.source()) == {"parallel-init": False, "deferred-setup": True}
-
-
-def test_the_copy_is_replaced_whole_and_comes_back(place: Place) -> None:
-    """Nothing else is left in the cache folder; a copy that somebody deletes is there again after the next look."""
-    place.write(text(parallel_init=flag("on")))
-    keeper = place.keeper()
-    keeper.look()
-    copy = last_good_copy(place.file, place.cache)
-    assert place.copies == [copy.name]
-    inode = copy.stat().st_ino
-    place.write(text(parallel_init=flag("off")))
-    keeper.look()
-    assert copy.stat().st_ino != inode
-    copy.unlink()
-    keeper.look()
-    assert place.copies == [copy.name]
-    assert copy.read_bytes() == place.file.read_bytes()
-
-
-def test_without_a_copy_processes_read_the_file(place: Place, said: pytest.LogCaptureFixture) -> None:
-    """A cache folder that can't be written to costs one warning, and changes are still followed."""
-    place.cache.write_text("a file where the folder should be")
-    place.write(text(parallel_init=flag("on")))
-    keeper = place.keeper()
-    keeper.look()
-    keeper.look()
-    source = place.source()
-    assert drawn(source)["parallel-init"] is True
-    place.write(text(parallel_init=flag("off")))
-    assert drawn(source)["parallel-init"] is False
-    place.file.write_text("{")
-    assert drawn(source)["parallel-init"] is False
-    assert [record.levelname for record in said.records] == ["WARNING"]
-
-
-def test_two_files_have_two_copies(tmp_path: Path) -> None:
-    """Two workers of one user don't take each other's flags."""
-    assert last_good_copy(tmp_path / "a.json", tmp_path) != last_good_copy(tmp_path / "b.json", tmp_path)
-
-
-def test_an_unknown_flag_is_named_once_with_the_nearest(place: Place, said: pytest.LogCaptureFixture) -> None:
-    """The rest of the file counts; another mistake is another warning."""
-    place.write(
-        text(paralel_init=flag("on"), deferred_setup=flag("on"), somebody_elses={**flag(), "variants": {"a": 1}})
-    )
-    keeper = place.keeper()
-    for _ in range(3):
-        os.utime(place.file, (time.time(), time.time() + 1))
-        keeper.look()
-    assert drawn(place.source()) == {"parallel-init": False, "deferred-setup": True}
-    assert len(said.records) == 1
-    assert "paralel-init, nearest is parallel-init" in said.records[0].message
-    assert "; somebody-elses; in" in said.records[0].message
-
-
-def test_the_keeper_looks_by_itself_until_it_ends(place: Place) -> None:
-    """As a context manager: once before anything else starts, then again and again in its thread."""
-    place.write(text(parallel_init=flag("off")))
-    with LastGoodKeeper(place.names, folder=place.cache, every=0.01):
-        source = place.source()
-        assert drawn(source)["parallel-init"] is False
-        place.write(text(parallel_init=flag("on")))
-        waited_until = time.monotonic() + 20
-        while not drawn(source)["parallel-init"]:
-            assert time.monotonic() < waited_until
-            time.sleep(0.01)
-    assert "flag file" not in {thread.name for thread in threading.enumerate()}
+# --- threads and processes
 
 
 def test_threads_draw_while_the_file_changes(place: Place) -> None:

@@ -20,7 +20,6 @@ from firstword.agent.conversation.allowance import Allowance
 from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.conversation.keypad import LONGEST, Keypad
 from firstword.agent.flags.improvements import Flags
-from tests.agent.providers import made
 
 ADA = "sip_ada"
 
@@ -111,7 +110,7 @@ def test_answers_are_rationed() -> None:
     assert allowance.take()
 
 
-async def test_a_chat_is_rationed_and_cut(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_chat_is_rationed_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text of a megabyte is cut, an empty one is none, and a flood is answered so many times."""
     answered: list[str] = []
 
@@ -121,7 +120,7 @@ async def test_a_chat_is_rationed_and_cut(tmp_path: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(room_io.TextInputOptions, "text_input_cb", answer)
     monkeypatch.setattr(cast(Any, room_io.TextInputOptions.__init__), "__defaults__", (answer,))
     allowance = Allowance()
-    texts = options_of(made(tmp_path), Flags(frozenset()), allowance).text_input
+    texts = options_of(Flags(frozenset()), allowance).text_input
     assert isinstance(texts, room_io.TextInputOptions)
     for text in (" ", *["x" * 1_000_000] * 100):
         answering = texts.text_input_cb(cast(AgentSession[Any], None), room_io.TextInputEvent(text=text))

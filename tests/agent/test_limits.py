@@ -12,7 +12,8 @@ import pytest
 from livekit import rtc
 
 from firstword.agent.call.caller import Caller
-from firstword.agent.call.limits import Limits
+from firstword.agent.call.limits import End, Limits
+from firstword.agent.call.presence import ANNOUNCED_WITHIN_S
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.run import Run
@@ -39,7 +40,13 @@ def room() -> _Room:
 
 
 @pytest.fixture
-def start(startup_test: StartupTest, room: _Room, tmp_path: Path) -> Callable[[Meanwhile], Start]:
+def ends() -> list[End]:
+    """Why the call must end, as the limits say."""
+    return []
+
+
+@pytest.fixture
+def start(startup_test: StartupTest, room: _Room, ends: list[End], tmp_path: Path) -> Callable[[Meanwhile], Start]:
     """Runs a plan that takes forever, with limits around it; returns how it ended."""
     plan = Plan("session.startup", phases=(GREET,))
 
@@ -55,7 +62,7 @@ def start(startup_test: StartupTest, room: _Room, tmp_path: Path) -> Callable[[M
         limits = Limits(run, cast("rtc.Room", room), settings)
 
         async def conduct() -> Start:
-            limits.begin()
+            limits.begin(ends.append)
             other = asyncio.ensure_future(meanwhile(limits))
             try:
                 ended = await run.perform()
@@ -107,6 +114,7 @@ def test_each_stretch_has_its_own_time(start: Callable[[Meanwhile], Start], room
     [
         (Reason.ROOM_DELETED, Outcome.NO_CALLER, Outcome.ABANDONED),
         (Reason.ROOM_CLOSED, Outcome.NO_CALLER, Outcome.ABANDONED),
+        (Reason.PARTICIPANT_REMOVED, Outcome.NO_CALLER, Outcome.FAILED),  # called off
         (Reason.SERVER_SHUTDOWN, Outcome.FAILED, Outcome.FAILED),
         (Reason.DUPLICATE_IDENTITY, Outcome.FAILED, Outcome.FAILED),
     ],
@@ -136,7 +144,10 @@ def test_a_room_that_is_gone(
     assert [[event.name for event in root.events] for root in roots] == [["room.disconnected"]] * 2
 
 
-@pytest.mark.parametrize(("away", "outcome", "end"), [(1.9, Outcome.TIMED_OUT, START), (2.1, Outcome.ABANDONED, 6.0)])
+@pytest.mark.parametrize(
+    ("away", "outcome", "end"),
+    [(2.9, Outcome.TIMED_OUT, START), (3.1, Outcome.ABANDONED, 4 + GRACE + ANNOUNCED_WITHIN_S)],
+)
 def test_a_caller_who_leaves(
     start: Callable[[Meanwhile], Start],
     startup_test: StartupTest,
@@ -171,7 +182,7 @@ def test_lifted_limits_end_nothing(startup_test: StartupTest, room: _Room, tmp_p
 
     async def lift(run: Run) -> None:
         limits = Limits(run, cast("rtc.Room", room), made(tmp_path))
-        limits.begin()
+        limits.begin(lambda _: None)
         participant = _arrive(limits, room)
         await asyncio.sleep(1)
         limits.lift()

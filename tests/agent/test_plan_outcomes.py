@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import wave
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from livekit import api, rtc
 
+from firstword.agent.call.limits import End
+from firstword.agent.call.presence import ANNOUNCED_WITHIN_S
+from firstword.agent.greeting import greeting
 from firstword.agent.testing import Caller
 from firstword.agent.testing.livekit import FakeAPI
 from firstword.telemetry.record import Outcome
@@ -19,6 +24,8 @@ from tests.agent.virtual_calls import Ended, VirtualCall, VirtualCalls, shapes, 
 LEAVES = 0.120
 """Seconds into the job: before any shape's first word."""
 GRACE, PATIENCE = 2.0, 5.0
+AWAY = GRACE + ANNOUNCED_WITHIN_S
+SORRY = Path(greeting.__file__).parent / "sounds" / "sorry.wav"
 MS = 0.001
 
 
@@ -44,6 +51,10 @@ class Case:
     """They may have heard the beginning of it before."""
     microphone: bool = True
     token: dict[str, Any] = field(default_factory=dict[str, Any])
+    ended: str = ""
+    """Why the call ended, as its row says it; empty: as the outcome usually has it."""
+    told: bool = False
+    """The caller, who is there, hears that the call can't go on, and nothing else."""
     everywhere: bool = True
     """In every shape; else in those that differ in who speaks when."""
 
@@ -80,7 +91,7 @@ async def _returns_while_connecting(call: VirtualCall) -> None:
 
 async def _returns_too_late(call: VirtualCall) -> None:
     await _leaves(call)
-    await call.at(LEAVES + GRACE + 0.1)
+    await call.at(LEAVES + AWAY + 0.1)
     await call.caller.join()
     await asyncio.sleep(1.0)
     await call.caller.leave()
@@ -158,8 +169,8 @@ async def _broken(call: VirtualCall) -> None:
 
 
 async def _patient(call: VirtualCall) -> None:
-    await call.at(3.0)
-    await call.caller.leave()
+    await call.at(10.0)
+    assert not call.caller.room.isconnected(), "the caller sits with a mute agent"
 
 
 PHONE = {"kind": "sip", "attributes": {"sip.callStatus": "ringing"}, "can_update_own_metadata": True}
@@ -167,6 +178,13 @@ STAYS = {"departure": 20.0}
 """The room, after its last caller has left."""
 RETURNED, SHIPPED, LOST = ("caller.returned",), ("greeting.shipped",), ("room.disconnected",)
 WORD = Outcome.FIRST_WORD
+ENDS = {
+    Outcome.FIRST_WORD: End.HUNG_UP,
+    Outcome.ABANDONED: End.HUNG_UP,
+    Outcome.NO_CALLER: End.NO_CALLER,
+    Outcome.TIMED_OUT: End.TIMED_OUT,
+    Outcome.FAILED: "start failed",
+}
 
 CASES = (
     # connect
@@ -192,14 +210,14 @@ CASES = (
     Case("server gone while waiting", _shuts_down, Outcome.FAILED, LEAVES, _nobody, LOST),
     # greet
     Case("greeted", _listens, WORD, greeted=True),
-    Case("gone", _leaves, Outcome.ABANDONED, LEAVES + GRACE, settings=STAYS),
+    Case("gone", _leaves, Outcome.ABANDONED, LEAVES + AWAY, settings=STAYS),
     Case("gone, the room too", _leaves, Outcome.ABANDONED, LEAVES + 0.5, events=LOST, everywhere=False),
     Case("back", _returns, WORD, events=RETURNED, greeted=True, begins_anew=True, settings=STAYS),
     Case(
         "back too late",
         _returns_too_late,
         Outcome.ABANDONED,
-        LEAVES + GRACE,
+        LEAVES + AWAY,
         begins_anew=True,
         settings=STAYS,
         everywhere=False,
@@ -207,8 +225,8 @@ CASES = (
     Case("twice", _comes_twice, WORD, events=RETURNED, greeted=True, begins_anew=True, everywhere=False),
     Case("room deleted", _deletes_room, Outcome.ABANDONED, LEAVES, events=LOST, everywhere=False),
     Case("server gone", _shuts_down, Outcome.FAILED, LEAVES, events=LOST, everywhere=False),
-    Case("a task fails", _patient, Outcome.FAILED, None, _broken),
-    Case("too long to speak", _patient, Outcome.TIMED_OUT, None, _mute, settings={"start_timeout": 1.0}),
+    Case("a task fails", _patient, Outcome.FAILED, None, _broken, ended="start failed: components", told=True),
+    Case("too long to speak", _patient, Outcome.TIMED_OUT, None, _mute, settings={"start_timeout": 1.0}, told=True),
     Case("no voice", _listens, WORD, prepare=_mute, events=SHIPPED, greeted=True, everywhere=False),
 )
 
@@ -245,13 +263,16 @@ def _check(case: Case, ended: Ended) -> None:
     if case.seconds is not None:
         assert ended.seconds == pytest.approx(case.seconds, abs=MS)
     if case.greeted:
-        greeting = [each for each in ended.heard if each.at > ended.began + ended.seconds - MS]
-        assert greeting[0].at - ended.began == pytest.approx(ended.seconds, abs=MS)
-        for one, next in itertools.pairwise(greeting):
+        spoken = [each for each in ended.heard if each.at > ended.began + ended.seconds - MS]
+        assert spoken[0].at - ended.began == pytest.approx(ended.seconds, abs=MS)
+        for one, next in itertools.pairwise(spoken):
             assert next.at == pytest.approx(one.at + one.frame.duration, abs=MS)
-        assert case.begins_anew or len(greeting) == len(ended.heard)
-        assert ended.ended == "room disconnected"
+        assert case.begins_anew or len(spoken) == len(ended.heard)
+    elif case.told:
+        with wave.open(str(SORRY)) as sorry:
+            lasts = sorry.getnframes() / sorry.getframerate()
+        assert ended.heard[-1].at - ended.heard[0].at == pytest.approx(lasts, abs=0.1)
     elif not case.begins_anew:
         assert not ended.heard
-    assert ended.rows[-1].ended == ended.ended
+    assert ended.rows[-1].ended == (case.ended or ENDS[case.outcome])
     assert (ended.rows[-1].first_word is not None) == (case.outcome is Outcome.FIRST_WORD)

@@ -93,7 +93,7 @@ def test_no_store_ends_a_start() -> None:
         assert nodes[name].fallback is not None, name
     fallback = nodes["assistant"].fallback
     assert fallback is not None
-    assert fallback().instructions == GENERIC.instructions
+    assert fallback(call=None).instructions == GENERIC.instructions
 
 
 def test_tuned_speaks_before_it_listens() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -27,8 +28,10 @@ IN_BACKGROUND = ("/bin/sh", "-c", """trap '' INT; exec "$@" """, "sh")
 """Starts a program as a script does with `program &`: it ignores SIGINT until it says otherwise."""
 
 
-async def started(folder: Path, *by: str, **variables: str) -> asyncio.subprocess.Process:
-    """A worker that retries once, with `variables` set, started by the program `by`."""
+async def started(
+    folder: Path, *by: str, options: tuple[str, ...] = (), **variables: str
+) -> asyncio.subprocess.Process:
+    """A worker that retries once, with `variables` set unless they are empty, started by the program `by`."""
     entrypoint = folder / "few_retries.py"
     entrypoint.write_text(ENTRYPOINT)
     own = {
@@ -45,17 +48,17 @@ async def started(folder: Path, *by: str, **variables: str) -> asyncio.subproces
     }
     places = {f"XDG_{name}_HOME": str(folder) for name in ("CACHE", "DATA", "STATE")}
     return await asyncio.create_subprocess_exec(
-        *(*by, sys.executable, "-m", "livekit.agents", "start", str(entrypoint)),
+        *(*by, sys.executable, "-m", "livekit.agents", "start", str(entrypoint), *options),
         cwd=folder,
-        env={**os.environ, **places, **own, **variables},
+        env={name: value for name, value in {**os.environ, **places, **own, **variables}.items() if value},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
-async def ended(folder: Path, **variables: str) -> tuple[int | None, str, str]:
-    """Exit code, standard output and standard error of a worker that retries once, with `variables` set."""
-    process = await started(folder, **variables)
+async def ended(folder: Path, *options: str, **variables: str) -> tuple[int | None, str, str]:
+    """Exit code, standard output and standard error of a worker that retries once; see `started`."""
+    process = await started(folder, options=options, **variables)
     output, errors = await process.communicate()
     return process.returncode, output.decode(), errors.decode()
 
@@ -80,7 +83,7 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "Traceback" not in output + errors
     last = errors.splitlines()[-1]
     assert f", {port})" in last
-    assert last.endswith("FIRSTWORD_HTTP_PORT may be: a port, or 0 for a free one")
+    assert last.endswith("FIRSTWORD_HTTP_PORT: expected a port, or 0 for a free one")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -108,7 +111,7 @@ async def test_the_health_check_listens_on_loopback_unless_asked(
 ) -> None:
     """It tells name, load and jobs of the worker to whoever asks."""
     async with silent_server() as port:
-        worker = await started(tmp_path, LIVEKIT_URL=f"ws://127.0.0.1:{port}", **variables)
+        worker = await started(tmp_path, options=(), LIVEKIT_URL=f"ws://127.0.0.1:{port}", **variables)
         try:
             async with asyncio.timeout(60):
                 while not (found := listening(worker.pid)):
@@ -124,3 +127,44 @@ def listening(pid: int) -> set[str]:
     """Addresses on which this process takes connections."""
     connections = psutil.Process(pid).net_connections("tcp")
     return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+async def test_livekits_own_options_are_settings_too(tmp_path: Path) -> None:
+    """What `--url`, `--api-key` and `--api-secret` say is not missing, and goes before the environment."""
+    url = f"ws://127.0.0.1:{free_ports(1)[0]}"
+    options = ("--url", url, "--api-key", "key", "--api-secret", "a" * 32)
+    code, _, errors = await ended(tmp_path, *options, LIVEKIT_API_KEY="", LIVEKIT_API_SECRET="")
+    assert code == 1
+    assert errors.splitlines()[-1].startswith(f"LIVEKIT_URL is {url}, and no LiveKit server took the worker there")
+
+
+async def test_what_the_file_says_of_telemetry_and_flags_is_followed_and_doubts_are_said_once(tmp_path: Path) -> None:
+    """`.env.local` beside the worker: it warns of a collector that isn't there, a flag it can't take, a key that may be another."""
+    flags = {"parallel-init": {"state": "ON"}}
+    (tmp_path / "flags.json").write_text(json.dumps({"flags": flags}))
+    (tmp_path / ".env.local").write_text(
+        f"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{free_ports(1)[0]}\n"
+        "FLAGD_OFFLINE_FLAG_SOURCE_PATH=flags.json\ndeepgram_api_key=none#ours\n"
+    )
+    code, output, errors = await ended(tmp_path, FIRSTWORD_PROFILE="", DEEPGRAM_API_KEY="")
+    assert code == 1
+    said = output + errors
+    for line in (
+        "DEEPGRAM_API_KEY in .env.local, line 3: its # belongs to the value",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: spans to 127.0.0.1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: metrics to 127.0.0.1",
+        "parallel-init in flags.json can't be taken: expected an object with",
+    ):
+        assert said.count(line) == 1, line
+    assert "Traceback" not in said
+
+
+async def test_a_setting_that_is_wrong_ends_it_with_a_line_each(tmp_path: Path) -> None:
+    """Exit code 2; of a variable that a line of the file swallowed, that line."""
+    (tmp_path / ".env.local").write_text("OPENAI_API_KEY='none\nFIRSTWORD_FIXED_LOAD=0.7\n")
+    code, output, errors = await ended(tmp_path, OPENAI_API_KEY="")
+    assert (code, output) == (2, "")
+    assert errors.splitlines() == [
+        "OPENAI_API_KEY in .env.local, line 1: expected quotes around the whole value, or none; possible cause: a ' that is left open",
+        "FIRSTWORD_FIXED_LOAD is '0.7'; expected a number from 0 to less than 0.7, at which LiveKit gives the worker no job",
+    ]

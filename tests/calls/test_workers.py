@@ -20,8 +20,8 @@ from livekit import api
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account
 from firstword.agent.accounts.store import AccountStore
-from firstword.agent.flags.flag_source import shipped_file
 from firstword.agent.flags.improvements import Improvement
+from firstword.agent.flags.location import shipped_file
 from firstword.agent.greeting.text import greeting_text
 from firstword.rehearsal.processes import ServerFailed
 from firstword.rehearsal.providers import voice

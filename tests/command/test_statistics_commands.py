@@ -15,11 +15,13 @@ import pytest
 from inline_snapshot import snapshot
 from typer.testing import CliRunner
 
+from firstword.agent.flags.flag_file import read
+from firstword.agent.flags.improvements import SUBJECTS
 from firstword.command.__main__ import app
 from firstword.telemetry.record import Outcome
-from firstword.tuning.flag_file import definition, read
 from firstword.tuning.observation import Observation
 from firstword.tuning.sampling import WEIGHTED, Sampling
+from tests.agent.flag_files import shared
 from tests.command.sessions_written import write
 from tests.tuning.sessions_drawn import World, experiment
 from tests.tuning.simulated import simulate
@@ -53,9 +55,14 @@ def typed(*arguments: str) -> tuple[int, str, str]:
 def flags_at(percent: int) -> Path:
     """A flag file that nobody moved since before the sessions."""
     path = Path("flags.json")
-    path.write_text(json.dumps({"flags": {"parallel-init": definition(percent), "light-connect": definition(0)}}))
+    path.write_text(json.dumps({"flags": {"parallel-init": shared(percent), "light-connect": shared(0)}}))
     os.utime(path, (1e8, 1e8))
     return path
+
+
+def shares(path: str) -> dict[str, int]:
+    """Flag -> percent, of those that are on for somebody."""
+    return {name: flag.percent for name, flag in read(Path(path), SUBJECTS).flags.items() if flag.percent}
 
 
 def test_compare_prints_both_variants_and_the_verdict() -> None:
@@ -243,20 +250,19 @@ def test_tune_sets_a_share_by_hand() -> None:
     """A file that isn't there is made with all flags off; one that is there keeps everything else, and the file before."""
     code, output, _ = typed("tune", "--flags", "mine.json", "--set", "deferred-setup=50")
     assert (code, output.split(". ")[0]) == (0, "deferred-setup: from 0 to 50 %")
-    assert {r.flag: r.percent for r in read(Path("mine.json")).rollouts if r.percent} == {"deferred-setup": 50}
+    assert shares("mine.json") == {"deferred-setup": 50}
     typed("tune", "--flags", "mine.json", "--set", "light-connect=5")
-    file = read(Path("mine.json"))
-    assert {r.flag: r.percent for r in file.rollouts if r.percent} == {"deferred-setup": 50, "light-connect": 5}
-    assert file.path.with_name("mine.json.previous").exists()
+    assert shares("mine.json") == {"deferred-setup": 50, "light-connect": 5}
+    assert Path("mine.json.previous").exists()
 
 
 @pytest.mark.parametrize(
     ("typed_share", "says"),
     [
-        ("deferred-setpu=5", "has no flag 'deferred-setpu'; it has: deferred-setup"),
-        ("deferred-setup", "--set is 'deferred-setup'; it may be: FLAG=PERCENT"),
-        ("deferred-setup=101", "it may be: FLAG=PERCENT, a whole number from 0 to 100"),
-        ("deferred-setup=2.5", "it may be: FLAG=PERCENT, a whole number from 0 to 100"),
+        ("deferred-setpu=5", "has no flag 'deferred-setpu'; nearest: deferred-setup"),
+        ("deferred-setup", "--set is 'deferred-setup'; expected FLAG=PERCENT"),
+        ("deferred-setup=101", "expected FLAG=PERCENT, a whole number from 0 to 100"),
+        ("deferred-setup=2.5", "expected FLAG=PERCENT, a whole number from 0 to 100"),
     ],
 )
 def test_a_share_that_cannot_be_set_changes_nothing(typed_share: str, says: str) -> None:
@@ -272,9 +278,13 @@ def test_a_share_that_cannot_be_set_changes_nothing(typed_share: str, says: str)
 def test_tune_shows_what_it_predicts_and_why_it_does_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """In 80 columns; a reason for each flag that does not just wait its turn."""
     monkeypatch.setenv("COLUMNS", "80")
-    told = {"parallel-init": "room=earlier components=earlier", "component-pool": "components=before-job", "typed": ""}
-    flags = {name: {**definition(0), "metadata": {"predicts": changes}} for name, changes in told.items()}
-    flags["typed"]["targeting"] = {"if": [True, "on"]}
+    told = {
+        "parallel-init": "room=earlier components=earlier",
+        "component-pool": "components=before-job",
+        "light-connect": "",
+    }
+    flags = {name: {**shared(0), "metadata": {"predicts": changes}} for name, changes in told.items()}
+    flags["light-connect"]["targeting"] = {"if": [True, "on"]}
     Path("flags.json").write_text(json.dumps({"flags": flags}))
     os.utime("flags.json", (1e8, 1e8))
     start = dataclasses.replace(simulate(SMALL, in_order=True), flags=dict.fromkeys(told, "off"))
@@ -287,10 +297,10 @@ def test_tune_shows_what_it_predicts_and_why_it_does_what(monkeypatch: pytest.Mo
 flag                  at next       ms earlier measured
 parallel-init        0 % start             160 -
 component-pool       0 % wait               60 -
-typed                0 % left alone          - -
+light-connect        0 % left alone          - -
 
 parallel-init: start from 0 to 5 %; predicted to save 0.16 s.
-typed: left alone; its rule was written by hand.
+light-connect: left alone; its rule was written by hand.
 Nothing written; --apply does it.\
 """)
 
@@ -335,7 +345,10 @@ def test_a_broken_trace_source_changes_nothing(source: list[str], exits: int, sa
 def test_a_broken_flag_file() -> None:
     """Exit code 2, the file and what is wrong with it."""
     write(Path("t.jsonl"), FAST[:5])
-    for content, says in (("{", "is no JSON"), ("{}", "has no flag")):
+    for content, says in (
+        ("{", "flags.json: expected JSON at line 1"),
+        ('{"flags": {"theirs": 1}}', "expected a flag of ours"),
+    ):
         Path("flags.json").write_text(content)
         code, _, error = typed("tune", "--flags", "flags.json", "--traces", "t.jsonl", "--apply")
         assert (code, says in error) == (2, True)

@@ -30,7 +30,7 @@ FLAGS = {
             "parallel-init": {"predicts": "identity=earlier room=earlier components=earlier"},
             "smart-greeting": {"predicts": ""},
             "light-connect": {},
-            "broken": {"predicts": "room=faster"},
+            "component-pool": {"predicts": "room=faster"},
         }.items()
     }
 }
@@ -197,10 +197,10 @@ def _failed(start: Start) -> Start:
         (["account=sooner"], 2, "account can't become 'sooner'; it may be: 0.5 (times as long), -80ms, gone"),
         (["playout=gone"], 2, "playout is the first word itself"),
         (["account=gone", "--flag", "parallel-init"], 2, "TASK=CHANGE and --flag are two questions; give one"),
-        (["--flag", "paralel-init"], 2, "has no flag paralel-init; nearest: parallel-init"),
+        (["--flag", "paralel-init"], 2, "flags.json: there is no flag paralel-init; nearest: parallel-init"),
         (["--flag", "smart-greeting"], 1, "smart-greeting leaves no evidence in a trace without it"),
-        (["--flag", "broken"], 2, "`predicts` of broken: room can't become 'faster'"),
-        (["--flag", "x", "--flags", "none.json"], 2, "none.json can't be read"),
+        (["--flag", "component-pool"], 2, "flags.json: `predicts` of component-pool: room can't become 'faster'"),
+        (["--flag", "x", "--flags", "none.json"], 2, "none.json: expected a file that can be read"),
         (["account=gone", "--service", "shop"], 1, "no trace (traces)"),
         (["account=gone", "--traces", "failed"], 1, "none of 1 starts can be played"),
         (["--flag", "parallel-init", "--traces", "on"], 1, "all 1 starts have the flag on already"),

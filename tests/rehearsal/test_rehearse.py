@@ -13,7 +13,7 @@ import psutil
 import pytest
 from livekit import rtc
 
-from firstword.agent.flags.flag_source import shipped_file
+from firstword.agent.flags.location import shipped_file
 from firstword.rehearsal.callers import MICROPHONE_RATE, Caller, join_token
 from firstword.rehearsal.processes import ServerFailed, free_ports
 from firstword.rehearsal.rehearse import Group, Rehearsal, groups, rehearse
@@ -84,7 +84,7 @@ def test_a_worker_sees_no_key_and_no_address_of_the_shell() -> None:
     shell = [
         *("LIVEKIT_URL", "LIVEKIT_API_SECRET", "LIVEKIT_AGENT_NAME_OVERRIDE", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"),
         *("OTEL_EXPORTER_OTLP_ENDPOINT", "FLAGD_HOST", "FIRSTWORD_STORE_URL", "FIRSTWORD_ACCOUNT_KEY"),
-        *("https_proxy", "HTTP_PROXY", "PYTHONDONTWRITEBYTECODE"),
+        *("https_proxy", "HTTP_PROXY", "PYTHONDONTWRITEBYTECODE", "openai_api_key", "otel_exporter_otlp_endpoint"),
     ]
     kept = ["PATH", "HOME", "FIRSTWORD_EXECUTOR", "FIRSTWORD_IDLE_PROCESSES"]
     assert dropped_variables([*shell, *kept]) == set(shell)

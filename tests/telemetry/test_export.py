@@ -131,7 +131,43 @@ def test_a_protocol_that_is_not_spoken_is_said(variable: str, caplog: pytest.Log
     over.shutdown()
     (warning,) = caplog.messages
     assert warning.startswith(f"{variable} is 'http/json'")
-    assert "it may be: `grpc` or `http/protobuf`" in warning
+    assert "expected grpc or http/protobuf. gRPC is taken" in warning
+    exporters_from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", variable: "http/json"}, warn=False)
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "sent", "says"),
+    [
+        (
+            {"OTEL_TRACES_EXPORTER": "console"},
+            False,
+            "OTEL_TRACES_EXPORTER is 'console', which is not built in; expected otlp",
+        ),
+        ({"OTEL_TRACES_EXPORTER": "otlp,zipkin"}, True, "OTEL_TRACES_EXPORTER is 'zipkin', which is not built in"),
+        ({"OTEL_TRACES_EXPORTER": " none "}, False, ""),
+        ({"OTEL_SDK_DISABLED": "TRUE"}, False, ""),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"},
+            True,
+            "'collector:4317'; expected http://HOST:PORT or https://",
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1"}, False, "no spans are sent to [::1: ValueError"),
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, False, "could not convert string to float"),
+    ],
+)
+def test_what_is_asked_for_and_cannot_be_done_is_said(
+    variables: dict[str, str], sent: bool, says: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of something else without a word, or of an error that ends each job's process."""
+    for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    exporters = exporters_from_environment()
+    assert bool(exporters) == sent
+    assert says in "\n".join(caplog.messages)
+    assert bool(caplog.messages) == bool(says)
+    for exporter in exporters:
+        exporter.shutdown()
 
 
 def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from firstword.tuning.flag_file import Rollout
 from firstword.tuning.observation import Drawn, Observation
-from firstword.tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Step, plan
+from firstword.tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Rollout, Step, plan
 from tests.tuning.sessions_drawn import World, Worlds, draw, experiment
 
 
@@ -136,7 +135,12 @@ def test_two_quarrelling_flags_found_half_way_are_settled_one_at_a_time() -> Non
 
 def test_no_trace_changes_nothing() -> None:
     """A source that gives no session, or only old ones: every flag stays where it is."""
-    rollouts = [Rollout("a", 25, since=2e9), Rollout("b", 0), Rollout("c", 100), Rollout("d", 0, by_hand=True)]
+    rollouts = [
+        Rollout("a", 25, since=2e9),
+        Rollout("b", 0),
+        Rollout("c", 100),
+        Rollout("d", 0, fixed="its rule was written by hand"),
+    ]
     old = [dataclasses.replace(o, flags={"a": o.flags["f"]}) for o in experiment(1, 500, World(0.5))]
     for seen in ([], old):
         steps = plan(seen, rollouts)

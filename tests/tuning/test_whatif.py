@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from firstword.agent.flags.flag_file import read
+from firstword.agent.flags.improvements import SUBJECTS
+from firstword.agent.flags.location import shipped_file
+from firstword.command.flag_shares import predictions
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.vocabulary import CRITICAL
-from firstword.tuning import flag_file
-from firstword.tuning.change import BadChange, changes_of_flag, predictions, read_changes
+from firstword.tuning.change import BadChange, changes_of_flag, read_changes
 from firstword.tuning.left_running import Use
 from firstword.tuning.replay import NotPlayable, first_word, model_of, ttfw
 from firstword.tuning.sources import Files, Query
@@ -191,7 +194,7 @@ def _taking(name: str, milliseconds: float) -> Rewrite:
 ALL_EARLIER = " ".join(f"{script.name}=earlier" for script in agent(random.Random(0)))
 
 
-SHIPPED = flag_file.read(Path(__file__).parents[2] / "deploy" / "flags.json")
+SHIPPED = predictions(read(shipped_file(), SUBJECTS))
 SESSIONS = [agent(random.Random(seed)) for seed in range(60)]
 
 
@@ -257,7 +260,7 @@ FLAGS: dict[str, Rewrite] = {
 
 def test_all_flags_of_the_shipped_file_that_can_be_predicted_are_tried() -> None:
     """A new one needs its line above."""
-    assert {flag for flag, changes in predictions(SHIPPED).items() if changes} == FLAGS.keys()
+    assert {flag for flag, changes in SHIPPED.items() if changes} == FLAGS.keys()
 
 
 @pytest.mark.parametrize("flag", FLAGS)

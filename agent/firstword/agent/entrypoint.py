@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from livekit.agents import JobContext
 
@@ -15,7 +16,8 @@ from firstword.agent.accounts.identity import Identity, Trust, job_identity
 from firstword.agent.call import ending
 from firstword.agent.call.arrival import link_sender, note_account
 from firstword.agent.call.call import Call
-from firstword.agent.call.limits import Limits
+from firstword.agent.call.caller import Callers
+from firstword.agent.call.limits import End, Limits
 from firstword.agent.conversation import console
 from firstword.agent.flags.assignment import Drawn, draw_session
 from firstword.agent.flags.improvements import Flags, Improvement
@@ -35,6 +37,12 @@ AFTERWARDS_S = 10.0
 """Seconds for what begins after the first word and needs no provider: a start that never ends is never told of."""
 SPOKEN_S = 60.0
 """Seconds for what is written and spoken for later calls."""
+_ENDS = {
+    Outcome.ABANDONED: End.HUNG_UP,
+    Outcome.NO_CALLER: End.NO_CALLER,
+    Outcome.TIMED_OUT: End.TIMED_OUT,
+}
+"""Why a call ends whose start was stopped."""
 
 
 async def conduct(job: JobContext, process: Process, *, clock: Clock | None = None) -> None:
@@ -54,19 +62,19 @@ async def conduct(job: JobContext, process: Process, *, clock: Clock | None = No
         await ending.close(call, reason)
 
     call.at_end(process.aclose)
-    call.limits.begin()
+    call.limits.begin(partial(ending.end, call))
     job.add_shutdown_callback(close)
     call.unheard.wait()
     try:
         start = await call.run.perform()
     except StartFailed as error:
         logger.error("the start failed in task %s", error.task, exc_info=error.__cause__)
-        job.shutdown(reason=f"start failed: {error.task}")
+        ending.end(call, f"start failed: {error.task}", sorry=True)
     else:
         _started(call, start)
     finally:
         call.unheard.heard()
-        call.limits.lift()
+        call.limits.lift_start()
         ending.send_figures(call)
 
 
@@ -107,6 +115,7 @@ def _compose(job: JobContext, process: Process, trust: Trust, identity: Identity
         limits=Limits(run, job.room, settings),
         unheard=Unheard(job.job.id),
         began=run.clock() / 1e9,
+        callers=Callers(job.room, now=lambda: run.clock() + call.server_ahead, tell=run.event),
         caller=asyncio.get_running_loop().create_future(),
     )
     run.give("call", call)  # the call knows its run, and the run's tasks take the call
@@ -128,6 +137,7 @@ def _introduce(call: Call, drawn: Drawn) -> None:
 def _started(call: Call, start: Start) -> None:
     if start.outcome is Outcome.FIRST_WORD:
         logger.info("first word after %.3f s", start.ttfw or 0.0)
-    else:
-        logger.info("no first word: %s", start.outcome)
-        call.job.shutdown(reason=start.outcome)
+        return
+    logger.info("no first word: %s", start.outcome)
+    why = call.limits.end or _ENDS.get(start.outcome, "start failed")
+    ending.end(call, why, sorry=start.outcome is Outcome.TIMED_OUT)

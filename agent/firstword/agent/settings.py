@@ -1,27 +1,31 @@
 """The worker's settings, read from the environment once, so that no session parses a variable while a caller waits.
 
 First in the data path: whatever else the worker builds is given a `Settings`. `OTEL_*` is read by OpenTelemetry,
-`FLAGD_*` by the flag provider. A row of `Settings` is a row of docs/settings.md; a test keeps the two equal.
+`FLAGD_*` by the flag provider, both from the environment, which `firstword.agent.env_file` fills. A row of `Settings` is a row of docs/settings.md; a test keeps the two equal.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from firstword.agent import env_file
+from firstword.agent.env_file import EnvFileError
 from firstword.agent.folders import can_be_written, data_folder
 from firstword.telemetry.extras import install
 
-ENV_FILE: Final = ".env.local"
+Secret = TypeVar("Secret", SecretStr, SecretStr | None)
+
 _PREFIX: Final = "FIRSTWORD_"
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _EXTRA: Final = "missing_extra"
@@ -29,16 +33,27 @@ _STORES: Final = ("sqlite+aiosqlite", "sqlite+simulated", "postgresql+asyncpg")
 
 
 def read_settings() -> Settings:
-    """Parse the environment and `.env.local` of the working directory; the environment wins. Raises SettingsError."""
+    """Parse the environment, which `.env.local` of the working directory fills. Raises SettingsError."""
     try:
-        return Settings()  # pyright: ignore[reportCallIssue]  # the required ones come from the environment
+        file = env_file.load()
+    except EnvFileError as error:
+        raise SettingsError([str(error)]) from None
+    lost = {fault.variable: str(fault) for fault in file.faults_in(os.environ) if fault.lost}
+    problems: dict[str, str] = {}
+    hint = ""
+    try:
+        read = Settings()  # pyright: ignore[reportCallIssue]  # the required ones come from the environment
     except ValidationError as error:
-        # `from None`: pydantic's error holds every input, the secrets too.
-        raise SettingsError(
-            _problem(detail["loc"], detail["type"], detail["input"], detail["msg"]) for detail in error.errors()
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{ENV_FILE} can't be read ({type(error).__name__}); it may be: UTF-8 text"]) from None
+        for detail in error.errors():
+            name = variable(_field(detail["loc"]))
+            problems[name] = _problem(detail["loc"], detail["type"], detail["input"], detail["msg"])
+            if detail["type"] == "missing" and name not in lost:
+                hint = _where_looked_for()
+    else:
+        if not lost:
+            return read
+    # outside of `except`: pydantic's error holds every input, the secrets too
+    raise SettingsError({**problems, **lost}.values(), hint)
 
 
 @cache
@@ -48,11 +63,11 @@ def settings() -> Settings:
 
 
 class SettingsError(Exception):
-    """Variables that are wrong or missing: a line each in its text, never with a secret in it."""
+    """Variables that are wrong or missing: a line each in its text, never with a secret in it; a hint below."""
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, problems: Iterable[str], hint: str = "") -> None:
         self.problems: Final = tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__("\n".join((*self.problems, hint) if hint else self.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,8 @@ def _url(*schemes: str, end: str = "") -> AfterValidator:
         port_is_number = parts.port is None or parts.port > 0  # reading it raises ValueError for any other text
         path = parts.path.rstrip("/")
         clean = value.isprintable() and " " not in value  # urlsplit drops line breaks without a word
-        if not (clean and port_is_number and parts.scheme in schemes and parts.hostname and path.endswith(end)):
+        whole = clean and port_is_number and not parts.fragment  # which no server is ever sent
+        if not (whole and parts.scheme in schemes and parts.hostname and path.endswith(end)):
             raise ValueError
         return value.rstrip("/")
 
@@ -79,7 +95,17 @@ def _key(value: SecretStr) -> SecretStr:
     secret = value.get_secret_value()
     if not secret.isprintable() or " " in secret:  # a line break at the end fails much later, as a wrong signature
         raise ValueError
+    return _unquoted(value)
+
+
+def _unquoted(value: Secret) -> Secret:
+    if value is not None and _is_quoted(value.get_secret_value()):
+        raise ValueError
     return value
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
 
 
 def _store_url(value: SecretStr) -> SecretStr:
@@ -117,9 +143,14 @@ def _needs(extra: str, package: str) -> None:
 
 def _folder(value: str | None) -> str | None:
     """A folder that can be written to, or be made in one that can."""
-    if value is not None and not can_be_written(Path(value).absolute()):
+    if value is not None and (_is_quoted(value) or not can_be_written(Path(value).absolute())):
         raise ValueError
     return value
+
+
+def _names(value: object) -> object:
+    """The names in text with commas between them."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
 def _default_store() -> SecretStr:
@@ -128,8 +159,13 @@ def _default_store() -> SecretStr:
 
 LiveKitUrl = Annotated[str, _url("ws", "wss", "http", "https"), MayBe("a ws, wss, http or https URL")]
 BaseUrl = Annotated[str, _url("http", "https", end="/v1"), MayBe("an http or https URL that ends in /v1")]
-Key = Annotated[SecretStr, AfterValidator(_key), MayBe("a key, without blanks")]
-Name = Annotated[str, Field(pattern=r"^[\w.:/@-]{1,100}$"), MayBe("a name, up to 100 characters")]
+Key = Annotated[
+    SecretStr, AfterValidator(_key), MayBe("a key of characters that can be seen, without blanks or quotes around it")
+]
+Name = Annotated[
+    str, Field(pattern=r"^[\w.:/@-]{1,100}$"), MayBe("a name of letters, digits and `.:/@-_`, 100 at most")
+]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), MayBe("seconds, more than 0")]
 SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), MayBe("seconds, 0 or more")]
 
@@ -144,9 +180,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX,
-        env_file=ENV_FILE,
-        env_file_encoding="utf-8",
-        extra="ignore",  # .env.local is the user's and holds more than ours
+        extra="ignore",
         frozen=True,
         populate_by_name=True,
         hide_input_in_errors=True,
@@ -164,9 +198,11 @@ class Settings(BaseSettings):
         "https://api.deepgram.com/v1", validation_alias="DEEPGRAM_BASE_URL", description="where STT and TTS are"
     )
 
-    agent_name: Annotated[str, Field(pattern=r"^[\w.:/@-]{0,100}$"), MayBe("a name, or empty")] = Field(
-        "firstword", description="under which the worker registers; empty: LiveKit's automatic dispatch"
-    )
+    agent_name: Annotated[
+        str,
+        Field(pattern=r"^[\w.:/@-]{0,100}$"),
+        MayBe("a name of letters, digits and `.:/@-_`, 100 at most, or empty"),
+    ] = Field("firstword", description="under which the worker registers; empty: LiveKit's automatic dispatch")
     profile: Annotated[
         str | None, Field(pattern=r"^[a-z][a-z-]*(,[a-z][a-z-]*)*$"), MayBe("`baseline`, `tuned`, or flags with commas")
     ] = Field(None, description="overrides the flag source")
@@ -179,9 +215,11 @@ class Settings(BaseSettings):
     idle_processes: Annotated[int | None, Field(ge=0, le=1000), MayBe("a whole number, 0 or more")] = Field(
         None, description="kept ready for jobs; unset: LiveKit's own"
     )
-    fixed_load: Annotated[float | None, Field(ge=0, le=1), MayBe("a number from 0 to 1")] = Field(
-        None, description="reported to LiveKit instead of the CPU's, for small busy machines"
-    )
+    fixed_load: Annotated[
+        float | None,
+        Field(ge=0, lt=0.7),
+        MayBe("a number from 0 to less than 0.7, at which LiveKit gives the worker no job"),
+    ] = Field(None, description="reported to LiveKit instead of the CPU's, for small busy machines")
     greeting_writer: Annotated[Literal["template", "llm"], MayBe("`template` or `llm`")] = Field(
         "template", description="who writes the greeting; `llm` writes it after each call for the next one"
     )
@@ -200,6 +238,12 @@ class Settings(BaseSettings):
         AfterValidator(_filter),
         MayBe("`off`, or `bvc` where firstword[noise-cancellation] is installed"),
     ] = Field("off", description="`bvc` wants LiveKit Cloud")
+    kept_topics: Annotated[Names, MayBe("topics with commas between them")] = Field(
+        (), description="streams on these topics wait for your handler, from the connect on"
+    )
+    kept_methods: Annotated[Names, MayBe("RPC methods with commas between them")] = Field(
+        (), description="calls of these RPC methods wait for your handler, from the connect on"
+    )
     traces: Annotated[str | None, AfterValidator(_folder), MayBe("a folder that can be written to")] = Field(
         None, description="each process appends its spans to a file in it, as OTLP JSON lines"
     )
@@ -208,6 +252,9 @@ class Settings(BaseSettings):
     )
     http_port: Annotated[int | None, Field(ge=0, le=65535), MayBe("a port, or 0 for a free one")] = Field(
         None, description="of the worker's health check; unset: LiveKit's own"
+    )
+    apology: Annotated[str | None, MayBe("a sound file")] = Field(
+        None, description="what the caller hears when a call can't go on; `{language}` stands for the account's"
     )
     llm_model: Name = Field("gpt-4.1", description="model of the LLM")
     stt_model: Name = Field("nova-3", description="model of STT")
@@ -233,16 +280,23 @@ class Settings(BaseSettings):
         description="who may name a call's account: a signed claim; the job's metadata or the caller's attributes, true only "
         "where your own server writes them and copies neither from a browser; a telephone's number, for the greeting alone",
     )
-    claim_key: Annotated[SecretStr | None, Field(min_length=32), MayBe("32 characters or more")] = Field(
-        None, description="secret that claims are signed with (HS256); unset: no claim is taken"
-    )
-    account_key: Annotated[SecretStr | None, Field(min_length=16), MayBe("16 characters or more")] = Field(
-        None, description="secret for the accounts' hash in traces; unset: no account is in any"
-    )
+    claim_key: Annotated[
+        SecretStr | None,
+        Field(min_length=32),
+        AfterValidator(_unquoted),
+        MayBe("32 characters or more, without quotes around them"),
+    ] = Field(None, description="secret that claims are signed with (HS256); unset: no claim is taken")
+    account_key: Annotated[
+        SecretStr | None,
+        Field(min_length=16),
+        AfterValidator(_unquoted),
+        MayBe("16 characters or more, without quotes around them"),
+    ] = Field(None, description="secret for the accounts' hash in traces; unset: no account is in any")
 
     start_timeout: Seconds = Field(30, description="a start")
     caller_timeout: Seconds = Field(300, description="an absent caller")
-    return_grace: SecondsFromZero = Field(2, description="a caller who left and may come back")
+    return_grace: SecondsFromZero = Field(5, description="a caller who left and may come back, before the call ends")
+    max_call: Seconds = Field(7200, description="a call; the agent ends a longer one")
     slow: Seconds = Field(1.5, description="time to first word above which a start is `startup.slow`")
     join_window: SecondsFromZero = Field(
         5, description="joined before the job was received by no more than this: dispatch `join`, else `late`"
@@ -287,12 +341,38 @@ def may_be(field: str) -> str:
     return next(entry.text for entry in Settings.model_fields[field].metadata if isinstance(entry, MayBe))
 
 
+def _field(location: tuple[int | str, ...]) -> str:
+    return next(name for name in Settings.model_fields if location[0] in (name, variable(name)))
+
+
 def _problem(location: tuple[int | str, ...], kind: str, value: object, message: str) -> str:
-    field = next(name for name in Settings.model_fields if location[0] in (name, variable(name)))
+    field = _field(location)
     if kind == _EXTRA:
         return f"{variable(field)} needs a package that is not installed; expected: {message}"
-    was = "is missing" if kind == "missing" else f"is {_shown(field, str(value))}"
-    return f"{variable(field)} {was}; it may be: {may_be(field)}"
+    if kind == "missing":
+        return f"{variable(field)} is missing; expected {may_be(field)}"
+    cause = _cause(str(value.get_secret_value() if isinstance(value, SecretStr) else value))
+    cause = f"; possible cause: {cause}" if cause else ""
+    return f"{variable(field)} is {_shown(field, str(value))}; expected {may_be(field)}{cause}"
+
+
+def _cause(value: str) -> str:
+    """What people don't see in a wrong value; nothing of the value itself."""
+    if _is_quoted(value):
+        return "quotes that belong to the value, as `docker --env-file` takes them"
+    if hidden := next((each for each in value if not each.isprintable()), None):
+        return "a line break" if hidden in "\r\n" else f"a character that can't be seen (U+{ord(hidden):04X})"
+    if " " in value:
+        return "a blank"
+    return "a comment without a blank before its #" if "#" in value else ""
+
+
+def _where_looked_for() -> str:
+    """Why nothing came from the file, where it is not there."""
+    if Path(env_file.ENV_FILE).exists():
+        return ""
+    other = "; .env is there, and is not read" if Path(".env").exists() else ""
+    return f"possible cause: no {env_file.ENV_FILE} in {Path.cwd()}{other}"
 
 
 def _shown(field: str, value: str) -> str:

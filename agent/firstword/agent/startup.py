@@ -10,6 +10,7 @@ from typing import Any
 
 from livekit import rtc
 from livekit.agents import AgentSession, JobContext
+from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice import room_io
 
 from firstword.agent.accounts.identity import Access, Identity, whose
@@ -19,10 +20,12 @@ from firstword.agent.audio.voice import Voice
 from firstword.agent.call.agent_session import new_session, options_of
 from firstword.agent.call.arrival import caller_arrived, identity_of
 from firstword.agent.call.call import Call
-from firstword.agent.call.caller import Caller, first_caller, may_be_listening
-from firstword.agent.call.ending import row_of
+from firstword.agent.call.caller import Caller, may_be_listening
+from firstword.agent.call.ending import hang_up, row_of
+from firstword.agent.call.hearing import hear
 from firstword.agent.call.playout import say, speak, speech_failed
-from firstword.agent.call.room import join, subscribe
+from firstword.agent.call.room import join
+from firstword.agent.call.second_caller import watch_microphones
 from firstword.agent.call.writing import write_greeting, write_next_greeting
 from firstword.agent.conversation import components as parts
 from firstword.agent.conversation.assistant import Assistant
@@ -60,19 +63,20 @@ async def room(call: Call) -> rtc.Room:
 @plan.task(only=when(Improvement.LIGHT_CONNECT))
 async def track(job: JobContext, call: Call) -> Voice:
     """Make the agent's voice while the room connects."""
-    early = Voice(job.room)
-    call.at_end(early.aclose)
-    return early
+    call.voice = Voice(job.room)
+    call.at_end(call.voice.aclose)
+    return call.voice
 
 
 # --- wait
 
 
 @plan.task(only=when(Improvement.LIGHT_CONNECT))
-async def voice(room: rtc.Room, track: Voice) -> Voice:
-    """Publish it before anybody is there."""
+async def voice(room: rtc.Room, track: Voice, call: Call) -> Voice:
+    """Publish it before anybody is there, and listen."""
     send_at_once()
     await track.publish()
+    hear(call)
     return track
 
 
@@ -83,14 +87,15 @@ async def caller(room: rtc.Room, call: Call, voice: Voice | None = None) -> None
         await voice.subscribed()
         waited_for(call.run.clock())
     if voice is None or not may_be_listening(room):
-        waited_for(caller_arrived(call, await first_caller(room)))
+        waited_for(caller_arrived(call, await call.callers.first()))
 
 
 @plan.task()
 async def participant(room: rtc.Room, caller: None, call: Call) -> Caller:
     """Who the caller is: LiveKit may announce them after they have subscribed."""
     if not call.caller.done():
-        waited_for(caller_arrived(call, await first_caller(room)))
+        waited_for(caller_arrived(call, await call.callers.first()))
+    watch_microphones(call)
     return call.caller.result()
 
 
@@ -144,23 +149,23 @@ async def components(config: Settings, account: GreetingFields, process: Process
     return built
 
 
-def _generic_assistant() -> Assistant:
+def _generic_assistant(call: Call) -> Assistant:
     """The account's rest could not be read: the assistant knows nothing of it."""
-    return Assistant(GENERIC)
+    return Assistant(GENERIC, hang_up(call))
 
 
 @plan.task(readies=True, fallback=_generic_assistant)
 async def assistant(account: GreetingFields, process: Process, call: Call) -> Assistant:
     """Make the assistant: minimal, or with instructions, knowledge and tools at once."""
     if Improvement.ASSISTANT_PREWARM in call.flags:
-        return Assistant(GENERIC, patience=process.settings.account_deadline)
-    return Assistant(await call.whole(account))
+        return Assistant(GENERIC, hang_up(call), patience=process.settings.account_deadline)
+    return Assistant(await call.whole(account), hang_up(call))
 
 
 @plan.task()
-async def room_options(config: Settings, call: Call) -> room_io.RoomOptions:
+async def room_options(call: Call) -> room_io.RoomOptions:
     """How the session listens and speaks in the room."""
-    return options_of(config, call.flags, call.allowance)
+    return options_of(call.flags, call.allowance)
 
 
 @plan.task(readies=True, deferred=when(Improvement.SMART_GREETING, Improvement.LIGHT_CONNECT))
@@ -175,12 +180,17 @@ async def session(
 ) -> AgentSession[Any]:
     """Start LiveKit's session: from here on it listens. A greeting that has begun becomes its own."""
     if call.access is Access.NONE:  # since it was made
-        assistant = Assistant(GENERIC)
+        assistant = Assistant(GENERIC, hang_up(call))
     started = new_session(call, components, voice)
-    room_options.participant_identity = participant.identity
+    listens_to = call.limits.presence.caller.participant
+    room_options.participant_identity = listens_to.identity
+    room_options.participant_kinds = [*DEFAULT_PARTICIPANT_KINDS, listens_to.kind]
     room_options.audio_output = room_options.audio_output if voice is None else False
+    room_options.audio_input = room_options.audio_input if call.ear is None else False
     await started.start(agent=assistant, room=room, room_options=room_options)
-    subscribe(call, participant)
+    call.session = started
+    if call.messages is not None:
+        call.messages.session_runs()
     if call.speech is not None:
         call.speech.hand_over(started)
     return started

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from firstword.agent.process import gc_off  # isort: skip
 
+import argparse
 import asyncio
 import contextlib
 import errno
@@ -17,18 +18,21 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
 
-from firstword.agent import livekit_private, run_folder
-from firstword.agent.flags.flag_source import FlagSourceError, LastGoodKeeper, other_provider
-from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
+from firstword.agent import env_file, livekit_private, run_folder
+from firstword.agent.flags.flag_source import FlagSourceError, other_provider
+from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
+from firstword.agent.flags.last_good import LastGoodKeeper
 from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.process.deletion import keep_deleting
 from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings, SettingsError, account_sources, claim_key_missing, may_be, settings
+from firstword.telemetry.arrival import warn_where_nothing_arrives
 
 logger = logging.getLogger("firstword")
 
@@ -65,17 +69,21 @@ class Worker(AgentServer):
             logger.warning(
                 "the health check listens on %s: who reaches it learns name, load and jobs", config.http_host
             )
+        for doubt in env_file.read().faults_in(os.environ):
+            logger.warning("%s", doubt)
         livekit_private.preload_no_turn_detector()
         if unregistered or config.executor == "thread":  # jobs are threads of this process
             importlib.import_module(PRELOADED)  # here, since LiveKit's plugins register on the main thread alone
             livekit_private.start_native_runtime()
+        # daemon: a worker that ends does not wait for a receiver's answer
+        threading.Thread(target=warn_where_nothing_arrives, name="empty exports", daemon=True).start()
         self._first_round = asyncio.Event()
         with contextlib.ExitStack() as running:
             folder = run_folder.make()
             running.callback(run_folder.remove)
             running.enter_context(start_metrics.recorded(folder, start_metrics.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
-                running.enter_context(LastGoodKeeper(Improvement))
+                running.enter_context(LastGoodKeeper(SUBJECTS))
             async with asyncio.TaskGroup() as beside:
                 self._fresh = beside.create_task(self._keep_fresh(config))
                 deleting = beside.create_task(keep_deleting(config))
@@ -129,16 +137,15 @@ class Worker(AgentServer):
             with contextlib.suppress(TimeoutError):
                 await self.drain()  # the sessions that run have rooms of their own
             await self.aclose()
-            # what LiveKit's --url says, else the setting
-            parts = urlsplit(os.environ.get("LIVEKIT_URL") or settings().livekit_url)
+            parts = urlsplit(settings().livekit_url)
             place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
             what = f"LIVEKIT_URL is {place}, and no LiveKit server took the worker there ({error})"
-            _exit(f"{what}; it may be: the server is down, or LIVEKIT_API_KEY or LIVEKIT_API_SECRET is not its own")
+            _exit(f"{what}; possible cause: it is down, or LIVEKIT_API_KEY or LIVEKIT_API_SECRET is not its own")
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
             what = f"the port of the worker's health check is taken ({error.strerror})"
-            _exit(f"{what}; FIRSTWORD_HTTP_PORT may be: {may_be('http_port')}")
+            _exit(f"{what}; FIRSTWORD_HTTP_PORT: expected {may_be('http_port')}")
 
 
 def _end_on_hangup() -> None:
@@ -153,6 +160,7 @@ def _exit(message: str) -> None:
 
 
 def _server() -> Worker:
+    _take_what_was_typed(sys.argv[1:])
     try:
         config = settings()
         other_provider(config.flag_provider)
@@ -181,6 +189,18 @@ def _server() -> Worker:
     )
     made.rtc_session(entrypoint, agent_name=config.agent_name)
     return made
+
+
+def _take_what_was_typed(arguments: Sequence[str]) -> None:
+    """Let LiveKit's own options count as settings: it hands them over only after the settings were read."""
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    for name in ("--url", "--api-key", "--api-secret"):
+        options.add_argument(name)
+    try:
+        typed, _ = options.parse_known_args(arguments)
+    except argparse.ArgumentError:  # LiveKit says so itself
+        return
+    os.environ.update({f"LIVEKIT_{name.upper()}": value for name, value in vars(typed).items() if value})
 
 
 class _reported:

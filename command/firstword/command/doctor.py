@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,30 +12,33 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from firstword.agent.flags.flag_set import FlagFileError, parse
-from firstword.agent.flags.flag_source import FlagSourceError, flag_file, other_provider
-from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
+from firstword.agent import env_file
+from firstword.agent.env_file import ENV_FILE, EnvFile, EnvFileError
+from firstword.agent.flags.flag_file import BY_HAND, FlagFile, FlagFileError, read
+from firstword.agent.flags.flag_source import FlagSourceError, other_provider
+from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
+from firstword.agent.flags.location import flag_file
 from firstword.agent.settings import SettingsError, claim_key_missing, read_settings
 from firstword.command.terminal import console
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from firstword.rehearsal.stack import Stack, running_stack
-from firstword.rehearsal.surroundings import shell
 from firstword.rehearsal.workers import START, worker_file
-from firstword.tuning import flag_file as rollout_file
+from firstword.telemetry import otlp
+from firstword.telemetry.arrival import try_exports
+from firstword.telemetry.otlp import Route
 
-State = Literal["ok", "absent", "missing"]
-"""`absent` is fine to go without; `missing` is not."""
+State = Literal["ok", "absent", "doubtful", "missing"]
+"""`absent` is fine to go without; `doubtful` works, and may not be what was meant; `missing` is neither."""
 
+_SIGNALS = {"TRACES": "collector", "METRICS": "collector, metrics"}
 _KEYS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
 _PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
 _MINUTES = {LIVEKIT.name: "three", JAEGER.name: "eight"}
-_ANSWER_S = 1.0
 
 
 _BELIEVED = {
@@ -59,10 +63,10 @@ def command(
 ) -> None:
     """Say what is there, what is missing, and what to type.
 
-    Looks at the servers, the keys (whether they are set, never what they are), the flags, the collector and the
-    versions. Starts and builds nothing. Exit code 1 when something that is needed is missing.
+    Looks at the servers, the keys (whether they are set, never what they are), the flags, the collector, to which it
+    sends an empty export, and the versions. Starts and builds nothing. Exit code 1 when something that is needed is missing.
     """
-    findings = asyncio.run(_examine(shell()))
+    findings = asyncio.run(_examine())
     healthy = all(finding.state != "missing" for finding in findings)
     if as_json:
         typer.echo(json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2))
@@ -72,7 +76,12 @@ def command(
         raise typer.Exit(1)
 
 
-async def _examine(shell: Mapping[str, str]) -> list[Finding]:
+async def _examine() -> list[Finding]:
+    try:
+        file = env_file.load()
+        found = _env_file(file)
+    except EnvFileError as error:
+        file, found = EnvFile(), Finding(ENV_FILE, "missing", str(error).removeprefix(f"{ENV_FILE}: "), "save it anew")
     stack = await running_stack()
     return [
         Finding("python", "ok", python_version()),
@@ -82,11 +91,11 @@ async def _examine(shell: Mapping[str, str]) -> list[Finding]:
         await _server(JAEGER, needed=False),
         _prometheus(),
         _stack(stack),
-        await _collector(shell, stack),
-        *_keys(shell),
-        *_settings(shell),
-        _accounts(shell),
-        _flags(shell),
+        found,
+        *await asyncio.to_thread(_collector, stack),
+        *_settings(os.environ, file),
+        _accounts(os.environ),
+        *_flags(os.environ),
     ]
 
 
@@ -117,51 +126,57 @@ def _stack(stack: Stack | None) -> Finding:
     return Finding("local stack", "ok", f"{stack.livekit_url}, pid {stack.pid}")
 
 
-async def _collector(shell: Mapping[str, str], stack: Stack | None) -> Finding:
-    url = shell.get("OTEL_EXPORTER_OTLP_ENDPOINT") or (stack.otlp_endpoint if stack else None)
-    if not url:
-        return Finding("collector", "absent", "none is set", "set OTEL_EXPORTER_OTLP_ENDPOINT, or `firstword up`")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        host, port = None, 0
-    if not host:
-        return Finding("collector", "missing", "OTEL_EXPORTER_OTLP_ENDPOINT is no URL", "it may be: http://HOST:PORT")
-    # Not the URL itself: it may hold a password.
-    if await _answers(host, port):
-        return Finding("collector", "ok", f"{host}:{port} is reachable")
-    advice = "start it, or unset OTEL_EXPORTER_OTLP_ENDPOINT"
-    return Finding("collector", "missing", f"{host}:{port} is not reachable", advice)
+def _env_file(file: EnvFile) -> Finding:
+    place = Path(ENV_FILE).absolute()
+    if place.exists():
+        return Finding(ENV_FILE, "ok", f"{place} sets {len(file.values)} variables of ours")
+    other = ".env is there, and is not read" if Path(".env").exists() else ""
+    return Finding(ENV_FILE, "absent", f"none in {place.parent}", other)
 
 
-async def _answers(host: str, port: int) -> bool:
-    try:
-        async with asyncio.timeout(_ANSWER_S):
-            _, writer = await asyncio.open_connection(host, port)
-    except OSError:  # TimeoutError is one too
-        return False
-    writer.close()
-    return True
-
-
-def _keys(shell: Mapping[str, str]) -> Iterator[Finding]:
-    for name in _KEYS:
-        if shell.get(name):
-            yield Finding(name, "ok", "is set")
+def _collector(stack: Stack | None) -> Iterator[Finding]:
+    """What becomes of an empty export of each signal, sent as the worker would; of a stack of ours where none is named."""
+    environment = dict(os.environ)
+    if stack and stack.otlp_endpoint and not otlp.route("TRACES", environment).place:
+        environment.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", stack.otlp_endpoint)
+        os.environ |= environment  # where the exporters read it
+    for arrival in try_exports(environment):
+        name, route = _SIGNALS[arrival.route.signal], arrival.route
+        if route.protocol is None:
+            state, detail = ("missing" if route.faults else "absent"), _why_not_sent(route, environment)
+        elif arrival.problem:
+            state, detail = "missing", arrival.problem
         else:
-            yield Finding(name, "absent", "is not set", "needed by a worker in production and by --real")
+            state = "doubtful" if route.faults else "ok"
+            detail = f"{route.place} took an empty export over {route.protocol} ({route.variable})"
+        yield Finding(name, state, "; ".join((*route.faults, detail)))
 
 
-def _settings(shell: Mapping[str, str]) -> Iterator[Finding]:
-    """What is set, and wrong. What is not set is no fault here: `_keys` names what there is to set."""
+def _why_not_sent(route: Route, environment: Mapping[str, str]) -> str:
+    if value := environment.get(route.variable):
+        return f"nothing is sent: {route.variable} is {value}"
+    return f"nothing is sent: {route.variable} is not set; `firstword up` runs one"
+
+
+def _settings(shell: Mapping[str, str], file: EnvFile) -> Iterator[Finding]:
+    """What is set, and what is wrong, a finding for each variable. What is not set is no fault here: only a worker needs it."""
+    wrong: dict[str, str] = {}
     try:
         read_settings()
     except SettingsError as error:
         for problem in error.problems:
             name, _, what = problem.partition(" ")
-            if shell.get(name):
-                yield Finding(name, "missing", what)
+            wrong[name] = what
+    doubts = {fault.variable: fault.text for fault in file.faults_in(shell) if not fault.lost}
+    for name in dict.fromkeys((*_KEYS, *wrong, *doubts)):
+        if name in wrong and not wrong[name].startswith("is missing") and not name.startswith(ENV_FILE):
+            yield Finding(name, "missing", wrong[name])
+        elif name in doubts:
+            yield Finding(name, "doubtful", f"is set {doubts[name]}")
+        elif shell.get(name):
+            yield Finding(name, "ok", "is set")
+        elif name in _KEYS:
+            yield Finding(name, "absent", "is not set", "needed by a worker in production and by --real")
 
 
 def _accounts(shell: Mapping[str, str]) -> Finding:
@@ -173,45 +188,56 @@ def _accounts(shell: Mapping[str, str]) -> Finding:
     return Finding("accounts", "ok", f"named by {', '.join(sources)}", believed)
 
 
-def _flags(shell: Mapping[str, str]) -> Finding:
+def _flags(shell: Mapping[str, str]) -> Iterator[Finding]:
     """The profile, which goes before any source; else the flag file, or who draws in its place."""
     if chosen := shell.get("FIRSTWORD_PROFILE", ""):
         try:
             on = [name for name, variant in profile(chosen).variants().items() if variant == "on"]
         except UnknownFlag as error:
-            return Finding("flags", "missing", str(error), "set FIRSTWORD_PROFILE to one of these")
-        return Finding("flags", "ok", f"FIRSTWORD_PROFILE={chosen}; on: {', '.join(on) or 'none'}")
+            yield Finding("flags", "missing", str(error), "set FIRSTWORD_PROFILE to one of these")
+        else:
+            yield Finding("flags", "ok", f"FIRSTWORD_PROFILE={chosen}; on: {', '.join(on) or 'none'}")
+        return
     try:
         if other_provider(shell.get("FIRSTWORD_FLAG_PROVIDER")) is None:
-            return _flag_file(flag_file())
+            yield from _flag_file(flag_file())
+        else:
+            yield Finding("flags", "ok", "drawn by FIRSTWORD_FLAG_PROVIDER or FLAGD_RESOLVER, from no file")
     except FlagSourceError as error:
-        return Finding("flags", "missing", str(error))
-    return Finding("flags", "ok", "drawn by FIRSTWORD_FLAG_PROVIDER or FLAGD_RESOLVER, from no file")
+        yield Finding("flags", "missing", str(error))
 
 
-def _flag_file(file: Path) -> Finding:
-    advice = "mend it, or unset FLAGD_OFFLINE_FLAG_SOURCE_PATH: workers go by the last good flags meanwhile"
+def _flag_file(path: Path) -> Iterator[Finding]:
+    advice = "workers go by the last good flags meanwhile, else by none"
     try:
-        parse(file.read_bytes(), Improvement)
-        whole = rollout_file.read(file)
-    except OSError as error:
-        return Finding("flags", "missing", f"{file} can't be read: {error.strerror}", advice)
+        file = read(path, SUBJECTS)
     except FlagFileError as error:
-        return Finding("flags", "missing", f"{file}: {error}", advice)
-    flags: Any = whole.document["flags"]
-    on = ", ".join(
-        f"{each.flag} {'by a rule' if each.by_hand else f'{each.percent} %'}"
-        for each in whole.rollouts
-        if each.flag in set(Improvement) and flags[each.flag]["state"] == "ENABLED" and (each.by_hand or each.percent)
-    )
-    return Finding("flags", "ok", f"{file}; on: {on or 'none'}", "`firstword tune` moves the shares")
+        yield Finding("flags", "missing", str(error), advice)
+        return
+    on = ", ".join(f"{name} {share}" for name, share in _shares(file))
+    yield Finding("flags", "ok", f"{path}; on: {on or 'none'}", "`firstword tune` moves the shares")
+    for name, why in file.bad.items():
+        yield Finding(
+            name, "missing", f"workers can't take it: {why}", "its last good rule counts meanwhile, else it is off"
+        )
+    for remark in file.remarks:
+        yield Finding("flags", "doubtful", remark)
+
+
+def _shares(file: FlagFile) -> Iterator[tuple[str, str]]:
+    """The flags that are on for somebody, and for whom."""
+    for name, flag in file.flags.items():
+        if flag.percent:
+            yield name, f"{flag.percent} %"
+        elif flag.possible:
+            yield name, "by a rule" if flag.no_share == BY_HAND else f"by a rule ({flag.no_share})"
 
 
 def _table(findings: list[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1, 0, 0))
     for column in ("state", "name", "detail"):
         table.add_column(column, overflow="fold")
-    style = {"ok": "green", "absent": "yellow", "missing": "bold red"}
+    style = {"ok": "green", "absent": "yellow", "doubtful": "yellow", "missing": "bold red"}
     for finding in findings:
         detail = f"{finding.detail}; {finding.advice}" if finding.advice else finding.detail
         table.add_row(

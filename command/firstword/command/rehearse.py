@@ -13,17 +13,18 @@ import typer
 from rich.console import Console, Group
 from rich.table import Table
 
-from firstword.agent.flags.flag_set import FlagFileError, parse
-from firstword.agent.flags.improvements import Improvement, UnknownFlag, profile
+from firstword.agent.flags.flag_file import FlagFileError, read
+from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
 from firstword.command.completion import profile_names
 from firstword.command.critical_chain import chain_lines, median_start
+from firstword.command.environment import load_environment
 from firstword.command.progress import progress
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
 from firstword.rehearsal.result import LOGS, RESULT_FILE, TRACES, Figures, Quantiles, Result, new_folder, save
-from firstword.rehearsal.surroundings import Choice, choose, shell
+from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.drawing import html
@@ -93,11 +94,11 @@ def command(
     names = _profiles(profiles or ([] if flags else ["baseline", "tuned"]))
     _check_flags(flags)
     if rate is not None and not 0 < rate < math.inf:
-        fail(f"--rate is {rate:g}; it may be: a number of sessions a second, more than 0", code=BAD_INPUT)
+        fail(f"--rate is {rate:g}; expected a number of sessions a second, more than 0", code=BAD_INPUT)
     if strangers and real:
         fail("--strangers needs accounts made for the rehearsal, and --real uses the store you have", code=BAD_INPUT)
     if not math.isfinite(ahead_by):
-        fail(f"--ahead-by is {ahead_by:g}; it may be: seconds, 0 or more", code=BAD_INPUT)
+        fail(f"--ahead-by is {ahead_by:g}; expected seconds, 0 or more", code=BAD_INPUT)
     try:
         Latencies.load(providers)
     except LatencyError as error:
@@ -105,7 +106,7 @@ def command(
     plan = Rehearsal(names, sessions, Dispatch(dispatch), ahead_by, concurrency, rate, flags=flags, strangers=strangers)
     folder = _folder(output)
     try:
-        choice = asyncio.run(choose(shell(), real=real, latencies=providers))
+        choice = asyncio.run(choose(load_environment(), real=real, latencies=providers))
         # With --json standard output is the JSON alone.
         typer.echo(choice.sentence, err=as_json)
         result = _run(plan, choice, folder)
@@ -138,14 +139,15 @@ def _profiles(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_flags(file: Path | None) -> None:
-    """A worker would start with a broken file too, on the shipped flags, and prove nothing of it."""
+    """A worker would start with a broken flag too, off, and prove nothing of it."""
+    if file is None:
+        return
     try:
-        if file is not None:
-            parse(file.read_bytes(), Improvement)
-    except OSError as error:
-        fail(f"--flags {file} can't be read: {error.strerror}", code=BAD_INPUT)
+        bad = read(file, SUBJECTS).bad
     except FlagFileError as error:
-        fail(f"--flags {file}: {error}", code=BAD_INPUT)
+        fail(f"--flags {error}", code=BAD_INPUT)
+    for name, why in bad.items():
+        fail(f"--flags {file}: {name}: {why}", code=BAD_INPUT)
 
 
 def _folder(output: Path | None) -> Path:
@@ -155,7 +157,7 @@ def _folder(output: Path | None) -> Path:
             return new_folder(Path("rehearsals"))
         output.mkdir(parents=True, exist_ok=True)
         if any(output.iterdir()):
-            fail(f"--output {output} is not empty; it may be: a new or empty folder", code=BAD_INPUT)
+            fail(f"--output {output} is not empty; expected a new or empty folder", code=BAD_INPUT)
     except OSError as error:
         fail(f"{output or Path('rehearsals')} can't be made or read: {error.strerror}", code=BAD_INPUT)
     return output

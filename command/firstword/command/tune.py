@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +16,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from firstword.agent.flags.flag_source import flag_file, shipped_file
+from firstword.agent.flags.flag_file import FlagFile, FlagFileError
+from firstword.agent.flags.improvements import SUBJECTS
+from firstword.agent.flags.location import flag_file, shipped_file
+from firstword.agent.flags.writer import FlagFileWriter, begin
 from firstword.command.compare import as_json_object
+from firstword.command.environment import load_environment
+from firstword.command.flag_shares import predictions, rollouts
 from firstword.command.observed import Json, observe, say
 from firstword.command.source_options import (
     JaegerUrl,
@@ -31,9 +36,8 @@ from firstword.command.source_options import (
     say_weighted,
 )
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
-from firstword.tuning.change import BadChange, predictions, read_changes
+from firstword.tuning.change import BadChange, nearest, read_changes
 from firstword.tuning.compare import gain
-from firstword.tuning.flag_file import FlagFile, FlagFileError, begin, read, write
 from firstword.tuning.rollout import Action, Step, plan
 from firstword.tuning.sources import SourceError
 from firstword.tuning.whatif import NothingToPlay, predict
@@ -53,6 +57,8 @@ class _Round:
     sessions: int
     weighted: bool
     applied: bool
+    file: FlagFile
+    """As it was before."""
 
 
 def command(
@@ -102,6 +108,7 @@ def command(
 
     `firstword tune --apply --watch 60 --jaeger http://localhost:16686`
     """
+    load_environment()
     path = flags or flag_file()
     if by_hand is not None:
         _set(path, by_hand)
@@ -122,19 +129,29 @@ def _set(path: Path, text: str) -> None:
     """Set one share, as the one who typed `text` wants it."""
     name, _, percent = text.partition("=")
     if not percent.isdecimal() or int(percent) > 100:
-        fail(f"--set is {text!r}; it may be: FLAG=PERCENT, a whole number from 0 to 100", code=BAD_INPUT)
+        fail(f"--set is {text!r}; expected FLAG=PERCENT, a whole number from 0 to 100", code=BAD_INPUT)
     try:
-        file = read(path) if path.exists() else begin(path, shipped_file())
-        shares = {rollout.flag: rollout for rollout in file.rollouts}
+        if not os.path.exists(path):
+            begin(path, shipped_file(), SUBJECTS)
+        writer = FlagFileWriter(path, SUBJECTS)
+        shares = {rollout.flag: rollout for rollout in rollouts(writer.file, writer.changed)}
         if name not in shares:
-            near = ", ".join(get_close_matches(name, shares, n=2) or shares)
-            fail(f"--set: {path} has no flag {name!r}; it has: {near}", code=BAD_INPUT)
-        if shares[name].by_hand:
-            fail(f"--set: {name} has a rule of its own in {path}, no plain share; change it there", code=BAD_INPUT)
-        write(file, name, int(percent), "set by hand", time.time(), turned_back=False)
+            fail(f"--set: {path} has no flag {name!r}; {nearest(name, list(shares))}", code=BAD_INPUT)
+        if reason := shares[name].fixed:
+            fail(f"--set: {name} has no share to set in {path}: {reason}; change it there", code=BAD_INPUT)
+        writer.move(name, int(percent), "set by hand", time.time(), turned_back=False)
     except FlagFileError as error:
         fail(str(error), code=BAD_INPUT)
-    say(f"{name}: from {shares[name].percent} to {percent} %. Written to {path}; before: {path.name}.previous")
+    _say_doubts(writer.file, path)
+    say(f"{name}: from {shares[name].percent} to {percent} %. Written to {writer.path}; before: {writer.previous.name}")
+
+
+def _say_doubts(file: FlagFile, path: Path) -> None:
+    """What workers don't take, or take otherwise than it may be meant."""
+    for name, why in file.bad.items():
+        typer.echo(f"firstword: {path}: workers can't take {name}: {why}", err=True)
+    for remark in file.remarks:
+        typer.echo(f"firstword: {path}: {remark}", err=True)
 
 
 def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: bool) -> None:
@@ -150,6 +167,7 @@ def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: 
             fail(f"{error}; nothing changed")
         typer.echo(f"firstword: {error}; nothing changed", err=True)
     else:
+        _say_doubts(look.file, path)
         say_weighted(look.weighted, as_json=as_json)
         if as_json:
             typer.echo(json.dumps(_as_json(look), indent=None if watching else 2))
@@ -159,27 +177,28 @@ def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: 
 
 def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
     """Raises FlagFileError, SourceError, OSError; nothing is written then."""
-    file = read(path)
-    if not file.rollouts:
-        raise FlagFileError(f"{path} has no flag")
+    writer = FlagFileWriter(path, SUBJECTS)
+    known = rollouts(writer.file, writer.changed)
+    if not known:
+        raise FlagFileError(f"{path}: expected a flag of ours, such as {next(iter(SUBJECTS))}")
     # what began before the last move does not count, so it is not read
-    moved = max(int(rollout.since * 1e9) for rollout in file.rollouts)
+    moved = max(int(rollout.since * 1e9) for rollout in known)
     query = replace(source.query, since_ns=max(moved, source.query.since_ns or 0) or None)
     found = observe(replace(source, query=query))
-    steps = plan(found.starts, file.rollouts, _predicted(source, file), reliable=found.reliable)
+    steps = plan(found.starts, known, _predicted(source, predictions(writer.file)), reliable=found.reliable)
     step = steps[0]
     applied = apply and step.moves
     if applied:
-        write(file, step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
-    return _Round(steps, len(found.starts), found.weighted, applied)
+        writer.move(step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
+    return _Round(steps, len(found.starts), found.weighted, applied, writer.file)
 
 
-def _predicted(source: Reading, file: FlagFile) -> dict[str, float]:
+def _predicted(source: Reading, told: Mapping[str, str]) -> dict[str, float]:
     """Flag -> seconds of the median time to first word that it should save, of the flags that say what they change."""
     query = replace(source.query, limit=_FOR_PREDICTIONS)
     recent = list(islice(source.source.traces(query, lambda _: None), _FOR_PREDICTIONS))
     saved: dict[str, float] = {}
-    for flag, changes in predictions(file).items():
+    for flag, changes in told.items():
         if not changes:
             continue
         try:

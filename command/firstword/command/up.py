@@ -16,6 +16,7 @@ import typer
 
 from firstword.agent.flags.improvements import UnknownFlag, profile
 from firstword.command.completion import profile_names
+from firstword.command.environment import load_environment
 from firstword.command.progress import Lines
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, fail
 from firstword.rehearsal.callers import join_token
@@ -24,7 +25,7 @@ from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.result import LOGS, new_folder
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, Ports, Stack, published, running_stack
-from firstword.rehearsal.surroundings import choose, opened, own_store, shell
+from firstword.rehearsal.surroundings import choose, opened, own_store
 from firstword.rehearsal.workers import running_worker
 
 AGENT_NAME = "firstword"
@@ -84,7 +85,7 @@ async def _up(profile_name: str, latencies: Path | None, real: bool, as_json: bo
             f"a stack runs on this machine already (pid {there.pid}); end it with Ctrl-C where it was started, or with `kill {there.pid}`"
         )
     # LiveKit is ours here, whatever the shell says: the shell's key would not open it.
-    providers_only = {name: value for name, value in shell().items() if not name.startswith("LIVEKIT_")}
+    providers_only = {name: value for name, value in load_environment().items() if not name.startswith("LIVEKIT_")}
     choice = await choose(providers_only, real=real, latencies=latencies)
     typer.echo(choice.sentence, err=as_json)
     report = Lines()

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from firstword.command.environment import load_environment
 from firstword.command.observed import Json, number, say
 from firstword.command.source_options import JaegerUrl, Last, Limit, Problems, Reading, Service, Since, Traces, reading
 from firstword.command.terminal import BAD_INPUT, console, fail
-from firstword.tuning.change import BadChange, Change, Effect, changes_of_flag, predictions, read_changes
-from firstword.tuning.flag_file import FlagFileError, read
+from firstword.tuning.change import BadChange, Change, Effect, changes_of_flag, read_changes
 from firstword.tuning.sources import SourceError
 from firstword.tuning.statistics import Interval
 from firstword.tuning.whatif import Forecast, NothingToPlay, Prediction, predict
@@ -112,11 +112,20 @@ def _interval(of: Interval | None) -> Json | None:
     return None if of is None else {"low": number(of.low), "high": number(of.high)}
 
 
-def _flag_file() -> Path:
-    # imported here: it brings the flag provider, which the changes that are typed don't need
-    from firstword.agent.flags.flag_source import flag_file
+def _told(path: Path | None) -> tuple[Path, dict[str, str]]:
+    """The flag file, and what each flag in it says that it changes. Ends the command where it can't be read."""
+    # imported here: they bring flagd, which the changes that are typed don't need
+    from firstword.agent.flags.flag_file import FlagFileError, read
+    from firstword.agent.flags.improvements import SUBJECTS
+    from firstword.agent.flags.location import flag_file
+    from firstword.command.flag_shares import predictions
 
-    return flag_file()
+    load_environment()
+    path = path or flag_file()
+    try:
+        return path, predictions(read(path, SUBJECTS))
+    except FlagFileError as error:
+        fail(str(error), code=BAD_INPUT)
 
 
 def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Change, ...]:
@@ -126,13 +135,16 @@ def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Cha
     try:
         if typed:
             return read_changes(typed)
-        file = read(path or _flag_file())
-        if flag is None:
-            _list(predictions(file))
-            fail("nothing to predict; give TASK=CHANGE or --flag NAME", code=BAD_INPUT)
-        changes = changes_of_flag(file, flag)
-    except (BadChange, FlagFileError) as error:
+    except BadChange as error:
         fail(str(error), code=BAD_INPUT)
+    file, told = _told(path)
+    if flag is None:
+        _list(told)
+        fail("nothing to predict; give TASK=CHANGE or --flag NAME", code=BAD_INPUT)
+    try:
+        changes = changes_of_flag(told, flag)
+    except BadChange as error:
+        fail(f"{file}: {error}", code=BAD_INPUT)
     if not changes:
         fail(
             f"{flag} leaves no evidence in a trace without it, so nothing is predicted; `firstword compare` measures it"

@@ -73,6 +73,8 @@ class Caller:
     With `record` every frame of the agent's sound is kept; otherwise the ear closes at the first audible one.
     """
 
+    microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+
     def __init__(self, url: str, token: str, *, record: bool = False) -> None:
         self._url, self._token, self._record = url, token, record
         self._frames: dict[str, list[Heard]] = {}
@@ -115,9 +117,7 @@ class Caller:
         self._called_at = time.monotonic()
         self._connecting = asyncio.ensure_future(self._room.connect(self._url, self._token))
         await asyncio.shield(self._connecting)
-        await self._room.local_participant.publish_track(
-            track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        )
+        await self._room.local_participant.publish_track(track, self.microphone)
         self._start(self._speak(self._source))
 
     async def hear(self, within: float) -> float:

@@ -1,6 +1,6 @@
 """Where sessions take place: which LiveKit server and which providers, chosen before anything starts, then opened.
 
-`choose` reads the shell and decides, so that the first line of output can say which; `opened` starts what is missing.
+`choose` reads the environment and decides, so that the first line of output can say which; `opened` starts what is missing.
 Rehearsals and `firstword up` share both. Keys and addresses in the shell count only where they lead to this machine,
 or with `real`.
 """
@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import os
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -20,9 +19,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlsplit
 
-from dotenv import dotenv_values
-
-from firstword.agent.settings import ENV_FILE
+from firstword.agent.env_file import ENV_FILE
 from firstword.rehearsal.processes import ServerError, ServerFailed
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, Stack, require_livekit, running_stack
@@ -79,13 +76,8 @@ class Surroundings:
     environment: Mapping[str, str]
 
 
-def shell() -> dict[str, str]:
-    """What is set where the command runs: the environment over `.env.local`, as for a worker."""
-    return {**{name: value for name, value in dotenv_values(ENV_FILE).items() if value}, **os.environ}
-
-
 async def choose(shell: Mapping[str, str], *, real: bool = False, latencies: Path | None = None) -> Choice:
-    """What is set (`shell`) and what runs on the machine. Raises MissingKeys with the names, never a value."""
+    """What is set (`shell`: the environment, which `.env.local` fills) and what runs on the machine. Raises MissingKeys with the names, never a value."""
     if real:
         missing = [name for name in ("OPENAI_API_KEY", "DEEPGRAM_API_KEY") if not shell.get(name)]
         if shell.get("LIVEKIT_URL"):

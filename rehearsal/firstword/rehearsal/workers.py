@@ -203,7 +203,7 @@ def dropped_variables(environment: Iterable[str]) -> set[str]:
     return {
         name
         for name in environment
-        if name not in _KEPT and (name.upper() in _DROPPED or name.startswith(_DROPPED_PREFIXES))
+        if name.upper() not in _KEPT and (name.upper() in _DROPPED or name.upper().startswith(_DROPPED_PREFIXES))
     }
 
 

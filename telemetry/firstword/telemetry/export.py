@@ -332,23 +332,33 @@ def _otlp_json(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
 
 
 def exporters_from_environment(
-    environ: Mapping[str, str] | None = None, *, folder: Path | None = None
+    environ: Mapping[str, str] | None = None, *, folder: Path | None = None, warn: bool = True
 ) -> list[SpanExporter]:
     """The exporters that the standard `OTEL_*` variables ask for, and files in `folder` if it is given.
 
     OTLP over gRPC, or HTTP with `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`, where an endpoint is named;
-    none with `OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`.
+    none with `OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`. What can't be done is a warning in the log, with
+    `warn`: a process of many that are alike leaves that to the first.
     """
-    environ = os.environ if environ is None else environ
     exporters: list[SpanExporter] = []
     if folder is not None:
         exporters.append(FileExporter(folder))
-    if protocol := otlp.protocol("TRACES", environ):
-        exporters.append(_otlp(protocol))
+    route = otlp.route("TRACES", os.environ if environ is None else environ)
+    faults = list(route.faults)
+    if route.protocol is not None:
+        try:
+            exporters.append(otlp_exporter(route.protocol))
+        except Exception as error:  # whatever an exporter makes of a wrong variable; no caller pays for it
+            faults.append(
+                f"no spans are sent to {route.place}: {type(error).__name__}: {otlp.without_password(str(error))}"
+            )
+    for fault in faults if warn else ():
+        logger.warning("%s", fault)
     return exporters
 
 
-def _otlp(protocol: otlp.Protocol) -> SpanExporter:
+def otlp_exporter(protocol: otlp.Protocol) -> SpanExporter:
+    """The SDK's exporter, which reads its variables itself. Raises what it makes of a wrong one."""
     # imported here: only one of the two is needed, and gRPC costs a tenth of a second
     if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp

@@ -201,11 +201,21 @@ def observe_processes(meter: Meter, pid: int) -> None:
 
 
 def exporter_from_environment(environ: Mapping[str, str] | None = None) -> MetricExporter | None:
-    """The metric exporter that the standard `OTEL_*` variables ask for; None where they name no endpoint."""
-    environ = os.environ if environ is None else environ
-    protocol = otlp.protocol("METRICS", environ)
-    if protocol is None:
+    """The metric exporter that the standard `OTEL_*` variables ask for; None where they name no endpoint, or a wrong value.
+
+    Says nothing of that: `firstword.telemetry.arrival` does, once.
+    """
+    route = otlp.route("METRICS", os.environ if environ is None else environ)
+    if route.protocol is None:
         return None
+    try:
+        return otlp_metric_exporter(route.protocol)
+    except Exception:  # whatever an exporter makes of a wrong variable; no caller pays for it
+        return None
+
+
+def otlp_metric_exporter(protocol: otlp.Protocol) -> MetricExporter:
+    """The SDK's exporter, which reads its variables itself. Raises what it makes of a wrong one."""
     # imported here: only one of the two is needed, and gRPC costs a tenth of a second
     if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as OverHttp

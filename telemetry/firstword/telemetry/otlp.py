@@ -1,40 +1,82 @@
-"""What OpenTelemetry's standard variables say of OTLP, the same for each signal: whether it is sent at all, and how."""
+"""What OpenTelemetry's standard variables say of OTLP, the same for each signal: whether it is sent at all, where and how."""
 
 from __future__ import annotations
 
-import logging
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
-
-logger = logging.getLogger("firstword")
+from urllib.parse import urlsplit
 
 Protocol = Literal["grpc", "http/protobuf"]
+Signal = Literal["TRACES", "METRICS"]
+"""As the variables name it."""
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 
 
-def protocol(signal: Literal["TRACES", "METRICS"], environ: Mapping[str, str]) -> Protocol | None:
-    """How a signal is to be sent; None where no endpoint is named, or it is switched off.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a signal leaves the process."""
 
-    A protocol that isn't spoken here (`http/json`, or a misspelt one) is named in a warning, and gRPC taken.
-    """
-    disabled = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    _, endpoint = _said(signal, "ENDPOINT", environ)
-    if disabled or environ.get(f"OTEL_{signal}_EXPORTER") == "none" or not endpoint:
-        return None
-    variable, wanted = _said(signal, "PROTOCOL", environ)
-    match wanted or "grpc":
-        case "grpc" | "http/protobuf" as spoken:
-            return spoken
-        case _:
-            logger.warning(
-                "%s is %r, which is not spoken here; it may be: `grpc` or `http/protobuf`. %s go over gRPC",
-                *(variable, wanted, signal.lower()),
-            )
-            return "grpc"
+    signal: Signal
+    protocol: Protocol | None
+    """None: it is not sent."""
+    variable: str
+    """The one that decides: it names the endpoint, or switches the signal off, or is not set."""
+    place: str = ""
+    """The endpoint's host and port; a URL may hold a password besides."""
+    faults: tuple[str, ...] = ()
+    """What is asked for and can't be done: the variable, what was expected, and a possible cause."""
+
+
+def route(signal: Signal, environ: Mapping[str, str]) -> Route:
+    """How the variables want a signal to be sent. A protocol that isn't spoken here is a fault, and gRPC taken."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return Route(signal, None, "OTEL_SDK_DISABLED")
+    exporter = f"OTEL_{signal}_EXPORTER"
+    wanted = [each.strip() for each in environ.get(exporter, "").split(",") if each.strip()] or ["otlp"]
+    faults: list[str] = []
+    if unknown := [each for each in wanted if each not in ("otlp", "none")]:
+        faults.append(f"{exporter} is {', '.join(unknown)!r:.60}, which is not built in; expected otlp or none")
+    variable, endpoint = _said(signal, "ENDPOINT", environ)
+    if "otlp" not in wanted or not endpoint:
+        return Route(signal, None, variable if "otlp" in wanted else exporter, faults=tuple(faults))
+    place, fault = _place(endpoint)
+    if fault:
+        faults.append(
+            f"{variable} is {place!r:.60}; expected http://HOST:PORT or https://HOST:PORT; possible cause: {fault}"
+        )
+    spoken: Protocol = "grpc"
+    by, protocol = _said(signal, "PROTOCOL", environ)
+    if protocol == "http/protobuf":
+        spoken = "http/protobuf"
+    elif protocol not in ("", "grpc"):
+        faults.append(
+            f"{by} is {protocol!r:.60}, which is not spoken here; expected grpc or http/protobuf. gRPC is taken"
+        )
+    return Route(signal, spoken, variable, place, tuple(faults))
+
+
+def without_password(text: str) -> str:
+    """The text of an error without what stands before an @, which may be a user and password."""
+    return re.sub(r"[^\s/'\"]+@", "", text)
 
 
 def _said(signal: str, what: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """The variable that counts, the signal's own before the common one, and its value; empty where neither is set."""
     own, common = f"{_PREFIX}{signal}_{what}", f"{_PREFIX}{what}"
     return (own, environ[own]) if environ.get(own) else (common, environ.get(common, ""))
+
+
+def _place(endpoint: str) -> tuple[str, str]:
+    """Host and port of an endpoint, and what is wrong with it; empty where nothing is."""
+    visible = endpoint.rpartition("://")[2].rpartition("@")[2].partition("/")[0].partition("?")[0]
+    try:
+        parts = urlsplit(endpoint)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return visible, "the host or the port is misspelt"
+    if known:
+        return visible, ""
+    return visible, "no scheme before the host" if "://" not in endpoint else "another scheme than http"

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from firstword.tuning.flag_file import FlagFile
-
-PREDICTS = "predicts"
-"""Key of a flag's metadata: its changes with blanks between; empty where a trace without it can't tell."""
 MAY_BE = "0.5 (times as long), -80ms, gone, earlier, before-job, deferred"
 
 
@@ -85,26 +81,17 @@ def read_changes(texts: Iterable[str]) -> tuple[Change, ...]:
     return changes
 
 
-def changes_of_flag(file: FlagFile, flag: str) -> tuple[Change, ...]:
-    """What a flag says that it changes; empty where it leaves no evidence. Raises BadChange."""
-    told = predictions(file)
+def changes_of_flag(told: Mapping[str, str], flag: str) -> tuple[Change, ...]:
+    """What a flag says that it changes; empty where it leaves no evidence. Raises BadChange.
+
+    told: flag name -> its changes as text, with blanks between.
+    """
     if flag not in told:
-        raise BadChange(f"{file.path} has no flag {flag}; {nearest(flag, list(told))}")
+        raise BadChange(f"there is no flag {flag}; {nearest(flag, list(told))}")
     try:
         return read_changes(told[flag].split())
     except BadChange as error:
-        raise BadChange(f"{file.path}: `{PREDICTS}` of {flag}: {error}") from None
-
-
-def predictions(file: FlagFile) -> dict[str, str]:
-    """Flag name -> its changes as text, of every flag; empty where it says none."""
-    flags = file.document.get("flags")
-    found: dict[str, str] = {}
-    for name, flag in flags.items() if isinstance(flags, dict) else ():
-        metadata = flag.get("metadata") if isinstance(flag, dict) else None
-        told = metadata.get(PREDICTS) if isinstance(metadata, dict) else None
-        found[name] = told if isinstance(told, str) else ""
-    return found
+        raise BadChange(f"`predicts` of {flag}: {error}") from None
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

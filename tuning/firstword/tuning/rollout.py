@@ -1,4 +1,4 @@
-"""What to do with each flag next, and why: start, ramp, hold, turn back. Decides; `firstword.tuning.flag_file` writes it down.
+"""What to do with each flag next, and why: start, ramp, hold, turn back. Decides; `firstword tune` writes it down.
 
 Between `firstword.tuning.compare` and `firstword tune`. Pure: the same sessions and shares give the same answer.
 
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from firstword.tuning.compare import SAME, Comparison, NotComparable, Verdict, compare, gain, in_words, sentence
-from firstword.tuning.flag_file import Rollout
 from firstword.tuning.observation import Observation
 
 START = 5
@@ -46,7 +45,24 @@ class Action(StrEnum):
     """Its turn comes when the flag that moves now is settled."""
     DONE = "done"
     LEFT = "left alone"
-    """Turned back before, predicted to bring nothing, or ruled by hand."""
+    """Turned back before, predicted to bring nothing, or no share to move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One flag as the flag file has it."""
+
+    flag: str
+    percent: int
+    """Of the sessions that get `on`."""
+    since: float = 0.0
+    """When it last moved, seconds since the Unix epoch; 0 where nobody knows."""
+    turned_back: str | None = None
+    """Why it was turned back; None where it was not."""
+    by_process: bool = False
+    """Drawn when a process starts: idle ones keep the share of before for a while."""
+    fixed: str | None = None
+    """Why it is not ours to move, such as a rule that somebody wrote; None where it is a plain share of `on` and `off`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +121,7 @@ def plan(
 
 
 def _is_moving(rollout: Rollout) -> bool:
-    return 0 < rollout.percent < 100 and not rollout.by_hand
+    return 0 < rollout.percent < 100 and rollout.fixed is None
 
 
 def _rank(step: Step) -> tuple[int, int, float, int, str]:
@@ -141,8 +157,8 @@ def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None
     def step(action: Action, reason: str, to: int = rollout.percent) -> Step:
         return Step(rollout.flag, action, rollout.percent, to, reason, gain)
 
-    if rollout.by_hand:
-        return step(Action.LEFT, "its rule was written by hand")
+    if rollout.fixed is not None:
+        return step(Action.LEFT, rollout.fixed)
     if rollout.percent == 100:
         return step(Action.DONE, "on for all sessions")
     if rollout.turned_back is not None:

@@ -49,7 +49,7 @@ def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | Non
             return Cache(RedisServer(url, name, bounds), deadline=deadline, key=key, name=name)
         except (ValueError, TypeError):  # the client's texts quote the URL
             raise SettingsError(
-                [f"{variable('cache_url')} is wrong (a secret, not shown); it may be: {may_be('cache_url')}"]
+                [f"{variable('cache_url')} is wrong (a secret, not shown); expected {may_be('cache_url')}"]
             ) from None
     from firstword.agent.cache.sqlite import SQLiteFile
 

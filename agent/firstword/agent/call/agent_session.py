@@ -5,7 +5,6 @@ Under the plan's `room_options` and `session` tasks.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -13,7 +12,6 @@ from typing import Any, Final, cast
 from livekit.agents import AgentSession, CloseEvent, CloseReason
 from livekit.agents.voice import room_io
 
-from firstword.agent import livekit_private
 from firstword.agent.audio.voice import Voice
 from firstword.agent.call import ending
 from firstword.agent.call.call import Call
@@ -21,26 +19,23 @@ from firstword.agent.conversation.allowance import Allowance
 from firstword.agent.conversation.components import Components, session_of
 from firstword.agent.conversation.conversation import SESSION_EVENTS
 from firstword.agent.flags.improvements import Flags, Improvement
-from firstword.agent.settings import Settings
+from firstword.telemetry.record import Outcome
 
 MOST_TEXT: Final = 1_000
 """Characters of a text that is answered; what is longer is cut."""
 
 
-def options_of(config: Settings, flags: Flags, allowance: Allowance) -> room_io.RoomOptions:
-    """How the session listens in the room; noise cancellation is made only when it is wanted, or always.
+def options_of(flags: Flags, allowance: Allowance) -> room_io.RoomOptions:
+    """How the session works in the room: only what differs from LiveKit's defaults, or all of it.
 
     allowance: of answers to texts.
     """
     texts = room_io.TextInputOptions(text_input_cb=_answer_within(allowance))
-    lazy = Improvement.LAZY_ROOM_OPTIONS in flags
-    wanted = config.noise_cancellation == "bvc"
-    audio = room_io.AudioInputOptions(noise_cancellation=livekit_private.noise_cancellation() if wanted else None)
-    if lazy and not wanted:
+    if Improvement.LAZY_ROOM_OPTIONS in flags:
         return room_io.RoomOptions(text_input=texts, close_on_disconnect=False)
     return room_io.RoomOptions(
         text_input=texts,
-        audio_input=audio,
+        audio_input=room_io.AudioInputOptions(),
         audio_output=room_io.AudioOutputOptions(),
         text_output=room_io.TextOutputOptions(),
         close_on_disconnect=False,
@@ -66,6 +61,8 @@ def _answer_within(
 def new_session(call: Call, components: Components, voice: Voice | None) -> AgentSession[Any]:
     """A session of these components, on the voice that is published already; its events are watched from now on."""
     session = session_of(components)
+    if call.ear is not None:
+        session.input.audio = call.ear
     if voice is not None:
         session.output.audio = voice.output
     call.events.watch(session, SESSION_EVENTS)
@@ -73,7 +70,8 @@ def new_session(call: Call, components: Components, voice: Voice | None) -> Agen
     def closed(event: CloseEvent) -> None:
         if event.reason is CloseReason.ERROR:
             part = "conversation" if event.error is None else event.error.type
-            call.apology = asyncio.create_task(ending.give_up(call, voice, part), name="apology")
+            call.run.stop(Outcome.FAILED)
+            ending.end(call, f"conversation failed: {part}", sorry=True)
 
     session.on("close", closed)
     return session

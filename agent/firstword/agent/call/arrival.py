@@ -24,7 +24,8 @@ from firstword.agent.accounts.identity import (
     may_write,
 )
 from firstword.agent.call.call import Call
-from firstword.agent.call.caller import SIP_CALL_STATUS, Caller, until_only_others
+from firstword.agent.call.caller import Caller, until_only_others
+from firstword.agent.call.standing import SIP_CALL_STATUS, is_known
 from firstword.agent.process.log_redaction import REDACTION
 from firstword.telemetry.vocabulary import ACCOUNT_HASH, EDGE_CALLER, PARTICIPANT_KIND
 
@@ -37,12 +38,19 @@ _LIVEKITS_OWN: Final = frozenset({SIP_CALL_STATUS, "sip.callID", "sip.trunkID", 
 def caller_arrived(call: Call, caller: Caller) -> int:
     """This is the call's caller. Returns when they joined, ns on the run's clock."""
     call.limits.caller_arrived(caller)
-    call.run.attributes[PARTICIPANT_KIND] = rtc.ParticipantKind.Name(caller.participant.kind)
     _hide_in_the_log(caller.participant)
+    kind = caller.participant.kind
+    if not is_known(kind):
+        logger.warning("the caller is of a kind that LiveKit's agents do not expect: %d", kind)
+    call.run.attributes[PARTICIPANT_KIND] = (
+        rtc.ParticipantKind.Name(kind) if kind in rtc.ParticipantKind.values() else str(kind)
+    )
     said = call.caller_said = _identity_in(call, caller)
     link_sender(call, said)
     if differ(call.identity, said):
         _open_nothing(call)
+    if call.ear is not None:
+        call.ear.listen_to(caller.identity)
     call.caller.set_result(caller)
     return call.run.caller_joined(caller.joined or call.run.clock())
 

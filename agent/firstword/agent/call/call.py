@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from livekit.agents import JobContext
+from livekit.agents import AgentSession, JobContext
 
 from firstword.agent.accounts.identity import Access, Identity, Trust
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
-from firstword.agent.audio.voice import Speech
-from firstword.agent.call.caller import Caller
+from firstword.agent.audio.early_input import EarlyInput
+from firstword.agent.audio.voice import Speech, Voice
+from firstword.agent.call.caller import Caller, Callers
+from firstword.agent.call.early_messages import EarlyMessages
 from firstword.agent.call.limits import Limits
 from firstword.agent.conversation.allowance import Allowance
 from firstword.agent.conversation.conversation import Conversation
@@ -45,6 +48,8 @@ class Call:
     unheard: Unheard
     began: float
     """When, Unix time, seconds."""
+    callers: Callers
+    """Finds the caller in the room."""
     caller: asyncio.Future[Caller]
     """Who the caller is, once LiveKit has announced them."""
 
@@ -60,12 +65,24 @@ class Call:
     """Of answers to what is sent and not said: keys and texts."""
     server_ahead: int = 0
     """By how many ns the server's clock is ahead of ours, once the room is there."""
+    ear: EarlyInput | None = None
+    """What hears the caller, from before the connect on; None in a console."""
     speech: Speech | None = None
     """The greeting that was begun before there was a session."""
     conversation: Conversation | None = None
     """What is known of the conversation, once its handlers are attached."""
-    apology: asyncio.Task[None] | None = None
-    """Tells the caller that the conversation failed, once it has."""
+    messages: EarlyMessages | None = None
+    """What participants sent before somebody listened."""
+    joining: asyncio.Future[None] | None = None
+    """The connect, once it has begun; LiveKit can't cancel one."""
+    voice: Voice | None = None
+    """The agent's voice, where it is published before the session."""
+    session: AgentSession[Any] | None = None
+    """LiveKit's session, once it has started."""
+    ended: str | None = None
+    """Why the call ends, once it must."""
+    leaving: asyncio.Task[None] | None = None
+    """Tells the caller, frees the room and ends the job, once the call must end."""
     closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     """Closes what the call has opened, when the job ends."""
 

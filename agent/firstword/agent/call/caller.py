@@ -6,16 +6,37 @@ Under the plan's `caller` task; `firstword.agent.call.presence` watches who was 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from livekit import rtc
 
-SIP_CALL_STATUS = "sip.callStatus"
-"""Attribute that LiveKit's SIP service keeps: dialing, ringing, active, hangup."""
+from firstword.agent.call.standing import SIP_CALL_STATUS, Standing, is_caller, standing
 
+logger = logging.getLogger("firstword")
+
+UNKNOWN_WARNED_S = 1.0
+"""Seconds after a telephone without `sip.callStatus` joined until there is a warning."""
+UNKNOWN_GREETED_S = 2.0
+"""Seconds after it joined until it is greeted all the same."""
+LISTENER_GREETED_S = 3.0
+"""Seconds that somebody who may not publish waits for a caller who may, until they are greeted as the caller."""
 
 ANNOUNCED_LATE_NS = 300_000_000
 """A caller who joined so long after the first frame was not who had subscribed."""
+
+_DUE_S = 0.001
+"""Seconds that are no wait: a clock's rounding."""
+
+_CHANGES = (
+    "participant_connected",
+    "participant_disconnected",
+    "participant_attributes_changed",
+    "participant_permissions_changed",
+)
+"""Events of a room after which somebody else may be the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +55,108 @@ class Caller:
         return self.participant.identity
 
 
-def is_caller(participant: rtc.RemoteParticipant) -> bool:
-    """Whether it is somebody to greet: a client, or a telephone once its call is active. Never an agent or a recorder."""
-    if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
-        return participant.attributes.get(SIP_CALL_STATUS) == "active"
-    return participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    at: float
+    """When somebody was first seen, seconds on the loop's clock."""
+    age: float
+    """How long they had been in the room by then, seconds."""
+    standing: Standing
 
 
-async def first_caller(room: rtc.Room) -> Caller:
-    """The first caller in a connected room, waited for as long as it takes."""
-    found: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
+class Callers:
+    """Finds the caller among those in a room.
 
-    def came(*_: object) -> None:
-        callers = [p for p in room.remote_participants.values() if is_caller(p)]
-        if callers and not found.done():
-            first = min(callers, key=_joined_at)
-            found.set_result(Caller(first, joined=round(_joined_at(first) * 1e9) or None))
+    now: the time on the server's clock, Unix ns. tell: told the name of an event for the trace.
+    """
 
-    def changed(_: dict[str, str], participant: rtc.Participant) -> None:
-        if isinstance(participant, rtc.RemoteParticipant) and is_caller(participant) and not found.done():
-            found.set_result(Caller(participant, joined=None))
+    def __init__(self, room: rtc.Room, *, now: Callable[[], int], tell: Callable[[str], None]) -> None:
+        self._room = room
+        self._now = now
+        self._tell = tell
+        self._sights: dict[str, _Sight] = {}
+        self._warned: set[str] = set()
 
-    room.on("participant_connected", came)
-    room.on("participant_attributes_changed", changed)
-    try:
-        came()
-        return await found
-    finally:
-        room.off("participant_connected", came)
-        room.off("participant_attributes_changed", changed)
+    async def first(self) -> Caller:
+        """The first caller in a connected room, waited for as long as it takes."""
+        changed = asyncio.Event()
+
+        def look(*_: object) -> None:
+            changed.set()
+
+        for name in _CHANGES:
+            self._room.on(name, look)
+        try:
+            while True:
+                changed.clear()
+                caller, again = self._choose()
+                if caller is not None:
+                    return caller
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(again):
+                        await changed.wait()
+        finally:
+            for name in _CHANGES:
+                self._room.off(name, look)
+
+    def _choose(self) -> tuple[Caller | None, float | None]:
+        """The caller, if there is one by now; else in how many seconds to look again, None: when something changes."""
+        present = by_arrival(self._room)
+        for participant in present:
+            self._see(participant)
+        for participant in present:
+            if standing(participant) is Standing.CALLER:
+                return self._as_caller(participant), None
+        waits: list[float] = []
+        for participant in present:
+            wait = self._wait(participant)
+            if wait is not None and wait < _DUE_S:
+                return self._as_caller(participant), None
+            if wait is not None:
+                waits.append(wait)
+        return None, min(waits, default=None)
+
+    def _see(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.sid not in self._sights:
+            joined = _joined_at(participant)
+            age = max(self._now() / 1e9 - joined, 0.0) if joined else 0.0
+            self._sights[participant.sid] = _Sight(asyncio.get_running_loop().time(), age, standing(participant))
+
+    def _as_caller(self, participant: rtc.RemoteParticipant) -> Caller:
+        answered_later = self._sights[participant.sid].standing is Standing.RINGING
+        return Caller(participant, joined=None if answered_later else round(_joined_at(participant) * 1e9) or None)
+
+    def _wait(self, participant: rtc.RemoteParticipant) -> float | None:
+        """Seconds until who is no caller yet is looked at again, 0 or less: greeted now; None: never by themselves."""
+        sight = self._sights[participant.sid]
+        seen = asyncio.get_running_loop().time() - sight.at
+        match standing(participant):
+            case Standing.UNKNOWN:
+                return self._wait_unknown(participant, sight.age + seen)
+            case Standing.LISTENER:
+                if seen > LISTENER_GREETED_S - _DUE_S:
+                    self._tell("caller.listener")
+                    logger.warning("somebody who may not publish is greeted as the caller: nobody else has come")
+                return LISTENER_GREETED_S - seen
+            case _:
+                return None
+
+    def _wait_unknown(self, participant: rtc.RemoteParticipant, age: float) -> float:
+        if age > UNKNOWN_WARNED_S - _DUE_S and participant.sid not in self._warned:
+            self._warned.add(participant.sid)
+            self._tell("caller.status_missing")
+            logger.warning(
+                "a telephone waits: expected its attribute %s; possible cause: not LiveKit's SIP service. "
+                "It is greeted %g s after it joined",
+                SIP_CALL_STATUS,
+                UNKNOWN_GREETED_S,
+            )
+        return (UNKNOWN_GREETED_S if age > UNKNOWN_WARNED_S - _DUE_S else UNKNOWN_WARNED_S) - age
+
+
+def by_arrival(room: rtc.Room) -> list[rtc.RemoteParticipant]:
+    """Those in the room, the first to join first."""
+    return sorted(room.remote_participants.values(), key=_joined_at)
 
 
 def may_be_listening(room: rtc.Room) -> bool:

@@ -1,6 +1,7 @@
-"""How a call ends: what the caller is told, what is written, what is closed.
+"""How a call ends: what the caller is told, what becomes of the room, what is written, what is closed.
 
-Called by `firstword.agent.entrypoint` when the start and when the job has ended, and by a session that failed.
+Called by `firstword.agent.entrypoint` when the start and when the job has ended, by a session that failed, and by the
+assistant who ends the call.
 """
 
 from __future__ import annotations
@@ -9,18 +10,29 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
+
+from aiohttp import ClientError
+from livekit import api
 
 from firstword.agent.accounts.model import SessionRow
 from firstword.agent.accounts.store import StoreError
-from firstword.agent.audio.voice import Voice
 from firstword.agent.call.call import Call
+from firstword.agent.call.limits import End
+from firstword.agent.call.standing import assists
+from firstword.agent.conversation import console
 from firstword.agent.conversation.apology import apologize
+from firstword.agent.conversation.assistant import HangUp
 from firstword.agent.process import start_metrics
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.metrics import Figures
-from firstword.telemetry.record import Outcome
 
 logger = logging.getLogger("firstword")
+
+JOINED_WITHIN_S = 10.0
+"""Seconds that a connect under way may take before the room is left to its own devices."""
+FREED_WITHIN_S = 3.0
+"""Seconds for LiveKit's server to delete the room, or to remove the caller."""
 
 
 @guarded
@@ -30,17 +42,46 @@ def send_figures(call: Call) -> None:
     start_metrics.send_dropped(call.process.exporting.newly_dropped())
 
 
-async def give_up(call: Call, voice: Voice | None, part: str) -> None:
-    """LiveKit has closed the session for too many errors of a provider: tell the caller, end the job.
+def end(call: Call, why: str, *, sorry: bool = False) -> None:
+    """The call must end: frees the room and ends the job. The first reason counts. sorry: the caller is told so first."""
+    if call.ended is None:
+        call.ended = why
+        call.leaving = asyncio.create_task(_leave(call, sorry), name="leave")
 
-    part: of the conversation, the one that failed.
-    """
+
+def hang_up(call: Call) -> HangUp:
+    """What the assistant ends this call with."""
+    return partial(end, call, End.BY_ASSISTANT)
+
+
+async def _leave(call: Call, sorry: bool) -> None:
+    if call.joining is not None and not call.joining.done():  # it would leave a mute agent in the room
+        await asyncio.wait({call.joining}, timeout=JOINED_WITHIN_S)
+    if sorry and call.limits.caller_here:
+        try:
+            await apologize(call.job.room, call.voice, call.process.settings.apology, call.account.language)
+        except Exception as error:  # gone or deaf: either way there is nothing more to be said
+            logger.warning("the caller could not be told that the call ends: %s", type(error).__qualname__)
+    await _free_room(call)
+    call.job.shutdown(reason=call.ended or "")
+
+
+async def _free_room(call: Call) -> None:
+    """Deletes the room if nobody but the caller, agents and helpers is in it; else the caller has to go, others stay."""
+    room = call.job.room
+    if console.here() or not room.isconnected():
+        return
+    caller = call.limits.presence.caller.identity if call.limits.caller_here else None
+    others = [each for each in room.remote_participants.values() if each.identity != caller and not assists(each)]
+    service = call.job.api.room
     try:
-        await apologize(call.job.room, voice)
-    except Exception as error:  # gone or deaf: either way there is nothing more to be said
-        logger.warning("the caller could not be told that the conversation failed: %s", type(error).__qualname__)
-    call.run.stop(Outcome.FAILED)
-    call.job.shutdown(reason=f"conversation failed: {part}")
+        async with asyncio.timeout(FREED_WITHIN_S):
+            if not others:
+                await service.delete_room(api.DeleteRoomRequest(room=room.name))
+            elif caller is not None:
+                await service.remove_participant(api.RoomParticipantIdentity(room=room.name, identity=caller))
+    except (TimeoutError, OSError, ClientError, api.TwirpError) as error:
+        logger.warning("the room could not be closed for the caller: %s", type(error).__qualname__)
 
 
 def row_of(call: Call) -> SessionRow:
@@ -62,9 +103,15 @@ def sent_by_participants(call: Call) -> dict[str, int]:
 
 
 async def close(call: Call, reason: str) -> None:
-    """The job ends: write how, close what the call opened. Its spans are exported when the process ends."""
+    """The job ends: write how, close what the call opened. Its spans are exported when the process ends.
+
+    reason: LiveKit's, which counts where neither we nor the room know better.
+    """
     store = call.process.store
-    row = replace(row_of(call), first_word=call.run.record().ttfw, ended=reason)
+    ended = call.ended or call.limits.end or (End.HUNG_UP if call.limits.caller_left else reason)
+    logger.info("the call ended: %s", ended)
+    call.limits.lift()
+    row = replace(row_of(call), first_word=call.run.record().ttfw, ended=ended)
     if any((counts := sent_by_participants(call)).values()):
         logger.info("beside their voices participants sent something", extra=counts)
     async with call.closing:

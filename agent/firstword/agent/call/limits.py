@@ -1,11 +1,14 @@
-"""What may end a start before its first word: it takes too long, nobody comes, the caller leaves for good, the room is gone.
+"""What ends a call: its start takes too long, nobody comes, the caller leaves for good, the room is gone, it lasts too long.
 
-Around `Run.perform`: made by `firstword.agent.entrypoint`, told by the plan's tasks how far the start is.
+Made by `firstword.agent.entrypoint`, told by the plan's tasks how far the start is. What an end means for the caller and
+for the room is in `firstword.agent.call.ending`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from enum import StrEnum
 
 from livekit import rtc
 
@@ -19,18 +22,34 @@ _EMPTY_ROOM = frozenset({rtc.DisconnectReason.ROOM_CLOSED, rtc.DisconnectReason.
 """Why a room ends that nobody needs any more."""
 
 
+class End(StrEnum):
+    """Why a call ended, as the session's row says it. A failure has its own words: what failed."""
+
+    HUNG_UP = "caller hung up"
+    BY_ASSISTANT = "assistant ended the call"
+    CALLED_OFF = "called off"
+    NO_CALLER = "no caller"
+    TIMED_OUT = "start timed out"
+    TOO_LONG = "longer than FIRSTWORD_MAX_CALL"
+
+
 class Limits:
-    """Stops the run when the start must end, with the outcome that says why; from `begin` to `lift`."""
+    """Stops the run when the start must end, with the outcome that says why, and the call when its caller is gone."""
 
     def __init__(self, run: Run, room: rtc.Room, settings: Settings) -> None:
         self._run = run
         self._room = room
         self._settings = settings
+        self._over: Callable[[End], None] = lambda _: None
         self._timer: asyncio.TimerHandle | None = None
+        self._longest: asyncio.TimerHandle | None = None
         self._presence: Presence | None = None
+        self.end: End | None = None
+        """Why the call ends, as far as the room tells."""
 
-    def begin(self) -> None:
-        """The start begins: it has `start_timeout` to connect."""
+    def begin(self, over: Callable[[End], None]) -> None:
+        """The start begins: it has `start_timeout` to connect. over: told why a call that was greeted must end."""
+        self._over = over
         self._room.on("disconnected", self._disconnected)
         self._within(self._settings.start_timeout, Outcome.TIMED_OUT)
 
@@ -39,16 +58,18 @@ class Limits:
         self._within(self._settings.caller_timeout, Outcome.NO_CALLER)
 
     def caller_arrived(self, caller: Caller) -> None:
-        """The caller is there: the start has `start_timeout` to greet them, while they stay."""
+        """The caller is there: the start has `start_timeout` to greet them, while they stay; the call has `max_call`."""
         self._within(self._settings.start_timeout, Outcome.TIMED_OUT)
         self._presence = Presence(
             self._room,
             caller,
             grace=self._settings.return_grace,
-            gone=lambda: self._run.stop(Outcome.ABANDONED),
+            gone=self._gone,
             back=lambda: self._run.event("caller.returned"),
         )
         self._presence.watch()
+        loop = asyncio.get_running_loop()
+        self._longest = loop.call_later(self._settings.max_call, self._over, End.TOO_LONG)
 
     @property
     def presence(self) -> Presence:
@@ -57,10 +78,26 @@ class Limits:
             raise RuntimeError("expected a caller: nobody has arrived yet")
         return self._presence
 
-    def lift(self) -> None:
-        """The start has ended: nothing ends it any more."""
+    @property
+    def caller_here(self) -> bool:
+        """Whether there is a caller, and in the room."""
+        return self._presence is not None and self._presence.here
+
+    @property
+    def caller_left(self) -> bool:
+        """Whether there was a caller, who is not in the room any more."""
+        return self._presence is not None and not self._presence.here
+
+    def lift_start(self) -> None:
+        """The start has ended: no limit of its own ends it any more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def lift(self) -> None:
+        """The call has ended: nothing ends it any more."""
+        self.lift_start()
+        if self._longest is not None:
+            self._longest.cancel()
         if self._presence is not None:
             self._presence.close()
         self._room.off("disconnected", self._disconnected)
@@ -70,9 +107,20 @@ class Limits:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._run.stop, otherwise)
 
+    def _gone(self) -> None:
+        if self._run.outcome is None:
+            self._run.stop(Outcome.ABANDONED)
+        else:
+            self._over(End.HUNG_UP)
+
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         self._run.event("room.disconnected", {"reason": rtc.DisconnectReason.Name(reason)})
-        if reason not in _EMPTY_ROOM:
-            self._run.stop(Outcome.FAILED)
+        if reason == rtc.DisconnectReason.PARTICIPANT_REMOVED:
+            self.end = End.CALLED_OFF
+        elif reason in _EMPTY_ROOM:
+            self.end = End.NO_CALLER if self._presence is None else End.HUNG_UP
+        absent = reason in _EMPTY_ROOM or reason == rtc.DisconnectReason.PARTICIPANT_REMOVED
+        if self._presence is None and absent:
+            self._run.stop(Outcome.NO_CALLER)
         else:
-            self._run.stop(Outcome.NO_CALLER if self._presence is None else Outcome.ABANDONED)
+            self._run.stop(Outcome.ABANDONED if reason in _EMPTY_ROOM else Outcome.FAILED)

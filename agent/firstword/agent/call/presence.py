@@ -1,6 +1,6 @@
 """Whether the caller is there: one who leaves and comes back, and one who leaves for good.
 
-From the caller's arrival on, around the plan's tasks; `firstword.agent.call.limits` says what follows from it.
+From the caller's arrival until the call ends; `firstword.agent.call.limits` says what follows from it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from livekit import rtc
 
 from firstword.agent.call.caller import Caller
 
+ANNOUNCED_WITHIN_S = 1.0
+"""Seconds from somebody's joining until LiveKit announces them, on a slow day: only joining has to happen within the grace."""
+
 
 class Presence:
     """Tells whether the caller is there and would hear the agent, when one who left is back, and when they left for good.
 
-    grace: seconds in which a caller who left may come back. gone, back: called on the loop, from `watch` to `close`.
+    grace: seconds in which a caller who left may join again. gone, back: called on the loop, from `watch` to `close`.
     """
 
     def __init__(
@@ -47,6 +50,22 @@ class Presence:
         self._cancel()
 
     @property
+    def caller(self) -> Caller:
+        """Who is watched."""
+        return self._caller
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller is in the room."""
+        return self._here.is_set()
+
+    def follow(self, caller: Caller) -> None:
+        """Somebody else, who is in the room, is the caller from now on."""
+        self._cancel()
+        self._caller = caller
+        self._here.set()
+
+    @property
     def hears(self) -> bool:
         """Whether a frame of a subscribed track reaches the caller: here, and after a return subscribed anew."""
         return self._here.is_set() and (not self._returned or self._subscribed.is_set())
@@ -73,7 +92,7 @@ class Presence:
         if participant.identity == self._caller.identity and self._timer is None:
             self._here.clear()
             self._subscribed.clear()
-            self._timer = asyncio.get_running_loop().call_later(self._grace, self._gone)
+            self._timer = asyncio.get_running_loop().call_later(self._grace + ANNOUNCED_WITHIN_S, self._gone)
 
     def _came(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._caller.identity and self._cancel():

@@ -1,17 +1,20 @@
-"""How the agent joins the room, and whose audio it subscribes to there.
+"""How the agent joins the room: what happens there is watched, kept and heard before it can happen.
 
-Under the plan's `room` and `session` tasks.
+Under the plan's `room` task.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from livekit import rtc
 from livekit.agents import AutoSubscribe
 
 from firstword.agent.call.call import Call
-from firstword.agent.call.caller import Caller, server_ahead
+from firstword.agent.call.caller import server_ahead
+from firstword.agent.call.early_messages import EarlyMessages
+from firstword.agent.call.hearing import hear, open_ear
 from firstword.agent.conversation.conversation import COUNTED_EVENTS, ROOM_EVENTS
 from firstword.agent.flags.improvements import Improvement
 
@@ -21,26 +24,19 @@ async def join(call: Call) -> rtc.Room:
     room = call.job.room
     call.events.watch(room, ROOM_EVENTS)
     call.events.count(room, COUNTED_EVENTS)
+    settings = call.process.settings
+    call.messages = EarlyMessages(settings.kept_topics, settings.kept_methods)
+    call.messages.keep_streams(room)
+    open_ear(call)
     connecting = call.run.clock()
-    await call.job.connect(**_connect_options(call))
+    call.joining = asyncio.ensure_future(call.job.connect(**_connect_options(call)))
+    await asyncio.shield(call.joining)
+    call.messages.keep_calls(room.local_participant)
     call.server_ahead = server_ahead(room, connecting)
+    if Improvement.LIGHT_CONNECT not in call.flags:
+        hear(call)
     call.limits.connected()
     return room
-
-
-def subscribe(call: Call, caller: Caller) -> None:
-    """Subscribe to the caller's audio, now and whenever they publish it; with the default connection that is done."""
-    if Improvement.LIGHT_CONNECT not in call.flags:
-        return
-
-    def published(publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == caller.identity and publication.kind == rtc.TrackKind.KIND_AUDIO:
-            publication.set_subscribed(True)
-
-    call.job.room.on("track_published", published)
-    if (here := call.job.room.remote_participants.get(caller.identity)) is not None:
-        for publication in here.track_publications.values():
-            published(publication, here)
 
 
 def _connect_options(call: Call) -> dict[str, Any]:

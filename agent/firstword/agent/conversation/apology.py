@@ -1,26 +1,32 @@
-"""What a caller hears when the conversation can't go on: one sentence that ships with the package, and needs no provider.
+"""What a caller hears when a call can't go on: one sentence that ships with the package, and needs no provider.
 
-Called by `firstword.agent.call.ending` when LiveKit has closed the session for errors of STT, LLM or TTS; without it there would be silence.
+Called by `firstword.agent.call.ending` when a start fails or LiveKit's session does; without it there would be silence.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from livekit import rtc
+from livekit.agents.utils.audio import audio_frames_from_file
 
+from firstword.agent.audio.synthesis import SAMPLE_RATE
 from firstword.agent.audio.voice import Voice
-from firstword.agent.greeting.greeting import shipped_audio
+from firstword.agent.greeting.greeting import shipped_apology
+
+logger = logging.getLogger("firstword")
 
 LISTENER_S = 3.0
 """Seconds for somebody to subscribe to a track that is published only for this."""
 
 
-async def apologize(room: rtc.Room, voice: Voice | None) -> None:
+async def apologize(room: rtc.Room, voice: Voice | None, file: str | None, language: str) -> None:
     """Say "Sorry, I can't go on just now. Please call again later."; returns when it has been played.
 
-    voice: the one that is published; None where it was the session's and has gone with it. Raises TimeoutError when nobody
-    listens, and what LiveKit raises for a room that is gone.
+    voice: the one that is published; None where it was the session's and has gone with it. file: a sound to play instead,
+    `{language}` in it stands for the caller's. Raises TimeoutError when nobody listens, and what LiveKit raises for a room
+    that is gone.
     """
     speaking = voice or Voice(room)
     try:
@@ -28,9 +34,22 @@ async def apologize(room: rtc.Room, voice: Voice | None) -> None:
             if voice is None:
                 await speaking.publish()
             await speaking.subscribed()
-        async for frame in shipped_audio("sorry").play():
-            await speaking.output.push(frame)
+        if file is None or not await _played(speaking, file.replace("{language}", language)):
+            async for frame in shipped_apology().play():
+                await speaking.output.push(frame)
         await speaking.output.played()
     finally:
         if voice is None:
             await speaking.aclose()
+
+
+async def _played(voice: Voice, file: str) -> bool:
+    """Plays a sound file of any format; False where nothing of it could be played."""
+    begun = False
+    try:
+        async for frame in audio_frames_from_file(file, sample_rate=SAMPLE_RATE):
+            await voice.output.push(frame)
+            begun = True
+    except Exception as error:
+        logger.warning("FIRSTWORD_APOLOGY can't be played (%s)", type(error).__qualname__)
+    return begun

@@ -10,10 +10,10 @@ import contextlib
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from livekit.agents import Agent, RunContext, function_tool, get_job_context, llm
+from livekit.agents import Agent, RunContext, function_tool, llm
 
 from firstword.agent.accounts.model import Account, LastSession
 from firstword.agent.conversation.prompt_data import RULE, as_data
@@ -30,16 +30,21 @@ _MAX_QUERY: Final = 400
 _SHORTEST_WORD: Final = 3
 _MOST_FOUND: Final = 5
 
+HangUp: TypeAlias = Callable[[], None]
+"""Ends the call, for the caller too."""
+
 
 class Assistant(Agent):
     """The full assistant of one account: its instructions, knowledge and tools.
 
-    patience: seconds that an answer waits for it to `become` another, or to be told to `stay`; None: it is whole already.
+    hang_up: ends the call, once the assistant wants to. patience: seconds that an answer waits for it to `become` another,
+    or to be told to `stay`; None: it is whole already.
     """
 
-    def __init__(self, account: Account, *, patience: float | None = None) -> None:
-        super().__init__(instructions=instructions(account), tools=tools(account))
+    def __init__(self, account: Account, hang_up: HangUp, *, patience: float | None = None) -> None:
+        super().__init__(instructions=instructions(account), tools=tools(account, hang_up))
         self._account = account
+        self._hang_up = hang_up
         self._last: LastSession | None = None
         self._patience = patience
         self._settled = asyncio.Event()
@@ -48,7 +53,7 @@ class Assistant(Agent):
         """Become the full assistant of the account."""
         self._account = account
         await self.update_instructions(instructions(account, self._last))
-        await self.update_tools(tools(account))
+        await self.update_tools(tools(account, self._hang_up))
         self._settled.set()
 
     def stay(self) -> None:
@@ -88,12 +93,12 @@ def instructions(account: Account, last: LastSession | None = None) -> str:
     return "\n\n".join([account.instructions, *([RULE, *data] if data else [])])
 
 
-def tools(account: Account) -> list[Any]:
+def tools(account: Account, hang_up: HangUp) -> list[Any]:
     """The tools the account may use, of those there are; a name nobody knows is left out."""
-    return [_TOOLS[name](account) for name in account.tools if name in _TOOLS]
+    return [_TOOLS[name](account, hang_up) for name in account.tools if name in _TOOLS]
 
 
-def _time(account: Account) -> Any:
+def _time(account: Account, _: HangUp) -> Any:
     @function_tool(name="current_time", description="The time and date where the caller lives.")
     async def current_time(context: RunContext[Any]) -> str:
         try:
@@ -105,7 +110,7 @@ def _time(account: Account) -> Any:
     return current_time
 
 
-def _knowledge(account: Account) -> Any:
+def _knowledge(account: Account, _: HangUp) -> Any:
     @function_tool(name="look_up", description="Search what is known about the caller's account for a word or phrase.")
     async def look_up(context: RunContext[Any], query: str) -> str:
         return looked_up(account.knowledge, query)
@@ -121,14 +126,21 @@ def looked_up(knowledge: Sequence[str], query: str) -> str:
     return "\n".join(as_data(text, _MAX_KNOWLEDGE) for _, text in best) or "Nothing is known about that."
 
 
-def _hang_up(account: Account) -> Any:
+def _end(_: Account, hang_up: HangUp) -> Any:
     @function_tool(name="end_call", description="End the call, once the caller has said goodbye.")
-    async def end_call(context: RunContext[Any]) -> None:
-        await context.wait_for_playout()
-        get_job_context().shutdown(reason="the assistant ended the call")
+    async def end_call(context: RunContext[Any]) -> str | None:
+        # what it returns is answered within the same speech; it is done when all has been played
+        context.speech_handle.add_done_callback(lambda _: hang_up())
+        return None if _said_something(context) else "Say goodbye to the caller, in one short sentence."
 
     return end_call
 
 
-_TOOLS: dict[str, Callable[[Account], Any]] = {"current_time": _time, "look_up": _knowledge, "end_call": _hang_up}
+def _said_something(context: RunContext[Any]) -> bool:
+    """Whether the assistant spoke in the turn that called the tool."""
+    items = context.speech_handle.chat_items
+    return any(isinstance(item, llm.ChatMessage) and item.role == "assistant" for item in items)
+
+
+_TOOLS: dict[str, Callable[[Account, HangUp], Any]] = {"current_time": _time, "look_up": _knowledge, "end_call": _end}
 """By name, the one that an account lists and the LLM is told."""

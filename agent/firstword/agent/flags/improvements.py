@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import Literal
+
+Subject = Literal["process", "session"]
+"""Whom a flag is drawn for: a rule knows of a session its room, and its account where it has one; of a process nothing."""
 
 
 class Improvement(StrEnum):
@@ -36,6 +40,12 @@ PER_PROCESS = frozenset(
     }
 )
 """Act before any session, so they are drawn once a process: else the `off` side would profit of them."""
+
+
+SUBJECTS: Mapping[str, Subject] = {
+    improvement.value: "process" if improvement in PER_PROCESS else "session" for improvement in Improvement
+}
+"""All of them, and whom each is drawn for."""
 
 
 PROFILES: Mapping[str, frozenset[Improvement]] = {

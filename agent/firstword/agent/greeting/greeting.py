@@ -130,9 +130,14 @@ def shipped() -> Greeting:
     return Greeting(SHIPPED_TEXT, shipped_audio())
 
 
-def shipped_audio(sound: str = "hello") -> Audio:
-    """A sound that comes with the package, by its file's name; by default that of `SHIPPED_TEXT`."""
-    return Audio(_frames(_SOUNDS / f"{sound}.wav"))
+def shipped_audio() -> Audio:
+    """`SHIPPED_TEXT` as it comes with the package."""
+    return Audio(_frames(_SHIPPED_AUDIO))
+
+
+def shipped_apology() -> Audio:
+    """Says that the call can't go on, with the audio that comes with the package."""
+    return Audio(_frames(_SOUNDS / "sorry.wav"))
 
 
 class NotKept(Exception):

@@ -49,7 +49,7 @@ async def _dry_start(settings: Settings) -> None:
         components = parts.build(settings)
         session = parts.session_of(components, last_transcript=0.0)
         try:
-            await session.start(agent=Assistant(GENERIC))
+            await session.start(agent=Assistant(GENERIC, lambda: None))
         finally:
             await session.aclose()
             await components.aclose()

@@ -137,7 +137,7 @@ def set_up_metrics(exporting: Exporting) -> None:
 def _exporting(folder: str | None, redact: bool) -> Exporting:
     instance = {"service.instance.id": uuid4().hex}  # by which the sessions of one process are told
     exporting = Exporting(
-        exporters_from_environment(folder=Path(folder) if folder else None),
+        exporters_from_environment(folder=Path(folder) if folder else None, warn=False),  # the worker has, at its start
         resource=start_metrics.named().merge(Resource(instance)),
         redact=redact,
     )

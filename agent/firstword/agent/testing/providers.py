@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from livekit import rtc
 from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
     NOT_GIVEN,
@@ -20,6 +21,8 @@ from livekit.agents import (
 )
 
 _PEAK = 12_000
+_LOUD = 500
+"""Peak of a frame in which somebody speaks."""
 _FRAME_S = 0.020
 
 
@@ -71,11 +74,14 @@ class _Tone(tts.ChunkedStream):
 
 
 class FakeSTT(stt.STT[Any]):
-    """Understands what it is told to: `say("hello")` is a final transcript. `heard`: seconds of audio that came."""
+    """Understands what it is told to: `say("hello")` is a final transcript.
+
+    heard: seconds of audio that came. voiced: seconds of it that were loud.
+    """
 
     def __init__(self) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
-        self.heard = 0.0
+        self.heard = self.voiced = 0.0
         self._streams: list[_Listening] = []
 
     def say(self, text: str) -> None:
@@ -114,7 +120,10 @@ class _Listening(stt.RecognizeStream):
 
     async def _run(self) -> None:
         async for frame in self._input_ch:
-            self._of.heard += getattr(frame, "duration", 0.0)
+            if isinstance(frame, rtc.AudioFrame):
+                self._of.heard += frame.duration
+                if np.abs(np.frombuffer(frame.data, np.int16).astype(np.int32)).max(initial=0) > _LOUD:
+                    self._of.voiced += frame.duration
 
 
 class FakeLLM(llm.LLM[Any]):

@@ -1,0 +1,167 @@
+"""Moves one flag of a flag file to another share, and touches nothing else in it.
+
+The last station of the way back: `firstword.tuning.rollout` decides, `firstword tune` writes by this, the keeper in every
+worker follows. What `tune` has to remember lies in the flag's own `metadata`, so that share and reason change in one rename.
+"""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from firstword.agent.flags.flag_file import FlagFile, FlagFileError, parse, read
+from firstword.agent.flags.improvements import Subject
+
+PERCENT, SINCE, REASON, TURNED_BACK = "tune.percent", "tune.since", "tune.reason", "tune.turned_back"
+"""Keys of a flag's metadata: its share when it was last moved, when that was, why, and whether it was turned back."""
+
+_OTHERS_MAY_TAKE_S = 5.0
+
+
+class FlagFileWriter:
+    """A flag file that is changed only while it is as it was read."""
+
+    def __init__(self, path: Path, subjects: Mapping[str, Subject]) -> None:
+        """Read the file at `path`; behind a link, the file it leads to. subjects: see `parse`. Raises FlagFileError."""
+        self.path = _behind_links(path)
+        self._subjects = subjects
+        self.file: FlagFile = read(self.path, subjects)
+        try:
+            self.changed: float = self.path.stat().st_mtime
+            """Seconds since the Unix epoch."""
+        except OSError as error:  # it has gone meanwhile
+            raise FlagFileError(f"{self.path}: expected a file that stays; possible cause: {error.strerror}") from None
+
+    @property
+    def previous(self) -> Path:
+        """Where the file as it was before the last move is kept."""
+        return self.path.with_name(self.path.name + ".previous")
+
+    def move(self, flag: str, percent: int, reason: str, now: float, *, turned_back: bool) -> None:
+        """Give `flag`, which has a share, to `percent` sessions in a hundred, and say why.
+
+        now: seconds since the Unix epoch. Both files are replaced whole, so that no reader sees half of one. Raises
+        FlagFileError where the file was changed since it was read, a worker would not take the flag, or a disk is full.
+        """
+        entry = cast("dict[str, Any]", self.file.source.value["flags"][flag])
+        moved = _moved(entry, percent, reason, now, turned_back=turned_back)
+        content = self.file.source.replaced(("flags", flag), moved)
+        after = parse(content, self._subjects)
+        if flag not in after.flags or after.flags[flag].percent != percent:
+            raise FlagFileError(
+                f"{self.path}: expected a flag that workers take; {flag}: {after.bad.get(flag, 'no share')}"
+            )
+        try:
+            with _alone(self.path.parent):
+                before = self.path.read_bytes()
+                if before != self.file.source.content:
+                    raise FlagFileError(
+                        f"{self.path}: expected the file as it was read; possible cause: somebody changed it"
+                    )
+                _replace(self.previous, before)
+                _replace(self.path, content)
+        except OSError as error:
+            raise _not_written(self.path, error) from error
+
+
+def begin(path: Path, shipped: Path, subjects: Mapping[str, Subject]) -> None:
+    """Make a file at `path`, where there is none, for a rollout that begins: the flags of `shipped`, all off.
+
+    Raises FlagFileError.
+    """
+    path = _behind_links(path)
+    source = read(shipped, subjects).source
+    entries: dict[str, Any] = {}
+    for name, entry in source.value["flags"].items():
+        entries[name] = {**entry, "defaultVariant": "off"}
+    content = source.replaced(("flags",), entries)
+    try:
+        with _alone(path.parent):
+            if path.exists():
+                raise FlagFileError(
+                    f"{path}: expected no file; possible cause: another `firstword tune` has just made it"
+                )
+            _replace(path, content)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _behind_links(path: Path) -> Path:
+    real = Path(os.path.realpath(path))
+    if os.path.islink(real):
+        raise FlagFileError(f"{path}: expected a file that can be read; possible cause: a link that leads to itself")
+    return real
+
+
+def _moved(entry: Mapping[str, Any], percent: int, reason: str, now: float, *, turned_back: bool) -> dict[str, Any]:
+    """The flag with another share; by what sessions are drawn, and which of them go first, stays as it is."""
+    moved = copy.deepcopy(dict(entry))
+    targeting = entry.get("targeting")
+    parts: list[Any] = targeting["fractional"] if targeting else []
+    shares = [["on", percent], ["off", 100 - percent]]
+    if [part[0] for part in parts if isinstance(part, list)][:1] == ["off"]:
+        shares.reverse()
+    moved["defaultVariant"] = "on" if percent == 100 else "off"
+    moved["targeting"] = {"fractional": [*(part for part in parts if not isinstance(part, list)), *shares]}
+    metadata = entry.get("metadata")
+    kept = cast("dict[str, Any]", metadata) if isinstance(metadata, dict) else {}
+    moved["metadata"] = {key: value for key, value in kept.items() if key != TURNED_BACK} | {
+        PERCENT: percent,
+        SINCE: datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        REASON: reason,
+        **({TURNED_BACK: True} if turned_back else {}),
+    }
+    return moved
+
+
+@contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """Keeps other `tune`s off the files of this folder. Raises FlagFileError where one of them takes too long, OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        given_up = time.monotonic() + _OTHERS_MAY_TAKE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > given_up:
+                    raise FlagFileError(
+                        f"{folder}: expected to be alone; possible cause: another `firstword tune` writes there"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)  # which gives the lock back
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        Path(beside).chmod(mode)  # mkstemp's is for its owner alone; a worker may be another user
+        Path(beside).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # without it a rename may be lost with the power
+        finally:
+            os.close(folder)
+    except OSError:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def _not_written(path: Path, error: OSError) -> FlagFileError:
+    return FlagFileError(f"{path}: expected a file that can be written; possible cause: {error.strerror}")

@@ -1,0 +1,51 @@
+"""What the flag file means to the commands that decide: each of our flags as a share to move, and what it says it changes.
+
+Between `firstword.agent.flags.flag_file`, which reads it as a worker does, and `firstword.tuning`, which knows no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from firstword.agent.flags.flag_file import FlagFile
+from firstword.agent.flags.improvements import SUBJECTS
+from firstword.agent.flags.writer import PERCENT, REASON, SINCE, TURNED_BACK
+from firstword.tuning.rollout import Rollout
+
+_PREDICTS = "predicts"
+"""Key of a flag's metadata: its changes with blanks between; empty where a trace without it can't tell."""
+
+
+def rollouts(file: FlagFile, changed: float) -> tuple[Rollout, ...]:
+    """Each of our flags in the file. changed: when the file was last changed, seconds since the Unix epoch."""
+    found: list[Rollout] = []
+    for name, flag in file.flags.items():
+        by_process = SUBJECTS[name] == "process"
+        if flag.percent is None:
+            found.append(Rollout(name, 0, by_process=by_process, fixed=flag.no_share))
+        else:
+            since, turned_back = _history(flag.percent, flag.metadata, changed)
+            found.append(Rollout(name, flag.percent, since, turned_back, by_process))
+    found += [Rollout(name, 0, fixed=f"workers can't take it: {why}") for name, why in file.bad.items()]
+    return tuple(found)
+
+
+def predictions(file: FlagFile) -> dict[str, str]:
+    """Flag name -> its changes as text, of every flag; empty where it says none."""
+    said = {name: flag.metadata.get(_PREDICTS) for name, flag in file.flags.items()}
+    return {name: text if isinstance(text, str) else "" for name, text in said.items()}
+
+
+def _history(percent: int, metadata: Mapping[str, Any], changed: float) -> tuple[float, str | None]:
+    """When the share was last moved, and why it was turned back, where it was."""
+    if metadata.get(PERCENT) != percent:
+        # Written by hand: all that is known is when the file was last changed. All or nothing shows in the sessions
+        # themselves; counting them from there, each edit of another service's flag would begin the count anew.
+        return (changed if 0 < percent < 100 else 0.0), None
+    turned_back = str(metadata.get(REASON, "")) if metadata.get(TURNED_BACK) is True else None
+    try:
+        return datetime.fromisoformat(str(metadata.get(SINCE))).timestamp(), turned_back
+    except (ValueError, OverflowError):
+        return changed, turned_back
