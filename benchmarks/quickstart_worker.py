@@ -18,5 +18,7 @@ def load(_: AgentServer) -> float:
     return float(os.environ["FIRSTWORD_FIXED_LOAD"])
 
 
-server = AgentServer(port=0, load_fnc=load, num_idle_processes=int(os.environ["FIRSTWORD_IDLE_PROCESSES"]))
+server = AgentServer(
+    host="127.0.0.1", port=0, load_fnc=load, num_idle_processes=int(os.environ["FIRSTWORD_IDLE_PROCESSES"])
+)
 server.rtc_session(entrypoint, agent_name=os.environ["FIRSTWORD_AGENT_NAME"])  # pyright: ignore

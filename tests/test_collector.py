@@ -31,6 +31,7 @@ from firstword.telemetry import redaction, vocabulary
 
 SHARED: Final = "otel-collector.yaml"
 OVERLAY: Final = "deploy/collector-redaction.yaml"
+TLS: Final = "deploy/collector-tls.yaml"
 BACKEND: Final = "deploy/jaeger.yaml"
 BUILD: Final = "deploy/collector-build.yaml"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "collector.md"
@@ -47,7 +48,7 @@ def test_the_contrib_build_has_the_components_that_are_used_and_no_others() -> N
     for kind in ("receivers", "processors", "exporters", "connectors", "extensions"):
         used = {
             component.split("/")[0]
-            for file in (load(SHARED), load(OVERLAY), balancing())
+            for file in (load(SHARED), load(OVERLAY), load(TLS), balancing())
             for component in file.get(kind, ())
         }
         built = {module["gomod"].split()[0].rpartition("/")[2] for module in manifest[kind]}
@@ -133,6 +134,26 @@ def test_worker_and_collector_take_out_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", [SHARED, OVERLAY, BACKEND])
+def test_nothing_listens_beyond_this_machine_unasked(name: str) -> None:
+    """Whoever reaches a receiver decides the rollout: every address that is listened on is loopback's by default."""
+    defaults = re.findall(r"(?:endpoint|host): \$\{env:\w+:-([^}]*)\}", data_file(name).read_text())
+    elsewhere = {"jaeger:4317", "http://prometheus:9090"}  # of others, to connect to
+    assert defaults
+    assert {default.partition(":")[0] for default in set(defaults) - elsewhere} == {"127.0.0.1"}
+
+
+def test_with_the_tls_overlay_each_receiver_asks_for_a_token() -> None:
+    """On top of the other overlay, whose extension stays."""
+    overlay = load(TLS)
+    protocols = overlay["receivers"]["otlp"]["protocols"]
+    assert set(protocols) == set(load(SHARED)["receivers"]["otlp"]["protocols"])
+    for protocol in protocols.values():
+        assert protocol["auth"] == {"authenticator": "bearertokenauth"}
+        assert set(protocol["tls"]) == {"cert_file", "key_file", "min_version"}
+    assert {*load(OVERLAY)["service"]["extensions"], "bearertokenauth"} == set(overlay["service"]["extensions"])
+
+
+@pytest.mark.parametrize("name", [SHARED, OVERLAY, TLS, BACKEND])
 def test_every_variable_is_in_the_operators_page(name: str) -> None:
     """docs/collector.md names each variable with its default."""
     page = PAGE.read_text()

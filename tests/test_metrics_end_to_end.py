@@ -12,11 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 from livekit import api
-from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableUpDownCounter
+from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableCounter, ObservableUpDownCounter
 
+from firstword.agent.process.start_metrics import Recorder
 from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import simulators
-from firstword.telemetry.metrics import StartInstruments, observe_processes
+from firstword.telemetry.metrics import observe_processes
 from tests.calls.stage import Stage
 from tests.calls.waiting import PATIENCE, until
 
@@ -55,6 +56,12 @@ class Listed(NoOpMeter):
         self.created.add((name, unit))
         return super().create_counter(name, unit, *more, **options)
 
+    def create_observable_counter(
+        self, name: str, callbacks: Any = None, unit: str = "", *more: Any, **options: Any
+    ) -> ObservableCounter:
+        self.created.add((name, unit))
+        return super().create_observable_counter(name, callbacks, unit, *more, **options)
+
     def create_observable_up_down_counter(
         self, name: str, callbacks: Any = None, unit: str = "", *more: Any, **options: Any
     ) -> ObservableUpDownCounter:
@@ -65,7 +72,7 @@ class Listed(NoOpMeter):
 def test_the_page_lists_each_instrument() -> None:
     """Name and unit, as the code creates them, and none that there isn't."""
     meter = Listed()
-    StartInstruments(meter)
+    Recorder(meter, PAGE.parent)
     observe_processes(meter, os.getpid())
     listed = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", PAGE.read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(meter.created)

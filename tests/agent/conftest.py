@@ -27,7 +27,7 @@ def virtual_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VirtualCal
     def no_metrics(_: object) -> None: ...
 
     monkeypatch.setattr(startup, "start_background_audio", background)
-    settings = made(tmp_path, profile="baseline")
+    settings = made(tmp_path, profile="baseline", account_sources="metadata,attribute")
     monkeypatch.setattr(startup, "read_settings", lambda: settings)
     monkeypatch.setattr(startup, "set_up_metrics", no_metrics)
     return VirtualCalls(settings)

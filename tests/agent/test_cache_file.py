@@ -203,7 +203,55 @@ async def test_a_folder_that_cannot_be_is_no_cache(tmp_path: Path, caplog: pytes
         await cache.prepare()
         assert not await cache.put(("a",), b"1", owner="ada", lifetime=DAY)
         assert await cache.get(("a",)) is None
-        assert await cache.forget_all_but(pages()) == 0
+        assert await cache.forget_all_but(pages()) is None
         assert not await cache.delete(("a",))
     assert len(caplog.records) == 1
-    assert cache.failures == {Reason.UNREACHABLE: 2}
+    assert cache.failures == {Reason.UNREACHABLE: 3}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["test.1-1.sync-conflict-20261129-ABC.db", "test.1-1.old.db", "test.1-.db", "test.1-01.db", "test.1-\u0661.db"],
+)
+async def test_a_file_of_another_name_is_none_of_ours(name: str, tmp_path: Path) -> None:
+    """A backup, what a synchronised folder leaves: nothing fails, and it stays as it is."""
+    (tmp_path / name).write_text("somebody's")
+    async with aclosing(file_cache(tmp_path)) as cache:
+        await cache.prepare()
+        assert await cache.put(("a",), b"1", owner="ada", lifetime=DAY)
+        assert await cache.get(("a",))
+        assert await cache.forget_all_but(pages()) == 1
+    assert not cache.failures
+    assert (tmp_path / name).read_text() == "somebody's"
+
+
+async def test_a_log_that_was_left_alone_is_deleted(tmp_path: Path) -> None:
+    """Whoever was killed between deleting the file and its log left personal bytes behind."""
+    (tmp_path / "test.1-1.db-wal").write_bytes(b"Ada Whitfield")
+    async with aclosing(file_cache(tmp_path)) as cache:
+        await cache.prepare()
+    assert b"Ada Whitfield" not in on_disk(tmp_path)
+
+
+async def test_a_log_that_somebody_reads_goes_with_its_file(tmp_path: Path) -> None:
+    """A reader that hangs keeps the log from being emptied: then the file is replaced, and the bytes are gone."""
+    async with aclosing(file_cache(tmp_path)) as cache:
+        await cache.put(("a",), b"Ada Whitfield" * 1000, owner="ada", lifetime=DAY)
+        with beside_it(tmp_path) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM entries").fetchone()
+            assert await cache.forget_all_but(pages(["bob"])) == 1
+            assert b"Ada Whitfield" not in on_disk(tmp_path)
+
+
+async def test_values_that_are_swapped_are_nobodys(tmp_path: Path) -> None:
+    """Who can write to the cache cannot give one account's entry to another."""
+    async with aclosing(file_cache(tmp_path)) as cache:
+        for name in ("ada", "bob"):
+            await cache.put((name,), name.encode(), owner=name, lifetime=DAY)
+        with beside_it(tmp_path) as other:
+            (one, two) = other.execute("SELECT key FROM entries").fetchall()
+            for old, new in ((one, ("x",)), (two, one), (("x",), two)):
+                other.execute("UPDATE entries SET key = ? WHERE key = ?", (*new, *old))
+        assert [await cache.get((name,)) for name in ("ada", "bob")] == [None, None]
+    assert cache.failures == {Reason.BROKEN: 2}

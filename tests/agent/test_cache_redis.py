@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from firstword.agent.cache.backend import CacheUnavailable, Reason
+from firstword.agent.cache.backend import Bounds, CacheUnavailable, Reason
 from firstword.agent.cache.cache import Cache, open_cache
 from firstword.agent.cache.redis import RedisServer
 from firstword.agent.settings import SettingsError
@@ -25,7 +25,7 @@ async def test_an_unreachable_redis_is_no_cache() -> None:
     assert (raised.value.reason, "hunter2" in str(raised.value)) == (Reason.UNREACHABLE, False)
     async with aclosing(Cache(backend, deadline=0.2)) as cache:
         assert await cache.get(("a",)) is None
-        assert await cache.forget_all_but(pages()) == 0
+        assert await cache.forget_all_but(pages()) is None
 
 
 async def test_a_redis_that_never_answers_costs_one_deadline_and_not_one_each_lookup() -> None:
@@ -79,3 +79,17 @@ async def test_an_owner_deleted_in_redis_leaves_no_key_of_it_behind(redis_url: s
         keys = sorted([key.decode() async for key in client.scan_iter(f"*{tmp_path.name}*")])
         assert [key.partition("}:")[2] for key in keys] == ["gone:ada", "sizes"]
         assert 0 < await client.ttl(keys[0]) <= 300
+
+
+@pytest.mark.real
+async def test_an_owners_set_holds_no_more_than_its_entries(tmp_path: Path, redis_url: str) -> None:
+    """Entries that the bounds drive out, that are deleted and that expire leave it: it grows no further than they do."""
+    async with aclosing(RedisServer(redis_url, tmp_path.name, Bounds(bytes=10_000, entries=5))) as backend:
+        for number in range(50):
+            await backend.put(f"key {number}", b"1", "", 0.01 if number < 10 else DAY)
+        await backend.delete("key 49")
+        sizes = {
+            key.decode().rpartition(":")[2]: await backend._client.execute_command("SCARD", key)  # pyright: ignore[reportPrivateUsage]
+            async for key in backend._client.scan_iter(match=f"*{tmp_path.name}*owner:*")  # pyright: ignore[reportPrivateUsage]
+        }
+        assert sizes == {"": 4}

@@ -13,7 +13,7 @@ ENDED = 1_700_000_000.0
 
 def conversation(*said: tuple[str, str]) -> Conversation:
     """One in which this was said: (role, text)."""
-    talk = Conversation(cast(AgentSession[Any], None))
+    talk = Conversation(cast(AgentSession[Any], None), "caller")
     for role, text in said:
         message = llm.ChatMessage(role=cast(llm.ChatRole, role), content=[text])
         talk.handlers()["conversation_item_added"](ConversationItemAddedEvent(item=message))
@@ -31,7 +31,7 @@ def test_the_callers_last_words_are_remembered() -> None:
     """On one line and cut between words, however long they were."""
     last = conversation(("user", "Hello"), ("user", "Move my\ncleaning."), ("assistant", "Done.")).last_session(ENDED)
     assert last is not None
-    assert last.summary == 'The caller\'s last words were: "Move my cleaning."'
+    assert last.summary == "The last words of the caller were: Move my cleaning."
     assert last.left_open == ""
     assert last.ended == ENDED
     long = conversation(("user", "word " * 1000)).last_session(ENDED)

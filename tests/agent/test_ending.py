@@ -14,7 +14,7 @@ from livekit import rtc
 from livekit.agents import AgentSession, JobContext
 
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.agent.accounts.identity import Identity
+from firstword.agent.accounts.identity import Identity, Trust
 from firstword.agent.accounts.model import LastSession, SessionRow
 from firstword.agent.accounts.store import Reason, StoreError
 from firstword.agent.call import ending
@@ -84,6 +84,7 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
         process=cast("Process", SimpleNamespace(settings=settings, store=store)),
         flags=profile("baseline"),
         identity=Identity(),
+        trust=Trust(frozenset(), None, "room", now=0.0),
         run=run,
         trace=Trace(test.exporting),
         limits=Limits(run, room, settings),
@@ -92,7 +93,7 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
         callers=Callers(room, now=run.clock, tell=run.event),
         caller=cast("asyncio.Future[Any]", None),
         account=ADA,
-        conversation=Conversation(cast("AgentSession[Any]", None), last_words="Move my cleaning."),
+        conversation=Conversation(cast("AgentSession[Any]", None), "caller", last_words="Move my cleaning."),
     )
     return call, store
 

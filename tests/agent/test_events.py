@@ -95,3 +95,12 @@ def test_handlers_once() -> None:
     events.deliver_to({})
     with pytest.raises(RuntimeError, match="already"):
         events.deliver_to({})
+
+
+def test_what_is_only_counted_is_not_kept() -> None:
+    """A participant may send packets of 15 KB as fast as the network takes them."""
+    events, emitter = Events(), rtc.EventEmitter[str]()
+    events.count(emitter, ["data"])
+    for _ in range(5_000):
+        emitter.emit("data", bytes(15_000))
+    assert events.counts == {"data": 5_000}

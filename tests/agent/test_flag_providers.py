@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -150,3 +151,45 @@ def test_flagd_away_is_one_warning(
     assert drawn(source) == dict.fromkeys(place.names[:2], False)
     assert drawn(source) == dict.fromkeys(place.names[:2], False)
     assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING"]
+
+
+def test_a_provider_that_hangs_holds_one_thread(place: Place, said: pytest.LogCaptureFixture) -> None:
+    """However often it is asked; when it answers again it is asked again, and a line says so."""
+    answer = threading.Event()
+
+    class Waits(InMemoryProvider):
+        def resolve_boolean_details(
+            self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+        ) -> FlagResolutionDetails[bool]:
+            answer.wait(30)
+            return FlagResolutionDetails(True, reason="STATIC")  # meanwhile they are off
+
+    source = place.source(provider=lambda: Waits({}), deadline=0.05)
+    for _ in range(20):
+        source.draw_session(None, "room")
+    assert [thread.name for thread in threading.enumerate()].count("flags") == 1
+    answer.set()
+    until = time.monotonic() + 10
+    while not all(drawn(source).values()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert set(drawn(source).values()) == {True}
+    assert [record.levelname for record in said.records if record.name == "firstword"] == ["WARNING", "INFO"]
+
+
+def test_another_provider_is_told_no_account_and_no_room(place: Place) -> None:
+    """A room's name may be a telephone number, an account too: it gets hashes, the same for the same, under our key."""
+    told: list[EvaluationContext] = []
+
+    class Listens(InMemoryProvider):
+        def resolve_boolean_details(
+            self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+        ) -> FlagResolutionDetails[bool]:
+            told.append(evaluation_context or EvaluationContext())
+            return FlagResolutionDetails(True, reason="STATIC")
+
+    source = place.source(provider=lambda: Listens({}))
+    for account in (None, "+4930901820455"):
+        source.draw_session(account, "call-_+4930901820455_x")
+        source.draw_session(account, "call-_+4930901820455_x")
+    assert "4930901820455" not in str([(each.targeting_key, each.attributes) for each in told])
+    assert len({each.targeting_key for each in told}) == 2

@@ -218,3 +218,15 @@ def test_processes_agree(place: Place) -> None:
     expected = "".join("01"[drawn(source, room)["parallel-init"]] for room in ROOMS[:200])
     assert outputs == [expected, expected]
     assert {"0", "1"} == set(expected)
+
+
+def test_the_copy_of_the_flags_is_its_users_alone(place: Place) -> None:
+    """Whoever can write it steers every session; a umask of 002 changes nothing about that."""
+    place.write(text())
+    before = os.umask(0o002)
+    try:
+        place.keeper().look()
+    finally:
+        os.umask(before)
+    (copy,) = place.cache.iterdir()
+    assert (copy.stat().st_mode & 0o777, place.cache.stat().st_mode & 0o777) == (0o600, 0o700)

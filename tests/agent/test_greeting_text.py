@@ -1,5 +1,6 @@
 """agent/greeting_text.py: the account's template for the time of day where the account is."""
 
+import zoneinfo
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -135,3 +136,13 @@ def test_no_account_can_break_the_greeting(name: str, language: str, zone: str, 
     """Whatever stands in the account, something short is said."""
     greeting = greeting_text(account(name=name, language=language, time_zone=zone, greeting=template), now)
     assert 0 < len(greeting.text) <= MAX_TEXT
+
+
+def test_time_zones_need_nothing_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alpine, distroless images and Windows have none of their own: everybody would hear the generic greeting."""
+    zoneinfo.ZoneInfo.clear_cache()
+    zoneinfo.reset_tzpath(to=[])
+    try:
+        assert day_part("Europe/Berlin", 0.0) is not None
+    finally:
+        zoneinfo.reset_tzpath()

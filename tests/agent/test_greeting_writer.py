@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 from livekit.agents import APIError
@@ -52,3 +56,17 @@ async def test_what_was_written_during_a_call_is_said_in_the_next(tmp_path: Path
         await greeting_writer.keep(ADA, GreetingText("Welcome back, Ada!", None), cache)
         assert (await greeting_writer.last_written(ADA, TEMPLATE, cache)).text == "Welcome back, Ada!"
         assert await greeting_writer.last_written(ACCOUNTS[1], TEMPLATE, cache) == TEMPLATE
+
+
+async def test_what_was_written_in_the_evening_is_not_said_in_the_morning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is a name that has changed since."""
+    evening = datetime(2026, 6, 1, 20, tzinfo=ZoneInfo(ADA.time_zone)).timestamp()
+    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=1)) as cache:
+        monkeypatch.setattr(greeting_writer, "time", SimpleNamespace(time=lambda: evening))
+        await greeting_writer.keep(ADA, GreetingText("Good evening, Ada!", None), cache)
+        assert await greeting_writer.last_written(ADA, TEMPLATE, cache) != TEMPLATE
+        assert await greeting_writer.last_written(replace(ADA, name="Grace"), TEMPLATE, cache) == TEMPLATE
+        monkeypatch.setattr(greeting_writer, "time", SimpleNamespace(time=lambda: evening + 12 * 3600))
+        assert await greeting_writer.last_written(ADA, TEMPLATE, cache) == TEMPLATE

@@ -16,19 +16,26 @@ import pytest
 from livekit import rtc
 from livekit.agents import APIStatusError, tts
 
+from firstword.agent import folders, run_folder
+from firstword.agent.accounts import store as stores
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account
 from firstword.agent.accounts.store import AccountStore
 from firstword.agent.audio.refusals import Refusals
-from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
+from firstword.agent.audio.synthesis import Synthesis, synthesis
+from firstword.agent.cache.backend import CacheUnavailable, Reason
+from firstword.agent.cache.sqlite import SQLiteFile
+from firstword.agent.failures import BackOff
 from firstword.agent.flags.improvements import profile
-from firstword.agent.greeting.audio_cache import AudioCache, Speech
+from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.greeting.greeting import look_up, prepared
 from firstword.agent.greeting.text import greeting_text
-from firstword.agent.process import prefetch, run_folder
+from firstword.agent.process import prefetch
 from firstword.agent.process.caches import opened_caches
+from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings
 from tests.agent.providers import REFUSING, made, simulated
+from tests.agent.silent_server import silent_server
 
 TUNED = profile("tuned")
 
@@ -50,7 +57,7 @@ def tuned(settings: Settings) -> Settings:
 
 async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Settings) -> None:
     """And the caller nobody knows; a second round finds nothing left to make."""
-    assert await prefetch.make(settings) > len(ACCOUNTS)
+    assert await Prefetch(settings).make() > len(ACCOUNTS)
     caches = opened_caches(settings, TUNED)
     assert caches.speeches is not None
     audio = AudioCache(caches.speeches, days=7)
@@ -61,7 +68,7 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
         assert (await prepared(written, account, nobody, voice, audio, deadline=5)).hit, account.id
     await nobody.aclose()
     await caches.aclose()
-    assert await prefetch.make(settings) == 0
+    assert await Prefetch(settings).make() == 0
 
 
 async def test_the_next_part_of_the_day_is_ready_before_it_begins(
@@ -70,7 +77,7 @@ async def test_the_next_part_of_the_day_is_ready_before_it_begins(
     """Half a minute before noon in New York Ada's good afternoon is made too: the first caller after noon waits for none."""
     noon = datetime(2026, 6, 1, 16, tzinfo=UTC).timestamp()
     monkeypatch.setattr(prefetch, "time", SimpleNamespace(time=lambda: noon - 30))
-    await prefetch.make(settings)
+    await Prefetch(settings).make()
     caches = opened_caches(settings, TUNED)
     assert caches.speeches is not None
     audio, ada = AudioCache(caches.speeches, days=7), ACCOUNTS[0]
@@ -95,7 +102,7 @@ async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: p
         return await record(self, text)
 
     monkeypatch.setattr(Synthesis, "recorded", listened)
-    await prefetch.make(settings)
+    await Prefetch(settings).make()
     assert {text for text in spoken[settings.tts_voice] if "Nemo" in text}
     for voice, texts in spoken.items():
         assert voice == settings.tts_voice or not [text for text in texts if "Nemo" in text]
@@ -105,7 +112,7 @@ async def test_a_provider_that_is_down_is_one_warning(tmp_path: Path, caplog: py
     """The worker starts all the same."""
     async with simulated(tmp_path, REFUSING) as settings:
         with caplog.at_level(logging.WARNING, logger="firstword"):
-            await prefetch.first_round(tuned(settings))
+            await Prefetch(tuned(settings)).first_round()
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
         "greetings that could not be made ahead: 4, the last for APIStatusError"
     ]
@@ -138,12 +145,12 @@ async def test_a_voice_that_is_refused_is_that_accounts_trouble_alone(
     monkeypatch.setattr("firstword.agent.audio.synthesis.Synthesis", Choosy)
     await voices_are(settings, "nobodys", ACCOUNTS[:5])
     with caplog.at_level(logging.WARNING, logger="firstword"):
-        assert await prefetch.make(settings) >= 2
+        assert await Prefetch(settings).make() >= 2
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
         "greetings that could not be made ahead: 5, the last for APIStatusError"
     ]
     await voices_are(settings, "", ACCOUNTS[:5])
-    assert await prefetch.make(settings) > 0
+    assert await Prefetch(settings).make() > 0
 
 
 async def test_a_voice_that_the_provider_has_not_is_asked_for_once(
@@ -153,10 +160,11 @@ async def test_a_voice_that_the_provider_has_not_is_asked_for_once(
     run_folder.make()
     try:
         await voices_are(settings, "aura-2-nobody-en", ACCOUNTS)
-        assert await prefetch.make(settings) > len(ACCOUNTS)
-        assert await prefetch.make(settings) == 0
+        rounds = Prefetch(settings)
+        assert await rounds.make() > len(ACCOUNTS)
+        assert await rounds.make() == 0
         await voices_are(settings, "aura-2-nobody-en", [replace(ACCOUNTS[0], id="new", name="Nemo")])
-        assert await prefetch.make(settings) >= 1
+        assert await rounds.make() >= 1
     finally:
         run_folder.remove()
     assert [record.getMessage() for record in caplog.records if record.name == "firstword"] == [
@@ -167,58 +175,109 @@ async def test_a_voice_that_the_provider_has_not_is_asked_for_once(
 async def test_nothing_but_its_end_ends_the_rounds(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What nobody expected is logged, by the round before the first job and by each later one; the worker goes on."""
-    monkeypatch.setattr("firstword.agent.audio.synthesis.Synthesis", Choosy)
+    """What nobody expected is logged once, with its traceback; the worker takes jobs, and later rounds try again."""
     monkeypatch.setattr(prefetch, "FRESH", 0.2)
+    tried = counted(monkeypatch)
     await voices_are(settings, "broken", ACCOUNTS)
-    with caplog.at_level(logging.ERROR, logger="firstword"):
-        await prefetch.first_round(settings)
-        assert [record.message for record in caplog.records if record.name == "firstword"] == [
-            "not everything could be made ahead"
-        ]
-        rounds = asyncio.create_task(prefetch.keep_fresh(settings))
-        async with asyncio.timeout(120):
-            while sum("kept fresh" in record.message for record in caplog.records) < 2:  # noqa: ASYNC110 - in the rounds
+    rounds = Prefetch(settings)
+    with caplog.at_level(logging.WARNING, logger="firstword"):
+        await rounds.first_round()
+        first = len(tried)
+        going_on = asyncio.create_task(rounds.keep_fresh())
+        async with asyncio.timeout(60):
+            while len(tried) <= first:  # noqa: ASYNC110 - in the rounds
                 await asyncio.sleep(0.05)
-    assert not rounds.done()
-    rounds.cancel()
-    await asyncio.gather(rounds, return_exceptions=True)
+    assert not going_on.done()
+    going_on.cancel()
+    await asyncio.gather(going_on, return_exceptions=True)
+    ours = [record for record in caplog.records if record.name == "firstword"]
+    assert [(record.message, bool(record.exc_info)) for record in ours] == [
+        ("accounts and greetings are not kept fresh", True)
+    ]
 
 
-async def test_with_an_account_all_that_is_cached_of_it_goes(
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Texts that the TTS was asked for."""
+    asked: list[str] = []
+    record = Choosy.recorded
+
+    async def recorded(self: Choosy, text: str) -> list[rtc.AudioFrame]:
+        asked.append(text)
+        return await record(self, text)
+
+    monkeypatch.setattr(Choosy, "recorded", recorded)
+    monkeypatch.setattr("firstword.agent.audio.synthesis.Synthesis", Choosy)
+    return asked
+
+
+async def test_nothing_is_spoken_that_cannot_be_kept(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache folder that cannot be written to costs no request, in any round; when it can be, the greetings are made."""
+    asked = counted(monkeypatch)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "firstword").touch()
+
+    def looked_so_at_first(_: Path) -> bool:
+        return True
+
+    monkeypatch.setattr(folders, "can_be_written", looked_so_at_first)
+    monkeypatch.setattr("firstword.agent.cache.cache.PAUSE", 0.0)
+    rounds = Prefetch(settings)
+    with caplog.at_level(logging.WARNING, logger="firstword"):
+        assert [await rounds.make() for _ in range(5)] == [0] * 5
+    assert asked == []
+    assert len(caplog.messages) == 2  # of each cache one
+    (tmp_path / "cache" / "firstword").unlink()
+    assert await rounds.make() == 0  # not before the pause is over
+    monkeypatch.setattr(BackOff, "due", property(lambda _: True))
+    assert await rounds.make() > len(ACCOUNTS)
+
+
+async def test_a_cache_that_fills_up_ends_the_round(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What four speak at the same time is lost; no more is spoken, in this round and until the pause is over."""
+    asked = counted(monkeypatch)
+    put = SQLiteFile.put
+
+    async def full(self: SQLiteFile, key: str, value: bytes, owner: str, lifetime: float) -> bool:
+        if asked:
+            raise CacheUnavailable(Reason.FULL, "SQLITE_FULL")
+        return await put(self, key, value, owner, lifetime)
+
+    monkeypatch.setattr(SQLiteFile, "put", full)
+    rounds = Prefetch(settings)
+    for _ in range(5):
+        await rounds.make()
+    assert 1 <= len(asked) <= prefetch.AT_ONCE
+
+
+async def test_a_voice_that_stays_refused_is_asked_ever_more_rarely(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the rounds while the worker runs: its copy and its audio, and nothing of the others."""
+    """Not once a round; a voice that is corrected is tried at once."""
+    asked = counted(monkeypatch)
+    await voices_are(settings, "nobodys", ACCOUNTS[:1])
+    rounds = Prefetch(settings)
+    await rounds.make()
+    first = len(asked)
+    assert [await rounds.make() for _ in range(5)] == [0] * 5
+    assert len(asked) == first
+    await voices_are(settings, "", ACCOUNTS[:1])
+    assert await rounds.make() > 0
 
-    async def kept(id: str) -> set[str]:
-        caches = opened_caches(settings, TUNED)
-        try:
-            assert caches.accounts is not None
-            assert caches.speeches is not None
-            account = next(each for each in ACCOUNTS if each.id == id)
-            written, voice = greeting_text(account, time.time()), account.voice
-            speech = Speech(id, voice, written.text, written.day_part, SAMPLE_RATE)
-            found = {
-                "account": await caches.accounts.get(("account", id)),
-                "audio": await AudioCache(caches.speeches, days=7).get(speech),
-            }
-            return {name for name, value in found.items() if value}
-        finally:
-            await caches.aclose()
 
-    await prefetch.make(settings)
-    assert await kept("1001") == await kept("1002") == {"account", "audio"}
-    store = await AccountStore.open(settings.store_url.get_secret_value())
-    await store.delete("1001")
-    await store.aclose()
-    monkeypatch.setattr(prefetch, "FRESH", 0.2)
-    rounds = asyncio.create_task(prefetch.keep_fresh(settings))
-    async with asyncio.timeout(120):
-        while await kept("1001"):  # noqa: ASYNC110 - it happens in the rounds
-            await asyncio.sleep(0.05)
-    rounds.cancel()
-    await asyncio.gather(rounds, return_exceptions=True)
-    assert await kept("1002") == {"account", "audio"}
+async def test_a_store_that_never_answers_ends_the_round(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the deadline of its first statement, with a line that is not empty."""
+    monkeypatch.setattr(stores, "STATEMENT_S", 0.1)
+    async with silent_server() as port:
+        url = made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{port}/d").store_url
+        rounds = Prefetch(settings.model_copy(update={"store_url": url}))
+        with caplog.at_level(logging.WARNING, logger="firstword"):
+            async with asyncio.timeout(5):
+                await rounds.first_round()
+    assert caplog.messages == ["accounts and greetings are not kept fresh: account store late: no answer in time"]
 
 
 async def test_what_some_process_may_use_is_made(
@@ -239,22 +298,22 @@ async def test_what_some_process_may_use_is_made(
         file.write_text(json.dumps({"flags": {"smart-greeting": flag}}))
 
     share(0)
-    assert await prefetch.make(drawing) == 0
+    assert await Prefetch(drawing).make() == 0
     assert not (tmp_path / "accounts.db").exists()
     share(1)
-    assert await prefetch.make(drawing) > len(ACCOUNTS)
+    assert await Prefetch(drawing).make() > len(ACCOUNTS)
 
 
 async def test_a_store_that_is_down_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Likewise."""
     with caplog.at_level(logging.WARNING, logger="firstword"):
-        await prefetch.first_round(made(tmp_path, profile="tuned", store_url="sqlite:////proc/nowhere/accounts.db"))
+        await Prefetch(made(tmp_path, profile="tuned", store_url="sqlite:////proc/nowhere/accounts.db")).first_round()
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
-        "not everything could be made ahead: StoreError"
+        "accounts and greetings are not kept fresh: account store unreachable: FileNotFoundError"
     ]
 
 
 async def test_baseline_makes_nothing_ahead(tmp_path: Path) -> None:
     """With both flags off neither store nor provider is asked."""
-    await prefetch.first_round(made(tmp_path, profile="baseline"))
+    await Prefetch(made(tmp_path, profile="baseline")).first_round()
     assert not (tmp_path / "accounts.db").exists()

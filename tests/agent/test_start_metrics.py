@@ -15,7 +15,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from firstword.agent.process import run_folder, start_metrics
+from firstword.agent import run_folder
+from firstword.agent.failures import Failing
+from firstword.agent.process import start_metrics
 from firstword.telemetry import metrics
 from firstword.telemetry.metrics import Figures, TaskFigures
 from tests.calls.waiting import until
@@ -24,6 +26,7 @@ TASK = TaskFigures("account", 0.2, 0.1, 0.01, fallback=False, error_type=None, c
 FIGURES = Figures("first_word", "join", 0.8, 1.2, {"parallel-init": "on"}, (TASK,), 0xABC, 0xDEF)
 SENDER = """
 import sys
+from firstword.agent.failures import Failing
 from firstword.agent.process import start_metrics
 from firstword.telemetry.metrics import Figures
 assert start_metrics.send(Figures.from_bytes(sys.stdin.buffer.read()))
@@ -144,3 +147,21 @@ async def test_a_folder_too_long_for_a_socket_is_a_warning(
     with caplog.at_level(logging.WARNING), start_metrics.recorded(long, Resource({})):
         await asyncio.sleep(0)
     assert [message.startswith("figures of starts are not recorded") for message in caplog.messages] == [True]
+
+
+async def test_failures_of_helpers_are_counted_for_every_process(folder: Path, reader: InMemoryMetricReader) -> None:
+    """A job's process and the worker's own: each failure, though the log says only the first."""
+    with start_metrics.recorded(folder, Resource({})):
+        failing = Failing("audio cache")
+        for _ in range(3):
+            failing.failed("full", "no room")
+        await asyncio.sleep(0.05)
+        assert starts(reader, "firstword.helper.failures") == 3
+
+
+async def test_what_finds_no_room_is_counted(folder: Path, reader: InMemoryMetricReader) -> None:
+    """A worker that is busy for long loses figures; how many is a figure."""
+    with start_metrics.recorded(folder, Resource({})):
+        sent = [start_metrics.send(FIGURES) for _ in range(2_000)]
+        assert sent.count(False) > 0
+        assert starts(reader, "firstword.datagrams.lost") == sent.count(False)

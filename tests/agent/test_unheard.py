@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
-from firstword.agent.process import run_folder, unheard
+from firstword.agent import run_folder
+from firstword.agent.process import unheard
 from firstword.agent.process.unheard import Unheard, wait_for_the_unheard
 
 LONGEST_WAIT_S = 60.0
@@ -40,6 +45,36 @@ def test_the_folder_is_known_to_children_and_gone_at_the_end() -> None:
     assert not made.exists()
     assert run_folder.find() is None
     run_folder.remove()
+
+
+def test_the_folder_of_a_worker_that_was_killed_goes_with_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of one that runs stays, and so does one that was just made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "from firstword.agent import run_folder; print(run_folder.make()); input()"
+    worker = [sys.executable, "-c", code]
+    long_ago = time.time() - 3_600
+    with (
+        subprocess.Popen(
+            worker, env=os.environ | {"TMPDIR": str(tmp_path)}, stdin=PIPE, stdout=PIPE, text=True
+        ) as killed,
+        subprocess.Popen(
+            worker, env=os.environ | {"TMPDIR": str(tmp_path)}, stdin=PIPE, stdout=PIPE, text=True
+        ) as runs,
+    ):
+        folders = [Path((each.stdout or sys.stdin).readline().strip()) for each in (killed, runs)]
+        killed.kill()
+        killed.wait()
+        for folder in folders:
+            os.utime(folder, (long_ago, long_ago))
+        new = Path(tempfile.mkdtemp(prefix="firstword-run-"))
+        run_folder.make()
+        try:
+            assert [folder.exists() for folder in (*folders, new)] == [False, True, True]
+        finally:
+            run_folder.remove()
+            runs.communicate("\n")
 
 
 def test_it_waits_until_the_caller_hears_something(folder: Path) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from firstword.rehearsal.processes import free_ports
+from tests.agent.silent_server import silent_server
 
 ENTRYPOINT = """
 from firstword.agent.worker import server
@@ -102,6 +103,30 @@ async def test_a_worker_ends_well_on_each_signal(number: signal.Signals, tmp_pat
     assert b"Traceback" not in output + errors
     _, left = psutil.wait_procs(own, timeout=STARTED_WITHIN)
     assert not left
+
+
+@pytest.mark.parametrize(("variables", "address"), [({}, "127.0.0.1"), ({"FIRSTWORD_HTTP_HOST": "::1"}, "::1")])
+async def test_the_health_check_listens_on_loopback_unless_asked(
+    variables: dict[str, str], address: str, tmp_path: Path
+) -> None:
+    """It tells name, load and jobs of the worker to whoever asks."""
+    async with silent_server() as port:
+        worker = await started(tmp_path, options=(), LIVEKIT_URL=f"ws://127.0.0.1:{port}", **variables)
+        try:
+            async with asyncio.timeout(60):
+                while not (found := listening(worker.pid)):
+                    assert worker.returncode is None
+                    await asyncio.sleep(0.1)
+        finally:
+            worker.kill()
+            await worker.communicate()
+    assert found == {address}
+
+
+def listening(pid: int) -> set[str]:
+    """Addresses on which this process takes connections."""
+    connections = psutil.Process(pid).net_connections("tcp")
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
 
 async def test_livekits_own_options_are_settings_too(tmp_path: Path) -> None:

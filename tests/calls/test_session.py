@@ -160,7 +160,7 @@ async def test_conversation(tuned: Actor) -> None:
     await store.aclose()
     assert last is not None  # what the next session is told
     assert last.ended > began
-    assert last.summary.startswith("The caller's last words were: ")
+    assert last.summary.startswith("The last words of the caller were: ")
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["made ahead", "opening and synthesis"])

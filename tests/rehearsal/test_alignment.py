@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ def found(*heard: Samples) -> Alignment:
 def missing(*, beginning: float = 0.0, middle: float = 0.0, end: float = 0.0, extra: float = 0.0) -> Alignment:
     """That much is, to within one window each."""
 
-    def about(seconds: float) -> float:
+    def about(seconds: float) -> Any:
         return pytest.approx(seconds, abs=1.01 * WINDOW)
 
     return Alignment(LENGTH, about(beginning), about(middle), about(end), about(extra))

@@ -12,7 +12,7 @@ from functools import partial
 from livekit.agents import JobContext
 
 from firstword.agent import startup
-from firstword.agent.accounts.identity import Identity, job_identity
+from firstword.agent.accounts.identity import Identity, Trust, job_identity
 from firstword.agent.call import ending
 from firstword.agent.call.arrival import link_sender, note_account
 from firstword.agent.call.call import Call
@@ -22,8 +22,10 @@ from firstword.agent.conversation import console
 from firstword.agent.flags.assignment import Drawn, draw_session
 from firstword.agent.flags.improvements import Flags, Improvement
 from firstword.agent.process.job_process import Process
+from firstword.agent.process.log_redaction import REDACTION
 from firstword.agent.process.unheard import Unheard
-from firstword.telemetry.clock import Clock
+from firstword.agent.settings import account_sources
+from firstword.telemetry.clock import Clock, session_clock
 from firstword.telemetry.livekit import start_of
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.run import StartFailed
@@ -31,6 +33,10 @@ from firstword.telemetry.vocabulary import FLAG_EVENT
 
 logger = logging.getLogger("firstword")
 
+AFTERWARDS_S = 10.0
+"""Seconds for what begins after the first word and needs no provider: a start that never ends is never told of."""
+SPOKEN_S = 60.0
+"""Seconds for what is written and spoken for later calls."""
 _ENDS = {
     Outcome.ABANDONED: End.HUNG_UP,
     Outcome.NO_CALLER: End.NO_CALLER,
@@ -44,9 +50,12 @@ async def conduct(job: JobContext, process: Process, *, clock: Clock | None = No
 
     clock: the run's, for tests; by default one of the session's own. Cancelled: the start is exported as failed.
     """
-    identity = job_identity(job.job.metadata)
-    drawn = draw_session(process.settings, process.drawn, identity.account, job.job.room.name)
-    call = _compose(job, process, identity, console.prepared(job, drawn.flags), clock)
+    clock = clock or session_clock()
+    config, room = process.settings, job.job.room.name
+    trust = Trust(account_sources(config.account_sources), config.claim_key, room, now=clock() / 1e9)
+    identity = job_identity(job.job.metadata, trust)
+    drawn = draw_session(config, process.drawn, identity.account, room)
+    call = _compose(job, process, trust, identity, console.prepared(job, drawn.flags), clock)
     _introduce(call, drawn)
 
     async def close(reason: str) -> None:  # LiveKit takes functions and methods only
@@ -69,7 +78,7 @@ async def conduct(job: JobContext, process: Process, *, clock: Clock | None = No
         ending.send_figures(call)
 
 
-def _compose(job: JobContext, process: Process, identity: Identity, flags: Flags, clock: Clock | None) -> Call:
+def _compose(job: JobContext, process: Process, trust: Trust, identity: Identity, flags: Flags, clock: Clock) -> Call:
     """The job's call: the plan in the flags' shape, a run of it, and the state that its tasks share."""
     settings = process.settings
     conditions = {**flags.as_conditions(), startup.ACCOUNT_IN_METADATA: identity.account is not None}
@@ -86,6 +95,11 @@ def _compose(job: JobContext, process: Process, identity: Identity, flags: Flags
             "upgrade": settings.account_deadline,
             "resumption": settings.store_deadline,
             "analytics": settings.store_deadline,
+            "session": settings.start_timeout,
+            "background_audio": AFTERWARDS_S,
+            "metrics": AFTERWARDS_S,
+            "greeting_cache": SPOKEN_S,
+            "next_greeting": SPOKEN_S,
         },
         flags=flags.variants(),
         join_window=settings.join_window,
@@ -95,6 +109,7 @@ def _compose(job: JobContext, process: Process, identity: Identity, flags: Flags
         process=process,
         flags=flags,
         identity=identity,
+        trust=trust,
         run=run,
         trace=trace,
         limits=Limits(run, job.room, settings),
@@ -109,6 +124,7 @@ def _compose(job: JobContext, process: Process, identity: Identity, flags: Flags
 
 def _introduce(call: Call, drawn: Drawn) -> None:
     """Name the call in the log and on its trace: whose it is, who sent it, by what its flags were drawn."""
+    REDACTION.hide(call.job.job.room.name, call.identity.account)
     trace_id = f"{call.trace.context.trace_id:032x}"
     call.job.log_context_fields = {**call.job.log_context_fields, "trace_id": trace_id}
     call.run.attributes.update(drawn.attributes)

@@ -7,12 +7,12 @@ First in the data path: whatever else the worker builds is given a `Settings`. `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from firstword.agent import env_file
 from firstword.agent.env_file import EnvFileError
+from firstword.agent.folders import can_be_written, data_folder
 from firstword.telemetry.extras import install
 
 Secret = TypeVar("Secret", SecretStr, SecretStr | None)
@@ -142,17 +143,8 @@ def _needs(extra: str, package: str) -> None:
 
 def _folder(value: str | None) -> str | None:
     """A folder that can be written to, or be made in one that can."""
-    if value is not None:
-        if _is_quoted(value):
-            raise ValueError
-        path = Path(value).absolute()
-        try:
-            there = next(each for each in (path, *path.parents) if each.exists())
-            usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-        except OSError:
-            usable = False
-        if not usable:
-            raise ValueError
+    if value is not None and (_is_quoted(value) or not can_be_written(Path(value).absolute())):
+        raise ValueError
     return value
 
 
@@ -162,9 +154,7 @@ def _names(value: object) -> object:
 
 
 def _default_store() -> SecretStr:
-    from platformdirs import user_data_path  # imported only where nobody names a store
-
-    return SecretStr(f"sqlite+aiosqlite:///{user_data_path('firstword') / 'accounts.db'}")
+    return SecretStr(f"sqlite+aiosqlite:///{data_folder() / 'accounts.db'}")
 
 
 LiveKitUrl = Annotated[str, _url("ws", "wss", "http", "https"), MayBe("a ws, wss, http or https URL")]
@@ -178,6 +168,11 @@ Name = Annotated[
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), MayBe("seconds, more than 0")]
 SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), MayBe("seconds, 0 or more")]
+
+
+AccountSource = Literal["claim", "metadata", "attribute", "caller-id"]
+"""Who may name an account: see `firstword.agent.accounts.identity`."""
+_SOURCE: Final = f"({'|'.join(get_args(AccountSource))})"
 
 
 class Settings(BaseSettings):
@@ -228,6 +223,16 @@ class Settings(BaseSettings):
     greeting_writer: Annotated[Literal["template", "llm"], MayBe("`template` or `llm`")] = Field(
         "template", description="who writes the greeting; `llm` writes it after each call for the next one"
     )
+    prefetch_accounts: Annotated[int, Field(ge=0, le=1000), MayBe("a whole number from 0 to 1000")] = Field(
+        50,
+        description="common accounts whose greetings are spoken before they call; their names go to the TTS provider",
+    )
+    resumption: Annotated[Literal["on", "off"], MayBe("`on` or `off`")] = Field(
+        "on", description="whether the assistant is told what an account's caller said last, for 30 days"
+    )
+    redaction: Annotated[Literal["on", "off"], MayBe("`on` or `off`")] = Field(
+        "on", description="takes what is private out of spans and logs; `off` only where nobody's calls are real"
+    )
     noise_cancellation: Annotated[
         Literal["off", "bvc"],
         AfterValidator(_filter),
@@ -241,6 +246,9 @@ class Settings(BaseSettings):
     )
     traces: Annotated[str | None, AfterValidator(_folder), MayBe("a folder that can be written to")] = Field(
         None, description="each process appends its spans to a file in it, as OTLP JSON lines"
+    )
+    http_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$"), MayBe("an address of this machine")] = Field(
+        "127.0.0.1", description="where the health check listens; `0.0.0.0` or `::` for probes from outside"
     )
     http_port: Annotated[int | None, Field(ge=0, le=65535), MayBe("a port, or 0 for a free one")] = Field(
         None, description="of the worker's health check; unset: LiveKit's own"
@@ -263,6 +271,21 @@ class Settings(BaseSettings):
     cache_days: Annotated[float, Field(gt=0, le=3650), MayBe("days, more than 0")] = Field(
         7, description="how long personal audio is kept; it goes with the account"
     )
+    account_sources: Annotated[
+        str,
+        Field(pattern=rf"^{_SOURCE}(,{_SOURCE})*$"),
+        MayBe("`claim`, `metadata`, `attribute`, `caller-id`, with commas"),
+    ] = Field(
+        "claim",
+        description="who may name a call's account: a signed claim; the job's metadata or the caller's attributes, true only "
+        "where your own server writes them and copies neither from a browser; a telephone's number, for the greeting alone",
+    )
+    claim_key: Annotated[
+        SecretStr | None,
+        Field(min_length=32),
+        AfterValidator(_unquoted),
+        MayBe("32 characters or more, without quotes around them"),
+    ] = Field(None, description="secret that claims are signed with (HS256); unset: no claim is taken")
     account_key: Annotated[
         SecretStr | None,
         Field(min_length=16),
@@ -292,6 +315,19 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
         """An empty variable is one nobody set; the agent's name alone may be empty."""
         return {name: value for name, value in values.items() if value != "" or name == "agent_name"}
+
+
+def account_sources(named: str) -> frozenset[AccountSource]:
+    """Who may name an account, from `Settings.account_sources`."""
+    return frozenset(cast("list[AccountSource]", named.split(",")))
+
+
+def claim_key_missing(sources: Collection[str], *, key: bool) -> str | None:
+    """A sentence where claims are to be taken and there is no key; else None."""
+    if "claim" not in sources or key:
+        return None
+    what = "no account can be named" if len(sources) == 1 else "no claim can name an account"
+    return f"{what}: FIRSTWORD_ACCOUNT_SOURCES has `claim`, and FIRSTWORD_CLAIM_KEY is not set"
 
 
 def variable(field: str) -> str:

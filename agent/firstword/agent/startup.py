@@ -5,6 +5,7 @@ What a task needs are its parameters. Flags decide what is deferred and what an 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from livekit import rtc
@@ -12,7 +13,8 @@ from livekit.agents import AgentSession, JobContext
 from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice import room_io
 
-from firstword.agent.accounts.identity import Identity, whose
+from firstword.agent import run_folder
+from firstword.agent.accounts.identity import Access, Identity, whose
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.audio.background import start_background_audio
 from firstword.agent.audio.refusals import Refusals
@@ -34,7 +36,6 @@ from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.greeting import Greeting
-from firstword.agent.process import run_folder
 from firstword.agent.process.job_process import Process, set_up_metrics
 from firstword.agent.process.tcp_nodelay import send_at_once
 from firstword.agent.settings import Settings, read_settings
@@ -42,6 +43,10 @@ from firstword.telemetry.plan import Plan, unless, when
 from firstword.telemetry.run import cache_result, waited_for
 from firstword.telemetry.vocabulary import ACCOUNT_RESULT, CONNECT, ROOT, WAIT
 
+logger = logging.getLogger("firstword")
+
+REMEMBERED_S = 30 * 86_400.0
+"""Seconds for which a call is told what was said in the last one."""
 ACCOUNT_IN_METADATA = "account-in-metadata"
 """The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""
 
@@ -113,7 +118,8 @@ def _generic_account(call: Call) -> Account:
 @plan.task(fallback=_generic_account)
 async def account(process: Process, call: Call, identity: Identity | None = None) -> GreetingFields:
     """Read the account: what the greeting needs of it first, or all of it at once."""
-    name = whose(call.identity, identity)
+    named = whose(call.identity, identity)
+    name, call.access = named.account, min(call.access, named.access)
     if name is None:
         call.run.attributes[ACCOUNT_RESULT] = "unknown"
         return GENERIC
@@ -124,6 +130,8 @@ async def account(process: Process, call: Call, identity: Identity | None = None
         account, hit = found.account, found.hit
         cache_result(hit=hit)
     call.run.attributes[ACCOUNT_RESULT] = "unknown" if account is None else "hit" if hit else "miss"
+    if account is None:
+        logger.warning("the account that is named is not in the store: the caller hears the generic greeting")
     call.account = account or GENERIC
     return call.account
 
@@ -153,13 +161,13 @@ async def assistant(account: GreetingFields, process: Process, call: Call) -> As
     """Make the assistant: minimal, or with instructions, knowledge and tools at once."""
     if Improvement.ASSISTANT_PREWARM in call.flags:
         return Assistant(GENERIC, hang_up(call), patience=process.settings.account_deadline)
-    return Assistant(await process.whole(account), hang_up(call))
+    return Assistant(await call.whole(account), hang_up(call))
 
 
 @plan.task()
 async def room_options(call: Call) -> room_io.RoomOptions:
     """How the session listens and speaks in the room."""
-    return options_of(call.flags)
+    return options_of(call.flags, call.allowance)
 
 
 @plan.task(readies=True, deferred=when(Improvement.SMART_GREETING, Improvement.LIGHT_CONNECT))
@@ -173,6 +181,8 @@ async def session(
     voice: Voice | None = None,
 ) -> AgentSession[Any]:
     """Start LiveKit's session: from here on it listens. A greeting that has begun becomes its own."""
+    if call.access is Access.NONE:  # since it was made
+        assistant = Assistant(GENERIC, hang_up(call))
     started = new_session(call, components, voice)
     listens_to = call.limits.presence.caller.participant
     room_options.participant_identity = listens_to.identity
@@ -199,15 +209,15 @@ def _stay_minimal(assistant: Assistant) -> None:
     deferred=when(Improvement.ASSISTANT_PREWARM),
     fallback=_stay_minimal,
 )
-async def upgrade(account: GreetingFields, assistant: Assistant, process: Process) -> None:
+async def upgrade(account: GreetingFields, assistant: Assistant, call: Call) -> None:
     """Make the minimal assistant the full one, before the caller's first turn ends."""
-    await assistant.become(await process.whole(account))
+    await assistant.become(await call.whole(account))
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP))
 async def event_handlers(session: AgentSession[Any], call: Call) -> Conversation:
     """Attach what a conversation does with its events; what happened before is replayed to it."""
-    conversation = Conversation(session)
+    conversation = Conversation(session, call.caller.result().identity, call.allowance)
     call.events.deliver_to(conversation.handlers())
     call.conversation = conversation
     return conversation
@@ -220,10 +230,11 @@ async def background_audio(room: rtc.Room, session: AgentSession[Any], call: Cal
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
-async def resumption(account: GreetingFields, assistant: Assistant, process: Process) -> None:
+async def resumption(account: GreetingFields, assistant: Assistant, process: Process, call: Call) -> None:
     """Tell the assistant about the last session."""
-    if account is not GENERIC:
-        await assistant.resume(await process.store.resumption(account.id))
+    if account is not GENERIC and call.remembers:
+        last = await process.store.resumption(account.id)
+        await assistant.resume(last if last and call.now() - last.ended <= REMEMBERED_S else None)
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
@@ -253,6 +264,8 @@ async def playout(
     voice: Voice | None = None,
 ) -> None:
     """Speak; returns at the first frame on a track the caller is subscribed to."""
+    if call.access is Access.NONE:
+        greeting = greetings.shipped()
     if session is not None:
         await say(call, session, voice, greeting)
     elif voice is not None:

@@ -23,19 +23,26 @@ from urllib.parse import urlsplit
 
 from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, JobProcess, NotGivenOr
 
-from firstword.agent import env_file, livekit_private
+from firstword.agent import env_file, livekit_private, run_folder
 from firstword.agent.flags.flag_source import FlagSourceError, other_provider
 from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
 from firstword.agent.flags.last_good import LastGoodKeeper
-from firstword.agent.process import prefetch, run_folder, start_metrics
+from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import opened_caches
-from firstword.agent.settings import Settings, SettingsError, may_be, settings
+from firstword.agent.process.deletion import keep_deleting
+from firstword.agent.process.prefetch import Prefetch
+from firstword.agent.settings import Settings, SettingsError, account_sources, claim_key_missing, may_be, settings
 from firstword.telemetry.arrival import warn_where_nothing_arrives
 
 logger = logging.getLogger("firstword")
 
 PRELOADED = "firstword.agent.process.preload"
 """Imported once in the forkserver and shared by every job's process."""
+
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+INITIALIZE_S = 30.0
+"""Seconds after which LiveKit kills a process that is not ready; its own 10 are too few on a machine that is busy."""
 
 
 class Worker(AgentServer):
@@ -54,6 +61,14 @@ class Worker(AgentServer):
         """
         _end_on_hangup()
         config = settings()
+        if config.redaction == "on":
+            log_redaction.install()
+        if unnamed := claim_key_missing(account_sources(config.account_sources), key=config.claim_key is not None):
+            logger.warning("%s", unnamed)
+        if config.http_host not in _LOOPBACK:
+            logger.warning(
+                "the health check listens on %s: who reaches it learns name, load and jobs", config.http_host
+            )
         for doubt in env_file.read().faults_in(os.environ):
             logger.warning("%s", doubt)
         livekit_private.preload_no_turn_detector()
@@ -71,6 +86,7 @@ class Worker(AgentServer):
                 running.enter_context(LastGoodKeeper(SUBJECTS))
             async with asyncio.TaskGroup() as beside:
                 self._fresh = beside.create_task(self._keep_fresh(config))
+                deleting = beside.create_task(keep_deleting(config))
                 try:
                     if unregistered:  # a console, whose only session begins at once
                         await self._first_round.wait()
@@ -78,13 +94,15 @@ class Worker(AgentServer):
                         await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
                     self._fresh.cancel()
+                    deleting.cancel()
 
     async def _keep_fresh(self, config: Settings) -> None:
-        try:
-            await prefetch.first_round(config)
-        finally:
-            self._first_round.set()
-        await prefetch.keep_fresh(config)
+        async with contextlib.aclosing(Prefetch(config)) as prefetch:
+            try:
+                await prefetch.first_round()
+            finally:
+                self._first_round.set()
+            await prefetch.keep_fresh()
 
     def _make_nothing_ahead(self) -> None:
         if self._fresh is not None:
@@ -165,6 +183,8 @@ def _server() -> Worker:
         api_secret=config.livekit_api_secret.get_secret_value(),
         setup_fnc=set_up,
         preload_modules=[PRELOADED],
+        initialize_process_timeout=INITIALIZE_S,
+        host=config.http_host,
         **options,  # type: ignore[arg-type]
     )
     made.rtc_session(entrypoint, agent_name=config.agent_name)

@@ -23,7 +23,7 @@ from firstword.agent.flags.flag_file import BY_HAND, FlagFile, FlagFileError, re
 from firstword.agent.flags.flag_source import FlagSourceError, other_provider
 from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
 from firstword.agent.flags.location import flag_file
-from firstword.agent.settings import SettingsError, read_settings
+from firstword.agent.settings import SettingsError, claim_key_missing, read_settings
 from firstword.command.terminal import console
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from firstword.rehearsal.stack import Stack, running_stack
@@ -39,6 +39,13 @@ _SIGNALS = {"TRACES": "collector", "METRICS": "collector, metrics"}
 _KEYS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
 _PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
 _MINUTES = {LIVEKIT.name: "three", JAEGER.name: "eight"}
+
+
+_BELIEVED = {
+    "metadata": "`metadata` is for your own server alone: LiveKit's token endpoint copies it from the browser",
+    "attribute": "`attribute` likewise",
+    "caller-id": "`caller-id` is easily faked: it opens the greeting and nothing else",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ async def _examine() -> list[Finding]:
         found,
         *await asyncio.to_thread(_collector, stack),
         *_settings(os.environ, file),
+        _accounts(os.environ),
         *_flags(os.environ),
     ]
 
@@ -169,6 +177,15 @@ def _settings(shell: Mapping[str, str], file: EnvFile) -> Iterator[Finding]:
             yield Finding(name, "ok", "is set")
         elif name in _KEYS:
             yield Finding(name, "absent", "is not set", "needed by a worker in production and by --real")
+
+
+def _accounts(shell: Mapping[str, str]) -> Finding:
+    """Who may name a call's account, and what that believes of what a stranger could say."""
+    sources = (shell.get("FIRSTWORD_ACCOUNT_SOURCES") or "claim").split(",")
+    believed = "; ".join(text for source, text in _BELIEVED.items() if source in sources)
+    if missing := claim_key_missing(sources, key=bool(shell.get("FIRSTWORD_CLAIM_KEY"))):
+        return Finding("accounts", "absent", missing, believed)
+    return Finding("accounts", "ok", f"named by {', '.join(sources)}", believed)
 
 
 def _flags(shell: Mapping[str, str]) -> Iterator[Finding]:

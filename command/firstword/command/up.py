@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlencode
 
 import platformdirs
 import typer
@@ -31,6 +30,8 @@ from firstword.rehearsal.workers import running_worker
 
 AGENT_NAME = "firstword"
 ROOM = "try-it"
+PAGE = "https://meet.livekit.io/?tab=custom"
+"""Somebody else's page: the token is pasted, so that it is in no address, history or log of theirs."""
 
 
 def command(
@@ -162,7 +163,7 @@ class Addresses:
     token: str
     """To join the room with, as a caller; the agent comes with them."""
     page: str
-    """LiveKit's page in a browser, with the token."""
+    """LiveKit's form in a browser, into which `livekit_url` and `token` are pasted."""
     folder: str
     """Logs and traces."""
 
@@ -182,7 +183,7 @@ def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> Addresses:
         agent_name=AGENT_NAME,
         room=ROOM,
         token=token,
-        page=f"https://meet.livekit.io/custom?{urlencode({'liveKitUrl': stack.livekit_url, 'token': token})}",
+        page=PAGE,
         folder=str(folder),
     )
 
@@ -203,6 +204,6 @@ def _lines(at: Addresses) -> list[str]:
         f"Metrics     {at.prometheus_url or f'{at.metrics_url} (no prometheus on PATH)'}",
         f"Worker      agent name {at.agent_name}; logs and traces in {at.folder}",
         f"Token       {at.token}",
-        f"Talk to it  {at.page}",
+        f"Talk to it  {at.page}: choose Custom, paste {at.livekit_url} and the token",
         "Ctrl-C stops all.",
     ]

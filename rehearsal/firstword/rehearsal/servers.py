@@ -18,8 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
-import platformdirs
-
+from firstword.agent import folders
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import ServerError, started
 
@@ -163,7 +162,8 @@ async def _pull(program: Program, report: Callable[[Progress], None]) -> None:
 async def _built(server: Server, go: Path, report: Callable[[Progress], None]) -> Program:
     """Builds `server` unless another command has done so while this one waited for its turn."""
     binary = _binary(server)
-    binary.parent.mkdir(parents=True, exist_ok=True)
+    folders.make_private(folders.cache_folder())
+    binary.parent.mkdir(exist_ok=True)
     async with _alone(binary.with_name(f".{binary.name}.lock"), server, report):
         if not binary.exists():
             with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
@@ -230,4 +230,4 @@ async def _alone(lock: Path, server: Server, report: Callable[[Progress], None])
 
 
 def _binary(server: Server) -> Path:
-    return platformdirs.user_cache_path("firstword") / "bin" / f"{server.name}-{server.version}"
+    return folders.cache_folder() / "bin" / f"{server.name}-{server.version}"

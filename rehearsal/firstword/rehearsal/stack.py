@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
-import platformdirs
 from livekit import api
 
+from firstword.agent import folders
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import Child, PortTaken, ServerError, free_ports, require_free, running
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Program, Progress, find
@@ -289,12 +289,12 @@ def published(stack: Stack) -> Generator[None]:
 
 
 def _state_file() -> Path:
-    return platformdirs.user_cache_path("firstword") / "stack.json"
+    return folders.cache_folder() / "stack.json"
 
 
 def _write_private(file: Path, content: Mapping[str, object]) -> None:
     """Writes JSON that holds a secret, whole or not at all, for this user alone."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    folders.make_private(file.parent)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
         json.dump(content, out, indent=2)

@@ -181,6 +181,7 @@ async def running_worker(
         "LIVEKIT_API_KEY": stack.api_key,
         "LIVEKIT_API_SECRET": stack.api_secret,
         "FIRSTWORD_AGENT_NAME": agent_name,
+        "FIRSTWORD_ACCOUNT_SOURCES": "metadata,attribute,caller-id",  # the tokens here are made by the rehearsal itself
         **({} if profile == FLAGS else {"FIRSTWORD_PROFILE": profile}),
         "FIRSTWORD_FIXED_LOAD": "0.1",  # a busy small machine would declare itself full
         "FIRSTWORD_HTTP_PORT": "0",

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry import context as otel_context
@@ -30,7 +31,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from firstword.telemetry import otlp
-from firstword.telemetry.redaction import redacted
+from firstword.telemetry.redaction import redacted, redacted_resource
 
 logger = logging.getLogger("firstword")
 
@@ -54,11 +55,20 @@ class Exporting:
     """The tracer provider of a process and what stands behind it. One a process, made after a fork."""
 
     def __init__(
-        self, exporters: Sequence[SpanExporter], *, resource: Resource | None = None, ids: IdGenerator | None = None
+        self,
+        exporters: Sequence[SpanExporter],
+        *,
+        resource: Resource | None = None,
+        ids: IdGenerator | None = None,
+        redact: bool = True,
     ) -> None:
+        """redact: take out what is private (`firstword.telemetry.redaction`) before anything is exported."""
         self._batches = [_Batch(exporter) for exporter in exporters]
-        self._starts = _Starts(self._batches)
-        self.provider = TracerProvider(resource=resource or Resource.create(), shutdown_on_exit=False, id_generator=ids)
+        self._starts = _Starts(self._batches, redact=redact)
+        resource = resource or Resource.create()
+        self.provider = TracerProvider(
+            resource=redacted_resource(resource) if redact else resource, shutdown_on_exit=False, id_generator=ids
+        )
         self.provider.add_span_processor(self._starts)
         self._told = 0
 
@@ -186,8 +196,9 @@ class _StartSpans:
 class _Starts(SpanProcessor):
     """Keeps back what is traced inside of starts, hands everything else to the batches."""
 
-    def __init__(self, batches: Sequence[_Batch]) -> None:
+    def __init__(self, batches: Sequence[_Batch], *, redact: bool) -> None:
         self._batches = batches
+        self._redact = redact
         self._starts: OrderedDict[int, _StartSpans] = OrderedDict()
         self._lock = threading.Lock()
         self.dropped = 0
@@ -220,7 +231,7 @@ class _Starts(SpanProcessor):
         return start is not None and not start.over
 
     def pass_on(self, span: ReadableSpan) -> None:
-        clean = redacted(span)
+        clean = redacted(span) if self._redact else span
         for batch in self._batches:
             batch.on_end(clean)
 
@@ -282,13 +293,14 @@ class FileExporter(SpanExporter):
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"traces-{os.getpid()}.jsonl"
+        # containers that share a volume have the same process ids
+        self.path = folder / f"traces-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Append one line; FAILURE where the file can't be written."""
         line = json.dumps(_otlp_json(spans), separators=(",", ":"))
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_for_this_user) as file:
                 file.write(line + "\n")
         except OSError:
             return SpanExportResult.FAILURE
@@ -300,6 +312,10 @@ class FileExporter(SpanExporter):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Each line is written as it comes."""
         return True
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _otlp_json(spans: Sequence[ReadableSpan]) -> dict[str, Any]:

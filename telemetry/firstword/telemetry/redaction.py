@@ -1,19 +1,27 @@
-"""What must never leave the process in a span: keys, tokens, what was said, and what LiveKit marks as personal (`pii`).
+"""What must never leave the process in a span: keys, tokens, what was said, who said it, and what anybody else filled in.
 
-Between the holding of spans and their export; the collector deletes the same keys again.
-Names, numbers and texts are kept out at the source: no attribute of ours takes them.
+Between the holding of spans and their export. An attribute of LiveKit's leaves where it is on a list
+(`firstword.telemetry.livekit_attributes`), any other unless its name says that it is private; of a URL only what no caller
+chooses. The collector deletes the private names again. Names, numbers and texts are kept out at the source: no attribute of
+ours takes them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Link
+
+from firstword.telemetry import livekit_attributes
 
 PRIVATE_KEYS = (
     r"(?i)(^|[._-])pii($|[._-])|authorization|cookie|credential|passw(or)?d|secret|api[._-]?key|token$|phone_?number"
+    r"|(^|[._-])jwt$|(^|[._-])(e-?)?mail$|identity$|room_?name$|^enduser\.|^user\.|^lk\.sip\.h\.|^url\.(query|fragment)$"
+    r"|^http\.(request|response)\.header\.|^rpc\.(method|service)$"
     r"|^gen_ai\.((input|output)\.messages|system_instructions|prompt\.variable|tool\.(call\.(arguments|result)"
     r"|description|definitions)|retrieval\.(documents|query\.text)|memory\.(records|query\.text)|evaluation\.explanation)"
 )
@@ -28,20 +36,55 @@ PRIVATE_EVENTS = r"^gen_ai\.([a-z]+\.message|choice|client\.inference\.operation
 FREE_TEXT_KEYS = frozenset({"exception.message", "exception.stacktrace"})
 """Keys whose values quote whatever was at hand: a statement with its values, a URL with its query."""
 
+_PATH_KEYS: Final = frozenset({"url.path", "http.target", "http.route"})
+_PATH_WORDS: Final = frozenset(
+    [
+        "v1",
+        "v2",
+        "listen",
+        "speak",
+        "agent",
+        "audio",
+        "speech",
+        "transcriptions",
+        "chat",
+        "completions",
+        "responses",
+        "embeddings",
+        "models",
+        "realtime",
+        "openai",
+        "deployments",
+        "twirp",
+        "rtc",
+        "validate",
+        "settings",
+        "regions",
+        "jaeger",
+        "api",
+        "traces",
+        "metrics",
+        "health",
+    ]
+)
+"""Parts of a path that a provider's or LiveKit's API has; any other may be a caller's."""
 _PRIVATE_KEY, _PRIVATE_EVENT = re.compile(PRIVATE_KEYS), re.compile(PRIVATE_EVENTS)
-_URL_SECRETS = re.compile(r"(?<=://)[^/@?\s]+@|\?\S*")
-"""User and password of a URL, and its query."""
+_URL_KEYS: Final = frozenset({"url.full", "url.original", "http.url"})
+_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^/@?#\s]*@)?([^/?#\s]*)([^?#\s]*)(?:[?#]\S*)?", re.I)
+_WHOLE_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^/?#]*@)?([^/?#\s]*)([^?#]*)(?:[?#].*)?", re.I | re.S)
 
 
 def redacted(span: ReadableSpan) -> ReadableSpan:
     """The span without what must not be exported; the same object where nothing had to go."""
-    attributes = _clean(span.attributes or {})
+    attributes = cleaned(span.attributes or {})
     kept = [event for event in span.events if not _PRIVATE_EVENT.search(event.name)]
-    events = [Event(event.name, _clean(event.attributes or {}), event.timestamp) for event in kept]
+    events = [Event(event.name, cleaned(event.attributes or {}), event.timestamp) for event in kept]
+    links = [Link(link.context, cleaned(link.attributes or {})) for link in span.links]
     if (
         attributes == dict(span.attributes or {})
         and len(events) == len(span.events)
         and all(one.attributes == dict(other.attributes or {}) for one, other in zip(events, kept, strict=True))
+        and all(one.attributes == dict(other.attributes or {}) for one, other in zip(links, span.links, strict=True))
         and span.status.description is None
     ):
         return span
@@ -52,7 +95,7 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
         resource=span.resource,
         attributes=attributes,
         events=events,
-        links=span.links,
+        links=links,
         kind=span.kind,
         # the description is free text too
         status=type(span.status)(span.status.status_code),
@@ -62,9 +105,47 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _clean(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def redacted_resource(resource: Resource) -> Resource:
+    """The resource without what must not be exported: an operator may have named a key in `OTEL_RESOURCE_ATTRIBUTES`."""
+    return Resource(cleaned(resource.attributes), resource.schema_url)
+
+
+def is_private(key: str) -> bool:
+    """Whether the name of an attribute, or of a field in a log, says that its value is private."""
+    return key in FREE_TEXT_KEYS or _PRIVATE_KEY.search(key) is not None
+
+
+def cleaned(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the attributes that may be exported, each with as much of its value as may be."""
     return {
-        key: _URL_SECRETS.sub("", value) if isinstance(value, str) and "://" in value else value
+        key: _clean(key, value)
         for key, value in attributes.items()
-        if key not in FREE_TEXT_KEYS and not _PRIVATE_KEY.search(key)
+        if not is_private(key) and livekit_attributes.kept(key, value)
     }
+
+
+def without_url_secrets(text: str) -> str:
+    """The text with each URL in it cut to what no caller chooses."""
+    return _URL.sub(_url, text) if "://" in text else text
+
+
+def _clean(key: str, value: Any) -> Any:
+    if isinstance(value, str):
+        if key in _PATH_KEYS:
+            return _path(re.split(r"[?#]", value, maxsplit=1)[0])
+        if key in _URL_KEYS:
+            found = _WHOLE_URL.fullmatch(value)
+            return _path(value) if found is None else _url(found)
+        return without_url_secrets(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return tuple(_clean(key, each) for each in cast("Sequence[Any]", value))
+    return value
+
+
+def _url(found: re.Match[str]) -> str:
+    """Scheme, host and port, and what is not a caller's of the path; neither user, password nor query."""
+    return f"{found[1]}{found[2]}{_path(found[3])}"
+
+
+def _path(path: str) -> str:
+    return "/".join(part if not part or part.lower() in _PATH_WORDS else "*" for part in path.split("/"))

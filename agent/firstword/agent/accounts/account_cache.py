@@ -111,7 +111,7 @@ class AccountCache:
         if not entry.value:
             return _Copy(None, age=0)  # expires before it is too old
         account = _decoded(entry.value)
-        return None if account is None else _Copy(account, age=KEPT - entry.remaining)
+        return None if account is None or account.id != id else _Copy(account, age=KEPT - entry.remaining)
 
     def _keep(self, id: str, account: Account | None) -> None:
         """In the background: whoever asked has the account already."""

@@ -1,17 +1,23 @@
-"""Whose account a call is about: said by the job's metadata, else by attributes that the caller can't have written.
+"""Whose account a call is about, by those who may say so: `FIRSTWORD_ACCOUNT_SOURCES`.
 
 First task of the data path that reads what others sent; pure, never raises for it, and its findings are data: an
-account id or None, and a word for each thing that was wrong, for an event on the span.
+account id or None, how far it opens the account, and a word for each thing that was wrong, for an event on the span.
 
-What LiveKit shows of it (livekit-server 1.11, rtc 1.1.21; read, and tried with a real server in the tests):
+    claim       signed (`firstword.agent.accounts.claim`), in the job's metadata or the caller's attributes
+    metadata    the job's, as it is: true where only a server of the operator's asks for the agent
+    attribute   of the caller's token, where the caller can't have written it
+    caller-id   the telephone's: whoever calls may fake it, so it opens the greeting and nothing else
+
+LiveKit's token endpoint for front ends copies `room_config` and attributes from the browser's request: behind it
+`metadata` and `attribute` are whatever the page's visitor wants.
+
+What LiveKit shows of the attributes (livekit-server 1.11, rtc 1.1.21; read, and tried with a real server in the tests):
 
 - Each participant is announced with its permission, `can_update_metadata` in it, from the first sight of it on.
 - The server takes attributes from a client, when it joins and later, only with the grant `canUpdateOwnMetadata`.
   Without it they come from the token or from who holds the API secret. So the grant decides; unknown is not trusted.
 - A SIP participant has that grant, because LiveKit's SIP service keeps `sip.callStatus` current with it: there it is
-  the kind, which only a signed token gives, that says who wrote. `sip.phoneNumber` is as true as the trunk's caller id.
-
-Left to the front end: a token endpoint must not copy attributes or metadata from the browser's request.
+  the kind, which only a signed token gives, that says who wrote.
 """
 
 from __future__ import annotations
@@ -19,13 +25,19 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from firstword.agent.accounts.claim import checked_claim
 
 if TYPE_CHECKING:
     from livekit.rtc import Participant
     from pydantic import SecretStr
 
+    from firstword.agent.settings import AccountSource
+
+CLAIM_ATTRIBUTE: Final = "firstword.claim"
 ACCOUNT_ATTRIBUTE: Final = "firstword.account"
 PHONE_ATTRIBUTE: Final = "sip.phoneNumber"
 MAX_METADATA: Final = 16_384
@@ -36,6 +48,17 @@ MAX_TRACEPARENT: Final = 256
 """Characters; W3C's is 55, later versions may append."""
 
 _SIP: Final = 3  # ParticipantKind.PARTICIPANT_KIND_SIP; a test holds it to LiveKit's
+_OURS: Final = frozenset({"account", "claim", "traceparent"})
+
+
+class Access(IntEnum):
+    """How much of an account a call may use."""
+
+    NONE = 0
+    """Nothing: it is a stranger's call."""
+    GREETING = 1
+    """What the greeting says; neither knowledge, tools nor last words."""
+    ALL = 2
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,36 +70,73 @@ class Identity:
     """The sender's trace, unparsed: for a link, never for a parent."""
     problems: tuple[str, ...] = ()
     """Words such as `metadata_not_json`; never a value."""
+    access: Access = Access.ALL
+    claimed: bool = False
+    """Whether the account is named by a claim."""
 
 
-def job_identity(metadata: str) -> Identity:
-    """What the job's metadata says: JSON, `{"account": ID, "traceparent": ...}`, both optional; empty says nothing."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Trust:
+    """Who may name an account in one call, and what a claim is checked against."""
+
+    sources: frozenset[AccountSource]
+    claim_key: SecretStr | None
+    room: str
+    """The room's name."""
+    now: float
+    """Unix time, seconds."""
+
+
+def job_identity(metadata: str, trust: Trust) -> Identity:
+    """What the job's metadata says: JSON, `{"claim": TOKEN}` or `{"account": ID}`, and `"traceparent"`; empty says nothing."""
     if not metadata:
         return Identity()
     if len(metadata) > MAX_METADATA:
         return Identity(problems=("metadata_too_long",))
     try:
-        said: Any = json.loads(metadata)
+        said: Any = json.loads(metadata.lstrip("\ufeff"))
     except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
         return Identity(problems=("metadata_not_json",))
     if not isinstance(said, dict):
         return Identity(problems=("metadata_not_object",))
-    fields = cast("dict[str, object]", said)
-    return _identity("metadata", fields.get("account"), fields.get("traceparent"))
+    # `{"Account": ...}` can mean nothing else
+    fields = {key.lower().strip(): value for key, value in cast("dict[str, object]", said).items()}
+    named = fields.get("claim"), fields.get("account"), fields.get("traceparent")
+    identity = _identity("metadata", *named, trust, account_counts="metadata" in trust.sources)
+    if fields.keys() - _OURS and named[0] is None and named[1] is None:
+        return replace(identity, problems=(*identity.problems, "metadata_names_no_account"))
+    return identity
 
 
-def caller_identity(kind: int, attributes: Mapping[str, str], can_update_metadata: bool | None) -> Identity:
-    """What the caller's attributes say; an account only where the caller can't have written it.
+def caller_identity(
+    kind: int, attributes: Mapping[str, str], can_update_metadata: bool | None, metadata: str, trust: Trust
+) -> Identity:
+    """What the caller's attributes say. An account counts only where the caller can't have written it; a claim always.
 
-    `kind` is LiveKit's ParticipantKind; `can_update_metadata` is None when it isn't known (see `may_write`).
+    `kind` is LiveKit's ParticipantKind; `can_update_metadata` is None when it isn't known (see `may_write`). metadata: the
+    participant's own, which names nobody: an account in it is a mistake that is pointed out.
     """
-    traceparent = attributes.get("traceparent")
-    account = attributes.get(ACCOUNT_ATTRIBUTE) or attributes.get(PHONE_ATTRIBUTE) or None
-    if account is not None and kind != _SIP and can_update_metadata is not False:
-        why = "attributes_permission_unknown" if can_update_metadata is None else "attributes_writable"
-        untrusted = _identity("attributes", None, traceparent)
-        return Identity(None, untrusted.traceparent, (why, *untrusted.problems))
-    return _identity("attributes", account, traceparent)
+    named = attributes.get(CLAIM_ATTRIBUTE) or None, attributes.get(ACCOUNT_ATTRIBUTE) or None
+    problems: list[str] = []
+    account_counts = "attribute" in trust.sources
+    if account_counts and named[1] is not None and kind != _SIP and can_update_metadata is not False:
+        account_counts = False
+        named = named[0], None
+        problems.append("attributes_permission_unknown" if can_update_metadata is None else "attributes_writable")
+    if '"account"' in metadata or '"claim"' in metadata:
+        problems.append("participant_metadata_names_nobody")
+    identity = _identity("attributes", *named, attributes.get("traceparent"), trust, account_counts=account_counts)
+    identity = replace(identity, problems=(*problems, *identity.problems))
+    phone = attributes.get(PHONE_ATTRIBUTE)
+    if identity.account is None and phone and kind == _SIP and "caller-id" in trust.sources:
+        by_phone = _identity("caller_id", None, phone, None, trust, account_counts=True)
+        return replace(
+            identity,
+            account=by_phone.account,
+            access=Access.GREETING,
+            problems=(*identity.problems, *by_phone.problems),
+        )
+    return identity
 
 
 def may_write(participant: Participant) -> bool | None:
@@ -85,9 +145,14 @@ def may_write(participant: Participant) -> bool | None:
     return permission.can_update_metadata if permission.HasField("can_update_metadata") else None
 
 
-def whose(job: Identity, caller: Identity | None) -> str | None:
-    """The account's id: the job's word first, then the caller's; None when neither names one."""
-    return job.account or (caller.account if caller else None)
+def differ(job: Identity, caller: Identity) -> bool:
+    """Whether the caller's claim names another account than the job does: then neither counts."""
+    return caller.claimed and job.account is not None and job.account != caller.account
+
+
+def whose(job: Identity, caller: Identity | None) -> Identity:
+    """Who names the account: the job, else the caller. (Where they `differ`, the call is a stranger's.)"""
+    return caller if job.account is None and caller is not None else job
 
 
 def account_hash(account: str, key: SecretStr | None) -> str | None:
@@ -97,18 +162,35 @@ def account_hash(account: str, key: SecretStr | None) -> str | None:
     return hmac.digest(key.get_secret_value().encode(), account.encode(), "sha256").hex()[:16]
 
 
-def _identity(source: str, account: object, traceparent: object) -> Identity:
+def _identity(
+    source: str, claim: object, account: object, traceparent: object, trust: Trust, *, account_counts: bool
+) -> Identity:
     problems: list[str] = []
-    if account is not None and (wrong := _wrong(account, MAX_ACCOUNT)):
-        problems.append(f"{source}_account_{wrong}")
-        account = None
+    named, claimed = None, False
+    if account is not None and not account_counts:
+        problems.append(f"{source}_account_not_trusted")
+    elif account is not None:
+        named = str(account) if isinstance(account, int) and not isinstance(account, bool) else account
+    if claim is not None:
+        if "claim" not in trust.sources or trust.claim_key is None:
+            problems.append("claim_without_key" if "claim" in trust.sources else "claim_not_trusted")
+        else:
+            checked = checked_claim(claim, trust.room, trust.claim_key.get_secret_value(), trust.now)
+            if checked.problem is not None:
+                problems.append(checked.problem)
+            else:
+                named, claimed = checked.account, True
+    if named is not None and (wrong := _wrong(named, MAX_ACCOUNT)):
+        problems.append(f"{'claim' if claimed else source}_account_{wrong}")
+        named = None
     if traceparent is not None and (wrong := _wrong(traceparent, MAX_TRACEPARENT)):
         problems.append(f"{source}_traceparent_{wrong}")
         traceparent = None
     return Identity(
-        account if isinstance(account, str) else None,
+        named.strip() if isinstance(named, str) else None,
         traceparent if isinstance(traceparent, str) else None,
         tuple(problems),
+        claimed=claimed and named is not None,
     )
 
 
@@ -120,4 +202,4 @@ def _wrong(value: object, longest: int) -> str | None:
     if len(value) > longest:
         return "too_long"
     # Control characters, line breaks, halves of surrogate pairs (JSON can spell them), invisible ones.
-    return None if value.isprintable() else "not_printable"
+    return None if value.strip().isprintable() else "not_printable"

@@ -3,7 +3,7 @@
 Between the database (SQLite by default, PostgreSQL by URL) and the tasks of a start, which set the deadlines. Each
 read and each write is one statement in autocommit: a round trip, no transaction around it. Writes may be repeated.
 
-    StoreError    with its `reason`: unreachable, locked, broken
+    StoreError    with its `reason`: unreachable, locked, late, broken
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from sqlalchemy import (
     Column,
@@ -39,6 +39,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
+from firstword.agent import folders
 from firstword.agent.accounts import examples
 from firstword.agent.accounts.model import Account, GreetingFields, LastSession, SessionRow
 from firstword.agent.accounts.tables import ACCOUNTS, LAST_SESSIONS, METADATA, SESSIONS
@@ -50,6 +51,10 @@ logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG, as in a conso
 
 _SQLITE_BUSY: Final = 5.0
 """Seconds that SQLite waits while another process writes; the caller's deadline is usually shorter."""
+STATEMENT_S: Final = 10.0
+"""Seconds for a statement, connecting included, whoever asks; a start's own deadline is shorter."""
+_CLOSE_S: Final = 2.0
+"""Seconds for closing connections to a server that may not answer."""
 _LATEST: Final = 1000
 """Sessions that say which accounts are common: found by the index on their start, however many there are."""
 _CREATION_LOCK: Final = 0x6669727374
@@ -59,6 +64,8 @@ _SQLITE_UNREACHABLE: Final = frozenset({10, 14})  # SQLITE_IOERR, SQLITE_CANTOPE
 _POSTGRES_LOCKED: Final = frozenset({"55P03", "40P01"})  # lock not available, deadlock
 _POSTGRES_UNREACHABLE: Final = ("08", "53", "57P")  # connection, resources (too many clients), shutting down
 
+T = TypeVar("T")
+
 
 class Reason(StrEnum):
     """Why the store could not serve."""
@@ -67,6 +74,8 @@ class Reason(StrEnum):
     """No connection: nobody there, refused for now, or lost."""
     LOCKED = "locked"
     """Somebody else held a lock for too long."""
+    LATE = "late"
+    """No answer within the deadline."""
     BROKEN = "broken"
     """It answered, but not with what we can use: wrong password, missing rights or tables, damaged file or row."""
 
@@ -93,7 +102,7 @@ class AccountStore:
         )
         if self._sqlite:
             event.listen(self._engine.sync_engine, "connect", _enforce_foreign_keys)
-        self._running: Final = set[asyncio.Task[Sequence[Row[Any]]]]()
+        self._running: Final = set[asyncio.Task[Any]]()
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
@@ -113,18 +122,7 @@ class AccountStore:
         `seed` says whether fresh tables get the example accounts: None means those of SQLite do, so that nothing
         is written into somebody's PostgreSQL unasked. Tables that are there stay as they are. Raises StoreError.
         """
-        with _our_errors():
-            if self._sqlite and self._url.database:
-                _make_file(Path(self._url.database))
-            async with self._autocommit.connect() as connection:
-                if await connection.run_sync(_has_tables):
-                    return
-                if (
-                    self._sqlite
-                ):  # readers don't wait for a writer; kept in the file, and not to be set in a transaction
-                    await connection.execute(text("PRAGMA journal_mode=WAL"))
-            async with self._engine.begin() as connection:
-                await connection.run_sync(_create, self._sqlite if seed is None else seed)
+        await self._within(self._prepare(self._sqlite if seed is None else seed))
 
     async def account(self, id: str) -> Account | None:
         """The whole account, in one read; None when there is none. Raises StoreError."""
@@ -187,7 +185,8 @@ class AccountStore:
         """Close every connection, when what was given up has ended; the store is not used afterwards."""
         if self._running:
             await asyncio.wait(self._running, timeout=_SQLITE_BUSY)  # a thread must not outlive the loop it answers to
-        await self._engine.dispose()
+        # not cancelled with us: a connection that is half closed is a traceback in the log
+        await asyncio.wait({asyncio.ensure_future(self._engine.dispose())}, timeout=_CLOSE_S)
 
     def _upsert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         if self._sqlite:
@@ -202,22 +201,42 @@ class AccountStore:
         """The row that a key picks; None when there is none."""
         return next(iter(await self._run(statement)), None)
 
+    async def _prepare(self, seed: bool) -> None:
+        if self._sqlite and self._url.database:
+            _make_file(Path(self._url.database))
+        async with self._autocommit.connect() as connection:
+            if await connection.run_sync(_has_tables):
+                return
+            if self._sqlite:  # readers don't wait for a writer; kept in the file, and not to be set in a transaction
+                await connection.execute(text("PRAGMA journal_mode=WAL"))
+        async with self._engine.begin() as connection:
+            await connection.run_sync(_create, seed)
+
     async def _run(self, statement: Executable) -> Sequence[Row[Any]]:
-        """The statement's rows, if it has any. A cancelled caller returns at once; a write may still take place.
+        """The statement's rows, if it has any. Raises StoreError."""
+        return await self._within(self._run_again_if_cut(statement))
+
+    async def _within(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the work returns, within `STATEMENT_S` seconds. A cancelled caller returns at once; a write may still take place.
 
         In an asyncio.Task of its own, as SQLite waits for a lock in a thread that nobody can interrupt: it is left
-        to end by itself, within its busy timeout.
+        to end by itself, within its busy timeout. Raises StoreError.
         """
-        running = asyncio.create_task(self._run_again_if_cut(statement))
+        running = asyncio.create_task(work)
         self._running.add(running)
-        running.add_done_callback(self._running.discard)
+        running.add_done_callback(self._ended)
         try:
             with _our_errors():
-                return await asyncio.shield(running)
-        except asyncio.CancelledError:
+                async with asyncio.timeout(STATEMENT_S):
+                    return await asyncio.shield(running)
+        finally:
             if not self._sqlite:
-                running.cancel()
-            raise
+                running.cancel()  # of one that has ended it is nothing
+
+    def _ended(self, running: asyncio.Task[Any]) -> None:
+        self._running.discard(running)
+        if not running.cancelled():
+            running.exception()  # seen, also where whoever waited has given up
 
     async def _run_again_if_cut(self, statement: Executable) -> Sequence[Row[Any]]:
         """Once more, on a new connection, when the pool's had been closed by the server while idle."""
@@ -243,7 +262,8 @@ def _accepted(url: URL) -> URL:
 
 def _make_file(path: Path) -> None:
     """An empty file is an empty database; made here for its rights, which SQLite's own files beside it take over."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.parent.exists():
+        folders.make_private(path.parent)
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
 
 
@@ -300,6 +320,8 @@ def _our_errors() -> Generator[None]:
         yield
     except DBAPIError as error:
         raise StoreError(_reason(error), _detail(error)) from None
+    except TimeoutError:
+        raise StoreError(Reason.LATE, "no answer in time") from None
     except OSError as error:  # asyncpg opens its socket outside SQLAlchemy's guard
         raise StoreError(Reason.UNREACHABLE, type(error).__name__) from None
     except ValueError as error:  # a text no database can hold, or a JSON column that isn't

@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import logging
 import time
-import zlib
 from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 from firstword.agent.cache.backend import Backend, Bounds, CacheUnavailable, Entry, Reason
+from firstword.agent.failures import Failing
+from firstword.agent.folders import cache_folder
 from firstword.agent.settings import SettingsError, may_be, variable
-
-logger = logging.getLogger("firstword")
 
 WRITE_DEADLINE: Final = 2.0
 """Seconds for a write: nobody waits for one."""
@@ -29,8 +27,9 @@ DELETE_DEADLINE: Final = 10.0
 """Seconds for a deletion, which is somebody's right and not a matter of speed."""
 PAUSE: Final = 10.0
 """Seconds without lookups after one that got no answer: a start pays for an outage once, not for each lookup."""
-_CHECKSUM: Final = 4
-"""Bytes before each value. SQLite's pages have none, and a damaged greeting is a loud noise."""
+_SIGNATURE: Final = 16
+"""Bytes before each value. A damaged greeting is a loud noise, and an account under another's key is another's prompt."""
+_PROBE: Final = ("probe",)
 
 Key = tuple[str, ...]
 """What an entry is called: as many texts as it takes; hashed before they leave the process."""
@@ -47,26 +46,23 @@ def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | Non
         try:
             from firstword.agent.cache.redis import RedisServer  # 230 ms of imports, and an extra
 
-            return Cache(RedisServer(url, name, bounds), deadline=deadline, key=key)
+            return Cache(RedisServer(url, name, bounds), deadline=deadline, key=key, name=name)
         except (ValueError, TypeError):  # the client's texts quote the URL
             raise SettingsError(
                 [f"{variable('cache_url')} is wrong (a secret, not shown); expected {may_be('cache_url')}"]
             ) from None
     from firstword.agent.cache.sqlite import SQLiteFile
 
-    if folder is None:
-        from platformdirs import user_cache_path
-
-        folder = user_cache_path("firstword")
-    return Cache(SQLiteFile(folder, name, bounds), deadline=deadline, key=key)
+    return Cache(SQLiteFile(folder or cache_folder(), name, bounds), deadline=deadline, key=key, name=name)
 
 
 class Cache:
     """A backend with deadlines, hashed keys and checked values; belongs to one event loop."""
 
-    def __init__(self, backend: Backend, *, deadline: float, key: str = "") -> None:
+    def __init__(self, backend: Backend, *, deadline: float, key: str = "", name: str = "test") -> None:
         self.failures: Final = Counter[Reason]()
         """How often it could not serve, by reason; each reason is logged the first time."""
+        self._failing = Failing(f"{name} cache")
         self._backend = backend
         self._deadline = deadline
         self._secret = key.encode()
@@ -84,9 +80,9 @@ class Cache:
         entry = await self._guarded(lambda: self._backend.get(hashed), self._deadline)
         if entry is None:
             return None
-        checksum, value = entry.value[:_CHECKSUM], entry.value[_CHECKSUM:]
-        if checksum != _checksum(value):
-            self._failed(Reason.BROKEN, "a damaged value")
+        signature, value = entry.value[:_SIGNATURE], entry.value[_SIGNATURE:]
+        if not hmac.compare_digest(signature, self._sign(hashed, value)):
+            self._failed(Reason.BROKEN, "a value that is damaged, or was not written by us under this key")
             await self.delete(key)
             return None
         return Entry(value, entry.remaining)
@@ -95,26 +91,38 @@ class Cache:
         """Keep the value for `lifetime` seconds; False when it isn't. `owner` is whose it is: an account's id."""
         if time.monotonic() < self._paused_until:
             return False
-        hashed, whose, checked = self._hash(key), self._hash((owner,)), _checksum(value) + value
-        return bool(await self._guarded(lambda: self._backend.put(hashed, checked, whose, lifetime), WRITE_DEADLINE))
+        hashed, whose = self._hash(key), self._hash((owner,))
+        signed = self._sign(hashed, value) + value
+        return bool(await self._guarded(lambda: self._backend.put(hashed, signed, whose, lifetime), WRITE_DEADLINE))
+
+    async def keeps(self) -> bool:
+        """Whether something can be kept now: tried with an entry that expires within a second."""
+        if await self.put(_PROBE, b"", owner="", lifetime=1.0):
+            self._failing.works()
+            return True
+        return False
 
     async def delete(self, key: Key) -> bool:
         """Delete the entry; False when that could not be done."""
         hashed = self._hash(key)
         return await self._done(lambda: self._backend.delete(hashed))
 
-    async def forget_all_but(self, ids: AsyncIterable[Sequence[str]]) -> int:
-        """Delete what is of none of these owners, for every machine that shares the cache; of how many it was.
+    async def forget_all_but(self, ids: AsyncIterable[Sequence[str]]) -> int | None:
+        """Delete what is of none of these owners, for all machines that share the cache. Returns the number of owners
+        deleted; None where the cache could not say whose entries it has, or not all could be deleted.
 
         ids: page by page, from the store that everybody who shares the cache reads. They are read after the cache has said
         whose entries it has, so that a new one is not missing; what they raise leaves everything as it was.
         """
-        gone = await self._guarded(self._backend.owners, DELETE_DEADLINE) or set[str]()
+        gone = await self._guarded(self._backend.owners, DELETE_DEADLINE)
+        if gone is None:
+            return None
         gone.discard(self._hash(("",)))  # anybody's
         if gone:
             async for page in ids:
                 gone.difference_update(self._hash((id,)) for id in page)
-        return sum([await self._done(lambda owner=owner: self._backend.delete_owner(owner)) for owner in gone])
+        deleted = sum([await self._done(lambda owner=owner: self._backend.delete_owner(owner)) for owner in gone])
+        return deleted if deleted == len(gone) else None
 
     async def aclose(self) -> None:
         """Close what is open; the cache is not used afterwards."""
@@ -140,14 +148,13 @@ class Cache:
     def _failed(self, reason: Reason, detail: str) -> None:
         if reason in (Reason.UNREACHABLE, Reason.LATE):
             self._paused_until = time.monotonic() + PAUSE
-        if not self.failures[reason]:
-            logger.warning("sessions go on without the cache: %s", detail)
+        self._failing.failed(reason, f"sessions go on without the cache: {detail}")
         self.failures[reason] += 1
 
     def _hash(self, texts: Key) -> str:
         # JSON, so that ("a", "b") and ("ab", "") are two keys
         return hmac.digest(self._secret, json.dumps(texts).encode(), "sha256").hex()
 
-
-def _checksum(value: bytes) -> bytes:
-    return zlib.crc32(value).to_bytes(_CHECKSUM)
+    def _sign(self, hashed: str, value: bytes) -> bytes:
+        """Ties the value to its key and, where there is one, to our secret: nobody else can write one that we take."""
+        return hmac.digest(self._secret, hashed.encode() + value, "sha256")[:_SIGNATURE]

@@ -21,15 +21,20 @@ _FORMAT: Final = "firstword:1"
 """Before every key; the number changes with the format of what is kept."""
 
 # Every key has the same hash tag, so that a cluster keeps them on one node and a script may touch them all.
-# ages: key -> when it expires, ms; sizes: key -> bytes, and their sum under "".
+# ages: key -> when it expires, ms; sizes: key -> bytes, and their sum under ""; owners: key -> whose it is.
 _PRELUDE: Final = """
 local prefix = ARGV[1]
-local ages, sizes = prefix .. 'ages', prefix .. 'sizes'
+local ages, sizes, owners = prefix .. 'ages', prefix .. 'sizes', prefix .. 'owners'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function drop(key)
     redis.call('DEL', prefix .. 'value:' .. key)
     redis.call('ZREM', ages, key)
+    local owner = redis.call('HGET', owners, key)
+    if owner then
+        redis.call('HDEL', owners, key)
+        redis.call('SREM', prefix .. 'owner:' .. owner, key)
+    end
     local size = redis.call('HGET', sizes, key)
     if size then
         redis.call('HDEL', sizes, key)
@@ -56,6 +61,7 @@ redis.call('SET', prefix .. 'value:' .. key, value, 'PX', lifetime)
 redis.call('ZADD', ages, now + lifetime, key)
 redis.call('HSET', sizes, key, #value)
 redis.call('HINCRBY', sizes, '', #value)
+redis.call('HSET', owners, key, owner)
 local owned = prefix .. 'owner:' .. owner
 redis.call('SADD', owned, key)
 redis.call('PEXPIRE', owned, math.max(lifetime, redis.call('PTTL', owned)))

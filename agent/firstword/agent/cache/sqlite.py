@@ -11,7 +11,9 @@ can join the old file to the new one's log; who still reads the old one notices 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 import sqlite3
 import tempfile
 import time
@@ -20,6 +22,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
+from firstword.agent import folders
 from firstword.agent.cache.backend import GONE_FOR, Bounds, CacheUnavailable, Entry, Reason
 
 _FORMAT: Final = 1
@@ -52,6 +55,7 @@ class SQLiteFile:
     def __init__(self, folder: Path, name: str, bounds: Bounds, now: Callable[[], float] = time.time) -> None:
         self._folder = folder.absolute()
         self._start = f"{name}.{_FORMAT}-"
+        self._named = re.compile(rf"{re.escape(self._start)}([1-9]\d*)\.db(-wal|-shm)?", re.ASCII)
         self._bounds = bounds
         self._now = now
         self._reader: sqlite3.Connection | None = None
@@ -110,7 +114,7 @@ class SQLiteFile:
         return await asyncio.to_thread(self._write, owners) if self._files() else set()
 
     async def delete_owner(self, owner: str) -> None:
-        """Delete what is the owner's; where the disk is too full even for that, everything. Raises CacheUnavailable."""
+        """Delete what is the owner's; all files where the disk is too full for that, or a lock lasts. Raises CacheUnavailable."""
 
         def delete(connection: sqlite3.Connection) -> None:
             now = self._drop_expired(connection)
@@ -121,7 +125,7 @@ class SQLiteFile:
             try:
                 self._write(delete, empty_log=True)
             except CacheUnavailable as error:
-                if error.reason is not Reason.FULL:
+                if error.reason not in (Reason.FULL, Reason.LOCKED):
                     raise
                 self._start_anew()
 
@@ -214,13 +218,25 @@ class SQLiteFile:
     # --- files
 
     def _files(self) -> list[Path]:
-        """The cache's files, newest last: as a rule one."""
-        return sorted(self._folder.glob(f"{self._start}[0-9]*.db"), key=_number)
+        """The cache's files, newest last: as a rule one. A file of any other name is none of ours."""
+        return sorted({path for path, beside in self._present() if not beside}, key=_number)
+
+    def _present(self) -> list[tuple[Path, bool]]:
+        """The database of each file that is there, and whether the file is one of SQLite's beside it."""
+        try:
+            matches = [self._named.fullmatch(name) for name in os.listdir(self._folder)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unusable(error) from None
+        return [(self._folder / f"{self._start}{found[1]}.db", bool(found[2])) for found in matches if found]
 
     def _newest(self) -> Path:
         """The newest file; the first one is made. What a process that died has left of older ones is deleted."""
-        files = self._files()
-        for path in files[:-1]:
+        present = self._present()
+        files = sorted({path for path, beside in present if not beside}, key=_number)
+        left_over = {path for path, beside in present if beside and not path.exists()}
+        for path in {*files[:-1], *left_over}:
             _remove(path)
         return files[-1] if files else self._make(1)
 
@@ -242,7 +258,7 @@ class SQLiteFile:
         """Make the file of this number: whole from the moment it is there, and by one process only."""
         path = self._folder / f"{self._start}{number}.db"
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folders.make_private(self._folder)
             with tempfile.TemporaryDirectory(prefix="new-", dir=self._folder) as scratch:
                 new = Path(scratch) / "new.db"
                 new.touch(mode=0o600)  # SQLite gives the files beside it the same rights
@@ -254,7 +270,7 @@ class SQLiteFile:
         except sqlite3.Error as error:
             raise _unavailable(error) from None
         except OSError as error:
-            raise CacheUnavailable(Reason.UNREACHABLE, type(error).__name__) from None
+            raise _unusable(error) from None
         return path
 
 
@@ -280,13 +296,24 @@ def _in_transaction(path: Path, work: Callable[[sqlite3.Connection], T], *, empt
         result = work(connection)  # what raises in here is rolled back by closing
         connection.execute("COMMIT")
         if empty_log:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            _empty_log(connection)
         return result
 
 
+def _empty_log(connection: sqlite3.Connection) -> None:
+    """Empty the log, in which deleted bytes still are. Raises CacheUnavailable while a reader keeps it from that."""
+    ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # waits for `_BUSY` seconds
+    if busy:
+        raise CacheUnavailable(Reason.LOCKED, "the log is being read")
+
+
 def _remove(path: Path) -> None:
-    for ending in _BESIDE:
-        Path(f"{path}{ending}").unlink(missing_ok=True)
+    """Delete the file, and then what SQLite keeps beside it: whoever is interrupted leaves a name that `_newest` finds."""
+    try:
+        for ending in _BESIDE:
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+    except OSError as error:
+        raise _unusable(error) from None
 
 
 def _inode(path: Path) -> int | None:
@@ -294,6 +321,12 @@ def _inode(path: Path) -> int | None:
         return os.stat(path).st_ino
     except OSError:
         return None
+
+
+def _unusable(error: OSError) -> CacheUnavailable:
+    """A folder or file that cannot be used; FULL where there is no room."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return CacheUnavailable(Reason.FULL if full else Reason.UNREACHABLE, error.strerror or type(error).__name__)
 
 
 def _code(error: sqlite3.Error) -> int:

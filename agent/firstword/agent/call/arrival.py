@@ -7,31 +7,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
+from typing import Final
 
 from livekit import rtc
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from firstword.agent.accounts.identity import Identity, account_hash, caller_identity, may_write
+from firstword.agent.accounts.identity import (
+    Access,
+    Identity,
+    account_hash,
+    caller_identity,
+    differ,
+    may_write,
+)
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Caller, until_only_others
-from firstword.agent.call.standing import is_known
+from firstword.agent.call.standing import SIP_CALL_STATUS, is_known
+from firstword.agent.process.log_redaction import REDACTION
 from firstword.telemetry.vocabulary import ACCOUNT_HASH, EDGE_CALLER, PARTICIPANT_KIND
 
 logger = logging.getLogger("firstword")
+
+_LIVEKITS_OWN: Final = frozenset({SIP_CALL_STATUS, "sip.callID", "sip.trunkID", "sip.ruleID"})
+"""Attributes whose values say nothing of anybody."""
 
 
 def caller_arrived(call: Call, caller: Caller) -> int:
     """This is the call's caller. Returns when they joined, ns on the run's clock."""
     call.limits.caller_arrived(caller)
+    _hide_in_the_log(caller.participant)
     kind = caller.participant.kind
     if not is_known(kind):
         logger.warning("the caller is of a kind that LiveKit's agents do not expect: %d", kind)
     call.run.attributes[PARTICIPANT_KIND] = (
         rtc.ParticipantKind.Name(kind) if kind in rtc.ParticipantKind.values() else str(kind)
     )
-    link_sender(call, _identity_in(caller))
+    said = call.caller_said = _identity_in(call, caller)
+    link_sender(call, said)
+    if differ(call.identity, said):
+        _open_nothing(call)
     if call.ear is not None:
         call.ear.listen_to(caller.identity)
     call.caller.set_result(caller)
@@ -39,8 +56,8 @@ def caller_arrived(call: Call, caller: Caller) -> int:
 
 
 def identity_of(call: Call, caller: Caller) -> Identity:
-    """What the caller's attributes say of the account."""
-    identity = _identity_in(caller)
+    """What the caller's attributes said of the account when they were first seen."""
+    identity = call.caller_said or _identity_in(call, caller)
     note_account(call, identity)
     return identity
 
@@ -48,8 +65,7 @@ def identity_of(call: Call, caller: Caller) -> Identity:
 def note_account(call: Call, identity: Identity) -> None:
     """Tell the trace whose account is named, as a hash, and what was wrong with how it is named."""
     for problem in identity.problems:
-        call.run.event("account.rejected", {"reason": problem})
-        logger.warning("what names the account is not taken: %s", problem)
+        _reject(call, problem)
     if identity.account is not None:
         hashed = account_hash(identity.account, call.process.settings.account_key)
         if hashed is not None:
@@ -73,6 +89,35 @@ async def listener(call: Call) -> Caller | None:
     return call.caller.result() if call.caller.done() else None
 
 
-def _identity_in(caller: Caller) -> Identity:
-    participant = caller.participant
-    return caller_identity(participant.kind, participant.attributes, may_write(participant))
+def _identity_in(call: Call, caller: Caller) -> Identity:
+    one = caller.participant
+    trust = replace(call.trust, now=call.now())
+    return caller_identity(one.kind, one.attributes, may_write(one), one.metadata, trust)
+
+
+def _open_nothing(call: Call) -> None:
+    """Two claims name two accounts: none counts, and what was prepared for the one is not used."""
+    call.access = Access.NONE
+    call.run.attributes.pop(ACCOUNT_HASH, None)
+    _reject(call, "claims_differ")
+
+
+def _reject(call: Call, problem: str) -> None:
+    call.run.event("account.rejected", {"reason": problem})
+    logger.warning("what names the account is not taken: %s; %s", problem, _what_to_write(problem))
+
+
+def _what_to_write(problem: str) -> str:
+    source = problem.partition("_")[0]
+    if problem.endswith("_not_trusted"):
+        return "FIRSTWORD_ACCOUNT_SOURCES does not name this source"
+    if source == "claim":
+        return 'expected {"claim": TOKEN} as the job\'s metadata, or TOKEN as attribute firstword.claim: README, "Whose account"'
+    if source == "metadata":
+        return 'expected {"account": "1001"} as the job\'s metadata'
+    return "expected the account in the job's metadata, or as attribute firstword.account of a token without canUpdateOwnMetadata"
+
+
+def _hide_in_the_log(participant: rtc.RemoteParticipant) -> None:
+    theirs = (value for key, value in participant.attributes.items() if key not in _LIVEKITS_OWN)
+    REDACTION.hide(participant.identity, participant.name, participant.metadata, *theirs)

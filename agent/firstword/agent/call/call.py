@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from livekit.agents import AgentSession, JobContext
 
-from firstword.agent.accounts.identity import Identity
-from firstword.agent.accounts.model import GENERIC, GreetingFields
+from firstword.agent.accounts.identity import Access, Identity, Trust
+from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.audio.early_input import EarlyInput
 from firstword.agent.audio.voice import Speech, Voice
 from firstword.agent.call.caller import Caller, Callers
 from firstword.agent.call.early_messages import EarlyMessages
 from firstword.agent.call.limits import Limits
+from firstword.agent.conversation.allowance import Allowance
 from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.conversation.events import Events
 from firstword.agent.flags.improvements import Flags
@@ -38,6 +39,8 @@ class Call:
     flags: Flags
     identity: Identity
     """What the job's metadata says of the account."""
+    trust: Trust
+    """Who may name an account in this call."""
     run: Run
     """Its start. Tasks ask its clock for the time, so that all of a call is on one clock."""
     trace: Trace
@@ -52,8 +55,14 @@ class Call:
 
     events: Events = field(default_factory=Events)
     """What happens in room and session."""
+    caller_said: Identity | None = None
+    """What the caller's attributes say of the account, looked at once, when they are first seen: a claim may expire later."""
+    access: Access = Access.ALL
+    """How much of the account that is named this call may use."""
     account: GreetingFields = GENERIC
-    """Whose call it is, once the account has been read."""
+    """The account that is named, once it has been read."""
+    allowance: Allowance = field(default_factory=Allowance)
+    """Of answers to what is sent and not said: keys and texts."""
     server_ahead: int = 0
     """By how many ns the server's clock is ahead of ours, once the room is there."""
     ear: EarlyInput | None = None
@@ -76,6 +85,22 @@ class Call:
     """Tells the caller, frees the room and ends the job, once the call must end."""
     closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     """Closes what the call has opened, when the job ends."""
+
+    @property
+    def owner(self) -> GreetingFields:
+        """Whose call it is: the account that is named, unless two claims name two."""
+        return GENERIC if self.access is Access.NONE else self.account
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the account's last session is read, and this one written for the next."""
+        return self.access is Access.ALL and self.process.settings.resumption == "on"
+
+    async def whole(self, account: GreetingFields) -> Account:
+        """All that this call's assistant may know of the account. Raises StoreError."""
+        if self.access is Access.ALL:
+            return await self.process.whole(account)
+        return replace(GENERIC, language=account.language)
 
     def now(self) -> float:
         """The time on the run's clock, Unix time, seconds."""

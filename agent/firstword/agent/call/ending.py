@@ -87,8 +87,19 @@ async def _free_room(call: Call) -> None:
 def row_of(call: Call) -> SessionRow:
     """The session's row, as far as it is known by now."""
     return SessionRow(
-        id=call.job.job.id, account=call.account.id or None, started=call.began, flags=call.flags.variants()
+        id=call.job.job.id, account=call.owner.id or None, started=call.began, flags=call.flags.variants()
     )
+
+
+def sent_by_participants(call: Call) -> dict[str, int]:
+    """What participants sent beside their voices, counted: packets, keys that did not count, answers they were refused."""
+    keypad = call.conversation.keypad if call.conversation else None
+    return {
+        "data_packets": call.events.counts["data_received"],
+        "keys_ignored": keypad.ignored if keypad else 0,
+        "answers_refused": call.allowance.refused,
+        "participants": call.conversation.others if call.conversation else 0,
+    }
 
 
 async def close(call: Call, reason: str) -> None:
@@ -101,11 +112,13 @@ async def close(call: Call, reason: str) -> None:
     logger.info("the call ended: %s", ended)
     call.limits.lift()
     row = replace(row_of(call), first_word=call.run.record().ttfw, ended=ended)
+    if any((counts := sent_by_participants(call)).values()):
+        logger.info("beside their voices participants sent something", extra=counts)
     async with call.closing:
         await _write(call, "row", store.record_session(row))
         last = call.conversation and call.conversation.last_session(call.now())
-        if last and call.account.id:
-            await _write(call, "resumption data", store.save_last_session(call.account.id, last))
+        if last and call.owner.id and call.remembers:
+            await _write(call, "resumption data", store.save_last_session(call.owner.id, last))
 
 
 async def _write(call: Call, what: str, writing: Awaitable[None]) -> None:

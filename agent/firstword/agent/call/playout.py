@@ -12,6 +12,7 @@ from typing import Any
 from livekit.agents import NOT_GIVEN, AgentSession
 from opentelemetry import trace as otel
 
+from firstword.agent.accounts.identity import Access
 from firstword.agent.audio.voice import ON_THE_WAY_S, Speech, Voice
 from firstword.agent.call.arrival import listener
 from firstword.agent.call.call import Call
@@ -24,9 +25,16 @@ from firstword.telemetry.run import ended_at, used_fallback
 
 logger = logging.getLogger("firstword")
 
+MOST_TRIES = 5
+"""How often another greeting is tried after one that could not be played."""
+TRY_AGAIN_S = 0.2
+"""Seconds before the second of these, twice that before the third, and so on; the first is tried at once."""
+
 
 async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
     """Say it on the voice at once; returns when the caller hears it. Who came after it had begun hears it again."""
+    generic = call.access is Access.NONE
+    tries = 0
     while True:
         speech = _begin(call, voice, greeting)
         try:
@@ -35,10 +43,18 @@ async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
         except Exception as error:  # the TTS's own errors, whichever provider it is
             speech_failed(call, error)
             await speech.stop()
+            tries += 1
+            if tries > MOST_TRIES:  # the shipped greeting needs no provider: it is the room that does not take it
+                raise
+            await asyncio.sleep(TRY_AGAIN_S * (tries - 1))
             greeting = greetings.shipped()
             continue
         # LiveKit may announce who subscribed later than they heard it
         found = await listener(call)
+        if call.access is Access.NONE and not generic:  # since it began
+            await speech.stop()
+            greeting, generic = greetings.shipped(), True
+            continue
         if found is None or missed(found, began, call.server_ahead):
             await speech.stop()
             await asyncio.shield(call.caller)

@@ -15,7 +15,7 @@ from firstword.agent.call.call import Call
 from firstword.agent.call.caller import server_ahead
 from firstword.agent.call.early_messages import EarlyMessages
 from firstword.agent.call.hearing import hear, open_ear
-from firstword.agent.conversation.conversation import ROOM_EVENTS
+from firstword.agent.conversation.conversation import COUNTED_EVENTS, ROOM_EVENTS
 from firstword.agent.flags.improvements import Improvement
 
 
@@ -23,6 +23,7 @@ async def join(call: Call) -> rtc.Room:
     """Join the job's room; what happens in it is watched before it can happen. Raises what LiveKit's connect raises."""
     room = call.job.room
     call.events.watch(room, ROOM_EVENTS)
+    call.events.count(room, COUNTED_EVENTS)
     settings = call.process.settings
     call.messages = EarlyMessages(settings.kept_topics, settings.kept_methods)
     call.messages.keep_streams(room)

@@ -7,14 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, TypeAlias
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from livekit.agents import Agent, RunContext, function_tool, llm
 
 from firstword.agent.accounts.model import Account, LastSession
+from firstword.agent.conversation.prompt_data import RULE, as_data
+from firstword.agent.greeting.text import MAX_NAME
+
+_MAX_LANGUAGE: Final = 35
+"""Characters of a language's tag (RFC 5646)."""
+_MAX_KNOWLEDGE: Final = 2_000
+"""Characters of one text of an account's knowledge."""
+_MAX_LAST: Final = 400
+"""Characters of what was said last."""
+_MAX_QUERY: Final = 400
+"""Characters of a query that are looked at."""
+_SHORTEST_WORD: Final = 3
+_MOST_FOUND: Final = 5
 
 HangUp: TypeAlias = Callable[[], None]
 """Ends the call, for the caller too."""
@@ -64,17 +78,19 @@ class Assistant(Agent):
 
 
 def instructions(account: Account, last: LastSession | None = None) -> str:
-    """What the LLM is told of the account and of its last session."""
-    parts = [account.instructions]
+    """What the LLM is told of the account and of its last session: what others filled in is marked as data."""
+    data: list[str] = []
     if account.name:
-        parts.append(f"You are speaking with {account.name}, in the language {account.language}.")
+        language = as_data(account.language, _MAX_LANGUAGE)
+        data.append(f"You are speaking with {as_data(account.name, MAX_NAME)}, in the language {language}.")
     if account.knowledge:
-        parts.append("What you know of them:\n" + "\n".join(f"- {text}" for text in account.knowledge))
+        known = "\n".join(f"- {as_data(text, _MAX_KNOWLEDGE)}" for text in account.knowledge)
+        data.append(f"What you know of them:\n{known}")
     if last is not None:
         when = datetime.fromtimestamp(last.ended, UTC).strftime("%d %B %Y")
-        open_items = f" Left open: {last.left_open}" if last.left_open else ""
-        parts.append(f"You last spoke on {when}: {last.summary}{open_items}")
-    return "\n\n".join(parts)
+        left_open = f" Left open: {as_data(last.left_open, _MAX_LAST)}" if last.left_open else ""
+        data.append(f"You last spoke on {when}. What is known of it: {as_data(last.summary, _MAX_LAST)}{left_open}")
+    return "\n\n".join([account.instructions, *([RULE, *data] if data else [])])
 
 
 def tools(account: Account, hang_up: HangUp) -> list[Any]:
@@ -86,9 +102,9 @@ def _time(account: Account, _: HangUp) -> Any:
     @function_tool(name="current_time", description="The time and date where the caller lives.")
     async def current_time(context: RunContext[Any]) -> str:
         try:
-            zone = ZoneInfo(account.time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            zone = ZoneInfo("UTC")
+            zone: tzinfo = ZoneInfo(account.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            zone = UTC
         return datetime.now(zone).strftime("%H:%M on %A, %d %B %Y")
 
     return current_time
@@ -97,11 +113,17 @@ def _time(account: Account, _: HangUp) -> Any:
 def _knowledge(account: Account, _: HangUp) -> Any:
     @function_tool(name="look_up", description="Search what is known about the caller's account for a word or phrase.")
     async def look_up(context: RunContext[Any], query: str) -> str:
-        words = query.lower().split()
-        found = [text for text in account.knowledge if any(word in text.lower() for word in words)]
-        return "\n".join(found) or "Nothing is known about that."
+        return looked_up(account.knowledge, query)
 
     return look_up
+
+
+def looked_up(knowledge: Sequence[str], query: str) -> str:
+    """The few texts that have most of the query's words, as data; words of two letters or fewer are in too many."""
+    words = {word for word in re.findall(r"\w+", query.lower()[:_MAX_QUERY]) if len(word) >= _SHORTEST_WORD}
+    scores = [(sum(word in text.lower() for word in words), text) for text in knowledge]
+    best = sorted((each for each in scores if each[0]), key=lambda each: each[0], reverse=True)[:_MOST_FOUND]
+    return "\n".join(as_data(text, _MAX_KNOWLEDGE) for _, text in best) or "Nothing is known about that."
 
 
 def _end(_: Account, hang_up: HangUp) -> Any:

@@ -6,7 +6,7 @@ Attached by the plan's `event_handlers` task; `firstword.agent.conversation.even
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
 
@@ -14,11 +14,15 @@ from livekit import rtc
 from livekit.agents import AgentSession, AgentStateChangedEvent, ConversationItemAddedEvent, ErrorEvent, llm
 
 from firstword.agent.accounts.model import LastSession
+from firstword.agent.conversation.allowance import Allowance
 from firstword.agent.conversation.events import Handler
+from firstword.agent.conversation.keypad import Keypad
 
 logger = logging.getLogger("firstword")
 
-ROOM_EVENTS = ("participant_connected", "participant_disconnected", "data_received", "sip_dtmf_received")
+ROOM_EVENTS = ("participant_connected", "participant_disconnected", "sip_dtmf_received")
+COUNTED_EVENTS = ("data_received",)
+"""Events of the room that nobody handles, and that may be large."""
 SESSION_EVENTS = (
     "agent_state_changed",
     "conversation_item_added",
@@ -35,21 +39,25 @@ class Conversation:
     """What is known of the conversation so far: for the session's row, and for the account's next session."""
 
     session: AgentSession[Any]
+    caller: str
+    """Identity of the participant whose keys count."""
+    allowance: Allowance = field(default_factory=Allowance)
     turns: int = 0
     errors: int = 0
     states: int = 0
-    data_packets: int = 0
     others: int = 0
     """Participants besides the caller who came."""
-    digits: str = ""
     last_words: str = ""
     """The caller's."""
+    keypad: Keypad = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keypad = Keypad(self.caller, self._enter)
 
     def handlers(self) -> dict[str, Handler]:
         """Event name -> what is done with it."""
         return {
             "participant_connected": self._came,
-            "data_received": self._data,
             "sip_dtmf_received": self._key,
             "agent_state_changed": self._state,
             "conversation_item_added": self._item,
@@ -64,18 +72,18 @@ class Conversation:
         words = " ".join(self.last_words.split())
         if not words:
             return None
-        return LastSession(ended, f'The caller\'s last words were: "{shorten(words, REMEMBERED)}"', left_open="")
+        return LastSession(ended, f"The last words of the caller were: {shorten(words, REMEMBERED)}", left_open="")
 
     def _came(self, participant: rtc.RemoteParticipant) -> None:
         self.others += 1
         logger.info("another participant came", extra={"kind": rtc.ParticipantKind.Name(participant.kind)})
 
-    def _data(self, packet: rtc.DataPacket) -> None:
-        self.data_packets += 1
-
     def _key(self, dtmf: rtc.SipDTMF) -> None:
-        self.digits += dtmf.digit
-        self.session.generate_reply(user_input=f"(pressed {dtmf.digit} on the telephone)")
+        self.keypad.press(dtmf.digit, None if dtmf.participant is None else dtmf.participant.identity)
+
+    def _enter(self, entry: str) -> None:
+        if self.allowance.take():
+            self.session.generate_reply(user_input=f"(pressed {entry} on the telephone)")
 
     def _state(self, event: AgentStateChangedEvent) -> None:
         self.states += 1

@@ -6,14 +6,15 @@ Watched before anything can happen; who attaches after the first word gets what 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 logger = logging.getLogger("firstword")
 
 Handler = Callable[..., object]
 
-MOST_KEPT = 10_000
+MOST_KEPT = 1_000
 """Events kept for handlers that have not come yet; past that the newest are dropped, with one warning."""
 
 
@@ -32,11 +33,18 @@ class Events:
         self._kept: list[tuple[str, tuple[Any, ...]]] = []
         self._handlers: dict[str, Handler] | None = None
         self._full = False
+        self.counts: Final = Counter[str]()
+        """How many there were of those that are only counted, by name."""
 
     def watch(self, emitter: Emitter, names: Iterable[str]) -> None:
         """Take in these events of an emitter from now on."""
         for name in names:
             emitter.on(name, self._take(name))
+
+    def count(self, emitter: Emitter, names: Iterable[str]) -> None:
+        """Count these events of an emitter in `counts` from now on, and keep nothing of them."""
+        for name in names:
+            emitter.on(name, self._counter(name))
 
     def deliver_to(self, handlers: dict[str, Handler]) -> None:
         """Hand what was kept to the handlers (event name -> function), then everything as it happens. Once."""
@@ -47,6 +55,12 @@ class Events:
             for name, arguments in kept:
                 _call(handlers, name, arguments)
         self._handlers = handlers
+
+    def _counter(self, name: str) -> Handler:
+        def count(*_: Any) -> None:
+            self.counts[name] += 1
+
+        return count
 
     def _take(self, name: str) -> Handler:
         def take(*arguments: Any) -> None:

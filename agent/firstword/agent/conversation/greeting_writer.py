@@ -6,12 +6,14 @@ nobody waits for it and the audio can be cached too; otherwise it writes while t
 
 from __future__ import annotations
 
+import time
+
 from livekit.agents import llm
 
 from firstword.agent.accounts.model import GreetingFields
 from firstword.agent.cache.cache import Cache
 from firstword.agent.conversation.components import Components
-from firstword.agent.greeting.text import MAX_TEXT, GreetingText
+from firstword.agent.greeting.text import MAX_TEXT, GreetingText, day_part
 
 LIFETIME_S = 86_400.0
 """A text is said for a day at most; each call writes a new one."""
@@ -41,9 +43,10 @@ async def last_written(account: GreetingFields, template: GreetingText, cache: C
 
 
 async def keep(account: GreetingFields, written: GreetingText, cache: Cache) -> None:
-    """Keep it for the next call."""
+    """Keep it for the account's next call at this part of the day."""
     await cache.put(_key(account), written.text.encode(), owner=account.id, lifetime=LIFETIME_S)
 
 
 def _key(account: GreetingFields) -> tuple[str, ...]:
-    return "greeting text", account.id
+    """All that it is written from: a good evening is not said in the morning, nor is a name that has changed."""
+    return "greeting text", account.id, account.name, account.language, day_part(account.time_zone, time.time()) or ""

@@ -32,14 +32,14 @@ def draw_process(settings: Settings) -> Drawn:
     """The flags that act before any session, once a process; with a profile, all flags. Raises UnknownFlag."""
     if settings.profile is not None:
         return Drawn(profile(settings.profile))
-    return _drawn(_source(settings.flag_provider, settings.flags_deadline).draw_process())
+    return _drawn(_source(settings).draw_process())
 
 
 def possible_for_a_process(settings: Settings) -> Flags:
     """The flags that act before any session and may be on for some process; with a profile, its flags. May take the deadline."""
     if settings.profile is not None:
         return profile(settings.profile)
-    possible = _source(settings.flag_provider, settings.flags_deadline).possible()
+    possible = _source(settings).possible()
     return Flags(frozenset(map(Improvement, possible)))
 
 
@@ -47,7 +47,7 @@ def draw_session(settings: Settings, process: Drawn, account: str | None, room: 
     """The flags of one session: those of its process, and the others drawn by account, else by room, so that they stick."""
     if settings.profile is not None:
         return process
-    source = _source(settings.flag_provider, settings.flags_deadline)
+    source = _source(settings)
     session = _drawn(source.draw_session(account, room))
     return Drawn(
         Flags(process.flags.on | session.flags.on),
@@ -56,8 +56,13 @@ def draw_session(settings: Settings, process: Drawn, account: str | None, room: 
     )
 
 
+def _source(settings: Settings) -> FlagSource:
+    secret = settings.account_key or settings.livekit_api_secret
+    return _opened(settings.flag_provider, settings.flags_deadline, secret.get_secret_value())
+
+
 @cache
-def _source(spec: str | None, deadline: float) -> FlagSource:
+def _opened(spec: str | None, deadline: float, secret: str) -> FlagSource:
     # 30 ms of imports that a profile saves
     from firstword.agent.flags.flag_source import FlagSource, other_provider
 
@@ -66,6 +71,7 @@ def _source(spec: str | None, deadline: float) -> FlagSource:
         per_session=frozenset(Improvement) - PER_PROCESS,
         deadline=deadline,
         provider=other_provider(spec),
+        secret=secret,
     )
 
 

@@ -12,6 +12,7 @@ Any other OpenFeature provider by configuration. Importing this costs 30 ms: do 
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import pkgutil
@@ -21,7 +22,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
@@ -29,6 +30,7 @@ from openfeature.exception import ErrorCode, GeneralError, OpenFeatureError, Typ
 from openfeature.flag_evaluation import FlagEvaluationDetails, FlagResolutionDetails
 from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 
+from firstword.agent.failures import Failing
 from firstword.agent.flags.flag_file import FlagFileError, parse
 from firstword.agent.flags.flag_set import ALL_OFF
 from firstword.agent.flags.improvements import Subject
@@ -105,18 +107,22 @@ class FlagSource:
         per_session: Collection[str],
         deadline: float,
         provider: MakeProvider | None = None,
+        secret: str = "",
         folder: Path | None = None,
     ) -> None:
         """Open it. per_process, per_session: names of the flags that `draw_process` and `draw_session` draw.
 
         deadline: seconds for a provider's start and for each draw; a file needs none. provider: see `other_provider`.
-        folder: see `last_good_copy`.
+        secret: what accounts and rooms are hashed with before another provider is told of them. folder: see `last_good_copy`.
         """
         self._per_process = tuple(map(str, per_process))
         self._per_session = tuple(map(str, per_session))
         self._deadline = deadline
+        self._secret = secret.encode()
         self._key = secrets.token_hex(8)  # made here: a module's would be the same in all that fork from it
-        self._warned = False
+        self._failing = Failing("flag source")
+        self._hanging: Future[Any] | None = None
+        """What the provider was asked and has not answered within the deadline: until it has, nothing else is asked."""
         self._file: _File | None = None
         if provider is None:
             file = flag_file()
@@ -142,9 +148,17 @@ class FlagSource:
         return self._file.flags.possible.intersection(self._per_process)
 
     def draw_session(self, account: str | None, room: str) -> tuple[Evaluation, ...]:
-        """The flags of one session, by account where the job's metadata names it, else by room; rules know them as these."""
+        """The flags of one session, by account where the job's metadata names it, else by room; rules know them as these.
+
+        Another provider, which may be somebody else's server, is told only of their hashes (docs/flags.md).
+        """
+        if self._file is None:
+            account, room = account and self._hash(account), self._hash(room)
         facts = {"room": room} if account is None else {"room": room, "account": account}
         return self._draw(self._per_session, EvaluationContext(account or room, facts))
+
+    def _hash(self, text: str) -> str:
+        return hmac.digest(self._secret, text.encode(), "sha256").hex()[:32]
 
     def _draw(self, names: tuple[str, ...], context: EvaluationContext) -> tuple[Evaluation, ...]:
         def answers() -> list[FlagEvaluationDetails[bool]]:
@@ -157,6 +171,8 @@ class FlagSource:
             answered = self._in_time(answers) if self._name else None
         if answered is None:
             return tuple(self._off(name, "timeout") for name in names)
+        if not any(_is_error(answer) for answer in answered):
+            self._failing.works()
         return tuple(map(self._evaluation, answered))
 
     def _evaluation(self, answer: FlagEvaluationDetails[bool]) -> Evaluation:
@@ -164,14 +180,20 @@ class FlagSource:
         if code is None or code is ErrorCode.FLAG_NOT_FOUND:
             reason = "default" if code else str(answer.reason or "unknown").lower()
             return Evaluation(name, answer.value, reason, self._name or "none")
-        self._warn(f"{name}: {answer.error_message or code.value}")
+        self._failed(f"{name}: {answer.error_message or code.value}")
         return self._off(name, code.value.lower())
 
     def _off(self, name: str, error: str) -> Evaluation:
         return Evaluation(name, False, "error", self._name or "none", error)
 
     def _in_time(self, work: Callable[[], T]) -> T | None:
-        """What another's provider answers within the deadline; None, and a warning, when it doesn't."""
+        """What another's provider answers within the deadline; None, and a warning, when it doesn't.
+
+        A provider that hangs holds one thread, however often it is asked.
+        """
+        if self._hanging is not None and not self._hanging.done():
+            self._failed(f"{self._deadline} s")
+            return None
         done: Future[T] = Future()
 
         def run() -> None:
@@ -183,14 +205,21 @@ class FlagSource:
         threading.Thread(target=run, name="flags", daemon=True).start()  # daemon: who hangs doesn't hold the process
         try:
             return done.result(self._deadline)
+        except TimeoutError:
+            self._hanging = done
+            self._failed(f"TimeoutError, {self._deadline} s")
         except Exception as error:
-            self._warn(str(error) or f"{type(error).__name__}, {self._deadline} s")
-            return None
+            self._failed(str(error) or type(error).__name__)
+        return None
 
-    def _warn(self, why: str) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning("the flag source gives no answer (%s); its flags are off meanwhile", why)
+    def _failed(self, why: str) -> None:
+        line = f"the flag source gives no answer ({why}); its flags are off meanwhile"
+        self._failing.failed("no answer", line)
+
+
+def _is_error(answer: FlagEvaluationDetails[bool]) -> bool:
+    """Whether it is no answer; that the source does not know the flag is one."""
+    return answer.error_code not in (None, ErrorCode.FLAG_NOT_FOUND)
 
 
 class _File(AbstractProvider):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from firstword.agent import folders
 from firstword.agent.flags.flag_file import FlagFile, FlagFileError, parse
 from firstword.agent.flags.flag_set import ALL_OFF, FlagSet
 from firstword.agent.flags.improvements import Subject
@@ -100,11 +101,16 @@ class LastGoodKeeper:
     def _keep(self, flags: FlagSet) -> None:
         new = self._copy.with_suffix(f".{os.getpid()}.new")
         try:
-            self._copy.parent.mkdir(parents=True, exist_ok=True)
-            new.write_bytes(flags.as_file())
+            folders.make_private(self._copy.parent)
+            with open(new, "wb", opener=_for_this_user) as file:
+                file.write(flags.as_file())
             new.replace(self._copy)
             self._unkept = False
         except OSError as error:
             if not self._unkept:
                 logger.warning("no copy of the flags can be kept in %s (%s)", self._copy.parent, error.strerror)
             self._unkept = True
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

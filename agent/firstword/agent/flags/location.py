@@ -6,7 +6,7 @@ import os
 from hashlib import sha256
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from firstword.agent import folders
 
 VARIABLE = "FLAGD_OFFLINE_FLAG_SOURCE_PATH"
 """flagd's own."""
@@ -33,7 +33,7 @@ def flag_file() -> Path:
 def last_good_copy(file: Path, folder: Path | None = None) -> Path:
     """Where the copy of this file lies: in `folder`, else in the worker's cache folder."""
     name = sha256(os.fsencode(file.absolute())).hexdigest()[:16]
-    return (folder or user_cache_path("firstword")) / f"flags-{name}.json"
+    return (folder or folders.cache_folder()) / f"flags-{name}.json"
 
 
 def signature(file: Path) -> object:

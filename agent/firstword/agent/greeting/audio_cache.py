@@ -52,6 +52,10 @@ class AudioCache:
             return None
         return frames_of(np.frombuffer(entry.value, np.int16), speech.sample_rate)
 
+    async def keeps(self) -> bool:
+        """Whether something can be kept now."""
+        return await self._cache.keeps()
+
     async def put(self, speech: Speech, audio: Iterable[rtc.AudioFrame]) -> bool:
         """Keep the audio without the silence that TTS puts before it and after it: the caller would wait for that too.
 

@@ -140,6 +140,10 @@ def shipped_apology() -> Audio:
     return Audio(_frames(_SOUNDS / "sorry.wav"))
 
 
+class NotKept(Exception):
+    """What was spoken could not be kept: the cache does not work, or the voice made no sound."""
+
+
 async def prepared(
     written: GreetingText,
     account: GreetingFields,
@@ -188,15 +192,17 @@ async def look_up(
 async def make_ahead(
     written: GreetingText, account: GreetingFields, synthesis: Synthesis, voice: str, audio: AudioCache
 ) -> int:
-    """Speak and keep what the cache does not have of the greeting; how many pieces. Raises LiveKit's APIError.
+    """Speak and keep what the cache does not have of the greeting. Returns how many pieces it was.
 
     voice: `Synthesis.voice`. What is spoken by another, since the provider refuses this one, is kept as that one's.
+    Raises LiveKit's APIError, and NotKept where what was spoken could not be kept: no more is spoken then.
     """
     made = 0
     for speech in _speeches(written, account, voice):
         if speech is not None and await audio.get(speech) is None:
             recorded = await synthesis.recorded(speech.text)
-            await audio.put(replace(speech, voice=synthesis.voice), recorded)
+            if not await audio.put(replace(speech, voice=synthesis.voice), recorded):
+                raise NotKept
             made += 1
     return made
 
@@ -211,14 +217,20 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
 
 
 async def keep(greeting: Greeting, synthesis: Synthesis, audio: AudioCache) -> None:
-    """Cache what was missing, for the next call; nothing where the voice failed or was refused. Raises LiveKit's APIError."""
+    """Cache what was missing, for the next call; nothing where the voice failed or was refused.
+
+    Raises LiveKit's APIError, and NotKept where the cache does not take it: no more is spoken then.
+    """
     if greeting.audio is None or await greeting.audio.failure() is not None:
         return
     for speech in greeting.missing:
         if speech.voice != synthesis.voice:
             return  # another spoke, as it will in the next call
         whole = speech.text == greeting.text
-        await audio.put(speech, await greeting.audio.whole() if whole else await synthesis.recorded(speech.text))
+        if not await audio.put(
+            speech, await greeting.audio.whole() if whole else await synthesis.recorded(speech.text)
+        ):
+            raise NotKept
 
 
 @cache

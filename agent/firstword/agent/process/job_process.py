@@ -20,15 +20,17 @@ from livekit.agents import JobProcess
 from livekit.agents import telemetry as livekit_telemetry
 from opentelemetry.sdk.resources import Resource
 
+from firstword.agent import run_folder
 from firstword.agent.accounts.account_cache import AccountCache
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.accounts.store import AccountStore, StoreError
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.conversation.components import Components, build
+from firstword.agent.failures import Failing
 from firstword.agent.flags.assignment import Drawn, draw_process
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
-from firstword.agent.process import run_folder, start_metrics
+from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import Caches, opened_caches
 from firstword.agent.process.first_use import dry_start, first_reads
 from firstword.agent.process.unheard import wait_for_the_unheard
@@ -40,8 +42,10 @@ from firstword.telemetry.export import Exporting, exporters_from_environment
 logger = logging.getLogger("firstword")
 
 _KEY = "firstword"
-_PREPARE_S = 3.0
-"""LiveKit gives a process 10 s for its set-up."""
+_WAITING_S = 4.0
+"""Seconds that a process waits for others before it is ready: for callers who are unheard, for caches and store."""
+_PREPARE_S = 1.0
+"""Seconds of these that caches and store have at least."""
 EXPORT_AT_END_S = 2.5
 """How long a process that ends waits for a collector that doesn't answer, for spans and again for metrics.
 
@@ -84,30 +88,35 @@ class Process:
 
 def set_up(process: JobProcess) -> None:
     """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
-    wait_for_the_unheard()
+    patience = max(_WAITING_S - wait_for_the_unheard(), _PREPARE_S)
     config = settings()
+    if config.redaction == "on":
+        log_redaction.install()
     drawn = draw_process(config)
     url = config.store_url.get_secret_value()
     caches = opened_caches(config, drawn.flags)
     try:
-        asyncio.run(_prepare(config, caches))
-    except (StoreError, TimeoutError) as error:
-        logger.warning("the account store could not be prepared: %s", error or type(error).__name__)
+        asyncio.run(_prepare(config, caches, patience))
+    except StoreError as error:
+        Failing("store").failed(error.reason, f"the account store could not be prepared: {error}")
+    except TimeoutError:
+        Failing("store").failed("late", f"caches and store could not be prepared within {patience:.1f} s")
     with _one_at_a_time:  # with threads for jobs, two may come at once
-        exporting = _exporting(config.traces)
+        exporting = _exporting(config.traces, config.redaction == "on")
         if Improvement.ASSISTANT_PREWARM in drawn.flags:
             _dry_start()
     if config.cache_url is not None:
         # a connection belongs to the loop that made it, a file's reader to none
         caches = opened_caches(config, drawn.flags)
     store = AccountStore(url)
-    patience = 0.6 * config.account_deadline
     process.userdata[_KEY] = Process(
         settings=config,
         drawn=drawn,
         exporting=exporting,
         store=store,
-        accounts=None if caches.accounts is None else AccountCache(store, caches.accounts, patience=patience),
+        accounts=None
+        if caches.accounts is None
+        else AccountCache(store, caches.accounts, patience=0.6 * config.account_deadline),
         speeches=None if caches.speeches is None else AudioCache(caches.speeches, days=config.cache_days),
         components=build(config, Refusals(run_folder.find())) if Improvement.COMPONENT_POOL in drawn.flags else None,
         caches=caches,
@@ -127,11 +136,12 @@ def set_up_metrics(exporting: Exporting) -> None:
 
 
 @cache
-def _exporting(folder: str | None) -> Exporting:
+def _exporting(folder: str | None, redact: bool) -> Exporting:
     instance = {"service.instance.id": uuid4().hex}  # by which the sessions of one process are told
     exporting = Exporting(
         exporters_from_environment(folder=Path(folder) if folder else None, warn=False),  # the worker has, at its start
         resource=start_metrics.named().merge(Resource(instance)),
+        redact=redact,
     )
     libraries.switch_on(exporting.inside)
     livekit_telemetry.gen_ai.set_capture_content(False)  # 1.8.9 writes what is said into its spans unless told not to
@@ -156,8 +166,8 @@ def _at_end(export: Callable[[], None], then: Callable[[], None] = lambda: None)
     Finalize(None, bounded, exitpriority=0)
 
 
-async def _prepare(config: Settings, caches: Caches) -> None:
-    async with asyncio.timeout(_PREPARE_S):
+async def _prepare(config: Settings, caches: Caches, patience: float) -> None:
+    async with asyncio.timeout(patience):
         await caches.prepare()
         await first_reads(config, caches)
         if config.cache_url is not None:

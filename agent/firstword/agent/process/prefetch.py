@@ -1,7 +1,7 @@
 """What is made before the worker takes its first job, and kept fresh while it runs: common accounts, and their greetings.
 
 In the worker's own process, so that no caller's process competes with it. The first caller of a new worker is answered as
-fast as the hundredth: what they hear has been spoken before.
+fast as the hundredth: what they hear has been spoken before. Nothing is read or spoken that could not be kept.
 """
 
 from __future__ import annotations
@@ -9,63 +9,138 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, Final
 
 from livekit.agents import APIError, utils
 
+from firstword.agent import run_folder
 from firstword.agent.accounts.account_cache import FRESH, AccountCache
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.accounts.store import AccountStore, StoreError
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import synthesis
+from firstword.agent.cache.cache import Cache
+from firstword.agent.failures import BackOff, Failing
 from firstword.agent.flags.assignment import possible_for_a_process
-from firstword.agent.flags.improvements import Flags, Improvement
+from firstword.agent.flags.improvements import Flags
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import AudioCache
+from firstword.agent.greeting.greeting import NotKept
 from firstword.agent.greeting.text import greeting_text
-from firstword.agent.process import run_folder
-from firstword.agent.process.caches import opened_caches
+from firstword.agent.process.caches import Caches, opened_caches
 from firstword.agent.settings import Settings
 
 logger = logging.getLogger("firstword")
 
-COMMON = 50
-"""Accounts that are read, and greeted in advance."""
-AT_ONCE = 4
+AT_ONCE: Final = 4
 """Greetings that are spoken at the same time: waiting for the TTS is most of a round."""
-FORGET_EVERY = 20
-"""Rounds, ten minutes: each time every account's id is read, of which a store may have many."""
-FIRST_ROUND_S = 20.0
+FIRST_ROUND_S: Final = 20.0
 """What a worker waits for at most before it takes jobs."""
+ROUND_S: Final = 300.0
+"""Seconds that a later round may take; the next one goes on where it was cut off."""
+LONGEST_PAUSE_S: Final = 900.0
+"""Seconds of the longest pause after failures, of a round or of the greetings in it."""
+LONGEST_REFUSAL_S: Final = 3_600.0
+"""Seconds of the longest pause after failures of one account's greeting."""
+
+_Piece = tuple[str, str, str]
+"""A greeting that may be refused again and again: account's id, voice, text."""
 
 
-async def make(settings: Settings) -> int:
-    """One round; returns how many pieces were spoken. Raises StoreError; a provider that is down is a warning.
+class Prefetch:
+    """The rounds of one worker; belongs to its event loop."""
 
-    For every flag that some process may have: the others don't read these caches, so that their sessions don't profit.
-    """
-    flags = await asyncio.to_thread(possible_for_a_process, settings)  # a flag source that is away is waited for
-    if not {Improvement.ACCOUNT_CACHE, Improvement.SMART_GREETING} & flags.on:
-        return 0
-    caches = opened_caches(settings, flags)
-    store = await AccountStore.open(settings.store_url.get_secret_value())
-    spoken = None
-    try:
-        common = await store.common(COMMON)
-        async with utils.http_context.open(), asyncio.TaskGroup() as both:
-            if caches.accounts is not None:
-                accounts = AccountCache(store, caches.accounts, patience=settings.account_deadline)
-                both.create_task(_preload(accounts, common))
-            if caches.speeches is not None:
-                speaking = _Speaking(store, AudioCache(caches.speeches, days=settings.cache_days), settings)
-                spoken = both.create_task(speaking.all_of([GENERIC.id, *common]))
-    except* StoreError as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        await store.aclose()
-        await caches.aclose()
-    return 0 if spoken is None else spoken.result()
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._caches: tuple[Flags, Caches] | None = None
+        self._failing = Failing("prefetch")
+        self._round = BackOff(FRESH / 2, LONGEST_PAUSE_S)
+        self._accounts = BackOff(FRESH / 2, LONGEST_PAUSE_S)
+        self._speaking = _Speaking(settings)
+
+    async def first_round(self) -> None:
+        """The round before the first job; one that fails or takes long delays nobody further."""
+        spoken = await self._try(FIRST_ROUND_S)
+        if spoken is not None:
+            logger.info("made ahead: %d pieces of speech", spoken)
+
+    async def keep_fresh(self) -> None:
+        """Round after round, until cancelled: accounts change, the morning becomes the afternoon."""
+        while True:
+            await asyncio.sleep(FRESH / 2)
+            if self._round.due:
+                await self._try(ROUND_S)
+
+    async def make(self) -> int:
+        """One round. Returns how many pieces were spoken. Raises StoreError; a provider that is down is a warning.
+
+        For every flag that some process may have: the others don't read these caches, so that their sessions don't profit.
+        """
+        flags = await asyncio.to_thread(
+            possible_for_a_process, self._settings
+        )  # a flag source that is away is waited for
+        caches = await self._opened(flags)
+        accounts = caches.accounts if await _keeps(caches.accounts, self._accounts) else None
+        speeches = caches.speeches if await _keeps(caches.speeches, self._speaking.back_off) else None
+        if accounts is None and speeches is None:
+            return 0
+        store = await AccountStore.open(self._settings.store_url.get_secret_value())
+        spoken = None
+        try:
+            common = await store.common(self._settings.prefetch_accounts)
+            async with utils.http_context.open(), asyncio.TaskGroup() as both:
+                if accounts is not None:
+                    both.create_task(
+                        _preload(AccountCache(store, accounts, patience=self._settings.account_deadline), common)
+                    )
+                if speeches is not None:
+                    audio = AudioCache(speeches, days=self._settings.cache_days)
+                    spoken = both.create_task(self._speaking.all_of([GENERIC.id, *common], store, audio))
+        except* StoreError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            await store.aclose()
+        return 0 if spoken is None else spoken.result()
+
+    async def aclose(self) -> None:
+        """Close the caches."""
+        if self._caches is not None:
+            await self._caches[1].aclose()
+
+    async def _opened(self, flags: Flags) -> Caches:
+        """The caches of these flags: those of the last round, unless the flags have changed."""
+        if self._caches is None or self._caches[0] != flags:
+            await self.aclose()
+            self._caches = flags, opened_caches(self._settings, flags)
+        return self._caches[1]
+
+    async def _try(self, seconds: float) -> int | None:
+        """One round within so many seconds; None when it failed, which puts the next one off."""
+        try:
+            async with asyncio.timeout(seconds):
+                spoken = await self.make()
+        except (StoreError, OSError) as error:  # TimeoutError is one of these
+            reason = type(error).__name__
+            self._failing.failed(reason, f"accounts and greetings are not kept fresh: {error or reason}")
+        except Exception as error:  # the worker takes jobs beside this, and shall go on
+            self._failing.failed(type(error).__name__, "accounts and greetings are not kept fresh", unexpected=True)
+        else:
+            self._failing.works()
+            self._round.worked()
+            return spoken
+        self._round.failed()
+        return None
+
+
+async def _keeps(cache: Cache | None, back_off: BackOff) -> bool:
+    """Whether it is worth making something for this cache now."""
+    if cache is None or not back_off.due:
+        return False
+    if await cache.keeps():
+        return True
+    back_off.failed()
+    return False
 
 
 async def _preload(accounts: AccountCache, common: Sequence[str]) -> None:
@@ -74,96 +149,73 @@ async def _preload(accounts: AccountCache, common: Sequence[str]) -> None:
 
 
 class _Speaking:
-    """The greetings of one round."""
+    """What is known of the voice from one round to the next."""
 
-    def __init__(self, store: AccountStore, audio: AudioCache, settings: Settings) -> None:
-        self._store = store
-        self._audio = audio
+    def __init__(self, settings: Settings) -> None:
+        self.back_off = BackOff(FRESH / 2, LONGEST_PAUSE_S)
+        """When to speak again after a round in which nothing could be kept, or the provider gave no answer."""
         self._settings = settings
         self._refusals = Refusals(run_folder.find())
-        self._spoken = 0
-        self._failures: list[APIError] = []
-        self._unanswered = 0
-        """Failures in a row that were no answer to what was asked: the provider's own, which the plugin tried again."""
+        self._failing = Failing("greetings")
+        self._refused = dict[_Piece, BackOff]()
+        self._failures: list[Exception] = []
+        """Of this round."""
+        self._seen = set[_Piece]()
+        self._spoken = self._unanswered = 0
+        """Of this round; failures in a row that were no answer to what was asked: the plugin has tried again by itself."""
 
-    async def all_of(self, accounts: Iterable[str]) -> int:
-        """How many pieces were spoken. Raises StoreError."""
+    async def all_of(self, accounts: Sequence[str], store: AccountStore, audio: AudioCache) -> int:
+        """Speak and keep what is missing of their greetings. Returns how many pieces were spoken. Raises StoreError."""
+        self._failures, self._seen, self._spoken, self._unanswered = [], set(), 0, 0
         left = iter(accounts)
         try:
             async with asyncio.TaskGroup() as speakers:
                 for _ in range(AT_ONCE):
-                    speakers.create_task(self._speak(left))
-        except* APIError:
-            pass  # the provider is down: counted like one that refuses an account
+                    speakers.create_task(self._speak(left, store, audio))
+        except* (APIError, NotKept):  # the provider is down, or the cache: counted like a refusal
+            self.back_off.failed()
         except* StoreError as errors:
             raise errors.exceptions[0] from None
+        else:
+            self.back_off.worked()
+            self._refused = {piece: pause for piece, pause in self._refused.items() if piece in self._seen}
         if self._failures:
             reason = type(self._failures[-1]).__name__
-            logger.warning("greetings that could not be made ahead: %d, the last for %s", len(self._failures), reason)
+            count = len(self._failures)
+            self._failing.failed(reason, f"greetings that could not be made ahead: {count}, the last for {reason}")
+        else:
+            self._failing.works()
         return self._spoken
 
-    async def _speak(self, left: Iterator[str]) -> None:
+    async def _speak(self, left: Iterator[str], store: AccountStore, audio: AudioCache) -> None:
         speaker = synthesis(self._settings, self._refusals)
         try:
             for id in left:
-                account = await self._store.greeting_fields(id) or GENERIC
-                speaker.speak_as(account.voice or self._settings.tts_voice)
+                account = await store.greeting_fields(id) or GENERIC
+                voice = account.voice or self._settings.tts_voice
+                speaker.speak_as(voice)
+                voice = speaker.voice
                 now = time.time()
                 # the next part of the day may begin before the next round
-                due = dict.fromkeys(greeting_text(account, instant) for instant in (now, now + FRESH))
-                try:
-                    spoken = sum(
-                        [await greetings.make_ahead(each, account, speaker, speaker.voice, self._audio) for each in due]
-                    )
-                except APIError as error:
-                    self._failed(error)
-                else:
-                    self._spoken += spoken
-                    self._unanswered = 0 if spoken else self._unanswered
+                for written in dict.fromkeys(greeting_text(account, instant) for instant in (now, now + FRESH)):
+                    piece = id, voice, written.text
+                    self._seen.add(piece)
+                    if piece not in self._refused or self._refused[piece].due:
+                        await self._make(piece, greetings.make_ahead(written, account, speaker, voice, audio), audio)
         finally:
             await speaker.aclose()
 
-    def _failed(self, error: APIError) -> None:
-        """Go on with the next account, unless all speakers got no answer: each would wait for seconds, and jobs with them."""
-        self._failures.append(error)
-        self._unanswered += error.retryable
-        if self._unanswered >= AT_ONCE:
-            raise error
-
-
-async def forget_the_gone(settings: Settings) -> int:
-    """Delete what is cached of accounts that the store no longer has; of how many, each cache counted. Raises StoreError."""
-    caches = opened_caches(settings, Flags(frozenset(Improvement)))  # what was kept before a flag was turned off too
-    store = AccountStore(settings.store_url.get_secret_value())
-    try:
-        return sum([await cache.forget_all_but(store.ids()) for cache in (caches.accounts, caches.speeches) if cache])
-    finally:
-        await store.aclose()
-        await caches.aclose()
-
-
-async def keep_fresh(settings: Settings) -> None:
-    """Round after round, until cancelled: accounts change or go, the morning becomes the afternoon."""
-    for number in count():
-        await asyncio.sleep(FRESH / 2)
+    async def _make(self, piece: _Piece, making: Coroutine[Any, Any, int], audio: AudioCache) -> None:
+        """Go on after a failure, unless it will be that of each piece: then it is raised."""
         try:
-            await make(settings)
-            if number % FORGET_EVERY == 0:
-                await forget_the_gone(settings)
-        except (StoreError, OSError) as error:
-            logger.warning("accounts and greetings are not kept fresh: %s", type(error).__name__)
-        except Exception:  # the worker takes jobs beside this, and shall go on
-            logger.exception("accounts and greetings are not kept fresh")
-
-
-async def first_round(settings: Settings) -> None:
-    """The round before the first job; one that fails or takes long delays nobody further."""
-    try:
-        async with asyncio.timeout(FIRST_ROUND_S):
-            spoken = await make(settings)
-    except (StoreError, OSError, TimeoutError) as error:
-        logger.warning("not everything could be made ahead: %s", type(error).__name__)
-    except Exception:
-        logger.exception("not everything could be made ahead")
-    else:
-        logger.info("made ahead: %d pieces of speech", spoken)
+            spoken = await making
+        except (APIError, NotKept) as error:
+            self._failures.append(error)
+            self._refused.setdefault(piece, BackOff(FRESH, LONGEST_REFUSAL_S)).failed()
+            self._unanswered += isinstance(error, APIError) and error.retryable
+            if self._unanswered >= AT_ONCE or not await audio.keeps():
+                raise
+        else:
+            self._spoken += spoken
+            self._unanswered = 0 if spoken else self._unanswered
+            self._refused.pop(piece, None)

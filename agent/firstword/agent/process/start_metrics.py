@@ -18,19 +18,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+from opentelemetry.metrics import Meter, Observation
 from opentelemetry.sdk.resources import Resource
 
-from firstword.agent.process import run_folder
+from firstword.agent import failures, run_folder
 from firstword.telemetry import metrics
 from firstword.telemetry.export import resource
 from firstword.telemetry.metrics import Figures, StartInstruments
 
 logger = logging.getLogger("firstword")
 
-_SOCKET = "figures"
 _DROPPED = "dropped_spans"
 _LARGEST = 65_536
 """Bytes of a datagram; a start of twenty tasks has some four thousand."""
+_LONGEST_WORD = 64
+"""Characters of a helper's name, or of a reason."""
 EXPORT_AT_END_MS = 2_500
 """How long a worker that ends waits for a collector that doesn't answer."""
 
@@ -42,26 +44,13 @@ def named() -> Resource:
 
 def send(figures: Figures) -> bool:
     """Send them to the worker; False where there is none, or it has more than it can take."""
-    return _sent(figures.to_bytes())
+    return run_folder.send(figures.to_bytes())
 
 
 def send_dropped(spans: int) -> None:
     """Tell the worker how many spans were dropped since this was last told."""
     if spans:
-        _sent(json.dumps({_DROPPED: spans}).encode())
-
-
-def _sent(datagram: bytes) -> bool:
-    folder = run_folder.find()
-    if folder is None:
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
-        try:
-            sender.sendto(datagram, str(folder / _SOCKET))
-        except OSError:
-            return False
-    return True
+        run_folder.send(json.dumps({_DROPPED: spans}).encode())
 
 
 @contextmanager
@@ -72,37 +61,56 @@ def recorded(folder: Path, resource: Resource) -> Generator[None]:
     """
     provider = metrics.meter_provider(resource, metrics.exporter_from_environment())
     meter = metrics.meter_of(provider)
-    instruments = StartInstruments(meter)
+    recorder = Recorder(meter, folder)
     metrics.observe_processes(meter, os.getpid())
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.setblocking(False)
         try:
-            receiver.bind(str(folder / _SOCKET))
+            receiver.bind(str(run_folder.socket_path(folder)))
         except OSError as error:  # a folder for temporary files whose name is longer than a socket's may be
             logger.warning("figures of starts are not recorded: %s", error)
-        loop.add_reader(receiver, _record, receiver, instruments)
+        loop.add_reader(receiver, recorder.record_all, receiver)
         try:
             yield
         finally:
             loop.remove_reader(receiver)
-            _record(receiver, instruments)
+            recorder.record_all(receiver)
             provider.shutdown(timeout_millis=EXPORT_AT_END_MS)
 
 
-def _record(receiver: socket.socket, instruments: StartInstruments) -> None:
-    while True:
-        try:
-            _record_one(receiver.recv(_LARGEST), instruments)
-        except BlockingIOError:
-            return
-        except (ValueError, TypeError, AttributeError) as error:  # JSON of the right keys may hold anything
-            logger.warning("a datagram is passed over: %s", error)
+class Recorder:
+    """Turns datagrams into points of the instruments."""
 
+    def __init__(self, meter: Meter, folder: Path) -> None:
+        self._starts = StartInstruments(meter)
+        self._failures = meter.create_counter(
+            "firstword.helper.failures", unit="{failure}", description="Failures of what a call can do without"
+        )
+        meter.create_observable_counter(
+            "firstword.datagrams.lost",
+            [lambda _: [Observation(run_folder.lost(folder))]],
+            unit="{datagram}",
+            description="Figures that the worker's socket had no room for",
+        )
 
-def _record_one(datagram: bytes, instruments: StartInstruments) -> None:
-    received: Any = json.loads(datagram)
-    if isinstance(received, dict) and _DROPPED in received:
-        instruments.record_dropped(int(cast("dict[str, Any]", received)[_DROPPED]))
-    else:
-        instruments.record(Figures.from_bytes(datagram))
+    def record_all(self, receiver: socket.socket) -> None:
+        """Record what has arrived."""
+        while True:
+            try:
+                self._record(receiver.recv(_LARGEST))
+            except BlockingIOError:
+                return
+            except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+                # JSON of the right keys may hold anything
+                logger.warning("a datagram is passed over: %s", type(error).__name__)
+
+    def _record(self, datagram: bytes) -> None:
+        received: Any = json.loads(datagram)
+        fields = cast("dict[str, Any]", received if isinstance(received, dict) else {})
+        if _DROPPED in fields:
+            self._starts.record_dropped(int(fields[_DROPPED]))
+        elif failures.HELPER in fields:
+            self._failures.add(1, {key: str(fields[key])[:_LONGEST_WORD] for key in (failures.HELPER, failures.REASON)})
+        else:
+            self._starts.record(Figures.from_bytes(datagram))

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from firstword.agent.process import run_folder
+from firstword.agent import run_folder
 
 LONGEST_WAIT_S = 3.0
 """LiveKit ends a process that takes over 10 s to initialize."""

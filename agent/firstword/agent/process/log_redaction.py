@@ -1,0 +1,136 @@
+"""What a line of the log may hold: no name, number, text or key of anybody, in its fields, its message or its traceback.
+
+A filter on the handlers of the root logger, in the worker's own process and in those of its jobs: LiveKit's lines go through
+it as ours do. docs/privacy.md has what is in a log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+
+from firstword.telemetry.redaction import is_private, without_url_secrets
+
+FIELDS: Final = frozenset(
+    [
+        "agent_name",
+        "attempt",
+        "attempts",
+        "close_reason",
+        "disconnect_reason",
+        "dropped",
+        "error_type",
+        "event_type",
+        "exception_type",
+        "executor",
+        "function",
+        "functions",
+        "helper",
+        "impl_id",
+        "job_id",
+        "job_ids",
+        "kind",
+        "label",
+        "language",
+        "level",
+        "model",
+        "outcome",
+        "output_type",
+        "packages",
+        "pid",
+        "provider",
+        "reason",
+        "region",
+        "request_id",
+        "role",
+        "room_id",
+        "room_sid",
+        "runner",
+        "session_id",
+        "signal",
+        "source",
+        "span_id",
+        "speech_id",
+        "state",
+        "status",
+        "streamed",
+        "stt",
+        "task",
+        "thread_name",
+        "tool_name",
+        "trace_id",
+        "track_id",
+        "track_sid",
+        "trace_flags",
+        "tts",
+        "type",
+        "version",
+        "worker_id",
+    ]
+)
+"""Fields whose texts are words of the code's, or ids that LiveKit or a provider gives. Any other text is left out."""
+HIDDEN: Final = "[hidden]"
+_SHORTEST: Final = 4
+"""Characters of a text that is hidden wherever it stands: a shorter one is part of too many words."""
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_PRIVATE: Final = re.compile(
+    r"eyJ[\w-]+\.[\w-]+\.[\w-]*"  # JSON web tokens
+    r"|(?i:bearer)\s+[\w.~+/-]+=*"
+    r"|\bsk-[\w-]{16,}|\bAPI[A-Za-z0-9]{12,}\b"  # keys of OpenAI and LiveKit
+    r"|[\w.%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"  # mail
+    r"|\+\d[\d ().-]{6,}\d|(?<![0-9A-Za-z.])\d{8,15}(?![0-9A-Za-z.])"  # telephone numbers
+)
+
+
+class LogRedaction(logging.Filter):
+    """Cleans each record in place; lets every record pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hidden = re.compile(r"(?!)")
+        self._texts = set[str]()
+        self._formatter = logging.Formatter()
+
+    def hide(self, *texts: str | None) -> None:
+        """Hide these texts wherever they stand from now on: what this process knows of the people of its call."""
+        self._texts.update(text for text in texts if text and len(text) >= _SHORTEST)
+        if self._texts:
+            longest_first = sorted(self._texts, key=len, reverse=True)
+            self._hidden = re.compile("|".join(map(re.escape, longest_first)))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take out what is private."""
+        for name, value in list(vars(record).items()):
+            if name in _STANDARD or value is None or isinstance(value, (bool, int, float)):
+                continue
+            if name not in FIELDS or is_private(name):
+                delattr(record, name)
+            else:
+                setattr(record, name, self._clean(str(value)))
+        record.msg, record.args = self._clean(_message(record)), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self._formatter.formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text, record.exc_info = self._clean(record.exc_text), None
+        return True
+
+    def _clean(self, text: str) -> str:
+        return _PRIVATE.sub(HIDDEN, self._hidden.sub(HIDDEN, without_url_secrets(text)))
+
+
+REDACTION: Final = LogRedaction()
+"""The one of this process."""
+
+
+def install() -> None:
+    """Clean what the handlers of the root logger are given from now on; a second call does nothing."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(REDACTION)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # arguments that do not fit: logging itself would print them to the standard error
+        return str(record.msg)

@@ -1,0 +1,129 @@
+"""Attackers are participants: what they say of themselves, press, send and ask for steers nothing and is found nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from firstword.agent.accounts.claim import signed_claim
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.agent.accounts.model import GENERIC
+from firstword.agent.accounts.store import AccountStore
+from firstword.rehearsal.privacy import PHONE
+from tests.calls.stage import Actor, Stage
+from tests.calls.waiting import PATIENCE
+from tests.canaries import found
+
+ADA = ACCOUNTS[0]
+KEY = secrets.token_hex(32)
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def guarded(stage: Stage) -> AsyncGenerator[Actor]:
+    """A worker as it is by default, with a key for claims, that also takes a telephone's number."""
+    environment = {"FIRSTWORD_ACCOUNT_SOURCES": "claim,caller-id", "FIRSTWORD_CLAIM_KEY": KEY}
+    async with stage.actor("tuned", environment) as actor:
+        store = await AccountStore.open(actor.store_url.partition("?")[0])
+        await store.save(replace(ADA, id=PHONE))
+        await store.aclose()
+        yield actor
+
+
+async def events_of(actor: Actor, says: str, room: str, **token: Any) -> list[str]:
+    """Events on the trace of a caller who was told so, and not LiveKit's own."""
+    caller = actor.caller(room, **token)
+    await caller.connect()
+    try:
+        sid = await caller.room.sid
+        await caller.reads(says)
+    finally:
+        await caller.leave()
+    root = (await actor.trace(sid)).root
+    return [event for event in root.events if not event.startswith("job.")]
+
+
+@pytest.mark.parametrize("carrier", ["job", "caller"])
+async def test_a_claim_is_greeted_by_name(guarded: Actor, carrier: str) -> None:
+    """Whether the job's metadata or a caller who may write their attributes carries it."""
+    room = guarded.room()
+    claim = signed_claim(ADA.id, room, KEY, now=time.time())
+    token: dict[str, Any] = (
+        {"metadata": json.dumps({"claim": claim})}
+        if carrier == "job"
+        else {"attributes": {"firstword.claim": claim}, "may_update": True}
+    )
+    assert await events_of(guarded, ADA.name, room, **token) == []
+
+
+@pytest.mark.parametrize("attack", ["metadata", "attribute", "another room", "differ"])
+async def test_nobody_is_greeted_as_somebody_else(guarded: Actor, attack: str) -> None:
+    """What LiveKit's endpoint copies from a browser, another room's claim, and two claims that differ: the generic greeting."""
+    room = guarded.room()
+    ada, other = (signed_claim(id, room, KEY, now=time.time()) for id in (ADA.id, ACCOUNTS[1].id))
+    token: dict[str, Any] = {
+        "metadata": {"metadata": json.dumps({"account": ADA.id})},
+        "attribute": {"attributes": {"firstword.account": ADA.id}},
+        "another room": {"metadata": json.dumps({"claim": signed_claim(ADA.id, "another", KEY, now=time.time())})},
+        "differ": {"metadata": json.dumps({"claim": ada}), "attributes": {"firstword.claim": other}},
+    }[attack]
+    assert "account.rejected" in await events_of(guarded, GENERIC.greeting, room, **token)
+
+
+async def test_a_caller_id_opens_the_greeting_alone(guarded: Actor) -> None:
+    """The name is said; asked about the account, the assistant has none of its tools."""
+    attributes = {"sip.phoneNumber": PHONE, "sip.callStatus": "active"}
+    caller = guarded.caller(kind="sip", identity="sip_x", attributes=attributes)
+    await caller.connect()
+    try:
+        await caller.reads(ADA.name)
+        await caller.silence()
+        await caller.say(500, 1)
+        await caller.reads("I have 0 tools.")
+    finally:
+        await caller.leave()
+
+
+@pytest.mark.parametrize("redaction", ["on", "off"])
+async def test_a_stranger_is_found_nowhere(stage: Stage, redaction: str) -> None:
+    """In no trace, log or name of a file: neither a telephone nor who else is in the room. Without redaction they are."""
+    canaries = {name: f"Canary{secrets.token_hex(8)}" for name in ("identity", "header", "host", "chat", "key", "room")}
+    attributes = {
+        "sip.callStatus": "active",
+        "sip.h.x-customer": canaries["header"],
+        "sip.hostname": canaries["host"],
+    }
+    environment = {"FIRSTWORD_CLAIM_KEY": KEY, "FIRSTWORD_REDACTION": redaction}
+    async with stage.actor("tuned", environment) as actor:
+        room = canaries["room"]
+        caller = actor.caller(room, kind="sip", identity=canaries["identity"], attributes=attributes)
+        other = stage.caller(room, identity=f"other-{canaries['identity']}")
+        await caller.connect()
+        sid = await caller.room.sid
+        await caller.hear(PATIENCE)
+        await caller.silence()
+        await other.connect()
+        await other.room.local_participant.publish_dtmf(code=1, digit=canaries["key"])
+        await other.room.local_participant.publish_data(canaries["key"])
+        await caller.room.local_participant.send_text(canaries["chat"], topic="lk.chat")
+        await asyncio.sleep(3)
+        await asyncio.gather(caller.leave(), other.leave())
+        await actor.trace(sid, whole=True)
+        names = "\n".join(str(path) for path in actor.folder.rglob("*"))
+        log = "\n".join(json.dumps(line, ensure_ascii=False) for line in actor.log)
+        held = found(canaries, actor.exported + log.encode() + names.encode())
+        requests = (stage.folder / "providers.log").read_text() if (stage.folder / "providers.log").exists() else ""
+    assert canaries["key"] not in requests
+    if redaction == "on":
+        assert held == set()
+    else:
+        assert held >= {"identity", "header", "host", "room"}
