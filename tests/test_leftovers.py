@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.background import IN_BACKGROUND
+
 ROOT = Path(__file__).parents[1]
 START = """
 import subprocess, time, pytest
@@ -71,9 +73,8 @@ def test_a_run_that_is_ended_ends_its_fixtures(number: signal.Signals, tmp_path:
     """Also where a script started it in the background, so that it was born with SIGINT ignored."""
     fixture = "@pytest.fixture\ndef kept():\n    it = start('pid')\n    yield it\n    it.kill()\n    it.wait()\n"
     (tmp_path / "test_it.py").write_text(f"{START}\n{fixture}\ndef test_it(kept):\n    time.sleep(600)\n")
-    background = ("/bin/sh", "-c", """trap '' INT; exec "$@" """, "sh")
     with subprocess.Popen(
-        (*background, *command("-p", "tests.conftest")), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE
+        (*IN_BACKGROUND, *command("-p", "tests.conftest")), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE
     ) as run:
         started = pid(tmp_path / "pid")
         time.sleep(0.5)  # until the test itself sleeps

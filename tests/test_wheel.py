@@ -169,7 +169,7 @@ def test_its_worker_is_found_by_livekit(installed: Environment) -> None:
     assert line == f"python -P -m livekit.agents start {file}"
     run = installed.run(line)
     assert run.returncode == 2
-    assert run.stderr.startswith("LIVEKIT_URL is missing; it may be: ")
+    assert run.stderr.startswith("LIVEKIT_URL is missing; expected ")
 
 
 @pytest.mark.parametrize(

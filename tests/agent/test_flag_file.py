@@ -271,7 +271,7 @@ def test_a_flag_that_fails_only_for_some_is_off_for_them(place: Place, said: pyt
         assert evaluation == Evaluation("parallel-init", False, "error", "flagd", error="general")
         assert evaluation.attributes()["error.type"] == "general"
     assert drawn(source, account="other")["parallel-init"] is True
-    assert [(record.levelname, record.exc_info) for record in said.records] == [("WARNING", None)]
+    assert [(record.levelname, record.exc_info) for record in said.records] == [("WARNING", None), ("INFO", None)]
 
 
 def test_flagd_does_not_say_at_each_draw_what_it_makes_of_a_rule(place: Place, said: pytest.LogCaptureFixture) -> None:

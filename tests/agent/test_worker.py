@@ -15,6 +15,7 @@ import pytest
 
 from firstword.rehearsal.processes import free_ports
 from tests.agent.silent_server import silent_server
+from tests.background import IN_BACKGROUND
 
 ENTRYPOINT = """
 from firstword.agent.worker import server
@@ -24,8 +25,6 @@ server.update_options(max_retry=1)
 
 STARTED_WITHIN = 60.0
 """Seconds: a bound that only a hang reaches."""
-IN_BACKGROUND = ("/bin/sh", "-c", """trap '' INT; exec "$@" """, "sh")
-"""Starts a program as a script does with `program &`: it ignores SIGINT until it says otherwise."""
 
 
 async def started(

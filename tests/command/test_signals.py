@@ -12,9 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-IN_BACKGROUND = ("/bin/sh", "-c", """trap '' INT; exec "$@" """, "sh")
-"""Starts a program as a script does with `program &`: it ignores SIGINT until it says otherwise."""
-UNDER_NOHUP = ("/bin/sh", "-c", """trap '' HUP; exec "$@" """, "sh")
+from tests.background import IN_BACKGROUND, UNDER_NOHUP
+
 WITHIN = 60.0
 """Seconds: a bound that only a hang reaches."""
 
