@@ -32,10 +32,7 @@ class _Room(rtc.EventEmitter[str]):
     def __init__(self) -> None:
         super().__init__()
         self.remote_participants = dict[str, Any]()
-        self.connected = True
-
-    def isconnected(self) -> bool:
-        return self.connected
+        self.connection_state = rtc.ConnectionState.CONN_CONNECTED
 
 
 @pytest.fixture
@@ -146,6 +143,17 @@ def test_a_room_that_is_gone(
     assert start(lost_with_a_caller).outcome is after
     roots = [span for span in startup_test.exported() if span.parent is None]
     assert [[event.name for event in root.events] for root in roots] == [["room.disconnected"]] * 2
+
+
+def test_a_connection_that_is_lost_is_no_caller_who_left(start: Callable[[Meanwhile], Start], room: _Room) -> None:
+    """Nobody is seen any more, since the server is gone: the start has failed, and counts as an error."""
+
+    async def lose(limits: Limits) -> None:
+        participant = _arrive(limits, room)
+        room.connection_state = rtc.ConnectionState.CONN_RECONNECTING
+        room.emit("participant_disconnected", participant)
+
+    assert start(lose).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ class Limits:
     def _gone(self) -> None:
         if self._run.outcome is None:
             # who is seen no more because we are cut off has not left
-            self._run.stop(Outcome.ABANDONED if self._room.isconnected() else Outcome.FAILED)
+            connected = self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED
+            self._run.stop(Outcome.ABANDONED if connected else Outcome.FAILED)
         else:
             self._over(End.HUNG_UP)
 

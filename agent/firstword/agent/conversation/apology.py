@@ -17,6 +17,9 @@ from firstword.agent.greeting.greeting import shipped_apology
 
 logger = logging.getLogger("firstword")
 
+ON_THE_WAY_S = 0.3
+"""Seconds from a track's subscription until its first sample is heard, and from the last sample until that one is."""
+
 LISTENER_S = 3.0
 """Seconds for somebody to subscribe to a track that is published only for this."""
 
@@ -34,10 +37,13 @@ async def apologize(room: rtc.Room, voice: Voice | None, file: str | None, langu
             if voice is None:
                 await speaking.publish()
             await speaking.subscribed()
+            if voice is None:
+                await asyncio.sleep(ON_THE_WAY_S)
         if file is None or not await _played(speaking, file.replace("{language}", language)):
             async for frame in shipped_apology().play():
                 await speaking.output.push(frame)
         await speaking.output.played()
+        await asyncio.sleep(ON_THE_WAY_S)
     finally:
         if voice is None:
             await speaking.aclose()
