@@ -228,7 +228,8 @@ async def test_its_worker_takes_calls_among_a_users_files(installed: Environment
                     await caller.hear(PATIENCE)
                 finally:
                     await caller.leave()
-    assert b"Traceback" not in log.read_bytes()
+                said = log.read_bytes()  # not what LiveKit says of a process that its worker's end interrupts
+    assert b"Traceback" not in said
 
 
 @pytest.mark.real
