@@ -117,12 +117,10 @@ class Limits:
 
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         self._run.event("room.disconnected", {"reason": rtc.DisconnectReason.Name(reason)})
+        came = self._presence is not None
+        outcome = Outcome.FAILED
         if reason == rtc.DisconnectReason.PARTICIPANT_REMOVED:
-            self.end = End.CALLED_OFF
+            self.end, outcome = End.CALLED_OFF, Outcome.FAILED if came else Outcome.NO_CALLER
         elif reason in _EMPTY_ROOM:
-            self.end = End.NO_CALLER if self._presence is None else End.HUNG_UP
-        absent = reason in _EMPTY_ROOM or reason == rtc.DisconnectReason.PARTICIPANT_REMOVED
-        if self._presence is None and absent:
-            self._run.stop(Outcome.NO_CALLER)
-        else:
-            self._run.stop(Outcome.ABANDONED if reason in _EMPTY_ROOM else Outcome.FAILED)
+            self.end, outcome = (End.HUNG_UP, Outcome.ABANDONED) if came else (End.NO_CALLER, Outcome.NO_CALLER)
+        self._run.stop(outcome)

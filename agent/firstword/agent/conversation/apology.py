@@ -17,7 +17,7 @@ from firstword.agent.greeting.greeting import shipped_apology
 
 logger = logging.getLogger("firstword")
 
-ON_THE_WAY_S = 0.3
+TRANSPORT_S = 0.3
 """Seconds from a track's subscription until its first sample is heard, and from the last sample until that one is."""
 
 LISTENER_S = 3.0
@@ -38,12 +38,12 @@ async def apologize(room: rtc.Room, voice: Voice | None, file: str | None, langu
                 await speaking.publish()
             await speaking.subscribed()
             if voice is None:
-                await asyncio.sleep(ON_THE_WAY_S)
+                await asyncio.sleep(TRANSPORT_S)
         if file is None or not await _played(speaking, file.replace("{language}", language)):
             async for frame in shipped_apology().play():
                 await speaking.output.push(frame)
         await speaking.output.played()
-        await asyncio.sleep(ON_THE_WAY_S)
+        await asyncio.sleep(TRANSPORT_S)
     finally:
         if voice is None:
             await speaking.aclose()
