@@ -56,8 +56,8 @@ class Worker(AgentServer):
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Run the worker; with `unregistered` it takes no jobs.
 
-        Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0: its server does
-        not take the worker, after all retries, or the port of the health check is taken.
+        Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0. So it does when the server does
+        not take the worker after all retries, and when the health check's port is taken.
         """
         _end_on_hangup()
         config = settings()

@@ -2,8 +2,8 @@
 
 Last in the rehearsal's data path: sessions and OTLP JSON lines in, a `Result` out, on disk as `result.json`.
 
-Quantiles are order statistics (nearest rank): p90 of twenty sessions is the eighteenth fastest, so that each figure is
-a session that took place, and an error, which is infinitely late, needs no interpolation. In JSON infinity is null.
+Quantiles are order statistics (nearest rank): p90 of twenty sessions is the eighteenth fastest. So each figure is a session that took
+place, and an error, which is infinitely late, needs no interpolation. In JSON infinity is null.
 """
 
 from __future__ import annotations
