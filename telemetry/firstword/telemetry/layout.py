@@ -128,6 +128,7 @@ class _Phases:
 def _root(start: Start, analysis: Analysis, slow: float) -> SpanData:
     attributes: dict[str, Attribute] = {
         **start.attributes,
+        words.METHOD: words.EXACT,
         words.OUTCOME: start.outcome.value,
         words.RAW: (start.end - start.start) / 1e9,
         words.SLOW: _is_slow(start, slow),
