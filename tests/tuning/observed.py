@@ -26,7 +26,11 @@ CONNECT: tuple[Stretch, ...] = (
 )
 GREET: tuple[Stretch, ...] = (
     ("Assistant.on_enter", 3, line(words.COMPUTING, 3, "Assistant.on_enter")),
-    ("Assistant.on_enter", 400, line(words.NETWORK, 3, "Assistant.on_enter")),
+    (
+        "Assistant.on_enter",
+        400,
+        line(words.NETWORK, 3, "Assistant.on_enter", **{words.INSIDE: "LLMStream._run"}),
+    ),
     ("event loop", 17, {words.KIND: words.EVENT_LOOP, words.HELD_BY: "LLM.prewarm"}),
     ("Assistant.on_enter", 180, line(words.NETWORK, 3, "Assistant.on_enter")),
     ("outside", 30, {words.KIND: words.OUTSIDE}),

@@ -56,10 +56,10 @@ def test_pieces_are_of_lines_and_kinds(tmp_path: Path) -> None:
 
 def test_the_contract_of_an_observed_start_is_checked(tmp_path: Path) -> None:
     """An absolute file, a piece of no kind, and a method that the pieces contradict are said."""
-    connect = (*CONNECT[:1], ("entrypoint", 100, line(words.TIMER, 6, file="/home/ada/my_agent.py")))
+    connect = (*CONNECT[:1], ("entrypoint", 100, line(words.TIMER, 6, file="/srv/my_agent.py")))
     (trace,) = read(tmp_path, observed_start(connect=connect, greet=(("say", 600, {}),)))
     assert violations(trace) == [
-        "path: entrypoint is of /home/ada/my_agent.py:6 entrypoint, expected FILE:LINE FUNCTION with a relative file",
+        "path: entrypoint is of /srv/my_agent.py:6 entrypoint, expected FILE:LINE FUNCTION with a relative file",
         "path: say is of no kind",
     ]
     (trace,) = read(tmp_path, observed_start(root={words.METHOD: "guessed"}))

@@ -50,6 +50,9 @@ LINE: Final = "code.line.number"
 FUNCTION: Final = "code.function.name"
 """Qualified, as `MyAgent.on_enter`."""
 
+INSIDE: Final = "startup.inside"
+"""On a piece of an observed path: the qualified name of the library's function that was at work for the line."""
+
 # On the root
 OUTCOME: Final = "startup.outcome"
 TTFW: Final = "startup.ttfw"

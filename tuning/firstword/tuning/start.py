@@ -77,6 +77,8 @@ class Piece:
     kind: str | None = None
     """Of an observed piece: one of the vocabulary's `KINDS`; None of `dispatch`, `absent caller`, and any other."""
     source: SourceLine | None = None
+    inside: str | None = None
+    """Of an observed piece: the library's function that was at work for the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +265,7 @@ def _piece(span: Span, root: Span, ids: Mapping[str, str]) -> Piece:
         held_by=_text(span.attributes, words.HELD_BY),
         kind=kind if (kind := _text(span.attributes, words.KIND)) in words.KINDS else None,
         source=_source_line(span.attributes),
+        inside=_text(span.attributes, words.INSIDE),
     )
 
 
