@@ -17,8 +17,9 @@ from opentelemetry.trace import SpanContext
 from firstword.telemetry.clock import Clock
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan, Shape
-from firstword.telemetry.run import JOIN_WINDOW, Run, waited_for
+from firstword.telemetry.run import Run, waited_for
 from firstword.telemetry.spans import Trace
+from firstword.telemetry.times import JOIN_WINDOW
 from firstword.telemetry.vocabulary import AGENT_NAME, EDGE, EDGE_JOB, JOB_ID, PARTICIPANT_KIND, ROOM_SID
 
 if TYPE_CHECKING:

@@ -17,14 +17,12 @@ from typing import Any
 from firstword.telemetry.clock import Clock, session_clock
 from firstword.telemetry.loop_time import StepLog, attribute_to, install
 from firstword.telemetry.plan import ERROR, Node, Shape
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Task, TaskState
+from firstword.telemetry.record import Outcome, Phase, Start, Task, TaskState
 from firstword.telemetry.spans import Trace
+from firstword.telemetry.times import JOIN_WINDOW, root_start
 from firstword.telemetry.vocabulary import WAIT
 
 logger = logging.getLogger("firstword")
-
-JOIN_WINDOW = 5.0
-"""Seconds: a caller who joined longer before the job had been in a running conversation (`late`)."""
 
 
 class StartFailed(Exception):
@@ -290,7 +288,8 @@ class Run:
         """The start so far, as data. Before its end: as if it had ended now."""
         now = self.clock()
         end = self._end if self._end is not None else now
-        start, dispatch = self._root_start()
+        received = self._first_step if self._received is None else min(self._received, self._first_step)
+        start, dispatch = root_start(received, self._joined, self._join_window)
         tasks = tuple(self._task_record(node, end, now) for node in self._shape.nodes if node.name in self._tasks)
         last = {Outcome.FIRST_WORD: self._shape.first_word, Outcome.FAILED: self._failed}.get(
             self._outcome or Outcome.FAILED
@@ -313,14 +312,6 @@ class Run:
             flags=self._flags,
             attributes=dict(self.attributes),
         )
-
-    def _root_start(self) -> tuple[int, Dispatch]:
-        received = self._first_step if self._received is None else min(self._received, self._first_step)
-        if self._joined is None or self._joined > received:
-            return received, Dispatch.AHEAD
-        if received - self._joined > self._join_window * 1e9:
-            return received, Dispatch.LATE
-        return self._joined, Dispatch.JOIN
 
     def _task_record(self, node: Node, end: int, now: int) -> Task:
         running = self._tasks[node.name]

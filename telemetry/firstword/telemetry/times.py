@@ -1,4 +1,5 @@
-"""How long a start took where that is more than a difference: initialization, without the wait for a caller who was away.
+"""When a start begins, and how long it took where that is more than a difference: initialization, without the wait for a
+caller who was away.
 
 Computed from `firstword.telemetry.record` (startup-trace.md, "Times"), written by `firstword.telemetry.layout`.
 Time to first word is `record.Start.ttfw`.
@@ -6,7 +7,22 @@ Time to first word is `record.Start.ttfw`.
 
 from __future__ import annotations
 
-from firstword.telemetry.record import Start
+from firstword.telemetry.record import Dispatch, Start
+
+JOIN_WINDOW = 5.0
+"""Seconds: a caller who joined longer before the job had been in a running conversation (`late`)."""
+
+
+def root_start(received: int, joined: int | None, join_window: float = JOIN_WINDOW) -> tuple[int, Dispatch]:
+    """When the root begins, and how the job came relative to the caller.
+
+    received: when the worker learnt of the job. joined: when the caller joined; None where nobody has. Both in ns.
+    """
+    if joined is None or joined > received:
+        return received, Dispatch.AHEAD
+    if received - joined > join_window * 1e9:
+        return received, Dispatch.LATE
+    return joined, Dispatch.JOIN
 
 
 def initialization(start: Start) -> float | None:

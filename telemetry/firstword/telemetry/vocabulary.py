@@ -50,6 +50,8 @@ LINE: Final = "code.line.number"
 FUNCTION: Final = "code.function.name"
 """Qualified, as `MyAgent.on_enter`."""
 
+UNOBSERVED: Final = "startup.unobserved"
+"""On the root of a start that could not be observed to its end: why, in words. Its method is `guessed`."""
 INSIDE: Final = "startup.inside"
 """On a piece of an observed path: the qualified name of the library's function that was at work for the line."""
 
