@@ -46,8 +46,7 @@ def hook_worker(module: ModuleType) -> None:
 
 def hook_jobs(module: ModuleType) -> None:
     """Let each of LiveKit's jobs be observed from its entrypoint on."""
-    for needed in ("observed_start", "observed_export"):  # now, where no caller waits for it
-        importlib.import_module(f"firstword.telemetry.{needed}")
+    importlib.import_module("firstword.telemetry.observed_start")  # now, where no caller waits for it
     make = module._JobProc.__init__
 
     @functools.wraps(make)
@@ -84,10 +83,9 @@ def _begin(job: JobContext) -> None:
         return
     if reason := why_not(asyncio.get_running_loop()):
         _say(_not_seen(reason))
-    from firstword.telemetry.observed_export import exporting_of
     from firstword.telemetry.observed_start import observe_start
 
-    observe_start(job, functools.partial(exporting_of, job))
+    observe_start(job)
 
 
 def is_drawn(job_id: str, share: float) -> bool:
