@@ -52,7 +52,7 @@ print(jobs._JobProc(entrypoint)._job_entrypoint_fnc is not entrypoint)
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The jobs whose start is observed, in place of observing them."""
     jobs: list[str] = []
-    monkeypatch.setattr(observed_start, "observe_start", lambda job: jobs.append(job.job.id))  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType, reportUnknownMemberType]
+    monkeypatch.setattr(observed_start, "observe_start", lambda job, _: jobs.append(job.job.id))  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType, reportUnknownMemberType]
     yield jobs
     os.environ.pop("FIRSTWORD_OBSERVE_SAID", None)
 
@@ -184,9 +184,7 @@ def test_livekit_is_hooked_whichever_way_it_is_switched_on(
     for name, code in FAKE_LIVEKIT.items():
         (package.parent / f"{name}.py").write_text(code)
     # without LiveKit itself, what needs it is not there either
-    absent = (
-        "sys.modules['firstword.telemetry.observed_start'] = sys"
-    )
+    absent = "sys.modules['firstword.telemetry.observed_start'] = sys"
     run = run_python(HOOKED.format(first=f"{absent}\n{first}", then=then), path=str(tmp_path), **variables)
     assert (run.stdout.splitlines(), run.stderr) == (["True", "runs True", "True"], "")
 

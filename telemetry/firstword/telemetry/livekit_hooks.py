@@ -67,14 +67,14 @@ def observed(entrypoint: Entrypoint) -> Entrypoint:
 
     @functools.wraps(entrypoint)
     async def observe_and_enter(job: JobContext) -> None:
-        _begin(job)
+        _begin(job, entrypoint)
         await entrypoint(job)
 
     return observe_and_enter
 
 
 @guarded
-def _begin(job: JobContext) -> None:
+def _begin(job: JobContext, entrypoint: Entrypoint) -> None:
     try:
         share = switch.share()
     except ValueError:  # the worker has said so
@@ -85,7 +85,7 @@ def _begin(job: JobContext) -> None:
         _say(_not_seen(reason))
     from firstword.telemetry.observed_start import observe_start
 
-    observe_start(job)
+    observe_start(job, entrypoint)
 
 
 def is_drawn(job_id: str, share: float) -> bool:

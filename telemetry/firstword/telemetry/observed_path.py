@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from operator import attrgetter
 
 from firstword.telemetry import vocabulary as words
@@ -216,10 +216,11 @@ def _line(frames: Frames) -> SourceLine | None:
 
 
 def _library(frames: Frames) -> str | None:
-    """The library's function at work: LiveKit's innermost, else the innermost of all; None where the user's is."""
-    if not frames or is_users(frames[-1][0].co_filename):
+    """The library's function at work below the user's: LiveKit's innermost, else the innermost of all; None where there is none."""
+    below = takewhile(lambda frame: not is_users(frame[0].co_filename), reversed(frames))
+    files = [(code, code.co_filename) for code, _ in below][::-1]
+    if not files:
         return None
-    files = [(code, code.co_filename) for code, _ in frames if not is_users(code.co_filename)]
     livekit = [code for code, file in files if _LIVEKIT in file and _LIVEKIT_PLUMBING not in file]
     return (livekit or [code for code, _ in files])[-1].co_qualname
 

@@ -57,14 +57,15 @@ _EXPORT_SECONDS = 5.0
 """How long a job's end waits for the export."""
 
 
-def observe_start(job: JobContext) -> ObservedStart | None:
+def observe_start(job: JobContext, entrypoint: Callable[..., Any]) -> ObservedStart | None:
     """Observe the start of a job, from now on; in its loop, right before the agent's entrypoint runs. Ends by itself.
 
+    entrypoint: the agent's function, whose file says where the agent's own lie if the program that was started doesn't.
     Its spans go where `firstword.telemetry.observed_export` says, which is asked after the first word, in a thread.
     Never raises: returns None where nothing can be seen, and says so in the log.
     """
     try:
-        return ObservedStart(job, functools.partial(exporting_of, job))
+        return ObservedStart(job, functools.partial(exporting_of, job), folder=started_folder(entrypoint))
     except Exception:
         logger.exception("the start is not observed; the call goes on")
         return None
@@ -78,13 +79,16 @@ class ObservedStart:
         job: JobContext,
         exporting: Callable[[], Exporting],
         *,
+        folder: str = "",
         most_seconds: float = MOST_SECONDS,
         slow: float = 1.5,
     ) -> None:
+        """folder: of the file that was started; the lines' files are relative to it."""
         self.attributes: dict[str, str | bool | int | float] = {}
         """What is added to the root span; until the start has ended."""
         self._job = job
         self._exporting = exporting
+        self._folder = folder
         self._slow = slow
         self._most_seconds = most_seconds
         self._loop = asyncio.get_running_loop()
@@ -224,7 +228,7 @@ class ObservedStart:
             links.append((declared.context, EDGE_DECLARED))
             self.attributes[DECLARED] = f"{declared.context.trace_id:032x}"
         start, pieces = self._start(), self._pieces()
-        spans = lay_out_observed(start, pieces, absent=_absent(start, pieces), folder=started_folder(), slow=self._slow)
+        spans = lay_out_observed(start, pieces, absent=_absent(start, pieces), folder=self._folder, slow=self._slow)
         exporting = self._exporting()
         trace = Trace(exporting, links=links)
         self._job_span.add_link(trace.context, {EDGE: EDGE_JOB})
