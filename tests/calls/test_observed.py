@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -28,8 +27,18 @@ BY_ITSELF = (str(AGENT), "dev", "--no-reload")
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("command", [BY_LIVEKIT, BY_ITSELF], ids=["by livekit", "by itself"])
-async def test_an_unchanged_agent_is_observed_in_its_job_process(tmp_path: Path, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("command", "executor"),
+    [
+        (BY_LIVEKIT, {}),
+        (BY_ITSELF, {"CONTEXT": "spawn"}),
+        (BY_LIVEKIT, {"EXECUTOR": "thread"}),
+    ],
+    ids=["forkserver", "spawn", "thread"],
+)
+async def test_an_unchanged_agent_is_observed(
+    tmp_path: Path, command: tuple[str, ...], executor: dict[str, str]
+) -> None:
     """The wait for its account is named by its line, and the blocking call; the trace keeps the contract."""
     async with LocalStack(tmp_path) as stack, simulators(None, tmp_path / "providers.log") as addresses:
         environment = {
@@ -40,6 +49,7 @@ async def test_an_unchanged_agent_is_observed_in_its_job_process(tmp_path: Path,
             "LIVEKIT_API_KEY": stack.api_key,
             "LIVEKIT_API_SECRET": stack.api_secret,
             "FIRSTWORD_OBSERVE": "1",
+            **executor,
             "FIRSTWORD_TRACES": str(tmp_path / "traces"),
         }
         log = tmp_path / "worker.log"
@@ -57,8 +67,6 @@ async def test_an_unchanged_agent_is_observed_in_its_job_process(tmp_path: Path,
     (trace,) = starts(tmp_path / "traces")
     start = start_of(trace)
     assert (start.method, start.outcome, violations(trace)) == ("observed", "first_word", [])
-    (file,) = (tmp_path / "traces").iterdir()
-    assert int(file.name.split("-")[1]) != os.getpid()
     waited: dict[str, int] = {}
     for piece in start.path:
         if piece.source is not None:

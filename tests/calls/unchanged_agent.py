@@ -4,11 +4,16 @@ import asyncio
 import os
 import time
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobExecutorType, cli
 from livekit.plugins import deepgram, openai
 
 BASE_URL = os.environ.get("DEEPGRAM_BASE_URL", "")
-server = AgentServer(host="127.0.0.1", port=0)
+server = AgentServer(
+    host="127.0.0.1",
+    port=0,
+    job_executor_type=JobExecutorType(os.environ.get("EXECUTOR", "process")),
+    multiprocessing_context="spawn" if os.environ.get("CONTEXT") == "spawn" else "forkserver",
+)
 
 
 class Assistant(Agent):
