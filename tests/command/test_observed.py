@@ -175,3 +175,14 @@ def test_what_a_stranger_wrote_is_text() -> None:
         assert code == 0
         assert not set(out) & {"\x1b", "\x07", "\u202e"}
         assert "\nforged" not in out
+
+
+def test_why_a_start_was_not_observed_is_said() -> None:
+    """Asked for and not possible: its phases are there, its path is guessed."""
+    told = {"startup.method": "guessed", "startup.unobserved": "the event loop is uvloop.Loop; expected asyncio's own"}
+    line = json.loads(observed_start(1, root=told))
+    spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans[:] = [span for span in spans if not span["name"].startswith("critical ")]
+    Path("t.jsonl").write_text(json.dumps(line) + "\n")
+    assert "(last-finishing-child); not observed: the event loop is uvloop.Loop; expected asyncio's own\n" in tree()
+    assert json.loads(typed("critical-chain", "--json")[1])["method"] == "guessed"

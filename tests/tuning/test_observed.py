@@ -10,6 +10,7 @@ import pytest
 from benchmarks.contract import violations
 from firstword.rehearsal.result import read_starts
 from firstword.telemetry import vocabulary as words
+from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning import sessions
 from firstword.tuning.blame import blame
 from firstword.tuning.costs import Among, Kind, costs_of
@@ -20,7 +21,7 @@ from firstword.tuning.plot import waterfall
 from firstword.tuning.sampling import countable
 from firstword.tuning.sources import Query
 from firstword.tuning.spans import Trace
-from firstword.tuning.start import Method, SourceLine, start_of
+from firstword.tuning.start import Method, start_of
 from firstword.tuning.whatif import NothingToPlay, predict
 from tests.tuning.observed import CONNECT, line, observed_start
 from tests.tuning.test_blame import a_start

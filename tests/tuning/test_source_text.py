@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning.source_text import SourceText
-from firstword.tuning.start import SourceLine
 
 AGENT = '''\
 import asyncio
@@ -74,9 +74,9 @@ def test_lines_are_counted_as_python_counts_them(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "function"),
-    [(7, "entrypoint"), (7, "on_enter"), (17, "entrypoint"), (4, "<module>"), (99, "<module>"), (3, None)],
+    [(7, "entrypoint"), (7, "on_enter"), (17, "entrypoint"), (4, "<module>"), (99, "<module>"), (3, "")],
 )
-def test_a_line_of_another_function_is_not_shown(folder: Path, line: int, function: str | None) -> None:
+def test_a_line_of_another_function_is_not_shown(folder: Path, line: int, function: str) -> None:
     """The file is another one by now, or the trace says what never was; neither is an empty line."""
     assert not SourceText(folder).of(SourceLine("agent.py", line, function))
 

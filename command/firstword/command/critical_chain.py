@@ -141,7 +141,7 @@ def chain_lines(start: RecordedStart, page: str | None = None, sources: SourceTe
     if start.phases:
         yield styled("Phases: " + ", ".join(f"{phase.name} {_time(phase.duration_us)}" for phase in start.phases))
     if start.method in _METHODS:
-        yield styled(_METHODS[start.method])
+        yield styled(_METHODS[start.method] + (f"; not observed: {start.unobserved}" if start.unobserved else ""))
     yield Text()
     end = _ENDS.get(start.outcome or "", f"end of {start.name}")
     yield styled(f"{end} @{_time(start.duration_us)}", _ON_PATH)

@@ -32,6 +32,9 @@ class SourceLine(NamedTuple):
     function: str
     """Its qualified name."""
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.function}".rstrip()
+
 
 def is_users(file: str) -> bool:
     """Whether a file is the user's own: not of the standard library, not of an installed package, not this package's."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
+from firstword.telemetry.source_lines import SourceLine
 from firstword.telemetry.vocabulary import EVENT_LOOP
-from firstword.tuning.start import Method, Piece, RecordedStart, SourceLine, TracedTask
+from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask
 
 
 class KindTime(NamedTuple):

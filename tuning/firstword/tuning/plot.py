@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from firstword.telemetry.record import Outcome
+from firstword.telemetry.source_lines import SourceLine
 from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP
 from firstword.tuning.costs import Among, Cause, costs_of
 from firstword.tuning.drawing import SERIES, Bar, Picture, Section, Strip, duration
 from firstword.tuning.sampling import WEIGHTED, place
 from firstword.tuning.spans import Span, Trace
-from firstword.tuning.start import Method, Piece, RecordedStart, SourceLine, TracedTask
+from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask
 from firstword.tuning.wording import amount
 
 PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from firstword.tuning.start import SourceLine
+from firstword.telemetry.source_lines import SourceLine
 
 _MOST_BYTES = 2 * 2**20
 _MOST_LETTERS = 100
@@ -33,7 +33,7 @@ class SourceText:
     def of(self, line: SourceLine) -> str | None:
         """The text of the line, without blanks around it. None where the file is missing, changed, elsewhere or not Python."""
         content = self._read(line.file)
-        if content is None or line.function is None:
+        if content is None or not line.function:
             return None
         lines, tree = content
         names = [part for part in line.function.split(".") if not part.startswith("<")]

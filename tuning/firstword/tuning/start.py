@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.foreign import last_finishing_path
 from firstword.telemetry.record import Outcome
+from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning.spans import Span, Trace, Value, plausible, without_needs
 
 _MOST_LINES = 10_000_000
@@ -45,19 +46,6 @@ def method_of_all(starts: Iterable[Method]) -> str | None:
     return "mixed" if len(found) > 1 else next(iter(found), None)
 
 
-class SourceLine(NamedTuple):
-    """The user's line that an observed piece is of."""
-
-    file: str
-    """As the trace says it, relative to the folder of the file that was started; anybody may have written it."""
-    line: int
-    function: str | None
-    """Its qualified name."""
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line} {self.function}" if self.function else f"{self.file}:{self.line}"
-
-
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One stretch of the critical path, in µs from the root's start."""
@@ -77,6 +65,7 @@ class Piece:
     kind: str | None = None
     """Of an observed piece: one of the vocabulary's `KINDS`; None of `dispatch`, `absent caller`, and any other."""
     source: SourceLine | None = None
+    """The user's line, as the trace says it: anybody may have written it. No function: it says none."""
     inside: str | None = None
     """Of an observed piece: the library's function that was at work for the line."""
 
@@ -165,6 +154,8 @@ class RecordedStart:
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
     room_sid: str | None = None
     job_id: str | None = None
+    unobserved: str | None = None
+    """Why its path was not observed, though that was asked for."""
 
     @property
     def failed(self) -> bool:
@@ -190,7 +181,7 @@ class RecordedStart:
                     "kind": piece.kind,
                     "file": piece.source and piece.source.file,
                     "line": piece.source and piece.source.line,
-                    "function": piece.source and piece.source.function,
+                    "function": (piece.source and piece.source.function) or None,
                 }
                 for piece in self.path
             ],
@@ -223,6 +214,7 @@ def start_of(trace: Trace) -> RecordedStart:
         flags={k.removeprefix(words.FLAG_PREFIX): str(v) for k, v in told.items() if k.startswith(words.FLAG_PREFIX)},
         room_sid=_text(told, words.ROOM_SID),
         job_id=_text(told, words.JOB_ID),
+        unobserved=_text(told, words.UNOBSERVED),
     )
 
 
@@ -273,7 +265,7 @@ def _source_line(told: Mapping[str, Value]) -> SourceLine | None:
     file, line = _text(told, words.FILE), told.get(words.LINE)
     if not file or isinstance(line, bool) or not isinstance(line, int) or not 0 < line <= _MOST_LINES:
         return None
-    return SourceLine(file, line, _text(told, words.FUNCTION))
+    return SourceLine(file, line, _text(told, words.FUNCTION) or "")
 
 
 def _phase_spans(trace: Trace) -> list[Span]:
