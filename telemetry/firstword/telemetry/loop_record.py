@@ -20,7 +20,7 @@ import weakref
 from asyncio import events
 from collections.abc import Callable
 from enum import Enum, auto
-from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
+from types import AsyncGeneratorType, BuiltinMethodType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, cast
 
 from firstword.telemetry.source_lines import is_users
@@ -248,9 +248,12 @@ class LoopRecord:
             if isinstance(handle, events.TimerHandle):
                 step.origin = Origin.TIMER
                 step.detail = Timer(users_frame())
-            task = getattr(handle._callback, "__self__", None)
-            if isinstance(task, _TASKS) and self._known(task) is None:
-                self._life(task, users_frame())
+            callback = handle._callback
+            # a wake-up of a task in C is a builtin method, its first step is not
+            if type(callback) is not BuiltinMethodType:
+                task = getattr(callback, "__self__", None)
+                if isinstance(task, _TASKS) and self._known(task) is None:
+                    self._life(task, users_frame())
         self._scheduled[id(handle)] = step
 
     def task_made(self, task: asyncio.Task[Any]) -> None:
@@ -299,8 +302,12 @@ class LoopRecord:
             return None
         step = self._scheduled.pop(id(handle), None) or Step(Origin.OUTSIDE, None, self.begin)
         step.begin = now
-        if step.origin is Origin.TIMER:
-            cast("Timer", step.detail).due = self._timers_begin + round(handle._when * 1e9)
+        if isinstance(handle, events.TimerHandle):
+            due = self._timers_begin + round(handle.when() * 1e9)
+            if step.detail is None:  # set before the record began
+                step.scheduled = due
+            else:
+                cast("Timer", step.detail).due = due
         task: asyncio.Task[Any] | None = getattr(handle._callback, "__self__", None)
         if task is not None and isinstance(task, _TASKS):
             life = step.life = self._known(task) or self._life(task, ())

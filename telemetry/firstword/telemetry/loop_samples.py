@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 
 from firstword.telemetry.loop_record import LoopRecord, stack_of
 
-EVERY = 0.005
-"""Seconds between two looks."""
+IDLE, BUSY = 0.05, 0.005
+"""Seconds until the next look: where no step ran at the last one, and where one did."""
 MOST_SAMPLES = 2_000
 """Of one record: a loop that is held for 10 s."""
 
@@ -22,32 +23,30 @@ class LoopSampler:
 
     def __init__(self, record: LoopRecord) -> None:
         self._record = record
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="firstword loop samples", daemon=True)
-        self._thread.start()
+        self._stopped = False
+        self._left = MOST_SAMPLES
+        threading.Thread(target=self._run, name="firstword loop samples", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more. Does not wait for the thread."""
-        self._stopped.set()
-
-    def join(self) -> None:
-        """Wait until the thread has ended, after `stop`."""
-        self._thread.join()
+        """Look no more. Does not wait for the thread, which ends at its next look."""
+        self._stopped = True
 
     def _run(self) -> None:
-        left = MOST_SAMPLES
-        while left and not self._stopped.wait(EVERY):
-            left -= self._look()
+        wait = BUSY
+        while not self._stopped and self._left:
+            time.sleep(wait)  # half of what waiting for an event costs
+            wait = self._look()
 
-    def _look(self) -> bool:
-        """Whether there is one sample more."""
+    def _look(self) -> float:
+        """Take a sample where a step has run for long; returns when to look again, in seconds from now."""
         record, step = self._record, self._record.current
-        if step is None or record.clock() - step.begin < EVERY * 1e9:
-            return False
-        frames = stack_of(sys._current_frames().get(record.thread))  # pyright: ignore[reportPrivateUsage]
-        if record.current is not step or not frames:
-            return False
-        if step.samples is None:
-            step.samples = []
-        step.samples.append((record.clock(), frames))
-        return True
+        if step is None:
+            return IDLE
+        if record.clock() - step.begin > BUSY * 1e9:
+            frames = stack_of(sys._current_frames().get(record.thread))  # pyright: ignore[reportPrivateUsage]
+            if record.current is step and frames:
+                if step.samples is None:
+                    step.samples = []
+                step.samples.append((record.clock(), frames))
+                self._left -= 1
+        return BUSY

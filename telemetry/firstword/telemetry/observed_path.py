@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from operator import attrgetter
 
 from firstword.telemetry import vocabulary as words
@@ -22,7 +22,6 @@ from firstword.telemetry.loop_record import Event, Frames, Life, Origin, Step, T
 from firstword.telemetry.source_lines import SourceLine, is_users, line_of
 
 _LIVEKIT = f"{os.sep}livekit{os.sep}"
-_LIVEKIT_PLUMBING = f"{os.sep}utils{os.sep}aio{os.sep}"
 
 
 class ObservedKind(StrEnum):
@@ -133,10 +132,8 @@ class _Walk:
             return self._unknown(step, woken)
         if isinstance(detail, Timer):
             self.add(ObservedKind.EVENT_LOOP, max(detail.due, step.scheduled), *waiting)
-            # a task that sleeps waits where it set the timer; who set one for another waits somewhere else
-            asleep = bool(woken) and woken[-1].previous is cause
             line = _line(detail.set_at)
-            self.add(ObservedKind.TIMER, step.scheduled, *(waiting if asleep or line is None else (line, None)))
+            self.add(ObservedKind.TIMER, step.scheduled, *(waiting if line in (None, waiting[0]) else (line, None)))
             return cause
         self.add(ObservedKind.EVENT_LOOP, step.scheduled, *waiting)
         if isinstance(detail, Event):
@@ -200,29 +197,28 @@ def _waiting(step: Step) -> tuple[SourceLine | None, str | None]:
 
 
 def _working(step: Step) -> tuple[SourceLine | None, str | None]:
-    """Where a step worked that was not sampled: it went on from where it had waited."""
-    return _named(step.waited_in or step.reached, step.life)
+    """Where a step worked that was not sampled: on the way to where it waits next; where that is not known, from where it had waited."""
+    return _named(step.reached or step.waited_in, step.life)
 
 
 def _named(frames: Frames, life: Life | None) -> tuple[SourceLine | None, str | None]:
-    own = _line(frames)
-    return own or _inherited(life), _library(frames)
+    """The user's innermost line, or the one for which the task works, and the library's function at work for it."""
+    own = next((at for at in reversed(range(len(frames))) if is_users(frames[at][0].co_filename)), None)
+    if own is None:
+        return _inherited(life), _library(frames)
+    return line_of(*frames[own]), _library(frames[own + 1 :])
 
 
 def _line(frames: Frames) -> SourceLine | None:
-    """The innermost of the user's lines."""
-    own = next((frame for frame in reversed(frames) if is_users(frame[0].co_filename)), None)
-    return None if own is None else line_of(*own)
+    """The user's innermost line."""
+    return _named(frames, None)[0]
 
 
 def _library(frames: Frames) -> str | None:
-    """The library's function at work below the user's: LiveKit's innermost, else the innermost of all; None where there is none."""
-    below = takewhile(lambda frame: not is_users(frame[0].co_filename), reversed(frames))
-    files = [(code, code.co_filename) for code, _ in below][::-1]
-    if not files:
-        return None
-    livekit = [code for code, file in files if _LIVEKIT in file and _LIVEKIT_PLUMBING not in file]
-    return (livekit or [code for code, _ in files])[-1].co_qualname
+    """Of frames that are all of libraries, LiveKit's innermost function, without its plumbing; else the innermost of all."""
+    functions = [code for code, _ in frames]
+    livekit = [code for code in functions if _LIVEKIT in code.co_filename and "utils" not in code.co_filename]
+    return (livekit or functions)[-1].co_qualname if functions else None
 
 
 def _inherited(life: Life | None) -> SourceLine | None:
