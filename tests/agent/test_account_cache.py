@@ -1,4 +1,4 @@
-"""agent/caches/accounts.py: an account is read once, seen as the store has it within its age, and there when the store isn't."""
+"""firstword.agent.accounts.account_cache: an account is read once, seen as the store has it within its age, and there when the store isn't."""
 
 from __future__ import annotations
 

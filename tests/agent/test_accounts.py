@@ -1,4 +1,4 @@
-"""agent/accounts: what is written is read again, from SQLite and from PostgreSQL, and what fails says why."""
+"""firstword.agent.accounts.store: what is written is read again, from SQLite and from PostgreSQL, and what fails says why."""
 
 from __future__ import annotations
 

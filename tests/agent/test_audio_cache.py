@@ -1,4 +1,4 @@
-"""agent/caches/audio.py: a greeting that was spoken once is there again, sample for sample, until its days are over."""
+"""firstword.agent.greeting.audio_cache: a greeting that was spoken once is there again, sample for sample, until its days are over."""
 
 from __future__ import annotations
 

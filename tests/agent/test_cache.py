@@ -1,4 +1,4 @@
-"""agent/caches: what one process keeps another finds, within bounds and age, and the cache in front forgets who is gone."""
+"""firstword.agent.cache: what one process keeps another finds, within bounds and age, and the cache in front forgets who is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""agent/caches/sqlite.py: processes share one file, what is deleted is gone from it, and no damage to it reaches a session."""
+"""firstword.agent.cache.sqlite: processes share one file, what is deleted is gone from it, and no damage to it reaches a session."""
 
 from __future__ import annotations
 

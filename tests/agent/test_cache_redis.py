@@ -1,4 +1,4 @@
-"""agent/caches/redis.py: a server that is away, silent or no Redis costs no session anything, and a wrong URL is said at once."""
+"""firstword.agent.cache.redis: a server that is away, silent or no Redis costs no session anything, and a wrong URL is said at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""agent/conversation.py: what the account's next session is told of this one."""
+"""firstword.agent.conversation.conversation: what the account's next session is told of this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""agent/flags: what a flag file may hold, what each mistake in one is called, and that the file as shipped is good."""
+"""firstword.agent.flags.flag_file: what a flag file may hold, what each mistake in one is called, and that the file as shipped is good."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""agent/flag_source.py with another provider: any can be named, and one without an answer is waited for no longer than the deadline."""
+"""firstword.agent.flags.flag_source with another provider: any can be named, and one without an answer is waited for no longer than the deadline."""
 
 from __future__ import annotations
 

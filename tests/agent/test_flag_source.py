@@ -1,4 +1,4 @@
-"""agent/flag_source.py: real files, flagd's own evaluator, and what happens to a worker when they go wrong."""
+"""firstword.agent.flags.flag_source: real files, flagd's own evaluator, and what happens to a worker when they go wrong."""
 
 from __future__ import annotations
 

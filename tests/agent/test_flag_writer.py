@@ -1,4 +1,4 @@
-"""agent/flags/writer.py: a share is moved, all else in the file stays byte for byte, and nothing is written that workers refuse."""
+"""firstword.agent.flags.writer: a share is moved, all else in the file stays byte for byte, and nothing is written that workers refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""agent/greeting_text.py: the account's template for the time of day where the account is."""
+"""firstword.agent.greeting.text: the account's template for the time of day where the account is."""
 
 import zoneinfo
 from dataclasses import replace

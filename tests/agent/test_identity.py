@@ -1,4 +1,4 @@
-"""agent/identity.py: whose account a call is about, and who may say so."""
+"""firstword.agent.accounts.identity: whose account a call is about, and who may say so."""
 
 from __future__ import annotations
 

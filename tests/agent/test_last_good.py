@@ -1,4 +1,4 @@
-"""agent/flags/last_good.py: what happens to a running worker, and to one that restarts, when the flag file changes or goes wrong."""
+"""firstword.agent.flags.last_good: what happens to a running worker, and to one that restarts, when the flag file changes or goes wrong."""
 
 from __future__ import annotations
 

@@ -173,6 +173,24 @@ def test_interruption(virtual_calls: VirtualCalls) -> None:
     assert not quiet
 
 
+@pytest.mark.parametrize("shape", [BASELINE, TUNED], ids=["say", "speak"])
+def test_the_assistant_knows_its_greeting(virtual_calls: VirtualCalls, shape: Shape) -> None:
+    """Once, as its own words, also where the session took it over: whoever answers "Yes, please" is understood."""
+
+    known: list[list[str]] = []
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.heard()
+        await asyncio.sleep(10)
+        call.stt.say("Yes, please")
+        await asyncio.sleep(5)
+        known.extend(call.llm.said)
+        await call.caller.leave()
+
+    ended = virtual_calls.run(scenario, shape, prepare=_joined)
+    assert known == [[greeting_text(ADA, ended.began).text]]
+
+
 def test_what_a_caller_says_is_heard(virtual_calls: VirtualCalls) -> None:
     """With `light-connect` the agent subscribes to the caller only when the session is there, to all tracks of theirs."""
 

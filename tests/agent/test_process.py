@@ -1,4 +1,4 @@
-"""agent/process.py: what is ready before a job."""
+"""firstword.agent.process: what is ready before a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""agent/settings.py: what the environment says, once, and a line for each thing it says wrong."""
+"""firstword.agent.settings: what the environment says, once, and a line for each thing it says wrong."""
 
 from __future__ import annotations
 

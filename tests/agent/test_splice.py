@@ -1,4 +1,4 @@
-"""agent/splice.py: an opening and the personal part are one speech, without click or gap, whenever the second comes."""
+"""firstword.agent.audio.splice: an opening and the personal part are one speech, without click or gap, whenever the second comes."""
 
 from __future__ import annotations
 

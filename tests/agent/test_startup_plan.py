@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from firstword.agent import startup
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.startup import ACCOUNT_IN_METADATA, plan
 from firstword.telemetry.plan import Shape
 
+README = Path(__file__).parents[2] / "README.md"
 BRIEF = [
     "room",
     "caller",
@@ -109,6 +111,16 @@ def test_tuned_speaks_before_it_listens() -> None:
 
 def test_the_readme_has_its_picture() -> None:
     """As it is declared, not as it was."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
     (picture,) = re.findall(r"^```mermaid\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     assert picture == plan.to_mermaid()
+
+
+def test_the_readme_shows_lines_of_the_plan() -> None:
+    """Each task in its Python stands so in the plan; only the body is left out."""
+    source = Path(startup.__file__ or "").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(@plan.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    tasks = [task for block in blocks for task in block.strip().split("\n\n\n")]
+    assert len(tasks) >= 3
+    for task in tasks:
+        assert task.removesuffix(" ...") in source

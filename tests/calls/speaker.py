@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import wave
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,7 @@ from firstword.rehearsal.callers import AUDIBLE, EAR_RATE, MICROPHONE_RATE, Call
 from tests.calls.sent import VOICE_TRACK, Samples
 from tests.calls.waiting import PATIENCE, until
 
-SOUNDS = Path(__file__).parents[2] / "agent" / "firstword" / "agent" / "greeting" / "sounds"
-"""What ships with the package."""
-SPEECH = SOUNDS / "hello.wav"
+SPEECH = Path(str(files("firstword.agent.greeting"))) / "sounds" / "hello.wav"
 """Words for a caller to say."""
 ONSET = 0.1
 """Seconds of a speech's beginning that an ear may miss: half a syllable."""

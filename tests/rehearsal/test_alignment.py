@@ -1,4 +1,4 @@
-"""rehearsal/alignment.py: what is missing of a sound, and where, however it came to the ear. Each case is drawn above its numbers."""
+"""firstword.rehearsal.alignment: what is missing of a sound, and where, however it came to the ear. Each case is drawn above its numbers."""
 
 from __future__ import annotations
 

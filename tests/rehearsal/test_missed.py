@@ -1,4 +1,4 @@
-"""rehearsal/missed.py: what a caller missed of a greeting, however it came about, and of the floor's tone."""
+"""firstword.rehearsal.missed: what a caller missed of a greeting, however it came about, and of the floor's tone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""telemetry/arrival.py: a receiver that takes what is sent, and what is said of each that does not."""
+"""firstword.telemetry.arrival: a receiver that takes what is sent, and what is said of each that does not."""
 
 from __future__ import annotations
 

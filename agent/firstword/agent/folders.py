@@ -1,7 +1,7 @@
 """Where the worker keeps files of its own, for its user alone: caches and, where no setting names a store, the accounts.
 
-A container may have no home folder, or one that cannot be written to: then it is a folder of this user among the
-temporary files, which is gone with the container. One line in the log says so.
+A container may have no home folder, or one that cannot be written to. Then a folder of this user among the temporary files is used. It is
+gone with the container. One line in the log says so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The folder that the processes of one running worker share: who waits unheard, and the socket of the worker's metrics.
 
-The worker's own process makes it; its jobs find it by the environment they inherit. A worker that was killed leaves its
-folder behind, and the next one to start deletes it: the lock on it ends with the process that held it.
+The worker's own process makes it; its jobs find it by the environment they inherit. A worker that was killed leaves its folder behind. The
+next one to start deletes it: the folder's lock ended with the process.
 """
 
 from __future__ import annotations

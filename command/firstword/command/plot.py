@@ -15,7 +15,7 @@ from firstword.tuning.drawing import html, svg
 from firstword.tuning.notes import Report
 from firstword.tuning.plot import Drawn, NothingToPlot, percentiles, waterfall
 from firstword.tuning.sources import SourceError
-from firstword.tuning.start import start_of
+from firstword.tuning.start import method_of_all, start_of
 
 _WRITERS = {".svg": svg, ".html": html}
 
@@ -72,7 +72,8 @@ def command(
     say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
     if options.as_json:
-        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids})
+        method = method_of_all(drawn.methods)
+        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids, "method": method})
     else:
         tell(title)
         tell(f"Written: {output}")
@@ -85,4 +86,6 @@ def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report
         chosen = sessions.named(read.source, session, read.query, report)
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
-    return Drawn(waterfall(start_of(chosen.trace), chosen.trace.spans), (chosen.trace.trace_id,), chosen.weighted)
+    start = start_of(chosen.trace)
+    picture = waterfall(start, chosen.trace.spans)
+    return Drawn(picture, (start.trace_id,), chosen.weighted, frozenset({start.method}))

@@ -1,7 +1,8 @@
 """The synthetic caller: a real LiveKit client with a microphone and an ear, the far end of every rehearsed session.
 
-What a caller hears, and when, is measured here and nowhere else: from calling connect to the first frame of the agent
-whose peak is above -36 dBFS, on any of its tracks but that of background audio. Conversation tests use the same caller to speak, to record, to hang up and to come back.
+What a caller hears, and when, is measured here and nowhere else. It is the time from calling connect to the agent's first frame with a peak
+above -36 dBFS. Any track of the agent counts, except background audio. Conversation tests use the same caller to speak, to record, to hang
+up and to come back.
 """
 
 from __future__ import annotations

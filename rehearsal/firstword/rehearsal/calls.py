@@ -26,7 +26,8 @@ async def calling(
     ahead_by: float | None = None,
     record: bool = False,
 ) -> AsyncGenerator[Caller]:
-    """A caller of that agent in a `room` of their own, yet to connect, who hangs up on exit; the room is deleted, as a telephone call's is.
+    """A caller of that agent in a `room` of their own, who has not connected yet. On exit they hang up, and the room is deleted, as a
+    telephone call's is.
 
     `metadata` is the job's. The agent is dispatched by the caller's token (`join`), or `ahead_by` seconds before they have one (`ahead`).
     """

@@ -1,8 +1,7 @@
 """A rehearsal: profiles side by side in one run, session by session, with callers who listen.
 
-The order of a round turns with each round, so that no profile always goes first; the callers who call at once are of
-one profile, so that a profile competes with itself only. Between sessions the machine comes to rest: all processes of
-the last session gone, their replacements ready.
+The order turns with each round, so that no profile always goes first. Callers who call at once are of one profile, so that a profile
+competes with itself only. Between sessions the machine comes to rest: all processes of the last session gone, their replacements ready.
 """
 
 from __future__ import annotations

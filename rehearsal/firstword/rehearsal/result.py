@@ -2,8 +2,8 @@
 
 Last in the rehearsal's data path: sessions and OTLP JSON lines in, a `Result` out, on disk as `result.json`.
 
-Quantiles are order statistics (nearest rank): p90 of twenty sessions is the eighteenth fastest, so that each figure is
-a session that took place, and an error, which is infinitely late, needs no interpolation. In JSON infinity is null.
+Quantiles are order statistics (nearest rank): p90 of twenty sessions is the eighteenth fastest. So each figure is a session that took
+place, and an error, which is infinitely late, needs no interpolation. In JSON infinity is null.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def read_starts(folder: Path) -> dict[str, RecordedStart]:
     """
     traces = Files(folder).traces(Query(), lambda _: None)
     try:
-        starts = [start_of(trace) for trace in traces if trace.is_start]
+        starts = [start_of(trace) for trace in traces if trace.is_start and not trace.is_second]
     except SourceError:  # no process has exported anything
         return {}
     return {start.room_sid: start for start in starts if start.room_sid is not None}

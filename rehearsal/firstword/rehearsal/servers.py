@@ -204,7 +204,8 @@ async def _run(
     environment: Mapping[str, str] = MappingProxyType({}),
     folder: Path | None = None,
 ) -> None:
-    """Runs `command` with `environment` on top of ours to its end and hands on each line of its output; NoServer with the last of them when it fails."""
+    """Runs `command` to its end, with `environment` on top of ours, and hands on each line of its output. Raises NoServer with the last
+    lines when it fails."""
     last: deque[str] = deque(maxlen=10)
     async with started(command, environment, folder=folder) as process:
         assert process.stdout is not None  # noqa: S101 # it is a pipe

@@ -73,8 +73,8 @@ class Ports:
 class Stack:
     """Where the servers of a running stack are, as URLs; those of the traces are None in a stack without Jaeger.
 
-    `otlp_endpoint` is for OTLP over gRPC, `otlp_http_endpoint` for OTLP over HTTP, to which `/v1/traces` is added;
-    `metrics_url` is what Prometheus scrapes; `jaeger_url` has the query API and, if `jaeger_page`, the web page.
+    `otlp_endpoint` is for OTLP over gRPC, `otlp_http_endpoint` for OTLP over HTTP, to which `/v1/traces` is added. Prometheus scrapes
+    `metrics_url`. `jaeger_url` has the query API and, if `jaeger_page`, the web page.
     """
 
     livekit_url: str

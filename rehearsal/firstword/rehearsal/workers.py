@@ -1,7 +1,7 @@
 """The workers under rehearsal: each a process of its own, started LiveKit's way, known by what it logs.
 
-Between the local servers and the callers: a worker is started here with an environment of the rehearsal's making,
-and its log says when it is registered, and when it is at rest again after a session.
+It stands between the local servers and the callers. A worker is started here with an environment that the rehearsal makes. Its log says
+when it is registered, and when it is at rest after a session.
 """
 
 from __future__ import annotations

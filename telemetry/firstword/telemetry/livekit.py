@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from opentelemetry import trace as otel
+from opentelemetry.trace import SpanContext
 
 from firstword.telemetry.clock import Clock
 from firstword.telemetry.export import Exporting
@@ -48,6 +51,7 @@ def start_of(
     job_span = otel.get_current_span()
     trace = Trace(exporting, links=[(job_span.get_span_context(), EDGE_JOB)], slow=slow)
     job_span.add_link(trace.context, {EDGE: EDGE_JOB})
+    _declared[job] = Declared(trace.context, exporting)
     shape = plan.shape({}) if isinstance(plan, Plan) else plan
     values: dict[str, Any] = {"job": job, "run": None, **given}
     run = Run(
@@ -65,6 +69,23 @@ def start_of(
         trace.event(name, instant, {})
     run.attributes.update({JOB_ID: job.job.id, ROOM_SID: job.job.room.sid, AGENT_NAME: job.job.agent_name})
     return run, trace
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A job's start that has a plan."""
+
+    context: SpanContext
+    """The root's."""
+    exporting: Exporting
+
+
+_declared: WeakKeyDictionary[JobContext, Declared] = WeakKeyDictionary()
+
+
+def declared_start(job: JobContext) -> Declared | None:
+    """The start that `start_of` made for this job; None where it has no plan, or did not come so far."""
+    return _declared.get(job)
 
 
 def received_at(job: JobContext) -> int | None:

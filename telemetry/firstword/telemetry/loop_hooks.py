@@ -20,6 +20,7 @@ from typing import Any
 
 from firstword.telemetry.hooks import Function, Hooks, Place
 from firstword.telemetry.loop_record import LoopRecord
+from firstword.telemetry.observable import why_not
 
 _records: dict[asyncio.AbstractEventLoop, LoopRecord] = {}
 """By loop, of those that are recorded now. The hooks ask it each time, in any thread."""
@@ -27,7 +28,7 @@ _lock = threading.RLock()
 
 
 class Unobservable(Exception):
-    """The event loop is of a kind that can't be recorded; the message names it."""
+    """The event loop can't be recorded; the message says why, as `firstword.telemetry.observable` does."""
 
 
 def start_record(loop: asyncio.AbstractEventLoop, *, clock: Callable[[], int] | None = None) -> LoopRecord:
@@ -35,9 +36,8 @@ def start_record(loop: asyncio.AbstractEventLoop, *, clock: Callable[[], int] | 
 
     clock: ns, as for `LoopRecord`. Each record has to be given back with `stop_record`. Raises Unobservable.
     """
-    if not isinstance(loop, selector_events.BaseSelectorEventLoop):
-        kind = type(loop)
-        raise Unobservable(f"expected asyncio's own event loop, got {kind.__module__}.{kind.__qualname__}")
+    if reason := why_not(loop):
+        raise Unobservable(reason)
     with _lock:
         record = _records.get(loop)
         if record is None:

@@ -17,12 +17,13 @@ from opentelemetry import trace as otel
 
 from firstword.telemetry.audible_frames import FirstFrame
 from firstword.telemetry.clock import session_clock
-from firstword.telemetry.export import Exporting, exporters_from_environment
+from firstword.telemetry.export import Exporting
 from firstword.telemetry.guard import guarded
-from firstword.telemetry.livekit import dispatch_stages, received_at
+from firstword.telemetry.livekit import declared_start, dispatch_stages, received_at
 from firstword.telemetry.loop_hooks import Unobservable, start_record, stop_record
 from firstword.telemetry.loop_record import Life, LoopRecord, Step
 from firstword.telemetry.loop_samples import LoopSampler
+from firstword.telemetry.observed_export import exporting_of
 from firstword.telemetry.observed_layout import lay_out_observed
 from firstword.telemetry.observed_path import ObservedPiece, observed_path, waiting_path
 from firstword.telemetry.record import Outcome, Phase, Start
@@ -32,7 +33,9 @@ from firstword.telemetry.times import root_start
 from firstword.telemetry.vocabulary import (
     AGENT_NAME,
     CONNECT,
+    DECLARED,
     EDGE,
+    EDGE_DECLARED,
     EDGE_JOB,
     GREET,
     JOB_ID,
@@ -54,23 +57,18 @@ _EXPORT_SECONDS = 5.0
 """How long a job's end waits for the export."""
 
 
-def observe_start(job: JobContext, exporting: Callable[[], Exporting] | None = None) -> ObservedStart | None:
+def observe_start(job: JobContext, entrypoint: Callable[..., Any]) -> ObservedStart | None:
     """Observe the start of a job, from now on; in its loop, right before the agent's entrypoint runs. Ends by itself.
 
-    exporting: where the spans go; asked once, after the first word, in a thread. By default where the standard `OTEL_*`
-    variables say. Never raises: returns None where nothing can be seen, and says so in the log.
+    entrypoint: the agent's function, whose file says where the agent's own lie if the program that was started doesn't.
+    Its spans go where `firstword.telemetry.observed_export` says, which is asked after the first word, in a thread.
+    Never raises: returns None where nothing can be seen, and says so in the log.
     """
     try:
-        return ObservedStart(job, exporting or process_exporting)
+        return ObservedStart(job, functools.partial(exporting_of, job), folder=started_folder(entrypoint))
     except Exception:
         logger.exception("the start is not observed; the call goes on")
         return None
-
-
-@functools.cache
-def process_exporting() -> Exporting:
-    """Where the spans of this process go: where the standard `OTEL_*` variables say."""
-    return Exporting(exporters_from_environment())
 
 
 class ObservedStart:
@@ -81,13 +79,16 @@ class ObservedStart:
         job: JobContext,
         exporting: Callable[[], Exporting],
         *,
+        folder: str = "",
         most_seconds: float = MOST_SECONDS,
         slow: float = 1.5,
     ) -> None:
+        """folder: of the file that was started; the lines' files are relative to it."""
         self.attributes: dict[str, str | bool | int | float] = {}
         """What is added to the root span; until the start has ended."""
         self._job = job
         self._exporting = exporting
+        self._folder = folder
         self._slow = slow
         self._most_seconds = most_seconds
         self._loop = asyncio.get_running_loop()
@@ -131,7 +132,7 @@ class ObservedStart:
             self._record = start_record(self._loop)
         except Unobservable as error:
             self._unobserved = str(error)
-            logger.warning("the start is not observed: %s; its trace has its phases only", error)
+            logger.debug("the start is not observed: %s; its trace has its phases only", error)
         else:
             self._first_step = self._instant(self._record.begin)
             self._sampler = LoopSampler(self._record)
@@ -222,10 +223,14 @@ class ObservedStart:
     @guarded
     def _export(self) -> None:
         """In a thread, after the first word."""
+        links = [(self._job_span.get_span_context(), EDGE_JOB)]
+        if declared := declared_start(self._job):  # the same start, measured otherwise: it counts once
+            links.append((declared.context, EDGE_DECLARED))
+            self.attributes[DECLARED] = f"{declared.context.trace_id:032x}"
         start, pieces = self._start(), self._pieces()
-        spans = lay_out_observed(start, pieces, absent=_absent(start, pieces), folder=started_folder(), slow=self._slow)
+        spans = lay_out_observed(start, pieces, absent=_absent(start, pieces), folder=self._folder, slow=self._slow)
         exporting = self._exporting()
-        trace = Trace(exporting, links=[(self._job_span.get_span_context(), EDGE_JOB)])
+        trace = Trace(exporting, links=links)
         self._job_span.add_link(trace.context, {EDGE: EDGE_JOB})
         for name, instant in dispatch_stages(self._job).items():
             trace.event(name, instant, {})

@@ -5,13 +5,15 @@ The bottom of the observed path: a record asks only whether a file is the user's
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _OURS = str(Path(__file__).parent) + os.sep
 _LIBRARY = tuple(
@@ -30,6 +32,9 @@ class SourceLine(NamedTuple):
     function: str
     """Its qualified name."""
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.function}".rstrip()
+
 
 def is_users(file: str) -> bool:
     """Whether a file is the user's own: not of the standard library, not of an installed package, not this package's."""
@@ -46,13 +51,17 @@ def line_of(code: CodeType, offset: int) -> SourceLine:
     return SourceLine(code.co_filename, line or code.co_firstlineno, code.co_qualname)
 
 
-def started_folder() -> str:
-    """The folder of the file that was started; in a worker's process that of the agent's file. Empty where there is none."""
+def started_folder(entrypoint: Callable[..., Any]) -> str:
+    """The folder of the file that was started, in whatever process of it. Empty where there is none.
+
+    entrypoint: the job's. Where a library was started, as by `python -m livekit.agents`, it is the folder of its file.
+    """
     for name in ("__mp_main__", "__main__"):
         file = getattr(sys.modules.get(name), "__file__", None)
-        if file:
+        if file and is_users(file):
             return str(Path(file).absolute().parent)
-    return ""
+    code = getattr(inspect.unwrap(entrypoint), "__code__", None)
+    return "" if code is None else str(Path(code.co_filename).absolute().parent)
 
 
 def relative(file: str, folder: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from firstword.telemetry.record import Outcome
+from firstword.telemetry.source_lines import SourceLine
 from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP
 from firstword.tuning.costs import Among, Cause, costs_of
 from firstword.tuning.drawing import SERIES, Bar, Picture, Section, Strip, duration
@@ -29,6 +30,10 @@ _ENDS = {
     Outcome.TIMED_OUT: "timed out",
     Outcome.NO_CALLER: "no caller came",
 }
+_METHODS = {
+    Method.OBSERVED: "The path was observed on the event loop",
+    Method.GUESSED: "The path is guessed from times (last-finishing-child)",
+}
 _LEGEND = (
     ("critical", "On the critical path"),
     ("beside", "Beside it"),
@@ -47,6 +52,8 @@ class Drawn:
     """In the picture's order."""
     weighted: bool
     """The store was sampled: where sessions were ranked, each counted for as many as it stands for."""
+    methods: frozenset[Method]
+    """How the paths were found."""
 
 
 # One session
@@ -64,7 +71,9 @@ def waterfall(start: RecordedStart, spans: Sequence[Span] = ()) -> Picture:
         sections.append(Section("Tasks", tuple(_task(task, start) for task in before)))
     if later:
         sections.append(Section("After the first word", tuple(_task(task, start) for task in later)))
-    if not start.tasks:
+    if start.method is Method.OBSERVED:
+        sections.append(Section("Lines of source", tuple(_source_lines(start))))
+    elif not start.tasks:
         sections += _services(start, spans)
     ends = [task.start_us + task.duration_us for task in start.tasks]
     used = {bar.style for section in sections for row in section.rows for bar in row.bars}
@@ -95,7 +104,7 @@ def _lines(start: RecordedStart) -> tuple[str, ...]:
         some = ", ".join(on) if 0 < len(on) < len(start.flags) else f"{'all' if on else 'none'} of {len(start.flags)}"
         lines.append(f"Flags on: {some}")
     if start.method is not Method.EXACT:
-        lines.append("The path is guessed from times (last-finishing-child)")
+        lines.append(_METHODS[start.method])
     return tuple(lines)
 
 
@@ -120,15 +129,16 @@ def _path(start: RecordedStart) -> Strip:
 
 def _piece(piece: Piece) -> Bar:
     held_by = f", held by {piece.held_by}" if piece.held_by else ""
-    told = f"{piece.name}{held_by}: @ {duration(piece.start_us)} + {duration(piece.duration_us)}"
+    kind = f", {piece.kind}" if piece.kind and piece.kind != piece.name else ""
+    told = f"{piece.source or piece.name}{kind}{held_by}: @ {duration(piece.start_us)} + {duration(piece.duration_us)}"
     # what nobody waited for is no part of it, though it fills the time
     return Bar(piece.start_us, piece.duration_us, "absent" if piece.name == ABSENT_CALLER else "critical", told)
 
 
 def _loop_and_dispatch(start: RecordedStart) -> Iterable[Strip]:
     for name in (DISPATCH, EVENT_LOOP):
-        pieces = [piece for piece in start.path if piece.name == name and piece.task is None]
-        if pieces and start.method is Method.EXACT:
+        pieces = [piece for piece in start.path if name == (piece.kind or piece.task or piece.name)]
+        if pieces and start.method is not Method.GUESSED:
             note = f"+ {duration(sum(piece.duration_us for piece in pieces))}"
             yield Strip(name, note, tuple(_piece(piece) for piece in pieces))
 
@@ -148,6 +158,17 @@ def _task(task: TracedTask, start: RecordedStart) -> Strip:
     bars = [Bar(task.start_us, task.duration_us, style, "; ".join(told))]
     bars += [_piece(piece) for piece in start.path if piece.task == task.name]
     return Strip(task.name, note + (f" {task.error_type}" if task.error_type else ""), tuple(bars))
+
+
+def _source_lines(start: RecordedStart) -> Iterable[Strip]:
+    """A row for each line of the user's, in the order in which they were first waited for."""
+    lines: dict[SourceLine, list[Piece]] = {}
+    for piece in start.path:
+        if piece.source is not None:
+            lines.setdefault(piece.source, []).append(piece)
+    for line, pieces in lines.items():
+        took = sum(piece.duration_us for piece in pieces)
+        yield Strip(str(line), f"+ {duration(took)}", tuple(_piece(piece) for piece in pieces))
 
 
 def _services(start: RecordedStart, spans: Sequence[Span]) -> list[Section]:
@@ -189,6 +210,7 @@ class _Waited:
     trace_id: str
     causes: dict[Cause, int]
     weight: float
+    method: Method
 
 
 def percentiles(traces: Iterable[Trace]) -> Drawn:
@@ -204,7 +226,7 @@ def percentiles(traces: Iterable[Trace]) -> Drawn:
             causes: dict[Cause, int] = {}
             for cause, _, us in costs.path:
                 causes[cause] = causes.get(cause, 0) + us
-            seen[costs.among].append(_Waited(costs.waited * 1e6, trace.trace_id, causes, costs.weight))
+            seen[costs.among].append(_Waited(costs.waited * 1e6, trace.trace_id, causes, costs.weight, costs.method))
     for among, sessions in seen.items():
         if sessions:
             ordered = sorted(sessions, key=lambda session: (session.waited_us, session.trace_id))
@@ -248,6 +270,7 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
         ),
         tuple(session.trace_id for session in sessions),
         weighted,
+        frozenset(session.method for session in ordered),
     )
 
 

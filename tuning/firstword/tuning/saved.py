@@ -16,6 +16,7 @@ from typing import cast
 
 from firstword.tuning import observation as about
 from firstword.tuning.observation import Observation
+from firstword.tuning.start import method_of_all
 from firstword.tuning.statistics import Interval, Sample, quantile, quantile_interval, rate, rate_interval
 
 FORMAT = 1
@@ -54,6 +55,8 @@ class Saved:
     sessions: int
     figures: Mapping[str, Figure]
     """`ttfw.p50`, `init.p90`, `errors`, `task.account.p99`, ..."""
+    method: str | None = None
+    """How their paths were found, as `firstword.tuning.start.method_of_all` says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class Difference:
 
 def figures(observations: Sequence[Observation]) -> Saved:
     """The figures of these sessions; what no session has is left out."""
-    return Saved(len(observations), dict(_figures(observations)))
+    method = method_of_all(observation.method for observation in observations)
+    return Saved(len(observations), dict(_figures(observations)), method)
 
 
 def save(saved: Saved, path: Path) -> None:
@@ -100,7 +104,7 @@ def document(saved: Saved) -> dict[str, object]:
         name: {"value": _finite(f.value), "low": _finite(f.interval.low), "high": _finite(f.interval.high)}
         for name, f in saved.figures.items()
     }
-    return {"firstword": FORMAT, "sessions": saved.sessions, "figures": shown}
+    return {"firstword": FORMAT, "sessions": saved.sessions, "method": saved.method, "figures": shown}
 
 
 def load(path: Path) -> Saved:
@@ -117,10 +121,11 @@ def load(path: Path) -> Saved:
     whole = cast("dict[str, object]", content)
     if whole["firstword"] != FORMAT:
         raise SavedError(f"{path} has format {whole['firstword']!r}; this firstword reads {FORMAT}")
-    sessions, shown = whole.get("sessions"), whole.get("figures")
-    if not isinstance(sessions, int) or not isinstance(shown, dict):
+    sessions, shown, method = whole.get("sessions"), whole.get("figures"), whole.get("method")
+    if not isinstance(sessions, int) or not isinstance(shown, dict) or not isinstance(method, str | None):
         raise SavedError(expected)
-    return Saved(sessions, {name: _figure(value, expected) for name, value in cast("dict[str, object]", shown).items()})
+    found = {name: _figure(value, expected) for name, value in cast("dict[str, object]", shown).items()}
+    return Saved(sessions, found, method)
 
 
 def diff(then: Saved, now: Saved) -> tuple[Difference, ...]:

@@ -134,7 +134,7 @@ class _Seen:
             return f"all {self.already} starts have the flag on already, so nothing is left to predict from"
         if not self.sessions:
             return f"none of {self.traces} traces is a start of ours with a caller"
-        return f"none of {self.sessions} starts can be played: no first word, or spans are lost"
+        return f"none of {self.sessions} starts can be played: no first word, no plan, or spans are lost"
 
     def prediction(self, changes: tuple[Change, ...], uses: tuple[Use, ...]) -> Prediction:
         now, predicted = np.array(self.now), np.array(self.predicted)

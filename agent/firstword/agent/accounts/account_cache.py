@@ -1,7 +1,7 @@
 """The account cache: what the greeting needs first, the rest on first use, and no account read twice a minute.
 
-Between the account store and the start's tasks, on a `Cache` that other processes and machines share. A change in the
-store is seen within `FRESH` seconds; an older copy is kept for when the store is down or late, and only then used.
+Between the account store and the start's tasks, on a `Cache` that other processes and machines share. A change in the store is seen within
+`FRESH` seconds. An older copy is used only when the store is down or late.
 """
 
 from __future__ import annotations

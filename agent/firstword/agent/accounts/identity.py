@@ -1,7 +1,7 @@
 """Whose account a call is about, by those who may say so: `FIRSTWORD_ACCOUNT_SOURCES`.
 
-First task of the data path that reads what others sent; pure, never raises for it, and its findings are data: an
-account id or None, how far it opens the account, and a word for each thing that was wrong, for an event on the span.
+It reads what others sent, is pure, and never raises for it. Its findings are data: an account id or None, how far that opens the account,
+and a word for each thing that was wrong.
 
     claim       signed (`firstword.agent.accounts.claim`), in the job's metadata or the caller's attributes
     metadata    the job's, as it is: true where only a server of the operator's asks for the agent
@@ -14,10 +14,10 @@ LiveKit's token endpoint for front ends copies `room_config` and attributes from
 What LiveKit shows of the attributes (livekit-server 1.11, rtc 1.1.21; read, and tried with a real server in the tests):
 
 - Each participant is announced with its permission, `can_update_metadata` in it, from the first sight of it on.
-- The server takes attributes from a client, when it joins and later, only with the grant `canUpdateOwnMetadata`.
-  Without it they come from the token or from who holds the API secret. So the grant decides; unknown is not trusted.
-- A SIP participant has that grant, because LiveKit's SIP service keeps `sip.callStatus` current with it: there it is
-  the kind, which only a signed token gives, that says who wrote.
+- The server takes attributes from a client, when it joins and later, only with the grant `canUpdateOwnMetadata`. Without it they come from the
+  token or from whoever holds the API secret. So the grant decides; unknown is not trusted.
+- A SIP participant has that grant, because LiveKit's SIP service keeps `sip.callStatus` current with it. There the kind says who wrote; only a
+  signed token gives a kind.
 """
 
 from __future__ import annotations

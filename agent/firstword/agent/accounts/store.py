@@ -219,8 +219,8 @@ class AccountStore:
     async def _within(self, work: Coroutine[Any, Any, T]) -> T:
         """What the work returns, within `STATEMENT_S` seconds. A cancelled caller returns at once; a write may still take place.
 
-        In an asyncio.Task of its own, as SQLite waits for a lock in a thread that nobody can interrupt: it is left
-        to end by itself, within its busy timeout. Raises StoreError.
+        In an asyncio.Task of its own: SQLite waits for a lock in a thread that nobody can interrupt. The task is left to end by itself,
+        within SQLite's busy timeout. Raises StoreError.
         """
         running = asyncio.create_task(work)
         self._running.add(running)

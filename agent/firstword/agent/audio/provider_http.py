@@ -1,7 +1,7 @@
 """The HTTP session that a provider's plugin talks through: it looks at each answer before the plugin believes it.
 
-Deepgram's plugin (livekit-plugins-deepgram 1.8.9) takes the body of any 200 for audio, and a voice or language that the provider
-refuses fails each request of the session anew. Plugins take a session of one's own; of aiohttp's they use what is here.
+Deepgram's plugin (livekit-plugins-deepgram 1.8.9) takes the body of any 200 for audio. And a voice or language that the provider refuses
+fails each request of the session anew. Plugins take a session of one's own; of aiohttp's they use what is here.
 """
 
 from __future__ import annotations

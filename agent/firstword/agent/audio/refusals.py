@@ -1,7 +1,7 @@
 """What providers have refused of accounts, remembered for a while: a voice or a language that there is not.
 
-Each job has a process of its own, so what one learns is kept in the folder that the processes of a worker share; the greetings
-made ahead learn and are told there too. Without a folder (a console, a test) this object alone remembers.
+Each job has a process of its own. What one learns is kept in the folder that the processes of a worker share. The process that makes
+greetings ahead reads and writes it too. Without a folder (a console, a test) this object alone remembers.
 """
 
 from __future__ import annotations

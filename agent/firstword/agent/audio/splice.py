@@ -2,10 +2,10 @@
 
 Between the audio cache or TTS and the playout; pure functions on mono int16 samples, and the one generator that waits.
 
-The opening is a whole sentence ("Good morning!"), the personal part the next ("Ada, how can I help you?"): a voice may
-start anew there. The silence that TTS puts at either end would be a pause of some 100 ms: it is cut to 10 ms, and
-the two overlap by as much. The opening has to last as long as the synthesis takes; where it doesn't, the caller hears
-a pause between two sentences, faded out and in. No noise fills it: a codec and its noise gate would make it pump.
+The opening is a whole sentence ("Good morning!"), the personal part the next ("Ada, how can I help you?"): a voice may start anew there.
+The silence that TTS puts at either end would be a pause of some 100 ms. It is cut to 10 ms, and the two overlap by as much. The opening has
+to last as long as the synthesis takes. Where it does not, the caller hears a pause between two sentences, faded out and in. No noise fills
+it: a codec and its noise gate would make it pump.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The cache as a session sees it: what was kept, or nothing, within a deadline and without ever raising.
 
-Between what is cached (`accounts.py`, `audio.py`) and where it is kept: by default a file that the processes of a
-machine share (`sqlite.py`), with CACHE_URL a Redis that machines share (`redis.py`). LiveKit runs each job in a
-process of its own, so a cache in memory would never hit.
+It stands between what is cached (accounts, audio) and where that is kept. By default that is a file which the processes of a machine share
+(`sqlite.py`). With FIRSTWORD_CACHE_URL it is a Redis which machines share (`redis.py`). LiveKit runs each job in a process of its own, so a
+cache in memory would never hit.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Cache:
         """Delete what is of none of these owners, for all machines that share the cache. Returns the number of owners
         deleted; None where the cache could not say whose entries it has, or not all could be deleted.
 
-        ids: page by page, from the store that everybody who shares the cache reads. They are read after the cache has said
-        whose entries it has, so that a new one is not missing; what they raise leaves everything as it was.
+        ids: page by page, from the store that everybody who shares the cache reads. They are read after the cache has said whose entries it
+        has, so that a new one is not missing. If reading them raises, nothing is deleted.
         """
         gone = await self._guarded(self._backend.owners, DELETE_DEADLINE)
         if gone is None:

@@ -1,7 +1,7 @@
 """The cache in Redis: what one machine read or made is there for all of them.
 
-Behind `Cache`, which sets the deadlines. Values expire by Redis's own clock. The bounds are kept by scripts, as what
-is written and what has to go for it are one step; a server's `maxmemory` may be tighter, and nothing here minds.
+Behind `Cache`, which sets the deadlines. Values expire by Redis's own clock. Scripts keep the bounds: an entry is written, and others are
+deleted for it, in one step. A server's `maxmemory` may be tighter; that does no harm.
 """
 
 from __future__ import annotations

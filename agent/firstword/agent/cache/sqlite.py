@@ -4,8 +4,8 @@ Behind `Cache`. A lookup runs on the event loop: 0.1 ms for 150 KB, where a thre
 It waits for no lock: the reader's connection is read-only, and in WAL mode readers and writers don't wait for
 each other. Writes run in a thread, on a connection of their own.
 
-A damaged file is followed by one of the next number and deleted. Names are not used twice, so that no process
-can join the old file to the new one's log; who still reads the old one notices that it is gone.
+A damaged file is followed by one of the next number and deleted. No name is used twice, so that no process can join the old file to the new
+one's log. Whoever still reads the old file notices that it is gone.
 """
 
 from __future__ import annotations

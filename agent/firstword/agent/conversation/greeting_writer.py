@@ -1,7 +1,7 @@
 """The greeting written by the LLM instead of the template (`FIRSTWORD_GREETING_WRITER=llm`).
 
-Beside `firstword.agent.greeting.text`, which it falls back to. Where greetings are cached the LLM writes during one call for the next, so that
-nobody waits for it and the audio can be cached too; otherwise it writes while the caller waits.
+Beside `firstword.agent.greeting.text`, which it falls back to. Where greetings are cached, the LLM writes during one call for the next.
+Nobody waits for it, and the audio can be cached too. Otherwise it writes while the caller waits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The keys that the caller presses on a telephone: collected until there is a pause, then one answer.
 
-Under `firstword.agent.conversation.conversation`. A key comes as free text from whoever is in the room; it counts only from the
-caller, and only if there is such a key.
+Under `firstword.agent.conversation.conversation`. A key comes as free text from anybody in the room. It counts only if the caller sent it,
+and if there is such a key.
 """
 
 from __future__ import annotations

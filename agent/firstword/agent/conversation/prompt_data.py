@@ -1,7 +1,7 @@
 """What others filled in, as it may stand in a prompt: one line of data between marks that it cannot close.
 
-For names, knowledge, tool results and what was said last. A model may still take data for an instruction; what a stranger
-can put there, and for how long, is bounded by who may name an account (`firstword.agent.accounts.identity`) and by age.
+For names, knowledge, tool results and what was said last. A model may still take data for an instruction. So what a stranger can put there
+is bounded: by who may name an account (`firstword.agent.accounts.identity`), and by age.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What flagd makes of one flag's rule: whether it can be evaluated for every session, and which share of them gets the flag.
 
-Below `firstword.agent.flags.flag_file`. flagd falls back to the default variant without a word where it can't read a
-share, so a rule is tried here before any session depends on it.
+Below `firstword.agent.flags.flag_file`. Where flagd cannot read a share, it falls back to the default variant without a word. So a rule is
+tried here before any session depends on it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The audio cache: greetings that were spoken once need no provider the next time.
 
-Between TTS and the playout, on a `Cache` that other processes and machines share. The audio is kept raw, 48 KB a second
-at 24 kHz: it is read in a tenth of a millisecond, while a codec would cost CPU in the very start it is to shorten.
+Between TTS and the playout, on a `Cache` that other processes and machines share. The audio is kept raw, 48 KB a second at 24 kHz, and is
+read in a tenth of a millisecond. A codec would cost CPU in the very start that it is to shorten.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The greeting: what is said first, from where its audio comes, and what is said when that fails.
 
-Between account and playout. Audio is cached by account, voice, text and day part; on a miss a cached opening plays while the
-personal part is synthesised and joins it. Where the TTS is down, or breaks off, a file that we ship is said.
+Between account and playout. Audio is cached by account, voice, text and day part. On a miss a cached opening plays; the personal part is
+synthesised meanwhile and joins it. Where the TTS is down, or breaks off, a file that we ship is said.
 """
 
 from __future__ import annotations
@@ -155,9 +155,9 @@ async def prepared(
 ) -> Greeting:
     """The greeting with its audio at hand, or as much of it as there is.
 
-    voice: the one that speaks, `Synthesis.voice`. deadline: seconds that the personal part may take from now
-    on, or until a cached opening's end, before the shipped sentence follows it, and how long it may falter once it speaks.
-    Raises nothing of its own; the audio may, while it is played: where nothing of it has come.
+    voice: the one that speaks, `Synthesis.voice`. deadline: seconds that the personal part may take from now on, or until a cached
+    opening's end. After that the shipped sentence follows. It is also how long the personal part may falter once it speaks. Raises nothing
+    of its own; the audio may, while it is played: where nothing of it has come.
     """
     cached = await look_up(written, account, voice, audio)
     if cached is not None:

@@ -1,7 +1,7 @@
 """Imports without looking for garbage in between: they make next to none, and looking costs a fifth of a worker's start.
 
-Imported before all else by the worker's process, by the one that jobs are forked from (`firstword.agent.process.preload`), and by those that
-run our tests; by nothing else, since importing it turns the collector off.
+The worker's process imports it before all else. So do the process that jobs are forked from (`firstword.agent.process.preload`) and those
+that run our tests. Nothing else may: importing it turns the collector off.
 """
 
 from __future__ import annotations

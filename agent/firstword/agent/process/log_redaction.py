@@ -1,7 +1,7 @@
 """What a line of the log may hold: no name, number, text or key of anybody, in its fields, its message or its traceback.
 
-A filter on the handlers of the root logger, in the worker's own process and in those of its jobs: LiveKit's lines go through
-it as ours do. docs/privacy.md has what is in a log.
+A filter on the handlers of the root logger, in the worker's process and in those of its jobs. LiveKit's lines go through it as ours do.
+docs/privacy.md has what is in a log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Small messages leave at once: Nagle's algorithm off for connections that LiveKit's native client leaves it on for.
 
-Between the connect and the first message after it. A client that waits for the server's acknowledgement before it sends
-the next small message, and a server that delays its acknowledgement, wait for each other: 40 ms on Linux.
+Between the connect and the first message after it. The client waits for the server's acknowledgement before it sends the next small
+message. The server delays its acknowledgement. So they wait for each other: 40 ms on Linux.
 """
 
 from __future__ import annotations

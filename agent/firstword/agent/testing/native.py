@@ -1,7 +1,7 @@
 """Stands in for LiveKit's native client: takes its requests, sends its events, owns its handles.
 
-All of `livekit.rtc` above it is LiveKit's own code. What is answered is registered by the other modules of this package;
-what nobody registers (resampler, mixer) goes to the real library, which needs no server for it.
+All of `livekit.rtc` above it is LiveKit's own code. The other modules of this package register what they answer. What nobody registers
+(resampler, mixer) goes to the real library, which needs no server for it.
 
 Private to LiveKit, livekit 1.1.21: `rtc._ffi_client` and the messages in `rtc._proto`. tests/agent/testing/test_livekit.py
 runs the same tests on this and on a real server.
@@ -133,8 +133,8 @@ class _Library:
 
 
 class _Unneeded:
-    """In the place of a native client that nobody has needed yet: what a fake's rooms unsubscribe when they are garbage
-    starts none; who subscribes or asks does.
+    """Takes the place of a native client that nobody has needed yet. When a fake's rooms are garbage collected they unsubscribe here, and
+    no client starts. Whoever subscribes or asks starts one.
     """
 
     _ffi_disposed = False

@@ -127,12 +127,16 @@ class _Listening(stt.RecognizeStream):
 
 
 class FakeLLM(llm.LLM[Any]):
-    """Answers every question with `answer`, after `first_token` seconds. `questions`: what it was asked last, each time."""
+    """Answers every question with `answer`, after `first_token` seconds.
+
+    questions: what it was asked last, each time. said: what the assistant had said before that, each time.
+    """
 
     def __init__(self, answer: str = "I see.", *, first_token: float = 0.200) -> None:
         super().__init__()
         self.answer, self.first_token = answer, first_token
         self.questions: list[str] = []
+        self.said: list[list[str]] = []
 
     def chat(
         self,
@@ -143,8 +147,9 @@ class FakeLLM(llm.LLM[Any]):
         **_: Any,
     ) -> llm.LLMStream:
         """The answer."""
-        asked = [item.text_content or "" for item in chat_ctx.items if isinstance(item, llm.ChatMessage)]
-        self.questions.append(asked[-1] if asked else "")
+        messages = [item for item in chat_ctx.items if isinstance(item, llm.ChatMessage)]
+        self.questions.append((messages[-1].text_content or "") if messages else "")
+        self.said.append([message.text_content or "" for message in messages if message.role == "assistant"])
         return _Answer(self, chat_ctx, tools or [], conn_options)
 
 

@@ -1,8 +1,8 @@
 """The server's side of a room: who is in it, and when the others are told.
 
-As livekit-server 1.11 does it: what publishers do is told at once, also a change of attributes or permissions; that
-somebody else came or left is told every three seconds (`Delays.announce`). So an agent may hear of its caller seconds
-after they have subscribed to its voice, and of a caller who was back in between only when all that is over.
+As livekit-server 1.11 does it: what publishers do is told at once, and so is a change of attributes or permissions. That somebody else came
+or left is told every three seconds (`Delays.announce`). So an agent may hear of its caller seconds after they have subscribed to its voice.
+It hears of a caller who was back in between only when all that is over.
 """
 
 from __future__ import annotations
