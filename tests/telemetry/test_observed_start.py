@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from firstword.telemetry.observed_start import ObservedStart, observe_start
 
 Entrypoint = Callable[[JobContext], Awaitable[None]]
 RATE = 24_000
+FOLDER = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def call(entrypoint: Entrypoint, *, joins: float | None = 0.0, stays: float = 5.
     """
     memory = InMemorySpanExporter()
     test = LiveKitTest()
-    starts: list[ObservedStart | None] = []
+    starts: list[ObservedStart] = []
     failed: list[BaseException | None] = []
     entering: list[asyncio.Task[None]] = []
     frames: list[int] = []
@@ -97,7 +99,7 @@ def call(entrypoint: Entrypoint, *, joins: float | None = 0.0, stays: float = 5.
                 task.cancel()
 
         async def entry() -> None:
-            starts.append(observe_start(job.context, lambda: Exporting([memory])))
+            starts.append(ObservedStart(job.context, lambda: Exporting([memory]), folder=FOLDER))
             await entrypoint(job.context)
 
         async def run(_: JobContext) -> None:
@@ -112,7 +114,6 @@ def call(entrypoint: Entrypoint, *, joins: float | None = 0.0, stays: float = 5.
         await calling
 
     test.run(scenario)
-    assert starts[0] is not None
     assert starts[0].exported(5.0)
     return Call(list(memory.get_finished_spans()), failed[0], sum(frames))
 
@@ -142,7 +143,7 @@ def test_a_start_is_a_trace_by_the_contract() -> None:
     assert 0.5 < seen.lasted(words.CONNECT) + seen.lasted(words.WAIT) < 0.6
     sleep = dict(spans["critical greet"].attributes or {})
     assert sleep[words.KIND] == words.TIMER
-    assert sleep[words.FILE] == "tests/telemetry/test_observed_start.py"
+    assert sleep[words.FILE] == "test_observed_start.py"
     assert sleep[words.FUNCTION] == "greet"
     assert seen.lasted("critical greet") == pytest.approx(0.3, abs=0.01)
 
@@ -333,4 +334,4 @@ def test_an_export_that_fails_is_not_the_agents(monkeypatch: pytest.MonkeyPatch)
     seen = call(greet)
     assert (seen.failed, seen.spans) == (None, [])
     nothing: Any = None
-    assert observe_start(nothing) is None
+    assert observe_start(nothing, greet) is None
