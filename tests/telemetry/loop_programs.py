@@ -44,17 +44,17 @@ class Wait(NamedTuple):
 class Way:
     """How a part of a program goes, begun at an instant."""
 
-    end: int
+    end: float
     chain: tuple[Wait, ...]
 
 
-Part = Callable[[int], Way]
+Part = Callable[[float], Way]
 """From when a part begins (ms) to how it goes."""
-Rule = Callable[[int, Sequence[Part], Wait], Way]
+Rule = Callable[[float, Sequence[Part], Wait], Way]
 """From a begin, the parts, and a wait of the node's own to how the node goes."""
 
 
-def one_after_the_other(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def one_after_the_other(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """The node ends when its last part does, which begins when the one before ends."""
     chain: tuple[Wait, ...] = ()
     for part in parts:
@@ -63,34 +63,40 @@ def one_after_the_other(begin: int, parts: Sequence[Part], _: Wait) -> Way:
     return Way(begin, chain)
 
 
-def the_last(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def the_last(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """All begin together; the node ends with the one that takes longest."""
     return max((part(begin) for part in parts), key=lambda way: way.end)
 
 
-def the_first(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def the_first(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """All begin together; the node ends with the one that takes least."""
     return min((part(begin) for part in parts), key=lambda way: way.end)
 
 
-def the_second(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def the_second(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """Both begin together; the node ends when the second part does, whatever the first has done."""
     return parts[1](begin)
 
 
-def its_own(begin: int, parts: Sequence[Part], own: Wait) -> Way:
+def its_own(begin: float, parts: Sequence[Part], own: Wait) -> Way:
     """A leaf."""
     return Way(own.end, (own,))
 
 
-def its_own_or_the_part(begin: int, parts: Sequence[Part], own: Wait) -> Way:
+def its_own_or_the_part(begin: float, parts: Sequence[Part], own: Wait) -> Way:
     """A timeout: what comes first."""
     return the_first(begin, [*parts, lambda _: Way(own.end, (own,))], own)
 
 
-def its_own_and_the_part(begin: int, parts: Sequence[Part], own: Wait) -> Way:
+def its_own_and_the_part(begin: float, parts: Sequence[Part], own: Wait) -> Way:
     """An alarm that is waited for after the part: what comes last."""
     return the_last(begin, [*parts, lambda _: Way(own.end, (own,))], own)
+
+
+def then_held(begin: float, parts: Sequence[Part], own: Wait) -> Way:
+    """A leaf that sleeps for 1 ms, and then waits for so long for a loop that is held."""
+    due = begin + 1
+    return Way(own.end + 1, (own._replace(end=due), own._replace(kind="event loop", begin=due, end=own.end + 1)))
 
 
 class Template(NamedTuple):
@@ -229,10 +235,7 @@ with theirs, contextlib.closing(writer):
 loop = asyncio.get_running_loop()
 loop.call_later(0.0005, loop.jump, 0.0005 + {s})
 await asyncio.sleep(0.001)  # own""",
-        lambda begin, _, own: Way(
-            own.end + 1,
-            (Wait("timer", own.line, begin, begin + 1), Wait("event loop", own.line, begin + 1, own.end + 1)),
-        ),
+        then_held,
         0,
     ),
 }

@@ -330,7 +330,11 @@ def test_the_call_is_as_without_us() -> None:
 def test_an_export_that_fails_is_not_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is logged, as everything of ours that goes wrong; so is a job that has nothing that we look at."""
     monkeypatch.delenv("PYTEST_VERSION")
-    monkeypatch.setattr(observed_start, "lay_out_observed", lambda *_, **__: 1 / 0)  # pyright: ignore[reportUnknownLambdaType]
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(observed_start, "lay_out_observed", fail)
     seen = call(greet)
     assert (seen.failed, seen.spans) == (None, [])
     nothing: Any = None
