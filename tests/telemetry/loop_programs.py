@@ -1,8 +1,9 @@
 """Random asyncio programs whose causes are known by construction: source text, and the chain of waits that its end depends on.
 
-A program is a tree. Its leaves wait for so long; each other node is a piece of asyncio that lets one of its parts decide when it ends:
-the last, the first, one after the other. No two sums of waits are equal (they are different powers of two), so who decides is certain.
-The chain follows from the tree alone; nothing here looks at an event loop.
+A program is some trees, one after the other. A tree's leaves wait for so long; each other node is a piece of asyncio that lets one of its
+parts decide when it ends: the last, the first, one after the other. No two sums of waits are equal (they are different powers of two), so
+who decides is certain. Between the trees stands what only a lone task can be told of: computing, a loop that is held, events from elsewhere.
+The chain follows from the program alone; nothing here looks at an event loop.
 """
 
 from __future__ import annotations
@@ -17,36 +18,43 @@ from hypothesis import strategies as st
 HEADER = """\
 import asyncio
 import contextlib
+import socket
+from tests.telemetry.outside_world import Elsewhere, in_thread
 
 def resolve(future):
     if not future.done():
         future.set_result(None)
+
+def answer(connection):
+    with contextlib.suppress(OSError):
+        connection.send(b"!\\n")
 """
 
 
 class Wait(NamedTuple):
-    """One wait of the chain, in ms from the program's begin; `line` is the one that set the timer."""
+    """One wait of the chain, in ms from the program's begin; `line` is the one that waits, or that set the timer."""
 
+    kind: str
     line: int
-    begin: int
-    end: int
+    begin: float
+    end: float
 
 
 @dataclass(frozen=True)
 class Way:
     """How a part of a program goes, begun at an instant."""
 
-    end: int
+    end: float
     chain: tuple[Wait, ...]
 
 
-Part = Callable[[int], Way]
+Part = Callable[[float], Way]
 """From when a part begins (ms) to how it goes."""
-Rule = Callable[[int, Sequence[Part], Wait], Way]
+Rule = Callable[[float, Sequence[Part], Wait], Way]
 """From a begin, the parts, and a wait of the node's own to how the node goes."""
 
 
-def one_after_the_other(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def one_after_the_other(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """The node ends when its last part does, which begins when the one before ends."""
     chain: tuple[Wait, ...] = ()
     for part in parts:
@@ -55,34 +63,40 @@ def one_after_the_other(begin: int, parts: Sequence[Part], _: Wait) -> Way:
     return Way(begin, chain)
 
 
-def the_last(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def the_last(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """All begin together; the node ends with the one that takes longest."""
     return max((part(begin) for part in parts), key=lambda way: way.end)
 
 
-def the_first(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def the_first(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """All begin together; the node ends with the one that takes least."""
     return min((part(begin) for part in parts), key=lambda way: way.end)
 
 
-def the_second(begin: int, parts: Sequence[Part], _: Wait) -> Way:
+def the_second(begin: float, parts: Sequence[Part], _: Wait) -> Way:
     """Both begin together; the node ends when the second part does, whatever the first has done."""
     return parts[1](begin)
 
 
-def its_own(begin: int, parts: Sequence[Part], own: Wait) -> Way:
+def its_own(begin: float, parts: Sequence[Part], own: Wait) -> Way:
     """A leaf."""
     return Way(own.end, (own,))
 
 
-def its_own_or_the_part(begin: int, parts: Sequence[Part], own: Wait) -> Way:
+def its_own_or_the_part(begin: float, parts: Sequence[Part], own: Wait) -> Way:
     """A timeout: what comes first."""
     return the_first(begin, [*parts, lambda _: Way(own.end, (own,))], own)
 
 
-def its_own_and_the_part(begin: int, parts: Sequence[Part], own: Wait) -> Way:
+def its_own_and_the_part(begin: float, parts: Sequence[Part], own: Wait) -> Way:
     """An alarm that is waited for after the part: what comes last."""
     return the_last(begin, [*parts, lambda _: Way(own.end, (own,))], own)
+
+
+def then_held(begin: float, parts: Sequence[Part], own: Wait) -> Way:
+    """A leaf that sleeps for 1 ms, and then waits for so long for a loop that is held."""
+    due = begin + 1
+    return Way(own.end + 1, (own._replace(end=due), own._replace(kind="event loop", begin=due, end=own.end + 1)))
 
 
 class Template(NamedTuple):
@@ -94,6 +108,8 @@ class Template(NamedTuple):
     text: str
     rule: Rule
     parts: int
+    kind: str = "timer"
+    """Of its own wait."""
 
 
 LEAVES = {
@@ -121,6 +137,105 @@ never = asyncio.create_task(asyncio.Event().wait())
 await asyncio.wait([never], timeout={s})  # own
 never.cancel()""",
         its_own,
+        0,
+    ),
+    "stream": Template(
+        """\
+ours, theirs = socket.socketpair()
+reader, writer = await asyncio.open_connection(sock=ours)
+with theirs, contextlib.closing(writer):
+    writer.write(b"?")
+    asyncio.get_running_loop().outside({s}, lambda: answer(theirs))
+    await reader.readline()  # own""",
+        its_own,
+        0,
+        "network",
+    ),
+    "lines": Template(
+        """\
+ours, theirs = socket.socketpair()
+reader, writer = await asyncio.open_connection(sock=ours)
+with theirs, contextlib.closing(writer):
+    writer.writelines([b"?", b"?"])
+    asyncio.get_running_loop().outside({s}, lambda: answer(theirs))
+    await reader.readline()  # own""",
+        its_own,
+        0,
+        "network",
+    ),
+    "socket": Template(
+        """\
+loop = asyncio.get_running_loop()
+ours, theirs = socket.socketpair()
+ours.setblocking(False)
+with theirs, ours:
+    await loop.sock_sendall(ours, b"?")
+    loop.outside({s}, lambda: answer(theirs))
+    await loop.sock_recv(ours, 10)  # own""",
+        its_own,
+        0,
+        "network",
+    ),
+    "executor": Template(
+        """\
+loop = asyncio.get_running_loop()
+await loop.run_in_executor(Elsewhere(loop, {s}), str)  # own""",
+        its_own,
+        0,
+        "thread",
+    ),
+}
+
+BETWEEN = {
+    "native": Template(
+        """\
+loop = asyncio.get_running_loop()
+future = loop.create_future()
+loop.outside({s}, lambda: in_thread(lambda: loop.call_soon_threadsafe(future.set_result, None)))
+await future  # own""",
+        its_own,
+        0,
+        "outside",
+    ),
+    "pump": Template(
+        """\
+loop = asyncio.get_running_loop()
+future = loop.create_future()
+queue = asyncio.Queue()
+async def pump():
+    while await queue.get():
+        pass
+    future.set_result(None)
+pumping = asyncio.create_task(pump())
+put = lambda value: in_thread(lambda: loop.call_soon_threadsafe(queue.put_nowait, value))
+loop.outside(0, lambda: put(1))
+loop.outside({s}, lambda: put(0))
+await future  # own""",
+        its_own,
+        0,
+        "outside",
+    ),
+    "tokens": Template(
+        """\
+loop = asyncio.get_running_loop()
+ours, theirs = socket.socketpair()
+reader, writer = await asyncio.open_connection(sock=ours)
+with theirs, contextlib.closing(writer):
+    writer.write(b"?")
+    for part in (0.25, 0.5, 1):
+        loop.outside(part * {s}, lambda: answer(theirs))
+    for _ in range(3): await reader.readline()  # own""",
+        its_own,
+        0,
+        "network",
+    ),
+    "computing": Template("asyncio.get_running_loop().jump({s})  # own", its_own, 0, "computing"),
+    "held": Template(
+        """\
+loop = asyncio.get_running_loop()
+loop.call_later(0.0005, loop.jump, 0.0005 + {s})
+await asyncio.sleep(0.001)  # own""",
+        then_held,
         0,
     ),
 }
@@ -354,22 +469,23 @@ def trees(most: int) -> st.SearchStrategy[Tree]:
 
 
 class Program:
-    """The source of a tree, whose function `root` it is, and how it goes.
+    """The source of some trees, one after the other, whose function `root` it is, and how it goes.
 
     shuffled: which power of two is whose: a permutation of the nodes' places.
     """
 
-    def __init__(self, tree: Tree, shuffled: Sequence[int]) -> None:
+    def __init__(self, trees: Sequence[Tree], shuffled: Sequence[int]) -> None:
         self._lines: list[str] = [*HEADER.splitlines()]
         self._lengths = iter([2**place for place in shuffled])
-        name, part = self._write(tree)
-        self._lines += ["async def root():", f"    await {name}()"]
+        written = [self._write(tree) for tree in trees]
+        self._lines += ["async def root():", *(f"    await {name}()" for name, _ in written)]
         self.source = "\n".join(self._lines) + "\n"
-        self.way = part(0)
+        nothing = Wait("", 0, 0, 0)
+        self.chain = one_after_the_other(0, [part for _, part in written], nothing).chain
 
     def _write(self, tree: Tree) -> tuple[str, Part]:
         parts = [self._write(part) for part in tree.parts]
-        template = NODES[tree.template] if tree.parts else LEAVES[tree.template]
+        template = NODES[tree.template] if tree.parts else (LEAVES | BETWEEN)[tree.template]
         length = next(self._lengths)
         name = f"part{len(self._lines)}"
         text = template.text.format(**dict(zip("ab", (name for name, _ in parts), strict=False)), s=length / 1000)
@@ -379,11 +495,13 @@ class Program:
         line = len(self._lines) + own + 1
         self._lines += body
         rule, ways = template.rule, [part for _, part in parts]
-        return name, lambda begin: rule(begin, ways, Wait(line, begin, begin + length))
+        return name, lambda begin: rule(begin, ways, Wait(template.kind, line, begin, begin + length))
 
 
 @st.composite
-def programs(draw: st.DrawFn, most: int = 12) -> Program:
-    """Programs with at most so many leaves."""
-    tree = draw(trees(most))
-    return Program(tree, draw(st.permutations(range(len(list(tree.nodes()))))))
+def programs(draw: st.DrawFn, most: int = 10) -> Program:
+    """Programs of up to four trees, each with at most so many leaves."""
+    between = st.sampled_from(sorted(BETWEEN)).map(Tree)
+    drawn = draw(st.lists(between | trees(most), min_size=1, max_size=4))
+    nodes = [node for tree in drawn for node in tree.nodes()]
+    return Program(drawn, draw(st.permutations(range(len(nodes)))))

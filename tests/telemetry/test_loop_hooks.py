@@ -72,6 +72,18 @@ async def test_a_callback_stays_what_it_is() -> None:
     stop_record(record)
 
 
+async def test_in_debug_mode_a_handle_says_where_it_was_made() -> None:
+    """By the agent's line, as without us."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    record = start_record(loop)
+    handles: list[Any] = [loop.call_soon(print), loop.call_later(1, print)]
+    for handle in handles:
+        assert handle._source_traceback[-1].filename == __file__
+        handle.cancel()
+    stop_record(record)
+
+
 async def test_a_record_keeps_no_task_alive() -> None:
     """A result, and what a coroutine holds, go when they would without us."""
     record = start_record(asyncio.get_running_loop())
@@ -149,7 +161,7 @@ class OtherLoop(asyncio.AbstractEventLoop):
 
 def test_another_kind_of_loop_is_refused_by_its_class() -> None:
     """And no hook is set."""
-    with pytest.raises(Unobservable, match=r"OtherLoop; expected asyncio's own"):
+    with pytest.raises(Unobservable, match=r"^the event loop is .*OtherLoop; expected asyncio's own"):
         start_record(OtherLoop())
 
 
@@ -209,6 +221,18 @@ async def test_a_record_that_is_full_gives_up(monkeypatch: pytest.MonkeyPatch) -
     assert methods() == before
     stop_record(record)
     assert methods() == before
+
+
+async def test_a_thread_keeps_no_record_alive() -> None:
+    """Threads of an executor outlive a start."""
+    record = start_record(asyncio.get_running_loop())
+    await asyncio.to_thread(int, "7")
+    stop_record(record)
+    gone = weakref.ref(record)
+    del record
+    await asyncio.sleep(0)  # the step that stops it has it on its stack
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_datagram_is_a_request_too() -> None:

@@ -95,6 +95,8 @@ def _failed(record: LoopRecord, error: Exception) -> None:
 def _handle_init(original: Function) -> Function:
     def __init__(self: Any, callback: Any, args: Any, loop: Any, context: Any = None) -> None:
         original(self, callback, args, loop, context)
+        if self._source_traceback:  # in debug mode: without this frame, as its makers expect
+            del self._source_traceback[-1]
         record = _records.get(loop)
         if record is not None:
             try:

@@ -143,7 +143,18 @@ class Event:
 class Call:
     """A call in an executor. What it is wrapped in is called by a thread of the executor."""
 
-    __slots__ = ("began", "ended", "function", "future", "name", "record", "step", "submitted", "submitted_at")
+    __slots__ = (
+        "__weakref__",
+        "began",
+        "ended",
+        "function",
+        "future",
+        "name",
+        "record",
+        "step",
+        "submitted",
+        "submitted_at",
+    )
 
     def __init__(self, record: LoopRecord, function: Callable[..., Any], submitted_at: Frames) -> None:
         self.record = record
@@ -160,7 +171,7 @@ class Call:
     def __call__(self, *arguments: Any) -> Any:
         """Run the function, in a thread of the executor."""
         self.began = self.record.clock()
-        _thread.call = self
+        _thread.call = weakref.ref(self)
         try:
             return self.function(*arguments)
         finally:
@@ -170,8 +181,8 @@ class Call:
 
 
 class _Thread(threading.local):
-    call: Call | None = None
-    """The executor's call that this thread runs, or ran last."""
+    call: Callable[[], Call | None] | None = None
+    """A weak reference to the executor's call that this thread runs, or ran last."""
 
 
 _thread = _Thread()
@@ -333,9 +344,16 @@ class LoopRecord:
             elif life is None and handle._callback is not None:
                 step.name = _name_of(handle._callback)
 
-    def life_of(self, task: asyncio.Task[Any]) -> Life | None:
-        """What is known of a task; None where the record has not seen it."""
-        return self._known(task)
+    def waiting(self, task: asyncio.Task[Any]) -> Step | None:
+        """A step as if the task went on now, for who asks what it still waits for. None where the record has not seen it."""
+        life = self._known(task)
+        if life is None:
+            return None
+        step = Step(Origin.OUTSIDE, None, self.clock())
+        step.begin = step.scheduled
+        step.life, step.previous, step.waited_since = life, life.last, life.since
+        step.waited_in = () if task.done() else await_chain(task.get_coro())
+        return step
 
     def give_up(self, why: str) -> None:
         """Record no more, and keep nothing."""
@@ -374,7 +392,7 @@ class LoopRecord:
 
     def _call_of(self, handle: Any) -> Call | None:
         """The executor's call that another thread schedules this for: it runs there, or this hands its result to the loop."""
-        call = _thread.call
+        call = None if _thread.call is None else _thread.call()
         result_of = handle._args[0] if handle._args else None
         if call is not None and call.record is self:
             future = None if call.future is None else call.future()

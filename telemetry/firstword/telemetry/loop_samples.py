@@ -33,7 +33,7 @@ class LoopSampler:
 
     def _run(self) -> None:
         wait = BUSY
-        while not self._stopped and self._left:
+        while self._left and not self._stopped and self._record.lost is None:
             time.sleep(wait)  # half of what waiting for an event costs
             wait = self._look()
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 from operator import attrgetter
 
 from firstword.telemetry import vocabulary as words
-from firstword.telemetry.loop_record import Event, Frames, Life, Origin, Step, Timer, await_chain
+from firstword.telemetry.loop_record import Event, Frames, Life, Origin, Step, Timer
 from firstword.telemetry.source_lines import SourceLine, is_users, line_of
 
 _LIVEKIT = f"{os.sep}livekit{os.sep}"
@@ -69,17 +69,6 @@ def observed_path(
     """
     walk = _Walk(instant, since, steps, arrival)
     walk.back(step)
-    return walk.path()
-
-
-def waiting_path(life: Life, instant: int, since: int, steps: Sequence[Step]) -> tuple[ObservedPiece, ...]:
-    """The same, of a task that waits at `instant` for what has not come."""
-    walk = _Walk(instant, since, steps, None)
-    if life.since is not None:
-        task = life.task()
-        chain = () if task is None or task.done() else await_chain(task.get_coro())
-        walk.add(ObservedKind.OUTSIDE, life.since, *_named(chain, life))
-    walk.back(life.last)
     return walk.path()
 
 

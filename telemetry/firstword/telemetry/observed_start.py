@@ -21,11 +21,11 @@ from firstword.telemetry.export import Exporting
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.livekit import declared_start, dispatch_stages, received_at
 from firstword.telemetry.loop_hooks import Unobservable, start_record, stop_record
-from firstword.telemetry.loop_record import Life, LoopRecord, Step
+from firstword.telemetry.loop_record import LoopRecord, Step
 from firstword.telemetry.loop_samples import LoopSampler
 from firstword.telemetry.observed_export import exporting_of
 from firstword.telemetry.observed_layout import lay_out_observed
-from firstword.telemetry.observed_path import ObservedPiece, observed_path, waiting_path
+from firstword.telemetry.observed_path import ObservedPiece, observed_path
 from firstword.telemetry.record import Outcome, Phase, Start
 from firstword.telemetry.source_lines import started_folder
 from firstword.telemetry.spans import Trace
@@ -108,7 +108,7 @@ class ObservedStart:
         self._timeout: asyncio.TimerHandle | None = None
         self._outcome: Outcome | None = None
         self._end = 0
-        self._last: Step | Life | None = None
+        self._last: Step | None = None
         self._thread: threading.Thread | None = None
         self._frames = FirstFrame(job.room, heard=self._heard, connected=self._on_connected)
         job.room.on("participant_connected", self._on_participant)
@@ -208,7 +208,7 @@ class ObservedStart:
             self._last = self._record.current
             if outcome is not Outcome.FIRST_WORD and self._entrypoint is not None:
                 # who hung up waited for what the entrypoint still waited for
-                self._last = self._record.life_of(self._entrypoint) or self._last
+                self._last = self._record.waiting(self._entrypoint) or self._last
             if self._sampler is not None:
                 self._sampler.stop()
             stop_record(self._record)
@@ -244,10 +244,7 @@ class ObservedStart:
             return []
         offset = self._first_step - record.begin
         end = self._end - offset
-        if isinstance(self._last, Life):
-            found = waiting_path(self._last, end, record.begin, record.steps)
-        else:
-            found = observed_path(self._last, end, record.begin, record.steps, arrival=self._arrival)
+        found = observed_path(self._last, end, record.begin, record.steps, arrival=self._arrival)
         return [piece.moved(offset) for piece in found]
 
     def _start(self) -> Start:
