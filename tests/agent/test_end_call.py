@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def test_the_caller_is_hung_up_on(
         for each in others:
             await each.join()
         for name, each in zip(("caller", "other"), (call.caller, *others), strict=False):
-            each.room.on("disconnected", lambda reason, name=name: told.update({name: reason}))
+            each.room.on("disconnected", partial(told.__setitem__, name))
         await call.at(5.0)
         call.llm.answer, call.llm.calls = FAREWELL, ["end_call"]
         await call.caller.room.local_participant.send_text("That is all.", topic="lk.chat")
