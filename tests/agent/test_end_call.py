@@ -49,7 +49,7 @@ def test_the_caller_is_hung_up_on(
         for name, each in zip(("caller", "other"), (call.caller, *others), strict=False):
             each.room.on("disconnected", partial(told.__setitem__, name))
         await call.at(5.0)
-        call.llm.answer, call.llm.calls = FAREWELL, ["end_call"]
+        call.llm.answer, call.llm.calls = FAREWELL, [("end_call", "{}")]
         await call.caller.room.local_participant.send_text("That is all.", topic="lk.chat")
         await call.at(20.0)
         assert "agent" not in call.livekit.rooms["call"].participants
@@ -72,7 +72,7 @@ def test_an_assistant_that_says_nothing_is_asked_for_a_farewell(virtual_calls: V
     async def scenario(call: VirtualCall) -> None:
         await call.heard()
         await call.at(5.0)
-        call.llm.answer, call.llm.calls = "", ["end_call"]
+        call.llm.answer, call.llm.calls = "", [("end_call", "{}")]
         await call.caller.room.local_participant.send_text("That is all.", topic="lk.chat")
         while not call.llm.questions:  # noqa: ASYNC110 - on virtual time it costs nothing
             await asyncio.sleep(0.010)

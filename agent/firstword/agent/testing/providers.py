@@ -129,14 +129,14 @@ class _Listening(stt.RecognizeStream):
 class FakeLLM(llm.LLM[Any]):
     """Answers every question with `answer`, after `first_token` seconds. `questions`: what it was asked last, each time.
 
-    `calls`: names of tools that it calls, without arguments, one with each answer until none is left.
+    `calls`: tools that it calls, by name with arguments as JSON, one with each answer until none is left.
     """
 
     def __init__(self, answer: str = "I see.", *, first_token: float = 0.200) -> None:
         super().__init__()
         self.answer, self.first_token = answer, first_token
         self.questions: list[str] = []
-        self.calls: list[str] = []
+        self.calls: list[tuple[str, str]] = []
 
     def chat(
         self,
@@ -163,7 +163,8 @@ class _Answer(llm.LLMStream):
         await asyncio.sleep(self._of.first_token)
         said = llm.ChoiceDelta(role="assistant", content=self._of.answer)
         if self._of.calls:
-            said.tool_calls = [llm.FunctionToolCall(name=self._of.calls.pop(0), arguments="{}", call_id="call")]
+            name, arguments = self._of.calls.pop(0)
+            said.tool_calls = [llm.FunctionToolCall(name=name, arguments=arguments, call_id="call")]
         self._event_ch.send_nowait(llm.ChatChunk(id="fake", delta=said))
 
 
