@@ -282,8 +282,8 @@ async def test_a_store_that_never_answers_ends_the_round(
 ) -> None:
     """By the deadline of its first statement, with a line that is not empty."""
     monkeypatch.setattr(stores, "STATEMENT_S", 0.1)
-    async with silent_server() as port:
-        url = made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{port}/d").store_url
+    async with silent_server() as server:
+        url = made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{server.port}/d").store_url
         rounds = Prefetch(settings.model_copy(update={"store_url": url}))
         with caplog.at_level(logging.WARNING, logger="firstword"):
             async with asyncio.timeout(5):
