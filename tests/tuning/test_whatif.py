@@ -98,9 +98,9 @@ def test_a_change_has_the_effect_that_its_name_says(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ("account", "'account' is no change; it may be: TASK=CHANGE"),
-        ("account=", "account can't become ''; it may be: 0.5"),
-        ("account=earlyer", "account can't become 'earlyer'; it may be: earlier"),
+        ("account", "'account' is no change; expected TASK=CHANGE"),
+        ("account=", "account can't become ''; expected 0.5"),
+        ("account=earlyer", "account can't become 'earlyer'; expected earlier"),
         ("account=-0.5", "account can't become '-0.5'"),
         ("account=scaled", "account can't become 'scaled'"),
         ("account=gone account=0.5", "account is changed twice"),

@@ -18,7 +18,7 @@ from firstword.tuning.objectives import Answer, ObjectiveError, answer, objectiv
 @reads_traces
 def command(
     slo: Annotated[
-        list[str], typer.Option("--slo", metavar="NAME<LIMIT", help="An objective, as `ttfw.p90<1.5`; repeatable.")
+        list[str], typer.Option("--slo", metavar="NAME<LIMIT", help="An objective, as `ttfw.p90<1500ms`; repeatable.")
     ],
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers as JUnit XML too.")] = None,
     *,
@@ -26,13 +26,13 @@ def command(
 ) -> None:
     """Exit 1 and print one line for each objective missed.
 
-    Times in seconds: `ttfw`, `init` and `task.NAME`, each with `.p50`, `.p90`, `.p99` or `.max`. Shares from 0 to 1:
+    Times as `1500ms`, `1.5s` or `1.5`: `ttfw`, `init` and `task.NAME`, each with `.p50`, `.p90`, `.p99` or `.max`. Shares as `1%` or `0.01`:
     `errors`, `abandoned` (callers who left before the first word), `fallbacks` (starts in which a task used its own).
     The figure seen decides; where the sessions are too few for it to be sure, the line says so.
 
     **Examples**
 
-    `firstword check --slo "ttfw.p90<1.5" --slo "errors<0.01"`
+    `firstword check --slo "ttfw.p90<1500ms" --slo "errors<1%"`
 
     `firstword check --slo "task.account.p90<0.2" --traces rehearsals --junit check.xml`
     """

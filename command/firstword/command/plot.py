@@ -52,7 +52,7 @@ def command(
     """
     write = _WRITERS.get(output.suffix.lower())
     if write is None:
-        fail(f"--output {output} ends in neither; it may be: FILE.svg or FILE.html", code=BAD_INPUT)
+        fail(f"--output {output} ends in neither; expected FILE.svg or FILE.html", code=BAD_INPUT)
     if (session is not None, slowest, many).count(True) > 1:
         fail("SESSION, --slowest and --many are three pictures; give one", code=BAD_INPUT)
     session, options = options.of_session(session)
