@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "up": "Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.",
     "doctor": "Say what is there, what is missing, and what to type.",
     "critical-chain": "Show what one caller waited for, from the first word back.",
+    "sessions": "List the sessions whose callers waited longest: when, how long, how it ended, what they waited for most.",
     "blame": "Show what made callers wait, task by task, over many sessions.",
     "plot": "Draw the waterfall of one session, or where the time of many goes, as SVG or HTML.",
     "what-if": "Predict the time to first word if tasks were shorter, earlier, deferred or gone.",
