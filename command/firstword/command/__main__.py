@@ -29,7 +29,7 @@ SUBCOMMANDS = {
     "tune": "Say which flag to start, ramp, hold or turn back, and why; with --apply do it.",
     "check": "Exit 1 and print one line for each objective missed.",
     "save": "Write p50, p90 and p99 of time to first word, initialization and each task to a small file.",
-    "diff": "Say what changed since `firstword save`, by task, and whether it is noise.",
+    "diff": "Say what became of each figure since `firstword save`: faster, slower, the same, or not sure yet.",
 }
 """Name and line of help; the module of that name (with underscores) has a function `command`."""
 
