@@ -13,9 +13,10 @@ from firstword.command.terminal import BAD_INPUT, fail, tell, tell_json
 from firstword.tuning import sessions
 from firstword.tuning.drawing import html, svg
 from firstword.tuning.notes import Report
-from firstword.tuning.plot import Drawn, NothingToPlot, percentiles, waterfall
+from firstword.tuning.plot import Drawn, NothingToPlot, percentiles
 from firstword.tuning.sources import SourceError
 from firstword.tuning.start import start_of
+from firstword.tuning.waterfall import waterfall
 
 _WRITERS = {".svg": svg, ".html": html}
 

@@ -28,8 +28,8 @@ from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.drawing import html
-from firstword.tuning.plot import waterfall
 from firstword.tuning.start import RecordedStart
+from firstword.tuning.waterfall import waterfall
 
 PICTURES = "pictures"
 """Folder, in that of a rehearsal, that has the median session of each profile as an HTML page."""
