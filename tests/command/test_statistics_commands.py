@@ -118,7 +118,7 @@ def test_without_sessions(command: Sequence[str]) -> None:
     assert error.splitlines()[-1].startswith("firstword: no trace in t.jsonl")
     write(Path("t.jsonl"), [Observation(Outcome.NO_CALLER, 1.0, time=1e9)])
     code, _, error = typed(*command, "--traces", "t.jsonl")
-    assert (code, error) == (1, "firstword: none of 1 trace in t.jsonl is a start of ours with a caller\n")
+    assert (code, error) == (1, "firstword: no start of ours with a caller among 1 trace in t.jsonl\n")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_check_says_one_line_for_each_objective_missed() -> None:
     assert [each["met"] for each in json.loads(output)["objectives"]] == [False, True, False]
     assert typed("check", "--slo", "ttfw.p90<9", "--traces", "t.jsonl")[:2] == (
         0,
-        "Traces: t.jsonl\n1 of 1 objectives met\n",
+        "Traces: t.jsonl\n1 of 1 objective met\n",
     )
 
 

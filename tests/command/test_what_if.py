@@ -205,8 +205,8 @@ def _failed(start: Start) -> Start:
         (["--flag", "component-pool"], 2, "flags.json: `predicts` of component-pool: room can't become 'faster'"),
         (["--flag", "x", "--flags", "none.json"], 2, "none.json: expected a file that can be read"),
         (["account=gone", "--service", "shop"], 1, "no trace (traces)"),
-        (["account=gone", "--traces", "failed"], 1, "none of 1 starts can be played"),
-        (["--flag", "parallel-init", "--traces", "on"], 1, "all 1 starts have the flag on already"),
+        (["account=gone", "--traces", "failed"], 1, "no start can be played, of 1 start"),
+        (["--flag", "parallel-init", "--traces", "on"], 1, "the only start has the flag on already"),
     ],
 )
 def test_what_cannot_be_predicted_is_said(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:

@@ -13,6 +13,7 @@ from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
 from firstword.tuning.objectives import Answer, ObjectiveError, answer, objective
+from firstword.tuning.wording import amount
 
 
 @reads_traces
@@ -65,7 +66,7 @@ def _print(answers: Sequence[Answer], missed: Sequence[Answer]) -> None:
     met = len(answers) - len(missed)
     unsure = sum(each.met and not each.sure for each in answers)
     doubt = f"; of {unsure} the sessions are too few to be sure" if unsure else ""
-    say(f"{met} of {len(answers)} objectives met{doubt}")
+    say(f"{met} of {amount(len(answers), 'objective')} met{doubt}")
 
 
 def _as_json(each: Answer) -> Json:

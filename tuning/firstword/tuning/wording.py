@@ -24,6 +24,11 @@ def amount(count: int, noun: str, nouns: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
+def agree(count: int, one: str, many: str) -> str:
+    """`one` where it is one, else `many`: `has` or `have`."""
+    return one if count == 1 else many
+
+
 def date(unix_ns: int) -> str:
     """`2026-11-29 14:03:07 CET`: when it was where the reader is, as `--since` takes it."""
     return f"{datetime.fromtimestamp(unix_ns / 1e9, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
