@@ -47,12 +47,13 @@ def waterfall(start: RecordedStart, spans: Sequence[Span] = ()) -> Picture:
         sections += _services(start, spans)
     ends = [task.start_us + task.duration_us for task in start.tasks]
     end = _end(start)
+    length = max(start.duration_us, min(max(ends, default=0), _LATEST * start.duration_us), 1)
     return Picture(
         title=_title(start, end),
         lines=_lines(start),
-        legend=tuple(_legend(start, sections)),
+        legend=tuple(_legend(start, sections, length)),
         sections=tuple(section for section in sections if section.rows or not section.heading),
-        length=max(start.duration_us, min(max(ends, default=0), _LATEST * start.duration_us), 1),
+        length=length,
         mark=(start.duration_us, f"{end} @ {duration(start.duration_us)}"),
     )
 
@@ -83,7 +84,7 @@ def _lines(start: RecordedStart) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _legend(start: RecordedStart, sections: Iterable[Section]) -> Iterator[Key]:
+def _legend(start: RecordedStart, sections: Iterable[Section], length: float) -> Iterator[Key]:
     bars = [bar for section in sections for row in section.rows for bar in row.bars]
     shapes = {bar.shape for bar in bars}
     any_style = next((bar.style for bar in bars if bar.shape == "pale"), "rest")
@@ -98,6 +99,8 @@ def _legend(start: RecordedStart, sections: Iterable[Section]) -> Iterator[Key]:
         yield Key("Slack: could have ended so much later", any_style, "slack")
     if any(bar.style == "absent" for bar in bars):
         yield Key("No caller was there yet", "absent")
+    if any(bar.start + bar.duration > length for bar in bars):
+        yield Key("Arrow at the edge: it goes on")
 
 
 def _later(task: TracedTask, start: RecordedStart) -> bool:
