@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from firstword.command.__main__ import app
 from firstword.telemetry.record import Outcome, Phase, Stage, Start, Task
+from firstword.telemetry.vocabulary import SAMPLING_PERCENT
 from tests.command.account_line import without_account
 from tests.tuning.answering import answering
 from tests.tuning.written import T0, otlp_span, request, write
@@ -85,6 +86,12 @@ began                    waited, s  ended       waited most for  trace
     assert code == 0
     assert out.splitlines()[1:2] == ["Shown: the 1 that waited longest of 2 sessions; beside them 1 trace of others"]
     assert ids[1] in out
+
+
+def test_a_store_that_keeps_slow_sessions_alone_will_do(tmp_path: Path) -> None:
+    """No figure can be made of it, and what is wanted is in it."""
+    write(tmp_path / "traces", replace(a_start(2, 3.25), attributes={SAMPLING_PERCENT: 0.0}))
+    assert typed("--traces", "traces")[0] == 0
 
 
 def test_json_has_the_stable_keys(tmp_path: Path) -> None:
