@@ -15,12 +15,13 @@ from firstword.command.source_options import Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, fail, say, say_text, styled, tell, tell_json
 from firstword.tuning import sessions
 from firstword.tuning.chain import Entry, chain_of
+from firstword.tuning.dispatch import NOTABLE_US, explanation
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Report, ignore
 from firstword.tuning.sampling import WEIGHTED
 from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
-from firstword.tuning.wording import shown
+from firstword.tuning.wording import date, shown
 
 _MOST_ENTRIES = 150
 """Of a trace with thousands of pieces the longest are shown."""
@@ -108,6 +109,7 @@ def median_start(folder: Path) -> RecordedStart | None:
 def chain_lines(start: RecordedStart, page: str | None = None) -> Iterator[Text]:
     """The start and its chain, line by line; `page` is its address in Jaeger."""
     yield styled(f"Trace: {start.trace_id}")
+    yield styled(f"Date: {date(start.start_ns)}")
     if start.room_sid or start.job_id:
         yield styled(f"Room: {start.room_sid or '-'}, job: {start.job_id or '-'}")
     if page is not None:
@@ -155,11 +157,14 @@ def _tree(start: RecordedStart) -> Iterator[Text]:
             continue
         for entry in together:
             last = entry is entries[-1]
+            below = "    " if last else "│   "
             yield styled(("└─" if last else "├─") + _entry(entry), _ON_PATH)
+            if entry.duration_us >= NOTABLE_US and (why := explanation(entry.name, entry.duration_us)):
+                yield Text.assemble((below, _ON_PATH), (shown(why), _SPARED))
             for task in entry.spared:
                 slack = "" if task.slack is None else f", slack {_time(task.slack * 1e6)}"
                 text = f"{task.name}{_when(task.start_us, task.duration_us)}{slack}{_notes(task)}"
-                yield Text.assemble(("    " if last else "│   ", _ON_PATH), (shown(text), _SPARED))
+                yield Text.assemble((below, _ON_PATH), (shown(text), _SPARED))
 
 
 def _entry(entry: Entry) -> str:

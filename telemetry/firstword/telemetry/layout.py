@@ -58,7 +58,7 @@ def lay_out(start: Start, analysis: Analysis, *, slow: float = 1.5) -> tuple[Spa
     `unsettled` names is in the second too, the same.
     """
     phases = _Phases.of(start)
-    spans = [_root(start, analysis, slow), _dispatch(start, phases)]
+    spans = [_root(start, analysis, slow)]
     keys = (f"piece.{i}" for i in count())
     for phase, begin, end in phases.spans:
         key = f"phase.{phase.name}"
@@ -106,10 +106,11 @@ class _Phases:
 
     @staticmethod
     def of(start: Start) -> _Phases:
-        begins = [_us(phase.start) for phase in start.phases]
+        phases = _with_dispatch(start)
+        begins = [_us(phase.start) for phase in phases]
         borders = begins[1:]
         ends = [max(begin, border - 1) for begin, border in zip(begins, borders, strict=False)]
-        spans = tuple(zip(start.phases, begins, [*ends, _us(start.end)], strict=False))
+        spans = tuple(zip(phases, begins, [*ends, _us(start.end)], strict=False))
         # also where the next phase begins: CRISP takes a child that ends there for its predecessor
         return _Phases(spans, _us(start.start), frozenset((*ends, *borders, _us(start.end))))
 
@@ -123,6 +124,13 @@ class _Phases:
     def name_at(self, instant: int) -> str | None:
         """The phase of an instant (ns); None after the last."""
         return next((phase.name for phase, _, _ in self.spans if instant < phase.end), None)
+
+
+def _with_dispatch(start: Start) -> tuple[Phase, ...]:
+    """The dispatch as a phase, up to the plan's first step, and the plan's phases from there."""
+    first_step = min(max(start.first_step, start.start), start.end)
+    plans = (Phase(p.name, max(p.start, first_step), max(p.end, first_step)) for p in start.phases)
+    return (Phase(words.DISPATCH, start.start, first_step), *plans)
 
 
 def _root(start: Start, analysis: Analysis, slow: float) -> SpanData:
@@ -154,11 +162,6 @@ def _is_slow(start: Start, slow: float) -> bool:
     return start.joined is not None and start.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
 
-def _dispatch(start: Start, phases: _Phases) -> SpanData:
-    end = phases.beside(min(start.first_step, start.end))
-    return SpanData("dispatch", words.DISPATCH, ROOT_KEY, "internal", _us(start.start), end, {})
-
-
 def _stretches(pieces: tuple[Piece, ...], phase: Phase, begin: int, end: int) -> list[tuple[Piece, int, int]]:
     """The path under one phase: piece, start and end in microseconds, the last ending with the phase's span."""
     inside = [piece for piece in pieces if piece.start < phase.end and piece.end > phase.start]
@@ -185,8 +188,7 @@ def _piece(key: str, phase_key: str, piece: Piece, begin: int, end: int) -> Span
         links = ((task_key(piece.task), words.EDGE_TASK),)
     if piece.held_by is not None:
         attributes[words.HELD_BY] = piece.held_by
-    name = words.CRITICAL_PREFIX + (piece.task or piece.kind)
-    return SpanData(key, name, phase_key, "internal", begin, end, attributes, links)
+    return SpanData(key, words.CRITICAL_PREFIX + piece.name, phase_key, "internal", begin, end, attributes, links)
 
 
 def _task(task: Task, start: Start, figures: Figures, phases: _Phases) -> Iterator[SpanData]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 from firstword.telemetry.clock import Clock, session_clock
 from firstword.telemetry.loop_time import StepLog, attribute_to, install
 from firstword.telemetry.plan import ERROR, Node, Shape
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Task, TaskState
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Task, TaskState
 from firstword.telemetry.spans import Trace
-from firstword.telemetry.vocabulary import WAIT
+from firstword.telemetry.vocabulary import ENTRYPOINT, WAIT
 
 logger = logging.getLogger("firstword")
 
@@ -87,6 +87,8 @@ class Run:
     """One start: `await run.perform()` once; the other methods may be called from anywhere on the same loop.
 
     given: the values of `Plan.given`. received: when the worker learnt of the job, ns on `clock`.
+    dispatch_ends: of the stages of the dispatch, in order, when each ended, ns on `clock`, but of the last: it ends with the
+    plan's first step.
     deadlines: task name -> seconds, over those declared. trace: where spans go; None: nothing is exported.
     """
 
@@ -98,6 +100,7 @@ class Run:
         trace: Trace | None = None,
         clock: Clock | None = None,
         received: int | None = None,
+        dispatch_ends: Sequence[tuple[str, int]] = (),
         deadlines: Mapping[str, float] | None = None,
         flags: Mapping[str, str] | None = None,
         join_window: float = JOIN_WINDOW,
@@ -112,6 +115,7 @@ class Run:
         self._given = dict(given)
         self._trace = trace
         self._received = received
+        self._dispatch_ends = tuple(dispatch_ends)
         self._deadlines = dict(deadlines or {})
         self._flags = dict(flags or {})
         self._join_window = join_window
@@ -308,6 +312,7 @@ class Run:
             dispatch=dispatch,
             joined=self._joined,
             received=self._received,
+            dispatch_stages=self._stages(start),
             ready=self._ready(),
             clock_skew=self._skew,
             flags=self._flags,
@@ -321,6 +326,19 @@ class Run:
         if received - self._joined > self._join_window * 1e9:
             return received, Dispatch.LATE
         return self._joined, Dispatch.JOIN
+
+    def _stages(self, start: int) -> tuple[Stage, ...]:
+        """Of the dispatch; one that was over before the root's start, or took no time, is left out."""
+        if not self._dispatch_ends:
+            return ()
+        stages: list[Stage] = []
+        begin = start
+        for name, end in (*self._dispatch_ends, (ENTRYPOINT, self._first_step)):
+            until = min(max(end, begin), self._first_step)
+            if until > begin:
+                stages.append(Stage(name, begin, until))
+            begin = max(begin, until)
+        return tuple(stages)
 
     def _task_record(self, node: Node, end: int, now: int) -> Task:
         running = self._tasks[node.name]

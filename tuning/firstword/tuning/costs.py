@@ -41,7 +41,7 @@ class Cause(NamedTuple):
 
     kind: Kind
     name: str
-    """The task's or the span's; `dispatch`; of the event loop the task that held it, empty where none did."""
+    """The task's or the span's; `dispatch` or `dispatch.STAGE`; of the event loop the task that held it, empty where none did."""
 
     def __str__(self) -> str:
         if self.kind is Kind.EVENT_LOOP:

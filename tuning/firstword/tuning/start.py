@@ -19,6 +19,7 @@ from firstword.telemetry import vocabulary as words
 from firstword.telemetry.foreign import last_finishing_path
 from firstword.telemetry.record import Outcome
 from firstword.tuning.spans import Span, Trace, Value, plausible, without_needs
+from firstword.tuning.wording import iso_date
 
 _GAP_US = 5
 """The writer leaves 1 µs between pieces, and a little more about phases that have hardly a length."""
@@ -38,13 +39,18 @@ class Piece:
     span_id: str
     """Of the `critical` span; of a trace that isn't ours, of the span itself."""
     name: str
-    """The task's name, `dispatch`, `event loop` or `absent caller`; the span's where the trace isn't ours."""
+    """The task's name, `dispatch` or `dispatch.STAGE`, `event loop` or `absent caller`; the span's where the trace isn't ours."""
     task: str | None
     task_span_id: str | None
     start_us: int
     duration_us: int
     held_by: str | None = None
     """Of an event loop's delay: the task that held the loop most in it."""
+
+    @property
+    def is_dispatch(self) -> bool:
+        """Whether it is the dispatch or a stage of it; of the path of a start of ours."""
+        return self.task is None and self.name.startswith(words.DISPATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,8 @@ class RecordedStart:
     dispatch: str | None = None
     ttfw_s: float | None = None
     init_s: float | None = None
+    critical_task: str | None = None
+    """The task, or stage of the dispatch, with the most time on the path."""
     fallbacks: int = 0
     """Tasks that used their fallback."""
     tasks: tuple[TracedTask, ...] = ()
@@ -142,6 +150,7 @@ class RecordedStart:
         return {
             "trace_id": self.trace_id,
             "root_span_id": self.root_span_id,
+            "began": iso_date(self.start_ns),
             "ttfw_s": self.ttfw_s,
             "duration_us": self.duration_us,
             "method": self.method.value,
@@ -179,6 +188,7 @@ def start_of(trace: Trace) -> RecordedStart:
         dispatch=_text(told, words.DISPATCH_KIND),
         ttfw_s=_number(told, words.TTFW),
         init_s=next((_number(span.attributes, words.INIT) for span in trace.spans if span.name == words.READY), None),
+        critical_task=_text(told, words.CRITICAL_TASK),
         fallbacks=round(_number(told, words.FALLBACKS) or 0),
         tasks=_tasks(trace) if ours else (),
         phases=tuple(_stretch(span, root) for span in _phase_spans(trace)) if ours else (),
@@ -231,7 +241,7 @@ def _piece(span: Span, root: Span, ids: Mapping[str, str]) -> Piece:
 def _phase_spans(trace: Trace) -> list[Span]:
     """In order; a phase is what has pieces below it, or, where it has no length, its name."""
     parents = {span.parent_id for span in trace.spans if span.name.startswith(words.CRITICAL_PREFIX)}
-    known = (words.CONNECT, words.WAIT, words.GREET)
+    known = (words.DISPATCH, words.CONNECT, words.WAIT, words.GREET)
     found = [
         span
         for span in trace.spans
