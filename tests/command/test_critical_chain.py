@@ -140,9 +140,8 @@ def test_each_stage_of_a_long_dispatch_is_explained(tmp_path: Path) -> None:
         phases=(Phase("connect", T0, at(1000)),),
         dispatch_stages=(*stages, Stage("entrypoint", at(830), at(940))),
     )
-    write(
-        tmp_path / "traces", start, replace(start, dispatch_stages=(Stage("offer", T0, at(210)),), first_step=at(210))
-    )
+    slower = replace(start, dispatch_stages=(Stage("offer", T0, at(210)),), first_step=at(210), end=at(1100))
+    write(tmp_path / "traces", start, slower)
     code, out, _ = typed("--traces", "traces")
     assert (code, out[out.index("Phases") :]) == (
         0,
