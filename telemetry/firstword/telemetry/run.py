@@ -73,13 +73,15 @@ def ended_at(instant: int) -> None:
 def end_marker() -> Callable[[], None]:
     """What to call, from anywhere, at the instant at which the task this is called from has done its work.
 
-    As `ended_at`, for who has no clock; the first call counts. Outside of a run it does nothing.
+    As `ended_at`, for who has no clock; of one marker the first call counts, of several markers the last. Outside of a run
+    it does nothing.
     """
-    task = _task.get()
+    task, marked = _task.get(), False
 
     def mark() -> None:
-        if task is not None and task.ended_at is None:
-            task.ended_at = task.clock()
+        nonlocal marked
+        if task is not None and not marked:
+            marked, task.ended_at = True, task.clock()
 
     return mark
 
