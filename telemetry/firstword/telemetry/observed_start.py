@@ -21,8 +21,9 @@ from firstword.telemetry.export import Exporting
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.livekit import declared_start, dispatch_stages, received_at
 from firstword.telemetry.loop_hooks import Unobservable, start_record, stop_record
-from firstword.telemetry.loop_record import LoopRecord, Step
+from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.loop_samples import LoopSampler
+from firstword.telemetry.loop_steps import Step
 from firstword.telemetry.observed_export import exporting_of
 from firstword.telemetry.observed_layout import lay_out_observed
 from firstword.telemetry.observed_path import ObservedPiece, observed_path
