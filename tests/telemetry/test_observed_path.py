@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from firstword.telemetry.observed_path import ObservedKind
+from firstword.telemetry.loop_hooks import start_record, stop_record
+from firstword.telemetry.loop_steps import Step
+from firstword.telemetry.observed_path import ObservedKind, observed_path
 from tests.telemetry.observed_agents import SLOW, Seen, line_of, observe, server, written
 from tests.telemetry.planted_faults import FAULTS, Fault
 
@@ -60,3 +63,28 @@ async def root(task):
     await asyncio.sleep(0.01)
     run = await observe(module.root, task)
     assert run.kinds(line_of(tmp_path))[ObservedKind.OUTSIDE] > 0.15
+
+
+async def test_what_the_callers_coming_ended() -> None:
+    """The wait that their coming ended is marked, and no other: a native event tells of it through LiveKit's own task."""
+    loop = asyncio.get_running_loop()
+    room, caller = loop.create_future(), loop.create_future()
+    record = start_record(loop)
+    arrivals: list[Step | None] = []
+
+    def on_participant() -> None:
+        arrivals.append(record.current)
+        caller.set_result(None)
+
+    threading.Timer(0.05, loop.call_soon_threadsafe, [room.set_result, None]).start()
+    await room
+    threading.Timer(0.1, loop.call_soon_threadsafe, [on_participant]).start()
+    await caller
+    await asyncio.sleep(0.01)
+    step, now = record.current, record.clock()
+    stop_record(record)
+    pieces = observed_path(step, now, record.begin, record.steps, arrival=arrivals[0])
+    (arrival,) = [piece for piece in pieces if piece.is_arrival]
+    assert arrival.kind is ObservedKind.OUTSIDE
+    assert arrival.end - arrival.start > 0.09e9
+    assert sum(piece.kind is ObservedKind.OUTSIDE for piece in pieces) == 2

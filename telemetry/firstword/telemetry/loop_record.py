@@ -139,7 +139,7 @@ class LoopRecord:
 
     def submitted(self, function: Callable[..., Any]) -> Call:
         """A function is handed to an executor."""
-        return Call(function, self, self.clock, self.current, users_frame())
+        return Call(function, self, self.clock(), self.current, users_frame())
 
     def submitted_as(self, call: Call, future: object) -> None:
         """The loop's future of a call in an executor."""
@@ -239,7 +239,7 @@ class LoopRecord:
         result_of = handle._args[0] if handle._args else None
         if call is not None and call.owner is self:
             future = None if call.future is None else call.future()
-            if not call.ended or future is None or future is result_of:
+            if not call.has_ended or future is None or future is result_of:
                 return call
         call = self._calls.get(id(result_of))
         return call if call is not None and call.future is not None and call.future() is result_of else None

@@ -120,11 +120,9 @@ class Call:
 
     __slots__ = (
         "__weakref__",
-        "began",
-        "clock",
-        "ended",
         "function",
         "future",
+        "has_ended",
         "name",
         "owner",
         "step",
@@ -136,7 +134,7 @@ class Call:
         self,
         function: Callable[..., Any],
         owner: object,
-        clock: Callable[[], int],
+        submitted: int,
         step: Step | None,
         submitted_at: Frames,
     ) -> None:
@@ -144,25 +142,22 @@ class Call:
         self.name = name_of(function)
         self.owner = owner
         """The record that it is in."""
-        self.clock = clock
         self.step = step
         """Which step submitted it."""
-        self.submitted = clock()
+        self.submitted = submitted
         self.submitted_at = submitted_at
         """The user's innermost frame then."""
-        self.began = self.ended = 0
-        """0 where unknown: it hasn't yet, or it is in another process."""
+        self.has_ended = False
         self.future: Callable[[], object] | None = None
         """A weak reference to the loop's future of the result."""
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the function, in a thread of the executor."""
-        self.began = self.clock()
         _thread.call = weakref.ref(self)
         try:
             return self.function(*arguments)
         finally:
-            self.ended = self.clock()
+            self.has_ended = True
             # a thread that waits for its next call keeps nothing of the last one alive
             self.function = _nothing
 
