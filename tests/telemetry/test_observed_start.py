@@ -253,7 +253,7 @@ def test_an_agent_that_crashes() -> None:
 
     seen = call(entrypoint)
     assert isinstance(seen.failed, ZeroDivisionError)
-    assert seen.root[words.OUTCOME] == "failed"
+    assert (seen.root[words.OUTCOME], seen.root[words.ERROR_TYPE]) == ("failed", "ZeroDivisionError")
     assert seen.lasted("critical test_an_agent_that_crashes.<locals>.entrypoint") == pytest.approx(0.4, abs=0.01)
 
 
@@ -274,6 +274,18 @@ def test_an_agent_that_never_speaks() -> None:
     gone = call(entrypoint, stays=2)
     assert gone.root[words.OUTCOME] == "abandoned"
     assert rests(gone) == pytest.approx(2, abs=0.1)
+
+
+def test_a_job_that_ends_on_a_caller_who_stayed() -> None:
+    """It failed them."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await job.wait_for_participant()
+        await asyncio.sleep(1)
+        job.shutdown("full")
+
+    assert call(entrypoint).root[words.OUTCOME] == "failed"
 
 
 def test_a_caller_who_never_comes() -> None:
