@@ -65,6 +65,9 @@ def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
     if not any(link.trace_id != trace.trace_id for link in trace.root.links):
         yield "no link to LiveKit's trace of the job"
     critical = {task.name: task.critical or 0.0 for task in start.tasks}
+    for piece in start.path:
+        if piece.is_dispatch:
+            critical[piece.name] = critical.get(piece.name, 0.0) + piece.duration_us / 1e6
     most, named = max(critical.values(), default=0.0), told.get(words.CRITICAL_TASK)
     if most and not (isinstance(named, str) and _near(critical.get(named, 0.0), most)):
         yield f"critical task {named}, with {most} s of another's on the path"
@@ -77,11 +80,11 @@ def _path(start: RecordedStart) -> Iterator[str]:
     for piece in start.path:
         if start.method is Method.OBSERVED:
             yield from _observed_piece(piece)
-        elif piece.task is None and piece.name not in (words.DISPATCH, words.EVENT_LOOP, words.ABSENT_CALLER):
+        elif piece.task is None and not piece.is_dispatch and piece.name not in (words.EVENT_LOOP, words.ABSENT_CALLER):
             yield f"{piece.name} is of no task"
         if piece.task is not None and piece.task_span_id != spans.get(piece.task):
             yield f"{piece.name} is not linked with its task's span"
-    known = [words.CONNECT, words.WAIT, words.GREET][: len(start.phases)]
+    known = [words.DISPATCH, words.CONNECT, words.WAIT, words.GREET][: len(start.phases)]
     if [phase.name for phase in start.phases] != known:
         yield f"phases {[phase.name for phase in start.phases]}"
     for before, after in pairwise(start.phases):
@@ -117,7 +120,7 @@ def _task(trace: Trace, start: RecordedStart, task: TracedTask) -> Iterator[str]
     if drag > critical + NEAR_S:
         yield f"drag {drag} above its {critical} s on the path"
     # before that, an instant from outside may lie between the task and the first word
-    waited_for_nobody = len(start.phases) == 3 and task.start_us >= start.phases[-1].start_us
+    waited_for_nobody = len(start.phases) == 4 and task.start_us >= start.phases[-1].start_us
     if critical > NEAR_S and waited_for_nobody and not _near(task.slack or 0.0, 0.0):
         yield f"on the path with a slack of {task.slack}"
     if (task.contention or 0.0) > (task.loop_time or 0.0) + NEAR_S:

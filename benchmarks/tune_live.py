@@ -242,7 +242,7 @@ def main() -> None:
     options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
     if any(options.output.iterdir()):
-        sys.exit(f"--output {options.output} is not empty; it may be: a new or empty folder")
+        sys.exit(f"--output {options.output} is not empty; expected a new or empty folder")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:

@@ -62,10 +62,10 @@ def test_the_whole_trace_is_one_literal(startup_test: StartupTest) -> None:
     start = startup_test.run(plan, given={"account_takes": 0.090}, flags={"deferred-setup": True}, dispatch=0.150)
     assert start.as_lines() == [
         "    0.000   300.000 session.startup",
-        "    0.000   249.999   connect",
+        "    0.000   149.999   dispatch",
         "    0.000   149.999     critical dispatch",
+        "  150.000   249.999   connect",
         "  150.000   249.999     critical room",
-        "    0.000   150.000   dispatch",
         "  150.000   249.998   room",
         "  150.000   240.000   account",
         "  250.000   289.999   wait",

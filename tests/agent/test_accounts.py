@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -250,6 +251,26 @@ async def test_a_deadline_holds_while_the_store_is_locked(tmp_path: Path, monkey
         assert await opened.account(ADA.id) == ADA
         writer.execute("ROLLBACK")
         writer.close()
+
+
+async def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path) -> None:
+    """As often as it may be: a connection that stays open is a thread that keeps the process."""
+    file = tmp_path / "accounts.db"
+    opened = await AccountStore.open(sqlite_url(file))
+    writer = sqlite3.connect(file, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    saving = asyncio.create_task(opened.save(ADA))
+    await asyncio.sleep(0.05)
+    closing = asyncio.create_task(opened.aclose())
+    for task in (saving, closing, closing):
+        await asyncio.sleep(0.01)
+        task.cancel()
+    await asyncio.gather(saving, closing, return_exceptions=True)
+    writer.execute("ROLLBACK")
+    writer.close()
+    async with asyncio.timeout(10):
+        while [each for each in threading.enumerate() if "_connection_worker_thread" in each.name]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from livekit import api
 from firstword.agent.call.limits import End
 from firstword.agent.call.presence import ANNOUNCED_WITHIN_S
 from firstword.agent.conversation.components import INTERRUPTIBLE_AFTER
+from firstword.agent.greeting.text import greeting_text
 from firstword.agent.testing import Caller
 from firstword.agent.testing.livekit import FakeAPI
+from firstword.agent.testing.providers import Speaking
 from firstword.telemetry.record import Outcome
-from tests.agent.virtual_calls import BASELINE, TUNED, Shape, VirtualCall, VirtualCalls
+from tests.agent.virtual_calls import ADA, BASELINE, TUNED, Shape, VirtualCall, VirtualCalls
 
 GRACE = 5.0
 PROFILES = pytest.mark.parametrize("shape", [BASELINE, TUNED], ids=["baseline", "tuned"])
@@ -59,6 +61,38 @@ def test_who_is_there_first_is_not_taken_for_the_caller(
     ended = virtual_calls.run(scenario, shape, prepare=_nobody)
     assert ended.outcome == Outcome.FIRST_WORD
     assert ended.rows[-1].ended == End.HUNG_UP
+
+
+@PROFILES
+@pytest.mark.parametrize("returns", [False, True], ids=["comes", "comes back"])
+def test_a_supervisor_who_hears_first_costs_the_caller_nothing(
+    virtual_calls: VirtualCalls, shape: Shape, returns: bool
+) -> None:
+    """Their subscription says nothing of the caller, who is announced before they can hear: they hear all of it."""
+
+    async def scenario(call: VirtualCall) -> None:
+        if returns:
+            await call.at(0.2)
+            await call.caller.leave()
+        monitor = _other(call, "monitor", **MONITOR)
+        await monitor.join()
+        await call.at(2.5)  # LiveKit announces who publishes nothing every three seconds
+        call.livekit.delays.media = 2.0
+        await call.caller.join()
+        await call.heard()
+        await asyncio.sleep(10)
+        await asyncio.gather(call.caller.leave(), monitor.leave())
+
+    async def prepare(call: VirtualCall) -> None:
+        call.store.read = 3.05
+        if returns:
+            await call.caller.join()
+
+    ended = virtual_calls.run(
+        scenario, shape, prepare=prepare, microphone=False, departure=20.0, account_deadline=9.0, store_deadline=9.0
+    )
+    lasts = len(greeting_text(ADA, ended.began).text) * Speaking().character
+    assert sum(each.frame.duration for each in ended.heard) == pytest.approx(lasts, abs=0.1)
 
 
 @pytest.mark.parametrize("kind", ["connector", "bridge"])

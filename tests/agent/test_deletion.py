@@ -110,9 +110,9 @@ async def test_a_store_that_never_answers_is_tried_again(
         return await look(settings)
 
     monkeypatch.setattr(deletion, "forget_the_gone", counted)
-    async with silent_server() as port:
+    async with silent_server() as server:
         hung = settings.model_copy(
-            update={"store_url": made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{port}/d").store_url}
+            update={"store_url": made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{server.port}/d").store_url}
         )
         with caplog.at_level(logging.WARNING, logger="firstword"):
             deleting = asyncio.create_task(deletion.keep_deleting(hung))

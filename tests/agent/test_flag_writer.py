@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -200,3 +201,23 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
         FlagFileWriter(tmp_path / "none.json", SUBJECTS)
     with pytest.raises(FlagFileError, match=r"expected a file that can be written; possible cause: No such file"):
         begin(tmp_path / "no folder" / "new.json", shipped_file(), SUBJECTS)
+
+
+def test_the_new_file_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its content is on the disk before it takes the old one's place, and its place afterwards: the folder's entry."""
+    path = file_of(tmp_path, parallel_init=flag())
+    steps: list[str] = []
+    synchronise, replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "content")
+        synchronise(descriptor)
+
+    def replaced(self: Path, target: Path) -> Path:
+        steps.append("place")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replaced)
+    moved(path, 25)
+    assert steps[-3:] == ["content", "place", "folder"]

@@ -15,6 +15,7 @@ from firstword.agent.greeting.text import greeting_text
 from firstword.agent.testing.participant import Heard
 from firstword.agent.testing.providers import Speaking
 from tests.agent.virtual_calls import ADA, BASELINE, TUNED, Scenario, Shape, VirtualCall, VirtualCalls
+from tests.agent.virtual_calls import VOICE as VOICE_TRACK
 
 MS = 0.001
 CONNECT, READ, VOICE, BACKGROUND, LOOK_UP = 0.050, 0.100, 0.100, 0.050, 0.001
@@ -114,11 +115,11 @@ def test_a_caller_who_listens_before_they_are_announced(virtual_calls: VirtualCa
     ("shape", "outcome", "seconds"),
     [
         pytest.param(BASELINE, "timed_out", CONNECT + 1.0, id="the session's track"),
-        pytest.param(TUNED, "no_caller", CONNECT + 3.0, id="the voice, which is there first"),
+        pytest.param(TUNED, "timed_out", CONNECT + 0.010 + 1.0, id="the voice, which is there first"),
     ],
 )
 def test_nobody_subscribes(virtual_calls: VirtualCalls, shape: Shape, outcome: str, seconds: float) -> None:
-    """A caller who never hears: where the voice is published first, who does not subscribe to it has not come."""
+    """A caller who never hears, and who is there: the start ends as any that takes too long, not after `caller_timeout`."""
 
     async def deaf(call: VirtualCall) -> None:
         await _joined(call)
@@ -232,3 +233,39 @@ def _after(seconds: float, scenario: Scenario) -> Scenario:
         await scenario(call)
 
     return later
+
+
+@pytest.mark.parametrize("shape", [BASELINE, TUNED, _with(Improvement.LIGHT_CONNECT)], ids=str)
+@pytest.mark.parametrize("reconnects", [False, True], ids=["", "the agent's own connection breaks too"])
+@pytest.mark.parametrize("away", [0.05, 0.5, 2.0])
+def test_who_comes_back_hears_one_voice(
+    virtual_calls: VirtualCalls, shape: Shape, away: float, reconnects: bool
+) -> None:
+    """The agent never has two tracks of its voice, however its caller and it come and go before the first word."""
+    most: list[int] = []
+
+    async def watch(call: VirtualCall) -> None:
+        agent = call.livekit.connections("call", "agent")[0]
+        while not agent.left:
+            most.append([each.track.name for each in agent.publications.values()].count(VOICE_TRACK))
+            await asyncio.sleep(0.005)
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.at(0.06)
+        watching = asyncio.create_task(watch(call))
+        await call.at(0.3)
+        await call.caller.leave()
+        await asyncio.sleep(away)
+        if reconnects:
+            await call.job.context.room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT)
+        await call.caller.join()
+        await call.hang_up(2.0)
+        await watching
+
+    async def slow(call: VirtualCall) -> None:
+        await _joined(call)
+        call.store.read = 1.0
+
+    ended = virtual_calls.run(scenario, shape, prepare=slow, account_deadline=9.0, store_deadline=9.0, departure=20.0)
+    assert ended.outcome == "first_word"
+    assert max(most) == 1

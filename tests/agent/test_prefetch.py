@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,11 +37,23 @@ from tests.agent.providers import REFUSING, made, simulated
 from tests.agent.silent_server import silent_server
 
 TUNED = profile("tuned")
+NOW = datetime(2026, 6, 1, 14, 10, tzinfo=UTC).timestamp()
+"""In no account's time zone a part of the day ends now."""
+PATIENCE = 120.0
+"""Seconds: only what hangs takes so long."""
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the test's own, and a time of day that stays: at its end each account has two greetings.
+
+    On a busy machine, too, a round, a statement and a write come to their ends.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(prefetch, "FIRST_ROUND_S", PATIENCE)
+    monkeypatch.setattr(stores, "STATEMENT_S", PATIENCE)
+    monkeypatch.setattr("firstword.agent.cache.cache.WRITE_DEADLINE", PATIENCE)
+    monkeypatch.setattr(prefetch, "time", SimpleNamespace(time=lambda: NOW))
 
 
 @pytest.fixture
@@ -52,7 +63,7 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
 
 
 def tuned(settings: Settings) -> Settings:
-    return settings.model_copy(update={"profile": "tuned"})
+    return settings.model_copy(update={"profile": "tuned", "cache_deadline": PATIENCE})
 
 
 async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Settings) -> None:
@@ -63,7 +74,7 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
     audio = AudioCache(caches.speeches, days=7)
     nobody = synthesis(settings.model_copy(update={"deepgram_base_url": "http://127.0.0.1:9/v1"}), Refusals(None))
     for account in (GENERIC, *ACCOUNTS):
-        written = greeting_text(account, time.time())
+        written = greeting_text(account, NOW)
         voice = account.voice or settings.tts_voice
         assert (await prepared(written, account, nobody, voice, audio, deadline=5)).hit, account.id
     await nobody.aclose()
@@ -184,7 +195,7 @@ async def test_nothing_but_its_end_ends_the_rounds(
         await rounds.first_round()
         first = len(tried)
         going_on = asyncio.create_task(rounds.keep_fresh())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while len(tried) <= first:  # noqa: ASYNC110 - in the rounds
                 await asyncio.sleep(0.05)
     assert not going_on.done()
@@ -271,8 +282,8 @@ async def test_a_store_that_never_answers_ends_the_round(
 ) -> None:
     """By the deadline of its first statement, with a line that is not empty."""
     monkeypatch.setattr(stores, "STATEMENT_S", 0.1)
-    async with silent_server() as port:
-        url = made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{port}/d").store_url
+    async with silent_server() as server:
+        url = made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{server.port}/d").store_url
         rounds = Prefetch(settings.model_copy(update={"store_url": url}))
         with caplog.at_level(logging.WARNING, logger="firstword"):
             async with asyncio.timeout(5):

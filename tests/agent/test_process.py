@@ -75,9 +75,9 @@ print(time.monotonic() - began)
 @pytest.mark.parametrize("unheard", [False, True], ids=["alone", "while a caller waits"])
 async def test_a_store_that_never_answers_keeps_no_process_from_its_job(unheard: bool, tmp_path: Path) -> None:
     """Nor do the callers who wait at the same time: LiveKit kills a process that is not ready in time."""
-    async with silent_server() as port:
+    async with silent_server() as server:
         environment = environment_of(tmp_path) | {
-            "FIRSTWORD_STORE_URL": f"postgresql://u:p@127.0.0.1:{port}/d",
+            "FIRSTWORD_STORE_URL": f"postgresql://u:p@127.0.0.1:{server.port}/d",
             "FIRSTWORD_PROFILE": "tuned",
             "FIRSTWORD_RUN_FOLDER": str(tmp_path),
         }

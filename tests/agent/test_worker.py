@@ -86,20 +86,30 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_worker_ends_well_on_each_signal(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["its store is made", "a greeting is asked for"])
+async def test_a_worker_ends_well_on_each_signal(moment: str, number: signal.Signals, tmp_path: Path) -> None:
     """Also where SIGINT was ignored at its birth: it is about to connect, no process of its own is left, and nothing is logged as an error."""
     store = tmp_path / "accounts.db"
-    process = await started(
-        tmp_path, *IN_BACKGROUND, FIRSTWORD_STORE_URL=f"sqlite:///{store}", FIRSTWORD_PROFILE="tuned"
-    )
-    async with asyncio.timeout(STARTED_WITHIN):
-        while not store.exists():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.02)
-    own = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
-    output, errors = await process.communicate()
+    async with silent_server() as voice:
+        process = await started(
+            tmp_path,
+            *IN_BACKGROUND,
+            FIRSTWORD_STORE_URL=f"sqlite:///{store}",
+            FIRSTWORD_PROFILE="tuned",
+            DEEPGRAM_BASE_URL=f"http://127.0.0.1:{voice.port}/v1",
+        )
+        async with asyncio.timeout(STARTED_WITHIN):
+            if moment == "its store is made":
+                while not store.exists():  # noqa: ASYNC110 - what is waited for happens in another process
+                    await asyncio.sleep(0.02)
+            else:
+                await voice.asked.wait()
+        own = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        async with asyncio.timeout(STARTED_WITHIN):
+            output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    assert b"Traceback" not in output + errors
+    assert b"Traceback" not in output + errors, output.decode()
     _, left = psutil.wait_procs(own, timeout=STARTED_WITHIN)
     assert not left
 
@@ -109,8 +119,8 @@ async def test_the_health_check_listens_on_loopback_unless_asked(
     variables: dict[str, str], address: str, tmp_path: Path
 ) -> None:
     """It tells name, load and jobs of the worker to whoever asks."""
-    async with silent_server() as port:
-        worker = await started(tmp_path, options=(), LIVEKIT_URL=f"ws://127.0.0.1:{port}", **variables)
+    async with silent_server() as server:
+        worker = await started(tmp_path, options=(), LIVEKIT_URL=f"ws://127.0.0.1:{server.port}", **variables)
         try:
             async with asyncio.timeout(60):
                 while not (found := listening(worker.pid)):

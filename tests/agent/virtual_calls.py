@@ -91,10 +91,11 @@ class Store(AccountStore):
     def __init__(self) -> None:
         self.read, self.fails = 0.100, False
         self.rows: list[SessionRow] = []
+        self.holder = ADA
 
     async def account(self, id: str) -> Account | None:
         await self._wait()
-        return ADA if id == ADA.id else None
+        return self.holder if id == ADA.id else None
 
     async def greeting_fields(self, id: str) -> GreetingFields | None:
         return await self.account(id)
@@ -243,21 +244,24 @@ class VirtualCalls:
         token: dict[str, Any] | None = None,
         metadata: str | None = None,
         departure: float = 0.5,
+        room: str = "call",
+        identity: str = "caller",
+        exporting: Exporting | None = None,
         **settings: Any,
     ) -> Ended:
         """A call under this shape; `scenario` is what happens beside it, `prepare` what is done before it begins.
 
-        token: the caller's. metadata: the job's, if not the shape's. departure: seconds after the last caller's leaving in which the room is closed. settings: over
-        the defaults.
+        token: the caller's. metadata: the job's, if not the shape's. departure: seconds after the last caller's leaving in which the room is closed.
+        exporting: where spans go; by default into what is returned. settings: over the defaults.
         """
         memory = InMemorySpanExporter()
-        exporting = Exporting([memory], resource=Resource({"service.name": "test"}), ids=CountingIds())
+        own = Exporting([memory], resource=Resource({"service.name": "test"}), ids=CountingIds())
         test = LiveKitTest()
 
         async def conduct(livekit: FakeLiveKit) -> Ended:
-            livekit.room("call", {"departureTimeout": departure})
-            process = _process(self._settings.model_copy(update=settings), shape, exporting)
-            caller = Caller(livekit, microphone=microphone, **(token or {}))
+            livekit.room(room, {"departureTimeout": departure})
+            process = _process(self._settings.model_copy(update=settings), shape, exporting or own)
+            caller = Caller(livekit, room, identity, microphone=microphone, **(token or {}))
             parts = cast("Any", process.components)
             named = json.dumps({"account": ADA.id}) if shape.metadata else ""
             call = VirtualCall(
@@ -279,7 +283,7 @@ class VirtualCalls:
                 await entrypoint.conduct(job, process, clock=clock)
 
             call.job, call.began = (
-                FakeJob(livekit, metadata=named if metadata is None else metadata),
+                FakeJob(livekit, room=room, metadata=named if metadata is None else metadata),
                 asyncio.get_running_loop().time(),
             )
             meanwhile = asyncio.create_task(scenario(call))
@@ -290,10 +294,10 @@ class VirtualCalls:
 
         try:
             ended = test.run(conduct)
-            exporting.flush(5.0)
+            own.flush(5.0)
             return replace(ended, spans=memory.get_finished_spans())
         finally:
-            exporting.shutdown()
+            own.shutdown()
 
 
 def _process(settings: Settings, shape: Shape, exporting: Exporting) -> Process:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-
-import numpy as np
 
 from firstword.agent.accounts.model import Account
 from firstword.agent.audio.synthesis import SAMPLE_RATE
 from firstword.agent.greeting.text import greeting_text, opening_of, rest_of
+from firstword.rehearsal.missed import streamed
 from firstword.rehearsal.providers import voice
 from tests.calls.sent import Samples, joined, whole
 
@@ -30,8 +28,7 @@ def in_one_go(account: Account) -> Samples:
 
 def by_sentence(account: Account) -> Samples:
     """The account's greeting as LiveKit's session has it spoken, sentence by sentence."""
-    sentences = re.findall(r"[^.!?]+[.!?]", greeting_text(account, time.time()).text)
-    return np.concatenate([speech(sentence) for sentence in sentences])
+    return streamed(greeting_text(account, time.time()).text)
 
 
 def after_its_opening(account: Account) -> Callable[[Samples], bool]:

@@ -5,6 +5,7 @@ Above rehearsal's own parts: adds the tokens that only tests need, and the way t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -97,6 +98,15 @@ class Actor:
             ) from None
         await caller.hears(self.takes(room)[-1], since=since)
         assert whole(self.takes(room)[-1]), "the agent has gone on, though all was said"
+
+    async def there(self, room: str) -> None:
+        """Wait until somebody is active in that room, as the server sees it: an agent that was called ahead."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                there = await self.stage.rooms.room.list_participants(api.ListParticipantsRequest(room=room))
+                if any(each.state == api.ParticipantInfo.ACTIVE for each in there.participants):
+                    return
+                await asyncio.sleep(0.05)
 
     async def stranger(self, **fields: Any) -> Account:
         """An account with Ada's voice and tools, but for `fields`, that nobody has called from: in the store, in no cache."""

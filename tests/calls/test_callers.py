@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 
 import pytest
 from livekit import api
@@ -66,7 +65,7 @@ async def test_caller_after_the_agent(stage: Stage, slow: Actor) -> None:
     """An agent that is there first greets the caller who comes; waiting for them is no part of the time to first word."""
     room = slow.room()
     sid = await _dispatched(stage, slow, room, account=ADA.id)
-    await _until(stage, room, lambda participant: participant.state == api.ParticipantInfo.ACTIVE)
+    await slow.there(room)
     caller = stage.caller(room)
     await caller.connect()
     await caller.hear(PATIENCE)
@@ -95,13 +94,3 @@ async def test_telephone(stage: Stage, tuned: Actor) -> None:
     assert start.outcome == "first_word"
     assert start.root.attributes["startup.ttfw"] < start.root.attributes["startup.raw"]
     assert start.root.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_SIP"
-
-
-async def _until(stage: Stage, room: str, holds: Callable[[api.ParticipantInfo], bool]) -> None:
-    """Wait until this holds for somebody in the room, as the server sees it."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            there = await stage.rooms.room.list_participants(api.ListParticipantsRequest(room=room))
-            if any(map(holds, there.participants)):
-                return
-            await asyncio.sleep(0.05)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from livekit import rtc
+from livekit import api, rtc
 
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.rehearsal.missed import missed_of_greeting
+from firstword.rehearsal.processes import started
 from firstword.rehearsal.providers.hearing import SENTENCES
+from firstword.telemetry.vocabulary import OUTCOME, ROOT
+from tests.calls.sent import VOICE_TRACK
 from tests.calls.speaker import Speaker
 from tests.calls.stage import Actor
 from tests.calls.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
+REPOSITORY = Path(__file__).parents[2]
 RATE = 24_000
 RECORDING = "lk.agent.pre-connect-audio-buffer"
 """LiveKit's topic."""
@@ -26,9 +37,17 @@ def actor(request: pytest.FixtureRequest) -> Actor:
     return request.getfixturevalue(request.param)
 
 
-async def test_what_was_recorded_before_the_connection_is_heard(actor: Actor) -> None:
+@pytest.mark.parametrize("dispatch", ["join", "ahead"])
+async def test_what_was_recorded_before_the_connection_is_heard(actor: Actor, dispatch: str) -> None:
     """As LiveKit's clients do it: the microphone is announced with a recording, sent once when the agent is active."""
-    token = actor.stage.token(actor.room(), agent_name=actor.name)
+    room = actor.room()
+    if dispatch == "ahead":
+        agent = api.RoomAgentDispatch(agent_name=actor.name)
+        await actor.stage.rooms.room.create_room(api.CreateRoomRequest(name=room, agents=[agent], departure_timeout=1))
+        await actor.there(room)
+        token = actor.stage.token(room)
+    else:
+        token = actor.stage.token(room, agent_name=actor.name)
     caller = Recorder(actor.stage.stack.livekit_url, token)
     await caller.connect()
     try:
@@ -66,6 +85,9 @@ class Recorder(Speaker):
 
         self.room.on("participant_active", look)
         await connecting
+        for participant in self.room.remote_participants.values():
+            if participant.state == rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE:
+                look(participant)
         agent = await asyncio.wait_for(active, PATIENCE)
         (publication,) = self.room.local_participant.track_publications.values()
         wave = 12_000 * np.sin(2 * np.pi * 600 / RATE * np.arange(RATE))
@@ -77,3 +99,26 @@ class Recorder(Speaker):
         )
         await stream.write(wave.astype("<i2").tobytes())
         await stream.aclose()
+
+
+@pytest.mark.parametrize("stopped", [0.0, 1.5], ids=["quick", "slow"])
+async def test_a_slow_ear_is_not_called_whole(tuned: Actor, tmp_path: Path, stopped: float) -> None:
+    """The caller's machine stands still as it subscribes: the trace has its first word all the same, and a rehearsal says what was missed."""
+    account, file, room = ACCOUNTS[0], tmp_path / "heard", tuned.room()
+    token = tuned.stage.token(room, agent_name=tuned.name, metadata=json.dumps({"account": account.id}))
+    began = time.time()
+    command = (sys.executable, "-m", "tests.calls.slow_ear", tuned.stage.stack.livekit_url, token, str(file))
+    async with started(command, {}, folder=REPOSITORY) as caller, asyncio.timeout(PATIENCE):
+        assert caller.stdout is not None
+        while (line := await caller.stdout.readline()).strip() != VOICE_TRACK.encode():
+            assert line, "the caller has ended"
+        caller.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(stopped)
+        caller.send_signal(signal.SIGCONT)
+        await caller.stdout.read()
+        assert await caller.wait() == 0
+    missed = missed_of_greeting(account, began, np.frombuffer(file.read_bytes(), np.int16))
+    lost = missed.beginning_ms + missed.middle_ms  # by whether a first syllable came through
+    assert 300 < lost <= 1e3 * stopped + 200 if stopped else lost <= 100
+    start = next(span for span in reversed(tuned.spans) if span.name == ROOT)
+    assert start.attributes[OUTCOME] == "first_word"

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 ADA = ACCOUNTS[0]
 
-PHASES = ["connect", "wait", "greet"]
+PHASES = ["dispatch", "connect", "wait", "greet"]
 TUNED_LATE = {
     "session",
     "upgrade",
@@ -89,6 +89,10 @@ async def test_tuned_greets(greeted: Traced) -> None:
         assert start[f"deferred.{name}"].begin > start.root.end
     assert _phases(start) == PHASES
     assert start["dispatch"].begin == start.root.begin
+    stages = {span.name for span in start.spans if span.parent_id == start["dispatch"].span_id}
+    # the worker had an idle process, so there is no wait for one
+    assert {"critical dispatch.offer", "critical dispatch.entrypoint"} <= stages
+    assert "critical dispatch.process_start" not in stages
     assert len(start.spans) <= MOST_SPANS
 
 

@@ -68,11 +68,11 @@ def test_folded_stacks_are_phase_piece_and_microseconds(tmp_path: Path) -> None:
     assert (code, error) == (0, "Traces: traces\n")
     assert out == snapshot("""\
 connect;account 199999
-connect;dispatch 199998
 connect;event loop, held by components 59998
 connect;greeting 19998
 connect;playout 100000
 connect;room 79999
+dispatch;dispatch 199998
 """)
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from firstword.command.__main__ import app
 from firstword.command.critical_chain import chain_lines, median_start
 from firstword.rehearsal.result import RESULT_FILE, TRACES, Result, save
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
 from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
@@ -95,10 +95,11 @@ def test_a_pipe_gets_the_tree_as_plain_text(tmp_path: Path) -> None:
 Traces: traces
 Shown: the median of 1 session with a first word
 Trace: TRACE
+Date: 2026-11-18 11:06:40 UTC
 Room: RM_a, job: AJ_a
 First word after 1.200s; initialization 1.180s; the job came with the caller
 Flags on: parallel-init
-Phases: connect 245ms, wait 15ms, greet 940ms
+Phases: dispatch 150ms, connect 95ms, wait 15ms, greet 940ms
 
 first word @1.200s
 ├─playout @1.100s +100ms, loop 40ms
@@ -124,6 +125,51 @@ failed @700ms
 """)
 
 
+STAGES = (("offer", 350), ("acceptance", 470), ("assignment", 590), ("process_wait", 710), ("process_start", 830))
+
+
+def test_each_stage_of_a_long_dispatch_is_explained(tmp_path: Path) -> None:
+    """The greatest part of a start with no idle process has names, reasons, and is what the session waited for most."""
+    begins = (0, *(end for _, end in STAGES))
+    stages = [Stage(name, at(begin), at(end)) for begin, (name, end) in zip(begins, STAGES, strict=False)]
+    start = replace(
+        a_start(),
+        tasks=(a_task("playout", 940, 1000),),
+        first_step=at(940),
+        end=at(1000),
+        phases=(Phase("connect", T0, at(1000)),),
+        dispatch_stages=(*stages, Stage("entrypoint", at(830), at(940))),
+    )
+    slower = replace(start, dispatch_stages=(Stage("offer", T0, at(210)),), first_step=at(210), end=at(1100))
+    write(tmp_path / "traces", start, slower)
+    code, out, _ = typed("--traces", "traces")
+    assert (code, out[out.index("Phases") :]) == (
+        0,
+        snapshot("""\
+Phases: dispatch 940ms, connect 60ms
+
+first word @1.000s
+├─playout @940ms +60ms, loop 0ms
+├─dispatch.entrypoint @830ms +110ms
+│   possible cause: a busy machine, or imports in the entrypoint
+├─dispatch.process_start @710ms +120ms
+│   no process was idle; more of them (FIRSTWORD_IDLE_PROCESSES) spare this
+├─dispatch.process_wait @590ms +120ms
+│   no process was idle; possible cause: machine full, or worker just begun
+├─dispatch.assignment @470ms +120ms
+│   possible cause: a slow way between worker and server
+├─dispatch.acceptance @350ms +120ms
+│   possible cause: a busy worker, or a request handler that waits
+└─dispatch.offer @0ms +350ms
+    no worker took it sooner; possible cause: none was there, or all were full
+"""),
+    )
+    median = median_start(tmp_path / "traces")
+    assert median is not None
+    assert median.critical_task == "dispatch.offer"
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
 def test_a_start_in_declared_order_waits_for_each_task_in_turn(tmp_path: Path) -> None:
     """What nobody needed is on the path all the same, since the next task began when it was done."""
     tasks = (
@@ -139,7 +185,7 @@ def test_a_start_in_declared_order_waits_for_each_task_in_turn(tmp_path: Path) -
     assert code == 0
     assert out[out.index("First word") :] == snapshot("""\
 First word after 900ms; initialization 880ms; the job came with the caller
-Phases: connect 245ms, wait 15ms, greet 640ms
+Phases: dispatch 150ms, connect 95ms, wait 15ms, greet 640ms
 
 first word @900ms
 ├─playout @640ms +260ms, loop 0ms
@@ -177,7 +223,7 @@ def test_a_caller_who_came_after_the_agent_is_a_piece_of_their_own(tmp_path: Pat
     assert code == 0
     assert out[out.index("First word") :] == snapshot("""\
 First word after 130ms; initialization 180ms; the job came ahead of the caller
-Phases: connect 145ms, wait 1.855s, greet 80ms
+Phases: dispatch 50ms, connect 95ms, wait 1.855s, greet 80ms
 
 first word @2.080s
 ├─playout @2.000s +80ms, loop 0ms
@@ -195,7 +241,7 @@ def test_json_has_the_stable_keys_and_nothing_beside(tmp_path: Path) -> None:
     code, out, error = typed("RM_a", "--json", "--traces", "traces")
     answer = json.loads(out)
     assert (code, error) == (0, "Traces: traces\n")
-    assert list(answer) == ["trace_id", "root_span_id", "ttfw_s", "duration_us", "method", "path"]
+    assert list(answer) == ["trace_id", "root_span_id", "began", "ttfw_s", "duration_us", "method", "path"]
     assert (answer["trace_id"], answer["ttfw_s"], answer["duration_us"], answer["method"]) == (
         trace_id,
         1.2,

@@ -35,6 +35,7 @@ COMMANDS = (
     ["save", "startup.json"],
     ["diff", "saved.json"],
     ["tune", "--flags", "flags.json"],
+    ["sessions"],
 )
 PRINTABLE = re.compile(r"[^\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]*")
 

@@ -57,7 +57,7 @@ def test_many_sessions_and_one_by_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["-o", "a.png", "--traces", "traces"], 2, "--output a.png ends in neither; it may be: FILE.svg or FILE.html"),
+        (["-o", "a.png", "--traces", "traces"], 2, "--output a.png ends in neither; expected FILE.svg or FILE.html"),
         (["--traces", "traces"], 2, "Missing option"),
         (["abcd", "--many", "-o", "a.svg", "--traces", "traces"], 2, "are three pictures; give one"),
         (["feed", "-o", "a.svg", "--traces", "traces"], 1, "no session feed in traces"),

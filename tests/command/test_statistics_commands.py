@@ -95,7 +95,7 @@ def test_weighting_is_said(command: Sequence[str]) -> None:
     """Of a sampled store, in one line; with --json on standard error, where the source is said too."""
     write(Path("t.jsonl"), [dataclasses.replace(o, sampling=Sampling(10.0)) for o in FAST[:100]])
     flags_at(50)
-    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    Path("saved.json").write_text('{"firstword": 2, "sessions": 0, "samples": {}}')
     assert typed(*command, "--traces", "t.jsonl")[1].count(f"{WEIGHTED}\n") == 1
     _, output, error = typed(*command, "--traces", "t.jsonl", "--json")
     assert (WEIGHTED in output, error) == (False, f"Traces: t.jsonl\n{WEIGHTED}\n")
@@ -111,14 +111,14 @@ def test_compare_of_an_unknown_flag() -> None:
 @pytest.mark.parametrize("command", COMMANDS[:4])
 def test_without_sessions(command: Sequence[str]) -> None:
     """An empty file, traces of others, a caller who never came: one sentence, exit code 1."""
-    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    Path("saved.json").write_text('{"firstword": 2, "sessions": 0, "samples": {}}')
     Path("t.jsonl").write_text("")
     code, _, error = typed(*command, "--traces", "t.jsonl")
     assert code == 1
     assert error.splitlines()[-1].startswith("firstword: no trace in t.jsonl")
     write(Path("t.jsonl"), [Observation(Outcome.NO_CALLER, 1.0, time=1e9)])
     code, _, error = typed(*command, "--traces", "t.jsonl")
-    assert (code, error) == (1, "firstword: none of 1 trace in t.jsonl is a start of ours with a caller\n")
+    assert (code, error) == (1, "firstword: no start of ours with a caller among 1 trace in t.jsonl\n")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_store_without_ordinary_starts_is_refused(command: Sequence[str]) -> N
     """The collector keeps 0 % of them: what is there are the slow and the failed ones, and no figure of those is one."""
     write(Path("t.jsonl"), [dataclasses.replace(o, sampling=Sampling(0.0)) for o in FAST[:20]])
     path, before = flags_at(50), Path("flags.json").read_bytes()
-    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    Path("saved.json").write_text('{"firstword": 2, "sessions": 0, "samples": {}}')
     code, _, error = typed(*command, "--traces", "t.jsonl")
     assert code == 1
     assert "store that keeps 0 % of ordinary starts" in error
@@ -161,7 +161,7 @@ def test_odd_sessions_get_an_honest_answer(command: Sequence[str], sessions: lis
     """No command breaks on them, none prints a line that is not a number or a sentence."""
     write(Path("t.jsonl"), sessions)
     flags_at(50)
-    Path("saved.json").write_text('{"firstword": 1, "sessions": 0, "figures": {}}')
+    Path("saved.json").write_text('{"firstword": 2, "sessions": 0, "samples": {}}')
     code, output, error = typed(*command, "--traces", "t.jsonl")
     assert code in (0, 1), error
     assert "nan" not in output
@@ -188,7 +188,7 @@ def test_check_says_one_line_for_each_objective_missed() -> None:
     assert [each["met"] for each in json.loads(output)["objectives"]] == [False, True, False]
     assert typed("check", "--slo", "ttfw.p90<9", "--traces", "t.jsonl")[:2] == (
         0,
-        "Traces: t.jsonl\n1 of 1 objectives met\n",
+        "Traces: t.jsonl\n1 of 1 objective met\n",
     )
 
 
@@ -205,21 +205,21 @@ def test_a_wrong_objective(slo: str, says: str) -> None:
 
 
 def test_save_and_diff() -> None:
-    """The same sessions again are noise; a slower task is worse, and named."""
+    """The same sessions again are the same; a slower task is slower, and named."""
     write(Path("then.jsonl"), experiment(1, 400, World(), World()))
     assert typed("save", "startup.json", "--traces", "then.jsonl")[:2] == (
         0,
         "Traces: then.jsonl\n13 figures of 400 sessions: startup.json\n",
     )
     code, output, _ = typed("diff", "startup.json", "--traces", "then.jsonl")
-    assert (code, output.splitlines()[-1]) == (0, "Nothing surely changed.")
+    assert (code, output.splitlines()[-1]) == (0, "Same: 13 figures.")
     assert max(len(line) for line in output.splitlines()) <= 60
     write(Path("now.jsonl"), [dataclasses.replace(o, tasks={n: s * 3 for n, s in o.tasks.items()}) for o in FAST])
     code, output, _ = typed("diff", "startup.json", "--traces", "now.jsonl")
-    assert (code, "Worse: task.account.p50" in output.replace("\n", " ")) == (0, True)
+    assert (code, "Slower: task.account.p50" in output.replace("\n", " ")) == (0, True)
     found = json.loads(typed("diff", "startup.json", "--traces", "now.jsonl", "--json")[1])
     assert (set(found), set(found["method"])) == ({"sessions", "method", "figures"}, {"then", "now"})
-    assert set(found["figures"][0]) == {"name", "then", "now", "low", "high", "change"}
+    assert set(found["figures"][0]) == {"name", "then", "now", "low", "high", "change", "more_starts", "saved_too"}
     assert typed("diff", "now.jsonl", "--traces", "now.jsonl")[0] == 2
 
 

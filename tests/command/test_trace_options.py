@@ -13,7 +13,7 @@ from firstword.command.__main__ import app, imported
 from firstword.command.instants import instant_ns
 from tests.tuning.answering import answering
 
-READS_TRACES = ("critical-chain", "blame", "plot", "what-if", "compare", "tune", "check", "save", "diff")
+READS_TRACES = ("critical-chain", "sessions", "blame", "plot", "what-if", "compare", "tune", "check", "save", "diff")
 
 
 def options_of(name: str) -> list[tuple[list[str], object]]:

@@ -97,7 +97,9 @@ def test_without_a_question_the_flags_are_listed() -> None:
     assert "parallel-init: identity=earlier room=earlier components=earlier\n" in error
     assert "smart-greeting: no evidence in a trace without it; measure it\n" in error
     assert "light-connect: no evidence in a trace without it; measure it\n" in error
-    assert error.endswith("nothing to predict; give TASK=CHANGE or --flag NAME\n")
+    assert error.endswith(
+        "nothing to predict; expected TASK=CHANGE, as `firstword what-if account=0.5`, or --flag with one of those above\n"
+    )
 
 
 def test_json_has_the_stable_keys_and_nothing_beside() -> None:
@@ -195,7 +197,7 @@ def _failed(start: Start) -> Start:
     ("arguments", "code", "says"),
     [
         (["accont=gone"], 2, "no start has a task accont; nearest: account"),
-        (["account=sooner"], 2, "account can't become 'sooner'; it may be: 0.5 (times as long), -80ms, gone"),
+        (["account=sooner"], 2, "account can't become 'sooner'; expected 0.5 (times as long), -80ms, gone"),
         (["playout=gone"], 2, "playout is the first word itself"),
         (["account=gone", "--flag", "parallel-init"], 2, "TASK=CHANGE and --flag are two questions; give one"),
         (["--flag", "paralel-init"], 2, "flags.json: there is no flag paralel-init; nearest: parallel-init"),
@@ -203,8 +205,8 @@ def _failed(start: Start) -> Start:
         (["--flag", "component-pool"], 2, "flags.json: `predicts` of component-pool: room can't become 'faster'"),
         (["--flag", "x", "--flags", "none.json"], 2, "none.json: expected a file that can be read"),
         (["account=gone", "--service", "shop"], 1, "no trace (traces)"),
-        (["account=gone", "--traces", "failed"], 1, "none of 1 starts can be played"),
-        (["--flag", "parallel-init", "--traces", "on"], 1, "all 1 starts have the flag on already"),
+        (["account=gone", "--traces", "failed"], 1, "no start can be played, of 1 start"),
+        (["--flag", "parallel-init", "--traces", "on"], 1, "the only start has the flag on already"),
     ],
 )
 def test_what_cannot_be_predicted_is_said(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:

@@ -11,14 +11,18 @@ from livekit.agents.voice import background_audio
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account
+from firstword.agent.audio.refusals import Refusals
+from firstword.agent.audio.splice import samples_of
+from firstword.agent.audio.synthesis import SAMPLE_RATE, synthesis
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.text import greeting_text, opening_of, rest_of
 from firstword.rehearsal.alignment import Samples
 from firstword.rehearsal.callers import BACKGROUND, EAR_RATE
-from firstword.rehearsal.missed import missed_of_greeting, missed_of_tone
+from firstword.rehearsal.missed import missed_of_greeting, missed_of_tone, streamed
 from firstword.rehearsal.providers.voice import duration, speech
 from firstword.rehearsal.result import Missed, Missing
 from firstword.rehearsal.tone import TONE
+from tests.agent.providers import simulated
 
 ADA = ACCOUNTS[0]
 NOON = 1_790_000_000.0
@@ -102,3 +106,25 @@ def test_a_profiles_figures_are_the_most_that_one_caller_missed() -> None:
 def test_background_audio_has_the_name_that_livekit_gives_it() -> None:
     """An upgrade that moves it would let a quiet room count as a first word."""
     assert background_audio._TRACK_NAME == BACKGROUND  # pyright: ignore[reportPrivateUsage]  # there is no public name
+
+
+async def test_what_is_streamed_is_known_sample_by_sample(tmp_path: Path) -> None:
+    """In every language and script, as LiveKit's own plugin streams it: a guess of where it cuts a text is a greeting that was missed."""
+    texts = [account.greeting.format(salutation="Hi", name=account.name) for account in (GENERIC, *ACCOUNTS)]
+    texts += [
+        "Guten Tag! Sie sprechen mit Dr. Ada, Tel. 1.5.",
+        "नमस्ते, अदा। मैं कैसे मदद करूँ?",
+        "Hello",
+        "你好！有什么可以帮您",
+    ]
+    async with simulated(tmp_path) as settings:
+        speaker = synthesis(settings, Refusals(None))
+        for text in texts:
+            async with speaker.tts.stream() as stream:
+                stream.push_text(text)
+                stream.end_input()
+                said = samples_of([part.frame async for part in stream], SAMPLE_RATE)
+            expected = streamed(text)
+            assert np.array_equal(said[: len(expected)], expected), text
+            assert not said[len(expected) :].any(), text
+        await speaker.aclose()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
 from firstword.telemetry.plan import Plan, when
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
 from firstword.telemetry.vocabulary import CONNECT, WAIT
 
 EPOCH = 1_795_000_000_000_000_000
@@ -86,6 +87,8 @@ class Play:
     outcome: Outcome = Outcome.FIRST_WORD
     in_order: bool = False
     dispatch: int = 0
+    stages: tuple[int, ...] = ()
+    """Per cent of the dispatch at which each stage but the last ends, ascending."""
     joined: int | None = 0
     stopped: int = 0
     """Per cent of the way to the first word at which a start without one ends."""
@@ -149,9 +152,14 @@ class Play:
             dispatch=Dispatch.JOIN if self.joined == 0 else Dispatch.AHEAD,
             joined=None if self.joined is None else EPOCH + self.joined,
             received=EPOCH,
+            dispatch_stages=self._stages(),
             ready=max(task.end for task in tasks) if self.outcome is Outcome.FIRST_WORD else None,
             flags={"parallel-init": "off" if self.in_order else "on"},
         )
+
+    def _stages(self) -> tuple[Stage, ...]:
+        borders = [EPOCH + self.dispatch * percent // 100 for percent in (0, *self.stages, 100)]
+        return tuple(Stage(f"stage{i}", *span) for i, span in enumerate(pairwise(borders))) if self.stages else ()
 
     def _end(self, times: Mapping[str, tuple[int, int, int]], needed: tuple[str, ...]) -> tuple[int, str | None]:
         if self.outcome is Outcome.FIRST_WORD:
@@ -265,6 +273,7 @@ def plays(draw: st.DrawFn, outcomes: tuple[Outcome, ...] = tuple(Outcome), most:
         outcome=outcome,
         in_order=draw(st.booleans()),
         dispatch=draw(durations),
+        stages=tuple(sorted(draw(st.lists(st.integers(0, 100), max_size=5)))),
         joined=None if outcome is Outcome.NO_CALLER else joined,
         stopped=draw(st.integers(0, 99)),
         fails=draw(st.integers(0, most)),

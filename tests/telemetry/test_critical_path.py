@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from firstword.telemetry.critical_path import Figures, Instants, analyse, resimulate, work
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
 
 MS = 1_000_000
 
@@ -36,7 +36,7 @@ def start(*tasks: Task, end: int, outcome: Outcome = Outcome.FIRST_WORD, last: s
 
 def path(of: Start) -> list[tuple[str, int, int]]:
     """The pieces in ms: whose, from, to."""
-    return [(p.task or p.kind.value, p.start // MS, p.end // MS) for p in analyse(of).pieces]
+    return [(p.name, p.start // MS, p.end // MS) for p in analyse(of).pieces]
 
 
 def in_ms(of: Start, figure: str) -> dict[str, float | None]:
@@ -152,7 +152,7 @@ def test_a_loop_delay_under_a_millisecond_joins_the_next_piece(delay: int, shown
     """At one millisecond it becomes a piece."""
     playout = Task("playout", 50 * MS, 50 * MS + delay, 70 * MS + delay, ("room",))
     drawn = replace(start(task("room", 10, 50), playout, end=0), end=70 * MS + delay)
-    assert [(p.task or p.kind.value, (p.end - p.start) / MS) for p in analyse(drawn).pieces] == shown
+    assert [(p.name, (p.end - p.start) / MS) for p in analyse(drawn).pieces] == shown
 
 
 # room     drr
@@ -255,7 +255,32 @@ def test_a_start_that_ends_between_two_tasks_is_walked_back_from_what_was_done_l
 def test_a_start_that_ends_before_any_task_is_all_dispatch() -> None:
     """The caller left while the process was being launched."""
     assert path(start(end=8, outcome=Outcome.ABANDONED, last=None)) == [("dispatch", 0, 8)]
-    assert analyse(start(end=8, outcome=Outcome.ABANDONED, last=None)).critical_task is None
+    assert analyse(start(end=8, outcome=Outcome.ABANDONED, last=None)).critical_task == "dispatch"
+
+
+# offer       ..............
+# acceptance                .      0.4 ms: too short, it joins the next
+# assignment                 ..
+# process_wait                 .......
+# entrypoint                          .   0.1 ms: the last, it joins the one before
+def test_the_dispatch_by_its_stages() -> None:
+    """What the caller waited for before the plan began; a stage may be what cost most."""
+    ends = (("offer", 4), ("acceptance", 4.4), ("assignment", 6), ("process_wait", 9.9), ("entrypoint", 10))
+    begins = (0, *(end for _, end in ends))
+    stages = tuple(
+        Stage(name, round(begin * MS), round(end * MS)) for begin, (name, end) in zip(begins, ends, strict=False)
+    )
+    cut = replace(start(task("playout", 10, 13), end=13), dispatch_stages=stages)
+    assert path(cut) == [
+        ("dispatch.offer", 0, 4),
+        ("dispatch.assignment", 4, 6),
+        ("dispatch.process_wait", 6, 10),
+        ("playout", 10, 13),
+    ]
+    assert analyse(cut).critical_task == "dispatch.offer"
+    assert analyse(replace(cut, tasks=(task("playout", 10, 14),), end=14 * MS)).critical_task == "playout"
+    short = replace(cut, dispatch_stages=tuple(Stage(s.name, s.start // 20, s.end // 20) for s in stages))
+    assert path(replace(short, first_step=MS // 2))[0][0] == "dispatch.offer", "all are short: the longest"
 
 
 # room     drr

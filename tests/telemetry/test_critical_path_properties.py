@@ -185,7 +185,8 @@ def test_a_viewer_that_knows_only_times_finds_the_exact_path(play: Play, order: 
     whole = {span.span_id: (span.start_us * 1000, span.end_us * 1000) for span in spans if span.span_id in names}
     assert {piece.task: (piece.start, piece.end) for piece in guessed if piece.task in names} == whole
     borders = [piece for piece in guessed if piece.task not in names]
-    assert all(piece.end - piece.start <= 2_000 for piece in borders)
+    # at most between the four phases, where three of them have hardly a length
+    assert all(piece.end - piece.start <= 3_000 for piece in borders)
     assert len(borders) <= len(names) + len(start.phases)
 
     # and in the middle of whatever is long enough to survive rounding, both say the same
@@ -193,7 +194,7 @@ def test_a_viewer_that_knows_only_times_finds_the_exact_path(play: Play, order: 
         for phase in start.phases:
             begin, end = max(piece.start, phase.start), min(piece.end, phase.end)
             if end - begin > 12_000:
-                assert names[at(guessed, (begin + end) // 2)] == (piece.task or piece.kind.value)
+                assert names[at(guessed, (begin + end) // 2)] == piece.name
 
 
 def at(pieces: tuple[Piece, ...], instant: int) -> str:

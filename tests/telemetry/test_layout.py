@@ -9,7 +9,7 @@ import pytest
 from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.foreign import Span, last_finishing_path
 from firstword.telemetry.layout import MOST_STEPS, SpanData, lay_out, unsettled
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task, TaskState
+from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
 
 MS = 1_000_000
 US = 1_000
@@ -51,6 +51,7 @@ PICTURE = Start(
     first_word_needs=("room", "account", "playout"),
     joined=0,
     received=2 * MS,
+    dispatch_stages=(Stage("offer", 0, 4 * MS), Stage("entrypoint", 4 * MS, 10 * MS)),
     ready=170 * MS,
     flags={"parallel-init": "on"},
     attributes={"lk.job_id": "AJ_1"},
@@ -61,14 +62,15 @@ def test_the_whole_picture() -> None:
     """Phases with the path under them, tasks beside them, what was left running detached, the rest after the root."""
     assert times(PICTURE) == {
         "root": ("session.startup", 0, 120_000),
-        "dispatch": ("dispatch", 0, 10_000),
-        "phase.connect": ("connect", 0, 49_999),
-        "piece.0": ("critical dispatch", 0, 9_999),
-        "piece.1": ("critical account", 10_000, 49_999),
+        "phase.dispatch": ("dispatch", 0, 9_999),
+        "piece.0": ("critical dispatch.offer", 0, 3_999),
+        "piece.1": ("critical dispatch.entrypoint", 4_000, 9_999),
+        "phase.connect": ("connect", 10_000, 49_999),
+        "piece.2": ("critical account", 10_000, 49_999),
         "phase.wait": ("wait", 50_000, 50_000),
         "phase.greet": ("greet", 50_000, 120_000),
-        "piece.2": ("critical account", 50_000, 89_999),
-        "piece.3": ("critical playout", 90_000, 120_000),
+        "piece.3": ("critical account", 50_000, 89_999),
+        "piece.4": ("critical playout", 90_000, 120_000),
         "task.room": ("room", 10_000, 49_998),
         "task.account": ("account", 10_000, 90_000),
         "detached.session": ("detached", 49_998, 49_998),
@@ -80,10 +82,11 @@ def test_the_whole_picture() -> None:
     spans = laid_out(PICTURE)
     assert {key: span.parent_key for key, span in spans.items() if span.parent_key != "root"} == {
         "root": None,
-        "piece.0": "phase.connect",
-        "piece.1": "phase.connect",
-        "piece.2": "phase.greet",
+        "piece.0": "phase.dispatch",
+        "piece.1": "phase.dispatch",
+        "piece.2": "phase.connect",
         "piece.3": "phase.greet",
+        "piece.4": "phase.greet",
         "task.session": "detached.session",
     }
     assert {key: span.kind for key, span in spans.items() if span.kind != "internal"} == {
@@ -92,9 +95,9 @@ def test_the_whole_picture() -> None:
         "task.session": "consumer",
     }
     assert {key: span.links for key, span in spans.items() if span.links} == {
-        "piece.1": (("task.account", "task"),),
         "piece.2": (("task.account", "task"),),
-        "piece.3": (("task.playout", "task"),),
+        "piece.3": (("task.account", "task"),),
+        "piece.4": (("task.playout", "task"),),
         "task.session": (("task.room", "needs"),),
         "task.playout": (("task.account", "needs"), ("task.room", "needs")),
         "task.analytics": (("task.session", "needs"),),
@@ -142,7 +145,7 @@ def test_the_attributes_of_the_picture() -> None:
     assert spans["task.analytics"].attributes["startup.deferred"] is True
     assert spans["task.analytics"].attributes["startup.needs"] == ("session",)
     assert "startup.phase" not in spans["task.analytics"].attributes
-    assert spans["piece.1"].attributes == {"startup.task": "account"}
+    assert spans["piece.2"].attributes == {"startup.task": "account"}
     assert spans["piece.0"].attributes == {}
     assert spans["session.ready"].attributes == {"startup.init": 0.168}
 
@@ -211,9 +214,9 @@ def test_a_failed_start_is_an_error_of_root_and_task() -> None:
     assert "startup.ttfw" not in spans["root"].attributes
     assert times(start) == {
         "root": ("session.startup", 0, 50_000),
-        "dispatch": ("dispatch", 0, 10_000),
-        "phase.connect": ("connect", 0, 50_000),
+        "phase.dispatch": ("dispatch", 0, 9_999),
         "piece.0": ("critical dispatch", 0, 9_999),
+        "phase.connect": ("connect", 10_000, 50_000),
         "piece.1": ("critical room", 10_000, 50_000),
         "task.room": ("room", 10_000, 49_999),
         "task.account": ("account", 10_000, 49_999),
@@ -247,10 +250,10 @@ def test_a_piece_too_short_to_show_joins_the_next() -> None:
     pieces = {key: shown for key, shown in times(start).items() if key.startswith("piece")}
     assert pieces == {"piece.0": ("critical dispatch", 0, 9), "piece.1": ("critical playout", 10, 20)}
     # under the last phase there is no next: it joins the one before
-    playout = Task("playout", 10 * US, 10 * US, 11 * US)
-    short = replace(start, tasks=(playout,), end=11 * US, phases=(Phase("greet", 0, 11 * US),))
+    tasks = Task("account", 10 * US, 10 * US, 18 * US), Task("playout", 18 * US, 18 * US, 19 * US, ("account",))
+    short = replace(start, tasks=tasks, end=19 * US, phases=(Phase("greet", 0, 19 * US),))
     pieces = {key: shown for key, shown in times(short).items() if key.startswith("piece")}
-    assert pieces == {"piece.0": ("critical dispatch", 0, 11)}
+    assert pieces == {"piece.0": ("critical dispatch", 0, 9), "piece.1": ("critical account", 10, 19)}
 
 
 @pytest.mark.parametrize("begin", [50 * MS - 2 * US, 50 * MS - US, 50 * MS, 50 * MS + US])
@@ -268,6 +271,7 @@ def test_a_detached_task_that_begins_where_a_phase_ends_does_not_take_its_place(
         "piece.1",
         "piece.2",
         "piece.3",
+        "piece.4",
     ]
 
 

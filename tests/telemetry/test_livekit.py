@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -9,7 +12,7 @@ import pytest
 from livekit.agents import JobContext
 from livekit.agents.testing import fake_job_context
 
-from firstword.telemetry.livekit import dispatch_stages, received_at
+from firstword.telemetry.livekit import dispatch_ends, received_at
 
 RECEIVED = 1_800_000_000.0
 """Unix seconds; whole ones, which a float holds in nanoseconds too."""
@@ -35,13 +38,45 @@ async def test_when_a_job_was_received(job: JobContext) -> None:
     assert received_at(with_stages(job, received_at=RECEIVED)) == 1_800_000_000_000_000_000
 
 
-async def test_the_stages_of_a_dispatch(job: JobContext) -> None:
-    """Each by its event's name, of those that LiveKit knows."""
-    assert dispatch_stages(job) == {}
-    stages = {f"{name}_at": RECEIVED + n for n, name in enumerate(("received", "accepted", "assigned", "launched"))}
-    assert dispatch_stages(with_stages(job, **stages)) == {
-        "job.received": 1_800_000_000_000_000_000,
-        "job.accepted": 1_800_000_001_000_000_000,
-        "job.assigned": 1_800_000_002_000_000_000,
-        "job.launched": 1_800_000_003_000_000_000,
-    }
+NS = 1_800_000_000_000_000_000
+NOTED = {f"{name}_at": RECEIVED + n for n, name in enumerate(("received", "accepted", "assigned", "launched"))}
+"""A second each."""
+
+
+@pytest.mark.parametrize(
+    ("created", "wait_until"),
+    [
+        (NS - 9, NS + 2_000_000_000),  # the process was starting, or idle, before the job was assigned
+        (NS + 2_400_000_000, NS + 2_400_000_000),  # none was there: the job waited until one could begin to start
+        (NS + 9_000_000_000, NS + 3_000_000_000),  # a clock that was set: never past the hand-over
+        (None, NS + 3_000_000_000),  # the system doesn't say: all of it is a wait for a process
+    ],
+)
+async def test_when_each_stage_of_the_dispatch_ended(job: JobContext, created: int | None, wait_until: int) -> None:
+    """The wait for a process ends where the process that runs the job was created."""
+    assert dispatch_ends(with_stages(job, **NOTED), created) == (
+        ("offer", NS),
+        ("acceptance", NS + 1_000_000_000),
+        ("assignment", NS + 2_000_000_000),
+        ("process_wait", wait_until),
+        ("process_start", NS + 3_000_000_000),
+    )
+
+
+async def test_stages_that_livekit_does_not_say(job: JobContext) -> None:
+    """None of a job in the console, none where a part is missing, and none where an upgrade moved them: no error either."""
+    assert dispatch_ends(job, NS) == ()
+    assert dispatch_ends(with_stages(job, received_at=RECEIVED), NS) == ()
+    del job._info  # pyright: ignore[reportPrivateUsage]
+    assert dispatch_ends(job, NS) == ()
+    assert received_at(job) is None
+
+
+def test_when_this_process_was_created() -> None:
+    """A child that looks at itself was created between its parent's order and its look."""
+    before = time.time()
+    look = "import time; from firstword.telemetry.clock import process_created as c; print(c() / 1e9, time.time())"
+    ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    created, looked = map(float, ran.stdout.split())
+    assert before - 0.05 <= created <= looked
+    assert looked - created > 0.01, "an interpreter takes longer than that to start"

@@ -81,7 +81,7 @@ def test_a_ready_task_that_could_not_start_shows_who_held_the_loop(startup_test:
 
     plan.check()
     start = startup_test.run(plan).start
-    pieces = [(piece.task or piece.kind.value, piece.held_by) for piece in analyse(start).pieces]
+    pieces = [(piece.name, piece.held_by) for piece in analyse(start).pieces]
     assert pieces == [("room", None), ("event loop", "vad"), ("playout", None)]
     assert round(analyse(start).figures["playout"].ready_delay, 6) == 0.080
 

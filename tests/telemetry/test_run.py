@@ -22,11 +22,11 @@ def test_a_concurrent_start_is_this_trace(startup_test: StartupTest) -> None:
     assert start.as_lines() == snapshot(
         [
             "    0.000   960.000 session.startup",
-            "    0.000   249.999   connect",
+            "    0.000   149.999   dispatch",
             "    0.000   149.999     critical dispatch",
-            "  150.000   249.999     critical account",
-            "    0.000   150.000   dispatch",
             "  150.000   420.000   account",
+            "  150.000   249.999   connect",
+            "  150.000   249.999     critical account",
             "  150.000   249.998   room",
             "  249.998   249.998   detached",
             "  250.000  1150.000     session -> needs room",

@@ -53,7 +53,7 @@ def observed_start(
 ) -> str:
     """One observed start with its first word, as an export request on one line; `number` is its trace id.
 
-    root: more attributes of the root.
+    connect: the dispatch first. root: more attributes of the root.
     """
     took = sum(ms for _, ms, _ in (*connect, *greet))
     told = {
@@ -70,9 +70,13 @@ def observed_start(
         **(root or {}),
     }
     spans = [otlp_span(words.ROOT, 1, None, 0, took * 1000, kind=2, attributes=marks(told))]
-    spans.append(otlp_span(words.DISPATCH, 2, 1, 0, connect[0][1] * 1000 - 2))
     reached, ids = 0, iter(range(10, 100))
-    phases = ((3, words.CONNECT, connect), (4, words.WAIT, ()), (5, words.GREET, greet))
+    phases = (
+        (2, words.DISPATCH, connect[:1]),
+        (3, words.CONNECT, connect[1:]),
+        (4, words.WAIT, ()),
+        (5, words.GREET, greet),
+    )
     for span_id, phase, stretches in phases:
         end = reached + sum(ms for _, ms, _ in stretches) * 1000
         last = phase == words.GREET

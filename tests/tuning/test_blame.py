@@ -134,7 +134,7 @@ def test_starts_without_a_first_word_are_left_out_unless_there_are_only_such(tmp
     found = blamed(tmp_path / "failed", failed)
     assert (found.among, found.starts) == (Among.UNHEARD, 1)
     assert row(found, "account").path == pytest.approx(0.2, abs=1e-4)
-    with pytest.raises(NothingToBlame, match="1 starts, and nobody came in any of them"):
+    with pytest.raises(NothingToBlame, match="1 start, and nobody came"):
         blamed(tmp_path / "nobody", nobody)
     with pytest.raises(NothingToBlame, match="no trace"):
         blame([])

@@ -21,6 +21,9 @@ SESSIONS = experiment(1, 400, World(), World())
         ("fallbacks<0.1", "fallbacks<0.1: met: 0 in 400 sessions"),
         ("task.voice.max<0.2", "task.voice.max<0.2: met: 0.1 s in 393 sessions"),
         ("init.max<9", "init.max<9: missed: never in 400 sessions"),
+        ("ttfw.p90<1500ms", "ttfw.p90<1500ms: missed: 1.75 s in 400 sessions"),
+        ("ttfw.p90 < 3 s", "ttfw.p90<3s: met: 1.75 s in 400 sessions"),
+        ("errors<20%", "errors<20%: met: 0.005 in 400 sessions"),
     ],
 )
 def test_an_objective_is_met_or_missed(text: str, says: str) -> None:
@@ -50,12 +53,15 @@ def test_one_session_all_failed_and_no_session_that_says() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("ttfw.p90>1.5", "'ttfw.p90>1.5' is no objective; it may be: ttfw.p90<1.5, errors<0.01"),
+        ("ttfw.p90>1.5", "'ttfw.p90>1.5' is no objective; expected NAME<LIMIT, as ttfw.p90<1500ms or errors<1%"),
         ("tfw.p90<1.5", "no figure is named 'tfw.p90'; there is: ttfw.p90"),
         ("ttfw.p95<1.5", "no figure is named 'ttfw.p95'; there is: ttfw.p"),
         ("eror<1", "there is: errors"),
         ("task.p90<1", "there is: task.NAME.p90"),
         ("errors<1.2.3", "'1.2.3' is no number"),
+        ("ttfw.p90<1500us", "'us' is no unit of ttfw.p90; expected a limit as 1500ms, 1.5s or 1.5"),
+        ("ttfw.p90<5%", "'%' is no unit of ttfw.p90"),
+        ("errors<5ms", "'ms' is no unit of errors; expected a limit as 1% or 0.01"),
         ("", "is no objective"),
     ],
 )

@@ -17,11 +17,11 @@ from firstword.tuning.costs import Among, Kind, costs_of
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Note, PassedOver, ignore
 from firstword.tuning.observation import observation
-from firstword.tuning.plot import waterfall
 from firstword.tuning.sampling import countable
 from firstword.tuning.sources import Query
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import Method, start_of
+from firstword.tuning.waterfall import waterfall
 from firstword.tuning.whatif import NothingToPlay, predict
 from tests.tuning.observed import CONNECT, line, observed_start
 from tests.tuning.test_blame import a_start
@@ -115,7 +115,7 @@ def test_a_function_that_is_called_as_a_piece_of_ours_is_a_line(tmp_path: Path) 
     kinds = [(waited.cause.kind, waited.us) for waited in costs_of(trace).path]
     assert (Kind.LINE, 100_000) in kinds
     assert [row.name for section in waterfall(start_of(trace)).sections for row in section.rows] == [
-        *("phases", "critical path", "dispatch"),
+        *("", "critical path", "dispatch"),
         *("my_agent.py:6 entrypoint", "my_agent.py:7 entrypoint", "my_agent.py:9 dispatch"),
     ]
 
@@ -125,12 +125,12 @@ def test_a_waterfall_has_a_row_for_each_line(tmp_path: Path) -> None:
     (trace,) = read(tmp_path, observed_start())
     picture = waterfall(start_of(trace), trace.spans)
     (lines,) = (section for section in picture.sections if section.heading == "Lines of source")
-    assert [(row.name, len(row.bars)) for row in lines.rows] == [
+    assert [(row.name, sum(bar.shape == "under" for bar in row.bars)) for row in lines.rows] == [
         ("my_agent.py:6 entrypoint", 1),
         ("my_agent.py:7 entrypoint", 1),
         ("my_agent.py:3 Assistant.on_enter", 3),
     ]
-    assert "The path was observed on the event loop" in picture.lines
+    assert "Path observed on the event loop" in picture.lines
     assert lines.rows[2].bars[1].told == "my_agent.py:3 Assistant.on_enter, network: @ 203 ms + 400 ms"
 
 

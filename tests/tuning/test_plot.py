@@ -11,20 +11,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstword.telemetry.record import Outcome, Start, Task
+from firstword.telemetry.record import Outcome, Stage, Start, Task
 from firstword.telemetry.vocabulary import SAMPLING_PERCENT
-from firstword.tuning.drawing import LETTERS, Bar, Picture, Section, Strip, duration, html, svg
+from firstword.tuning.drawing import (
+    LETTER,
+    LETTERS,
+    NARROWEST,
+    Bar,
+    Key,
+    Picture,
+    Section,
+    Strip,
+    duration,
+    html,
+    place,
+    svg,
+)
 from firstword.tuning.files import Files
-from firstword.tuning.plot import NothingToPlot, percentiles, waterfall
+from firstword.tuning.palette import css, style_of
+from firstword.tuning.plot import NothingToPlot, percentiles
 from firstword.tuning.sampling import WEIGHTED
 from firstword.tuning.sources import Query
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import start_of
+from firstword.tuning.waterfall import waterfall
+from firstword.tuning.wording import date
 from tests.properties import examples
 from tests.telemetry.plans import Play, plays
 from tests.tuning.simulated import FIRST_WORD, Script, ms, simulate
 from tests.tuning.test_blame import a_start
-from tests.tuning.written import no_problem, otlp_span, request, write
+from tests.tuning.written import T0, no_problem, otlp_span, request, write
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -49,46 +65,81 @@ def parsed(picture: Picture) -> ElementTree.Element:
     return ElementTree.fromstring(svg(picture))
 
 
+def shapes(picture: Picture, name: str) -> list[tuple[str, float, float]]:
+    """Shape, begin and end in ms of each bar of a row."""
+    return [(bar.shape, bar.start / 1e3, (bar.start + bar.duration) / 1e3) for bar in strips(picture)[name].bars]
+
+
 def test_a_waterfall_shows_phases_path_and_tasks(tmp_path: Path) -> None:
-    """The path in one colour, on the tasks that it goes through; the first word is a line."""
+    """Each row in the colour of its name, waiting paler than computing, a line below what was on the path, slack dotted."""
     picture = picture_of(tmp_path, a_start(200))
+    assert [section.heading for section in picture.sections] == ["", "Dispatch", "Tasks"]
     rows = strips(picture)
     assert list(rows) == [
-        "phases",
+        "",
         "critical path",
-        "dispatch",
         "event loop",
+        "dispatch",
         "account",
         "room",
         "components",
         "greeting",
         "playout",
     ]
-    styles = {name: {bar.style for bar in row.bars} for name, row in rows.items()}
-    assert styles["critical path"] == styles["event loop"] == {"critical"}
-    assert styles["account"] == {"beside", "critical"}
-    assert styles["components"] == {"beside"}
+    for name in ("account", "room", "components", "greeting", "playout", "event loop"):
+        assert {bar.style for bar in rows[name].bars} <= {style_of(name), "critical"}
+    assert [bar.inside for bar in rows[""].bars] == ["dispatch", "connect"]
     assert picture.mark == (390_000, "first word @ 390 ms")
-    assert [style for style, _ in picture.legend] == ["critical", "beside"]
-    path = sorted((bar.start, bar.start + bar.duration) for bar in rows["critical path"].bars)
-    assert (path[0][0], path[-1][1]) == (0, 390_000)
+    on_path = [bar for bar in rows["critical path"].bars if bar.shape == "full"]
+    assert (on_path[0].start, on_path[-1].start + on_path[-1].duration) == (0, 390_000)
+    assert {bar.style for bar in on_path} == {
+        style_of(name) for name in ("dispatch", "account", "event loop", "greeting", "playout")
+    }
+    assert [key.meaning.split(",")[0].split(":")[0] for key in picture.legend] == [
+        "@ began",
+        "Computed",
+        "Waited",
+        "On the critical path",
+        "Slack",
+    ]
+
+
+# room      rr++....    computes for 20 of its 80 ms, and may take 70 more
+# account   +++++++++++++++
+# playout                  +++++
+def test_waiting_computing_and_slack_of_a_task(tmp_path: Path) -> None:
+    """Paler from its begin to its end, full where it held the loop, dotted as far as it could have gone on."""
+    scripts = (
+        Script("room", (), ms((20, 60))),
+        Script("account", (), ms((0, 150))),
+        Script(FIRST_WORD, ("account", "room"), ms((0, 50))),
+    )
+    picture = picture_of(tmp_path, simulate(scripts, in_order=False))
+    pale, full, slack = shapes(picture, "room")
+    assert pale == ("pale", 0, pytest.approx(80, abs=0.1))
+    assert full == ("full", 0, pytest.approx(20, abs=0.1))
+    assert slack[0] == "slack"
+    assert slack[1:] == pytest.approx((80, 170), abs=0.1)  # the account's first step waits for the room's
+    assert [shape for shape, _, _ in shapes(picture, "account")] == ["pale", "under"]
 
 
 def test_what_comes_after_the_first_word_is_drawn_behind_its_line(tmp_path: Path) -> None:
-    """Deferred tasks have rows of their own; one that goes on for long does not push the rest together."""
+    """Deferred tasks have rows of their own; one that goes on for long is marked at the edge, with its whole time."""
     start = a_start(200)
     later = Task("analytics", ready=start.end, begin=start.end, end=start.end + 90_000_000_000, deferred=True)
     picture = picture_of(tmp_path, replace(start, tasks=(*start.tasks, later)))
-    assert [section.heading for section in picture.sections] == ["", "Tasks", "After the first word"]
+    assert [section.heading for section in picture.sections] == ["", "Dispatch", "Tasks", "After the first word"]
     (bar,) = strips(picture)["analytics"].bars
-    assert bar.style == "after"
     assert bar.start > 390_000
     assert picture.length == 780_000
     assert "90.000 s" in strips(picture)["analytics"].note
+    assert svg(picture).count('class="beyond"') == 1
+    assert picture.legend[-1] == Key("Arrow at the edge: it goes on")
+    assert "beyond" not in svg(picture_of(tmp_path / "other", start)).partition("</style>")[2]
 
 
 def test_a_task_that_nobody_needed_and_an_absent_caller_look_otherwise(tmp_path: Path) -> None:
-    """Both have a word in the legend."""
+    """One has rows under a heading of its own, the other no colour and a word in the legend."""
     scripts = (
         Script("caller", (), ms((0, 20)), for_caller=True),
         Script("memory", (), ms((0, 2000))),
@@ -96,9 +147,53 @@ def test_a_task_that_nobody_needed_and_an_absent_caller_look_otherwise(tmp_path:
     )
     start = simulate(scripts, in_order=False, joined=500_000_000)
     picture = picture_of(tmp_path, replace(start, ready=start.end))
-    assert {bar.style for bar in strips(picture)["memory"].bars} == {"detached"}
-    assert {bar.style for bar in strips(picture)["critical path"].bars} == {"absent", "critical"}
-    assert {style for style, _ in picture.legend} >= {"detached", "absent"}
+    (section,) = (each for each in picture.sections if each.heading == "Not needed, still running")
+    assert [row.name for row in section.rows] == ["memory"]
+    absent = [bar for bar in strips(picture)["critical path"].bars if bar.style == "absent"]
+    assert len(absent) == 1
+    assert not any(
+        bar.shape == "under" and bar.start == absent[0].start for bar in strips(picture)["critical path"].bars
+    )
+    assert Key("No caller was there yet", "absent") in picture.legend
+
+
+def test_a_stage_of_the_dispatch_says_why(tmp_path: Path) -> None:
+    """In a row of its own; hovering explains it."""
+    start = a_start(200)
+    border = start.start + 30_000_000
+    stages = Stage("offer", start.start, border), Stage("process_start", border, start.first_step)
+    picture = picture_of(tmp_path, replace(start, dispatch_stages=stages))
+    rows = {row.name: row for section in picture.sections if section.heading == "Dispatch" for row in section.rows}
+    assert {name: row.note for name, row in rows.items()} == {
+        "offer": "@ 0 ms + 30 ms",
+        "process_start": "@ 30 ms + 70 ms",
+    }
+    assert "no process was idle" in rows["process_start"].bars[0].told
+
+
+def test_a_name_has_one_colour_in_all_pictures(tmp_path: Path) -> None:
+    """Of one session and of many, whatever else is in them; the tasks that callers wait for longest differ."""
+    one = picture_of(tmp_path / "one", a_start(200))
+    many = percentiles(traces(tmp_path / "many", *(a_start(20 + 20 * number) for number in range(10)))).picture
+    in_many = {bar.told.partition(":")[0]: bar.style for row in many.sections[0].rows for bar in row.bars}
+    assert in_many == {name: style_of(name) for name in in_many}
+    assert {"account", "playout", "dispatch", "event loop"} <= in_many.keys()
+    assert strips(one)["account"].bars[0].style == in_many["account"]
+    names = [
+        "playout",
+        "account",
+        "room",
+        "session",
+        "voice",
+        "caller",
+        "greeting",
+        "components",
+        "resumption",
+        "analytics",
+        "identity",
+    ]
+    assert len({style_of(name) for name in names}) == len(names)
+    assert ".n" in css([style_of("account")])
 
 
 def test_a_trace_of_others_is_drawn_whole(tmp_path: Path) -> None:
@@ -109,9 +204,12 @@ def test_a_trace_of_others_is_drawn_whole(tmp_path: Path) -> None:
     )
     picture = picture_of(tmp_path)
     drawn = {section.heading: [row.name for row in section.rows] for section in picture.sections}
-    assert drawn == {"": ["critical path"], "shop": ["main", "get 3", "get 2", "get 1"], "store": ["look up"]}
-    styles = {name: [bar.style for bar in row.bars] for name, row in strips(picture).items()}
-    assert (styles["get 1"], styles["get 3"]) == (["beside"], ["beside", "critical"])
+    shop = ["main", "get 3", "get 2", "get 1"]
+    assert drawn == {"": ["critical path"], "Service shop": shop, "Service store": ["look up"]}
+    assert [shape for shape, _, _ in shapes(picture, "get 1")] == ["pale"]
+    assert [shape for shape, _, _ in shapes(picture, "get 3")] == ["pale", "full", "under"]
+    assert picture.title == "main: 0.5 ms"
+    assert picture.lines[0] == f"{date(T0)}, main"
     many = [otlp_span(f"s{n}", n + 2, 1, 0, n) for n in range(1, 101)]
     (tmp_path / "t.jsonl").write_text(request([otlp_span("main", 1, None, 0, 500), *many]))
     assert picture_of(tmp_path).sections[-1].heading == "Not drawn: 21 shorter spans"
@@ -138,7 +236,7 @@ def test_percentile_sessions_are_stacked_by_what_they_waited_for(tmp_path: Path)
     assert len(ids) == 10
     for row, start in zip(strips(picture).values(), starts, strict=True):
         assert sum(bar.duration for bar in row.bars) == pytest.approx((start.end - start.start) / 1000, abs=20)
-    assert picture.legend[0] == ("s0", "account: 190 ms a session")
+    assert picture.legend[1] == Key("account 190 ms", style_of("account"))
     with pytest.raises(NothingToPlot):
         percentiles([])
 
@@ -150,7 +248,7 @@ def test_percentile_sessions_of_a_sampled_store_are_weighted(tmp_path: Path) -> 
     drawn = percentiles(traces(tmp_path, *starts))
     assert list(strips(drawn.picture)) == ["p10, p20, p30", "p40, p50, p60", "p70, p80, p90", "p95", "p99"]
     # (10 * (200 + 300 + 400) + 2000 + 3000) / 32
-    assert drawn.picture.legend[0] == ("s0", "account: 437 ms a session")
+    assert drawn.picture.legend[1] == Key("account 437 ms", style_of("account"))
     assert drawn.weighted
     assert WEIGHTED in drawn.picture.lines
 
@@ -181,11 +279,29 @@ def test_any_start_becomes_a_picture_that_stands_alone(tmp_path_factory: pytest.
         assert len("".join(text.itertext())) <= LETTERS + 2
 
 
+shares = st.floats(0, 1)
+
+
+@given(letters=st.integers(0, LETTERS), ends=st.tuples(shares, shares))
+def test_no_label_is_cut_or_lies_on_its_bar(letters: int, ends: tuple[float, float]) -> None:
+    """On the narrowest screen, and so on any wider one: there the same letters take a smaller share."""
+    first, last = min(ends), max(ends)
+    stands = place(letters, first, last)
+    for pixels in (NARROWEST, 800, 1600):
+        wide = letters * LETTER / pixels
+        begin = stands.at if stands.anchor == "start" else stands.at - wide
+        fits = letters * LETTER <= NARROWEST
+        assert begin >= 0
+        assert begin + wide <= 1 + 1e-9 or not fits
+        if stands.beside:
+            assert begin >= last or begin + wide <= first + 1e-9
+
+
 @given(name=st.text(max_size=200))
 def test_no_name_breaks_a_picture(name: str) -> None:
     """Whatever a trace of others calls its spans."""
-    bar = Bar(0, 10, "beside", name)
-    picture = Picture(name, (name,), (("beside", name),), (Section(name, (Strip(name, name, (bar,)),)),), 1000)
+    bars = Bar(0, 10, style_of(name), name, inside=name), Bar(900, 200, style_of(name), name, "slack")
+    picture = Picture(name, (name,), (Key(name, "rest"),), (Section(name, (Strip(name, name, bars),)),), 1000)
     ElementTree.fromstring(svg(picture))
 
 

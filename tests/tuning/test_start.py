@@ -16,7 +16,7 @@ from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.run import waited_for
 from firstword.telemetry.testing import StartupTest
-from firstword.telemetry.vocabulary import CONNECT, GREET, STEPS, WAIT
+from firstword.telemetry.vocabulary import CONNECT, DISPATCH, GREET, STEPS, WAIT
 from firstword.tuning.chain import chain_of
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
@@ -41,7 +41,7 @@ def read(folder: Path) -> dict[str, RecordedStart]:
 
 def name(piece: Piece) -> str:
     """What a piece read back is called."""
-    return piece.task or piece.kind.value
+    return piece.name
 
 
 def us(start: Start, instant: int) -> float:
@@ -103,7 +103,7 @@ def test_a_start_comes_back_as_it_was(startup_test: StartupTest, tmp_path: Path,
         assert abs(begin + length - us(record, piece.end)) <= 1
     assert start.method is Method.EXACT
     assert start.ttfw_s == record.ttfw
-    assert [phase.name for phase in start.phases] == [CONNECT, WAIT, GREET]
+    assert [phase.name for phase in start.phases] == [DISPATCH, CONNECT, WAIT, GREET]
     tasks = {task.name: task for task in start.tasks}
     assert list(tasks) == sorted(tasks, key=lambda task: tasks[task].start_us)
     assert set(tasks) == {task.name for task in record.tasks}

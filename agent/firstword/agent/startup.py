@@ -5,6 +5,7 @@ What a task needs are its parameters. Flags decide what is deferred and what an 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -20,9 +21,9 @@ from firstword.agent.audio.background import start_background_audio
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.voice import Voice
 from firstword.agent.call.agent_session import new_session, options_of
-from firstword.agent.call.arrival import caller_arrived, identity_of
+from firstword.agent.call.arrival import arrival, identity_of
 from firstword.agent.call.call import Call
-from firstword.agent.call.caller import Caller, may_be_listening
+from firstword.agent.call.caller import Caller, may_be_listening, until_connected
 from firstword.agent.call.ending import hang_up, row_of
 from firstword.agent.call.hearing import hear
 from firstword.agent.call.playout import say, speak, speech_failed
@@ -84,19 +85,27 @@ async def voice(room: rtc.Room, track: Voice, call: Call) -> Voice:
 
 @plan.task(closes=WAIT)
 async def caller(room: rtc.Room, call: Call, voice: Voice | None = None) -> None:
-    """Wait until a caller is there: the first participant, or whoever subscribes to the voice and may be one."""
-    if voice is not None:
-        await voice.subscribed()
-        waited_for(call.run.clock())
-    if voice is None or not may_be_listening(room):
-        waited_for(caller_arrived(call, await call.callers.first()))
+    """Wait until a caller is there: the first participant, or whoever subscribes to the voice and may be one.
+
+    Who has come and does not subscribe is waited for no longer than for anything else of a start.
+    """
+    arriving = asyncio.ensure_future(arrival(call))
+    try:
+        if voice is not None:
+            await voice.subscribed()
+            waited_for(call.run.clock())
+        if voice is None or not may_be_listening(room):
+            waited_for(await arriving)
+            await until_connected(room, call.caller.result())
+    finally:
+        arriving.cancel()
 
 
 @plan.task()
 async def participant(room: rtc.Room, caller: None, call: Call) -> Caller:
     """Who the caller is: LiveKit may announce them after they have subscribed."""
     if not call.caller.done():
-        waited_for(caller_arrived(call, await call.callers.first()))
+        waited_for(await arrival(call))
     watch_microphones(call)
     return call.caller.result()
 

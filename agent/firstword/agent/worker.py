@@ -44,6 +44,8 @@ PRELOADED = "firstword.agent.process.preload"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 INITIALIZE_S = 30.0
 """Seconds after which LiveKit kills a process that is not ready; its own 10 are too few on a machine that is busy."""
+CLOSED_S = 10.0
+"""Seconds that what runs beside the jobs may take to end; its store gives a statement that is under way 5 s."""
 
 
 class Worker(AgentServer):
@@ -53,6 +55,8 @@ class Worker(AgentServer):
     """Set once that is ready, or has taken too long, or is not wanted any more."""
     _fresh: asyncio.Task[None] | None = None
     """What makes it ready, and keeps it so."""
+    _deleting: asyncio.Task[None] | None = None
+    """What deletes what is cached of deleted accounts."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Run the worker; with `unregistered` it takes no jobs.
@@ -87,15 +91,15 @@ class Worker(AgentServer):
                 running.enter_context(LastGoodKeeper(SUBJECTS))
             async with asyncio.TaskGroup() as beside:
                 self._fresh = beside.create_task(self._keep_fresh(config))
-                deleting = beside.create_task(keep_deleting(config))
+                self._deleting = beside.create_task(keep_deleting(config))
                 try:
                     if unregistered:  # a console, whose only session begins at once
                         await self._first_round.wait()
                     if not self._fresh.cancelling():
                         await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
-                    self._fresh.cancel()
-                    deleting.cancel()
+                    _end(self._fresh)
+                    _end(self._deleting)
 
     async def _keep_fresh(self, config: Settings) -> None:
         async with contextlib.aclosing(Prefetch(config)) as prefetch:
@@ -107,7 +111,7 @@ class Worker(AgentServer):
 
     def _make_nothing_ahead(self) -> None:
         if self._fresh is not None:
-            self._fresh.cancel()
+            _end(self._fresh)
 
     async def _connection_task(self) -> None:
         """Register once what is made ahead is there; processes for jobs, which take seconds to import, are made meanwhile.
@@ -124,9 +128,18 @@ class Worker(AgentServer):
         await super().drain(timeout)
 
     async def aclose(self) -> None:
-        """End; a console that still waits for its first round has no session then."""
+        """End; a console that still waits for its first round has no session then.
+
+        Returns when what runs beside the jobs has closed its stores: LiveKit's command then cancels every task, and a
+        connection to SQLite that is cancelled as it closes keeps its thread, which keeps the process.
+        """
         self._make_nothing_ahead()
         await super().aclose()
+        beside = [task for task in (self._fresh, self._deleting) if task is not None]
+        for task in beside:
+            _end(task)
+        if beside:
+            await asyncio.wait(beside, timeout=CLOSED_S)
 
     async def _served(self, *, devmode: bool, unregistered: bool) -> None:
         try:
@@ -147,6 +160,12 @@ class Worker(AgentServer):
                 raise
             what = f"the port of the worker's health check is taken ({error.strerror})"
             _exit(f"{what}; FIRSTWORD_HTTP_PORT: expected {may_be('http_port')}")
+
+
+def _end(task: asyncio.Task[None]) -> None:
+    """Cancel it, once: a second time would end what the first has it close."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _end_on_hangup() -> None:

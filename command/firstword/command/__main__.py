@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "up": "Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.",
     "doctor": "Say what is there, what is missing, and what to type.",
     "critical-chain": "Show what one caller waited for, from the first word back.",
+    "sessions": "List the sessions whose callers waited longest: when, how long, how it ended, what they waited for most.",
     "blame": "Show what made callers wait, task by task, over many sessions.",
     "plot": "Draw the waterfall of one session, or where the time of many goes, as SVG or HTML.",
     "what-if": "Predict the time to first word if tasks were shorter, earlier, deferred or gone.",
@@ -28,7 +29,7 @@ SUBCOMMANDS = {
     "tune": "Say which flag to start, ramp, hold or turn back, and why; with --apply do it.",
     "check": "Exit 1 and print one line for each objective missed.",
     "save": "Write p50, p90 and p99 of time to first word, initialization and each task to a small file.",
-    "diff": "Say what changed since `firstword save`, by task, and whether it is noise.",
+    "diff": "Say what became of each figure since `firstword save`: faster, slower, the same, or not sure yet.",
 }
 """Name and line of help; the module of that name (with underscores) has a function `command`."""
 

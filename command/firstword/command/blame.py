@@ -55,7 +55,7 @@ def command(
         fail("--folded and --json are two forms; give one", code=BAD_INPUT)
     read = options.reading()
     tell(f"Traces: {read.source.name}", err=options.as_json or folded)
-    found = _blame(read, options.traces)
+    found = _blame(read, options.files)
     if options.as_json:
         tell_json(as_json_object(found))
     elif folded:

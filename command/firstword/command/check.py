@@ -13,12 +13,13 @@ from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
 from firstword.tuning.objectives import Answer, ObjectiveError, answer, objective
+from firstword.tuning.wording import amount
 
 
 @reads_traces
 def command(
     slo: Annotated[
-        list[str], typer.Option("--slo", metavar="NAME<LIMIT", help="An objective, as `ttfw.p90<1.5`; repeatable.")
+        list[str], typer.Option("--slo", metavar="NAME<LIMIT", help="An objective, as `ttfw.p90<1500ms`; repeatable.")
     ],
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers as JUnit XML too.")] = None,
     *,
@@ -26,13 +27,13 @@ def command(
 ) -> None:
     """Exit 1 and print one line for each objective missed.
 
-    Times in seconds: `ttfw`, `init` and `task.NAME`, each with `.p50`, `.p90`, `.p99` or `.max`. Shares from 0 to 1:
+    Times as `1500ms`, `1.5s` or `1.5`: `ttfw`, `init` and `task.NAME`, each with `.p50`, `.p90`, `.p99` or `.max`. Shares as `1%` or `0.01`:
     `errors`, `abandoned` (callers who left before the first word), `fallbacks` (starts in which a task used its own).
     The figure seen decides; where the sessions are too few for it to be sure, the line says so.
 
     **Examples**
 
-    `firstword check --slo "ttfw.p90<1.5" --slo "errors<0.01"`
+    `firstword check --slo "ttfw.p90<1500ms" --slo "errors<1%"`
 
     `firstword check --slo "task.account.p90<0.2" --traces rehearsals --junit check.xml`
     """
@@ -65,7 +66,7 @@ def _print(answers: Sequence[Answer], missed: Sequence[Answer]) -> None:
     met = len(answers) - len(missed)
     unsure = sum(each.met and not each.sure for each in answers)
     doubt = f"; of {unsure} the sessions are too few to be sure" if unsure else ""
-    say(f"{met} of {len(answers)} objectives met{doubt}")
+    say(f"{met} of {amount(len(answers), 'objective')} met{doubt}")
 
 
 def _as_json(each: Answer) -> Json:

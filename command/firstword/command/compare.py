@@ -13,6 +13,7 @@ from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell_json
 from firstword.tuning.compare import Comparison, NotComparable, Row, Verdict, compare, sentence
+from firstword.tuning.wording import agree, amount
 
 _STYLES = {
     Verdict.FASTER: "bold green",
@@ -96,7 +97,10 @@ def _print(found: Comparison) -> None:
     counts = " and ".join(f"{number} {variant}" for variant, number in found.sessions.items())
     say(f"{found.flag}: {counts} sessions, drawn by {found.drawn.value}")
     if found.unnamed:
-        say(f"{found.unnamed} sessions don't say of which account: below, each counts as if no other were of the same")
+        say(
+            f"{amount(found.unnamed, 'session')} {agree(found.unnamed, 'does', 'do')}n't say of which account: below, each counts as if no "
+            "other were of the same"
+        )
     elif found.drawn.value != "session":
         units = " and ".join(f"{number} {variant}" for variant, number in found.units.items())
         say(f"What counts is the {found.drawn.value}: {units}")

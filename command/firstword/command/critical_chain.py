@@ -15,13 +15,14 @@ from firstword.command.source_options import Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, fail, say, say_text, styled, tell, tell_json
 from firstword.tuning import sessions
 from firstword.tuning.chain import Entry, KindTime, chain_of
+from firstword.tuning.dispatch import NOTABLE_US, explanation
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Report, ignore
 from firstword.tuning.sampling import WEIGHTED
 from firstword.tuning.source_text import SourceText
 from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
-from firstword.tuning.wording import shown
+from firstword.tuning.wording import date, shown
 
 _MOST_ENTRIES = 150
 """Of a trace with thousands of pieces the longest are shown."""
@@ -130,6 +131,7 @@ def median_start(folder: Path) -> RecordedStart | None:
 def chain_lines(start: RecordedStart, page: str | None = None, sources: SourceText | None = None) -> Iterator[Text]:
     """The start and its chain, line by line; `page` is its address in Jaeger, `sources` what lines of source say."""
     yield styled(f"Trace: {start.trace_id}")
+    yield styled(f"Date: {date(start.start_ns)}")
     if start.room_sid or start.job_id:
         yield styled(f"Room: {start.room_sid or '-'}, job: {start.job_id or '-'}")
     if page is not None:
@@ -177,9 +179,10 @@ def _tree(start: RecordedStart, sources: SourceText | None) -> Iterator[Text]:
             continue
         for entry in together:
             last = entry is entries[-1]
+            below = "    " if last else "│   "
             yield styled(("└─" if last else "├─") + _entry(entry), _ON_PATH)
             for text in _below(entry, sources):
-                yield Text.assemble(("    " if last else "│   ", _ON_PATH), (shown(text), _SPARED))
+                yield Text.assemble((below, _ON_PATH), (shown(text), _SPARED))
 
 
 def _entry(entry: Entry) -> str:
@@ -193,6 +196,8 @@ def _below(entry: Entry, sources: SourceText | None) -> Iterator[str]:
     """What is said of an entry in grey: the line's text, its kinds where there are several, and what was spared."""
     if sources is not None and entry.source is not None and (text := sources.of(entry.source)):
         yield text
+    if entry.source is None and entry.duration_us >= NOTABLE_US and (why := explanation(entry.name, entry.duration_us)):
+        yield why
     if len(entry.kinds) > 1:
         longest, others = entry.kinds[:_MOST_KINDS], entry.kinds[_MOST_KINDS:]
         told = [

@@ -1,4 +1,4 @@
-"""`firstword diff`: what changed since the figures in a file, by task, and whether it is noise."""
+"""`firstword diff`: what became of the figures in a file, by task, in words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import typer
 from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell_json
-from firstword.tuning.saved import Change, Difference, Figure, Saved, SavedError, diff, figures, load
+from firstword.tuning.difference import BETTER, WORSE, Change, Difference, diff
+from firstword.tuning.saved import ERRORS, Figure, Saved, SavedError, load, saved_of
+from firstword.tuning.wording import amount
 
-_STYLES = {Change.WORSE: "bold red", Change.BETTER: "green"}
+_STYLES = {**dict.fromkeys(WORSE, "bold red"), **dict.fromkeys(BETTER, "green")}
 
 
 @reads_traces
@@ -23,10 +25,11 @@ def command(
     *,
     options: TraceOptions,
 ) -> None:
-    """Say what changed since `firstword save`, by task, and whether it is noise.
+    """Say what became of each figure since `firstword save`: faster, slower, the same, or not sure yet.
 
-    `worse` and `better` are sure: the ranges in which both figures lie don't meet. `noise` may be chance: with more
-    sessions, then and now, it may turn out to be more. Exit code 0 either way; `firstword check` is the gate.
+    `faster` and `slower` are sure: the ranges in which both figures lie don't meet. `the same within` says how large a
+    difference could still be. `not sure` says about how many more starts would tell. Exit code 0 either way;
+    `firstword check` is the gate.
 
     **Examples**
 
@@ -36,7 +39,7 @@ def command(
         then = load(file)
     except SavedError as error:
         fail(str(error), code=BAD_INPUT)
-    now = figures(observed(options.reading(), as_json=options.as_json).starts)
+    now = saved_of(observed(options.reading(), as_json=options.as_json).starts)
     changes = diff(then, now)
     if options.as_json:
         sessions = {"then": then.sessions, "now": now.sessions}
@@ -55,11 +58,13 @@ def _as_json(each: Difference) -> Json:
         "low": number(each.interval.low),
         "high": number(each.interval.high),
         "change": each.change.value,
+        "more_starts": each.more and each.more.starts,
+        "saved_too": each.more and each.more.saved_too,
     }
 
 
 def _print(then: Saved, now: Saved, changes: Sequence[Difference]) -> None:
-    say(f"Sessions: {then.sessions} then, {now.sessions} now")
+    say(f"Starts: {then.sessions:,} then, {now.sessions:,} now")
     say()
     table = Columns()
     table.add_column("Figure, s", width=26, overflow="fold")
@@ -76,12 +81,15 @@ def _print(then: Saved, now: Saved, changes: Sequence[Difference]) -> None:
 
 
 def _summary(changes: Sequence[Difference]) -> str:
-    worse = [each.name for each in changes if each.change is Change.WORSE]
-    better = [each.name for each in changes if each.change is Change.BETTER]
-    if not worse and not better:
-        return "Nothing surely changed."
-    said = [f"{kind}: {', '.join(names)}" for kind, names in (("Worse", worse), ("Better", better)) if names]
-    return "; ".join(said) + "."
+    by_change = {change: [each.name for each in changes if each.change is change] for change in Change}
+    said = [f"{change.value.capitalize()}: {', '.join(by_change[change])}" for change in _SURE if by_change[change]]
+    for change in (Change.SAME, Change.UNSURE):
+        if by_change[change]:
+            said.append(f"{change.value.capitalize()}: {amount(len(by_change[change]), 'figure')}")
+    return ". ".join(said) + "."
+
+
+_SURE = (Change.SLOWER, Change.MORE, Change.FASTER, Change.FEWER, Change.NEW, Change.GONE)
 
 
 def _value(each: Difference, figure: Figure | None) -> str:
@@ -89,13 +97,22 @@ def _value(each: Difference, figure: Figure | None) -> str:
         return "-"
     if math.isinf(figure.value):
         return "never"
-    return f"{100 * figure.value:.1f} %" if each.name == "errors" else f"{figure.value:.3f}"
+    return f"{100 * figure.value:.1f} %" if each.name == ERRORS else f"{figure.value:.3f}"
 
 
 def _change(each: Difference) -> str:
     if each.then is None or each.now is None:
         return each.change.value
+    if each.change is Change.SAME:
+        return f"the same within {_size(each, each.within)}" if each.within else "the same"
     by = each.now.value - each.then.value
-    if not math.isfinite(by):
-        return each.change.value
-    return f"{100 * by:+.1f} {each.change.value}" if each.name == "errors" else f"{by:+.3f} {each.change.value}"
+    told = f"{_size(each, by, '+')} {each.change.value}" if math.isfinite(by) else each.change.value
+    if each.change is not Change.UNSURE:
+        return told
+    if each.more is None:
+        return f"{told}: many more starts"
+    return f"{told}: about {each.more.starts:,} more starts{', saved too' if each.more.saved_too else ''}"
+
+
+def _size(each: Difference, by: float, sign: str = "") -> str:
+    return f"{100 * by:{sign}.1f} %" if each.name == ERRORS else f"{by:{sign}.3f}"

@@ -33,6 +33,7 @@ from firstword.telemetry import otlp, switch
 from firstword.telemetry.arrival import try_exports
 from firstword.telemetry.observable import why_not
 from firstword.telemetry.otlp import Route
+from firstword.tuning.wording import amount
 
 State = Literal["ok", "absent", "doubtful", "missing"]
 """`absent` is fine to go without; `doubtful` works, and may not be what was meant; `missing` is neither."""
@@ -132,7 +133,7 @@ def _stack(stack: Stack | None) -> Finding:
 def _env_file(file: EnvFile) -> Finding:
     place = Path(ENV_FILE).absolute()
     if place.exists():
-        return Finding(ENV_FILE, "ok", f"{place} sets {len(file.values)} variables of ours")
+        return Finding(ENV_FILE, "ok", f"{place} sets {amount(len(file.values), 'variable')} of ours")
     other = ".env is there, and is not read" if Path(".env").exists() else ""
     return Finding(ENV_FILE, "absent", f"none in {place.parent}", other)
 

@@ -74,7 +74,7 @@ def observed(read: Reading, *, as_json: bool) -> Observed:
     if not found.traces:
         fail(f"no trace in {read.source.name}")
     if not found.starts:
-        fail(f"none of {amount(found.traces, 'trace')} in {read.source.name} is a start of ours with a caller")
+        fail(f"no start of ours with a caller among {amount(found.traces, 'trace')} in {read.source.name}")
     say_weighted(found.weighted, as_json=as_json)
     return found
 

@@ -13,9 +13,10 @@ from firstword.command.terminal import BAD_INPUT, fail, tell, tell_json
 from firstword.tuning import sessions
 from firstword.tuning.drawing import html, svg
 from firstword.tuning.notes import Report
-from firstword.tuning.plot import Drawn, NothingToPlot, percentiles, waterfall
+from firstword.tuning.plot import Drawn, NothingToPlot, percentiles
 from firstword.tuning.sources import SourceError
 from firstword.tuning.start import method_of_all, start_of
+from firstword.tuning.waterfall import waterfall
 
 _WRITERS = {".svg": svg, ".html": html}
 
@@ -52,7 +53,7 @@ def command(
     """
     write = _WRITERS.get(output.suffix.lower())
     if write is None:
-        fail(f"--output {output} ends in neither; it may be: FILE.svg or FILE.html", code=BAD_INPUT)
+        fail(f"--output {output} ends in neither; expected FILE.svg or FILE.html", code=BAD_INPUT)
     if (session is not None, slowest, many).count(True) > 1:
         fail("SESSION, --slowest and --many are three pictures; give one", code=BAD_INPUT)
     session, options = options.of_session(session)

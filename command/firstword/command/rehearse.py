@@ -28,8 +28,9 @@ from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.drawing import html
-from firstword.tuning.plot import waterfall
 from firstword.tuning.start import RecordedStart
+from firstword.tuning.waterfall import waterfall
+from firstword.tuning.wording import agree, amount
 
 PICTURES = "pictures"
 """Folder, in that of a rehearsal, that has the median session of each profile as an HTML page."""
@@ -269,4 +270,4 @@ def _remarks(result: Result) -> Generator[str]:
         yield f"... and {len(unheard) - _SHOWN_ERRORS} more callers"
     for name, figures in result.profiles.items():
         if figures.untraced:
-            yield f"{figures.untraced} of {figures.sessions} sessions of {name} left no trace, and count in no figure of it."
+            yield f"{figures.untraced} of {amount(figures.sessions, 'session')} of {name} left no trace, and {agree(figures.untraced, 'counts', 'count')} in no figure of it."

@@ -10,7 +10,7 @@ import typer
 from firstword.command.observed import observed
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
-from firstword.tuning.saved import SavedError, document, figures, save
+from firstword.tuning.saved import SavedError, document, save, saved_of
 from firstword.tuning.wording import amount
 
 
@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Write p50, p90 and p99 of time to first word, initialization and each task to a small file.
 
-    Commit it; `firstword diff FILE` says later what changed since, by task, and whether it is noise.
+    Commit it; `firstword diff FILE` says later what became of each figure.
 
     **Examples**
 
@@ -31,7 +31,7 @@ def command(
     `firstword save startup.json --jaeger http://localhost:16686 --since 1d`
     """
     found = observed(options.reading(), as_json=options.as_json)
-    saved = figures(found.starts)
+    saved = saved_of(found.starts)
     try:
         save(saved, file)
     except SavedError as error:

@@ -20,6 +20,7 @@ from firstword.command.instants import FORMS, instant_ns
 from firstword.command.terminal import BAD_INPUT, fail, tell
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Report
+from firstword.tuning.one_trace import OneTrace
 from firstword.tuning.sampling import WEIGHTED, countable
 from firstword.tuning.sources import Query, Source
 from firstword.tuning.spans import Trace
@@ -45,7 +46,12 @@ class TraceOptions:
         ),
     ] = None
     traces: Annotated[
-        Path | None, typer.Option("--traces", metavar="FILE_OR_DIR", help="Read OTLP JSON lines or Jaeger JSON.")
+        str | None,
+        typer.Option(
+            "--traces",
+            metavar="FILE_OR_DIR",
+            help="Read OTLP JSON lines or Jaeger JSON; or one trace, by the address of its page in Jaeger.",
+        ),
     ] = None
     since: Annotated[
         str | None,
@@ -89,24 +95,36 @@ class TraceOptions:
             fail("--until is not after --since", code=BAD_INPUT)
         return Reading(self._source(), Query(since_ns, until_ns, self.service, self.limit))
 
-    def _source(self) -> Source:
-        if self.jaeger is not None:
-            from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
+    @property
+    def files(self) -> Path | None:
+        """The file or folder that was named; None for another source."""
+        return None if self.traces is None or _PAGE.fullmatch(self.traces.strip()) else Path(self.traces)
 
-            try:
-                return Jaeger(self.jaeger, headers=_headers(self.header or []))
-            except ValueError as error:
-                fail(f"--jaeger is no address of Jaeger; {error}", code=BAD_INPUT)
-        if self.traces is not None:
-            if not self.traces.exists():
-                fail(f"--traces {self.traces} is not there; it may be: a file or a folder", code=BAD_INPUT)
-            return Files(self.traces)
+    def _source(self) -> Source:
+        if page := _PAGE.fullmatch((self.jaeger or self.traces or "").strip()):
+            option = "--traces" if self.jaeger is None else "--jaeger"
+            return OneTrace(self._jaeger(option, page["url"]), page["id"])
+        if self.jaeger is not None:
+            return self._jaeger("--jaeger", self.jaeger)
+        if self.files is not None:
+            if not self.files.exists():
+                expected = "a file or a folder, or the address of a trace's page in Jaeger"
+                fail(f"--traces {self.traces} is not there; expected {expected}", code=BAD_INPUT)
+            return Files(self.files)
         from firstword.rehearsal.result import TRACES, last_folder
 
         folder = last_folder()
         if folder is None:
             fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")
         return Files(folder / TRACES, f"the last rehearsal, {folder}")
+
+    def _jaeger(self, option: str, url: str) -> Source:
+        from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
+
+        try:
+            return Jaeger(url, headers=_headers(self.header or []))
+        except ValueError as error:
+            fail(f"{option} is no address of Jaeger; {error}", code=BAD_INPUT)
 
 
 def reads_traces(command: Callable[..., None]) -> Callable[..., None]:

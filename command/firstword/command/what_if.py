@@ -135,7 +135,10 @@ def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Cha
     file, told = _told(path)
     if flag is None:
         _list(told)
-        fail("nothing to predict; give TASK=CHANGE or --flag NAME", code=BAD_INPUT)
+        fail(
+            "nothing to predict; expected TASK=CHANGE, as `firstword what-if account=0.5`, or --flag with one of those above",
+            code=BAD_INPUT,
+        )
     try:
         changes = changes_of_flag(told, flag)
     except BadChange as error:

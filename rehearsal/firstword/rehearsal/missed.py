@@ -6,13 +6,13 @@ the agent wrote down of itself, which would cost it CPU while somebody waits: th
 
 from __future__ import annotations
 
-import re
 import wave
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from livekit.agents.tokenize.basic import WordTokenizer
 
 from firstword.agent.accounts.model import GreetingFields
 from firstword.agent.audio.synthesis import SAMPLE_RATE
@@ -58,12 +58,22 @@ def _ways(account: GreetingFields, began: float) -> Iterator[Samples]:
     written = greeting_text(account, began)
     opening = opening_of(account, written)
     yield _spoken(written.text)
-    yield np.concatenate([_spoken(sentence) for sentence in re.findall(r"[^.!?]+[.!?]*", written.text)])
+    yield streamed(written.text)
     if opening is not None:
         yield np.concatenate([_spoken(opening), _spoken(rest_of(written, opening))])
     yield _shipped()
     if opening is not None:
         yield np.concatenate([_spoken(opening), _shipped()])
+
+
+def streamed(text: str) -> Samples:
+    """What the simulated voice says of a text that LiveKit's session has spoken: LiveKit's plugin sends it word by word."""
+    sentences = [""]
+    for word in WordTokenizer(ignore_punctuation=False).tokenize(text):
+        sentences[-1] += f"{word} "
+        if voice.ends_sentence(sentences[-1]):
+            sentences.append("")
+    return np.concatenate([_spoken(sentence) for sentence in sentences])
 
 
 def _spoken(text: str) -> Samples:

@@ -270,7 +270,7 @@ async def require_livekit(stack: Stack, name: str) -> None:
         if error.status not in (401, 403):
             raise NotUsable(f"no LiveKit server answers at {name}: {error.message}") from None
         raise NotUsable(
-            f"LiveKit at {name} refuses the key ({error.message}); it may be: one that its server knows"
+            f"LiveKit at {name} refuses the key ({error.message}); expected one that its server knows"
         ) from None
     except (TimeoutError, aiohttp.ClientError) as error:
         reason = str(error) or f"no answer within {_ANSWERS_S:g} s"

@@ -18,10 +18,12 @@ from enum import StrEnum
 from operator import attrgetter
 
 from firstword.telemetry.record import Outcome, Start, Step, Task, TaskState
-from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP
+from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP, STAGE_PREFIX
 
 LEAST_LOOP_DELAY = 1_000_000
 """Nanoseconds: a shorter delay by the event loop is no piece of its own, it joins the next."""
+LEAST_STAGE = 1_000_000
+"""Nanoseconds: a shorter stage of the dispatch is no piece of its own, it joins the next; the last joins the one before."""
 
 
 class PieceKind(StrEnum):
@@ -46,6 +48,13 @@ class Piece:
     end: int
     held_by: str | None = None
     """Of an event loop's delay: the task that held the loop most in it; None where none held it."""
+    stage: str | None = None
+    """Of the dispatch: which stage of it; None where nobody says."""
+
+    @property
+    def name(self) -> str:
+        """What the caller waited for: the task's name, `dispatch.STAGE`, or the kind."""
+        return self.task or (f"{STAGE_PREFIX}{self.stage}" if self.stage else self.kind.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,10 @@ class Analysis:
     figures: Mapping[str, Figures]
     """By task, in order of declaration; deferred tasks too."""
     critical_task: str | None
-    """The task with the most time on the path, the one declared first on a tie; None when no task is on it."""
+    """The task, or stage of the dispatch, with the most time on the path; on a tie a task, of these the one declared first.
+
+    None when none is on it. `dispatch` where nobody says of which stages it consisted.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +121,13 @@ def analyse(start: Start) -> Analysis:
     network = _network(start, target)
     pieces = _pieces(start, target)
     critical: dict[str, int] = {}
+    stages: dict[str, int] = {}
     for piece in pieces:
         if piece.task is not None:
             critical[piece.task] = critical.get(piece.task, 0) + piece.end - piece.start
+        elif piece.kind is PieceKind.DISPATCH:
+            stages[piece.name] = stages.get(piece.name, 0) + piece.end - piece.start
+    candidates = {**{task.name: critical[task.name] for task in start.tasks if task.name in critical}, **stages}
     slack = _slack(network, target)
     drag = _drag(network, target, critical)
     figures = {
@@ -128,7 +144,7 @@ def analyse(start: Start) -> Analysis:
     return Analysis(
         pieces=pieces,
         figures=figures,
-        critical_task=max((t.name for t in start.tasks if t.name in critical), key=critical.__getitem__, default=None),
+        critical_task=max(candidates, key=candidates.__getitem__, default=None),
     )
 
 
@@ -212,8 +228,25 @@ def _pieces(start: Start, target: Task | None) -> tuple[Piece, ...]:
         if delayed:
             add(PieceKind.EVENT_LOOP, came, begin)
         until, task = came, last_need
-    add(PieceKind.DISPATCH, start.start, until)
+    found.extend(reversed(dispatch_pieces(start, until)))
     return tuple(reversed(found))
+
+
+def dispatch_pieces(start: Start, until: int) -> list[Piece]:
+    """The dispatch up to `until`, stage by stage, in time order."""
+    if start.start >= until:
+        return []
+    found: list[Piece] = []
+    begin = start.start
+    for stage in start.dispatch_stages:
+        if min(stage.end, until) - begin >= LEAST_STAGE:
+            found.append(Piece(PieceKind.DISPATCH, None, begin, min(stage.end, until), stage=stage.name))
+            begin = found[-1].end
+    if not found:
+        longest = max(start.dispatch_stages, key=lambda stage: stage.end - stage.start, default=None)
+        return [Piece(PieceKind.DISPATCH, None, begin, until, stage=longest and longest.name)]
+    found[-1] = replace(found[-1], end=until)
+    return found
 
 
 def _last_finished(task: Task, tasks: Mapping[str, Task]) -> Task | None:

@@ -111,7 +111,7 @@ def lay_out_path(
     method: how they were found (`startup.method`). critical_task: who has most time on the path. slow: as for `lay_out`.
     """
     phases = _Phases.of(start)
-    spans = [_root(start, method, critical_task, slow), _dispatch(start, phases)]
+    spans = [_root(start, method, critical_task, slow)]
     keys = (f"piece.{i}" for i in count())
     for phase, begin, end in phases.spans:
         key = f"phase.{phase.name}"
@@ -158,10 +158,11 @@ class _Phases:
 
     @staticmethod
     def of(start: Start) -> _Phases:
-        begins = [_us(phase.start) for phase in start.phases]
+        phases = _with_dispatch(start)
+        begins = [_us(phase.start) for phase in phases]
         borders = begins[1:]
         ends = [max(begin, border - 1) for begin, border in zip(begins, borders, strict=False)]
-        spans = tuple(zip(start.phases, begins, [*ends, _us(start.end)], strict=False))
+        spans = tuple(zip(phases, begins, [*ends, _us(start.end)], strict=False))
         # also where the next phase begins: CRISP takes a child that ends there for its predecessor
         return _Phases(spans, _us(start.start), frozenset((*ends, *borders, _us(start.end))))
 
@@ -175,6 +176,13 @@ class _Phases:
     def name_at(self, instant: int) -> str | None:
         """The phase of an instant (ns); None after the last."""
         return next((phase.name for phase, _, _ in self.spans if instant < phase.end), None)
+
+
+def _with_dispatch(start: Start) -> tuple[Phase, ...]:
+    """The dispatch as a phase, up to the plan's first step, and the plan's phases from there."""
+    first_step = min(max(start.first_step, start.start), start.end)
+    plans = (Phase(p.name, max(p.start, first_step), max(p.end, first_step)) for p in start.phases)
+    return (Phase(words.DISPATCH, start.start, first_step), *plans)
 
 
 def _root(start: Start, method: str, critical_task: str | None, slow: float) -> SpanData:
@@ -207,11 +215,6 @@ def _is_slow(start: Start, slow: float) -> bool:
     return start.joined is not None and start.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
 
-def _dispatch(start: Start, phases: _Phases) -> SpanData:
-    end = phases.beside(min(start.first_step, start.end))
-    return SpanData("dispatch", words.DISPATCH, ROOT_KEY, "internal", _us(start.start), end, {})
-
-
 def _stretches(pieces: Sequence[S], phase: Phase, begin: int, end: int) -> list[tuple[S, int, int]]:
     """The path under one phase: piece, start and end in microseconds, the last ending with the phase's span."""
     inside = [piece for piece in pieces if piece.start < phase.end and piece.end > phase.start]
@@ -238,7 +241,7 @@ def _piece(piece: Piece) -> PieceSpan:
         links = ((task_key(piece.task), words.EDGE_TASK),)
     if piece.held_by is not None:
         attributes[words.HELD_BY] = piece.held_by
-    return PieceSpan(piece.task or piece.kind, attributes, links)
+    return PieceSpan(piece.name, attributes, links)
 
 
 def _task(task: Task, start: Start, figures: Figures, phases: _Phases) -> Iterator[SpanData]:

@@ -14,13 +14,25 @@ from weakref import WeakKeyDictionary
 from opentelemetry import trace as otel
 from opentelemetry.trace import SpanContext
 
-from firstword.telemetry.clock import Clock
+from firstword.telemetry.clock import Clock, process_created
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan, Shape
 from firstword.telemetry.run import Run, waited_for
 from firstword.telemetry.spans import Trace
 from firstword.telemetry.times import JOIN_WINDOW
-from firstword.telemetry.vocabulary import AGENT_NAME, EDGE, EDGE_JOB, JOB_ID, PARTICIPANT_KIND, ROOM_SID
+from firstword.telemetry.vocabulary import (
+    ACCEPTANCE,
+    AGENT_NAME,
+    ASSIGNMENT,
+    EDGE,
+    EDGE_JOB,
+    JOB_ID,
+    OFFER,
+    PARTICIPANT_KIND,
+    PROCESS_START,
+    PROCESS_WAIT,
+    ROOM_SID,
+)
 
 if TYPE_CHECKING:
     from livekit import rtc
@@ -60,13 +72,14 @@ def start_of(
         trace=trace,
         clock=clock,
         received=received_at(job),
+        dispatch_ends=dispatch_ends(job, process_created()),
         deadlines=deadlines,
         flags=flags,
         join_window=join_window,
     )
     run.give("run", run)
-    for name, instant in dispatch_stages(job).items():
-        trace.event(name, instant, {})
+    for stage, instant in job_instants(job).items():
+        trace.event(f"job.{stage}", instant, {})
     run.attributes.update({JOB_ID: job.job.id, ROOM_SID: job.job.room.sid, AGENT_NAME: job.job.agent_name})
     return run, trace
 
@@ -89,27 +102,41 @@ def declared_start(job: JobContext) -> Declared | None:
 
 
 def received_at(job: JobContext) -> int | None:
-    """When the worker received the job's request, Unix ns; None when LiveKit doesn't say (console, resumed jobs).
+    """When the worker received the job's request, Unix ns; None when LiveKit doesn't say (console, resumed jobs)."""
+    return job_instants(job).get("received")
 
-    livekit-agents 1.8.9 keeps it in `JobContext._info.received_at`; tests/telemetry/test_livekit.py fails when that moves.
+
+def dispatch_ends(job: JobContext, created: int | None) -> tuple[tuple[str, int], ...]:
+    """When each stage of the dispatch but the last ended: name and Unix ns, in order; empty when LiveKit doesn't say.
+
+    created: when the process that runs the job was, Unix ns. The wait for a process ends then; where it had begun to start
+    before the assignment, there was no such wait.
     """
-    received: float = job._info.received_at  # pyright: ignore[reportPrivateUsage]
-    return int(received * 1e9) or None
+    at = job_instants(job)
+    if len(at) < len(_NOTED):
+        return ()
+    begun = at["launched"] if created is None else min(max(created, at["assigned"]), at["launched"])
+    return (
+        (OFFER, at["received"]),
+        (ACCEPTANCE, at["accepted"]),
+        (ASSIGNMENT, at["assigned"]),
+        (PROCESS_WAIT, begun),
+        (PROCESS_START, at["launched"]),
+    )
 
 
-def dispatch_stages(job: JobContext) -> dict[str, int]:
-    """When the job was received, accepted, assigned and launched: name of the event -> Unix ns, of those LiveKit knows.
+_NOTED = ("received", "accepted", "assigned", "launched")
 
-    livekit-agents 1.8.9: `JobContext._info`, as `received_at`.
+
+def job_instants(job: JobContext) -> dict[str, int]:
+    """When the job was received, accepted, assigned and launched, Unix ns, of those that LiveKit knows.
+
+    livekit-agents 1.8.9 keeps them in `JobContext._info`, which is private; tests/telemetry/test_livekit.py fails when that
+    moves. Where it has moved the start begins with the plan's first step, and nothing is known of its dispatch.
     """
-    info = job._info  # pyright: ignore[reportPrivateUsage]
-    stages = {
-        "job.received": info.received_at,
-        "job.accepted": info.accepted_at,
-        "job.assigned": info.assigned_at,
-        "job.launched": info.launched_at,
-    }
-    return {name: int(instant * 1e9) for name, instant in stages.items() if instant}
+    info = getattr(job, "_info", None)
+    noted = {stage: getattr(info, f"{stage}_at", 0.0) for stage in _NOTED}
+    return {stage: int(instant * 1e9) for stage, instant in noted.items() if instant}
 
 
 def caller_joined(run: Run, participant: rtc.RemoteParticipant) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from firstword.telemetry import vocabulary as words
+from firstword.telemetry.critical_path import dispatch_pieces
 from firstword.telemetry.layout import Attribute, PieceSpan, SpanData, lay_out_path
 from firstword.telemetry.merged_pieces import merged
 from firstword.telemetry.observed_path import ObservedPiece
@@ -22,7 +23,7 @@ MOST_OBSERVED_SPANS = 40
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A piece that has no line: the dispatch, or an absent caller."""
+    """A piece that has no line: a stage of the dispatch, or an absent caller."""
 
     name: str
     start: int
@@ -45,7 +46,7 @@ def lay_out_observed(
     """
     if not pieces:
         return lay_out_path(start, (), _plain, method=words.GUESSED, critical_task=None, slow=slow)
-    dispatch = [_Named(words.DISPATCH, start.start, start.first_step)] if start.start < start.first_step else []
+    dispatch = [_Named(piece.name, piece.start, piece.end) for piece in dispatch_pieces(start, start.first_step)]
     frame = 2 + len(start.phases)
     # each border of a phase may cut a piece in two
     most = MOST_OBSERVED_SPANS - frame - max(len(start.phases) - 1, 0) - len(dispatch)

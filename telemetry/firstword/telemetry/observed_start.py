@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace as otel
 
 from firstword.telemetry.audible_frames import FirstFrame
-from firstword.telemetry.clock import session_clock
+from firstword.telemetry.clock import process_created, session_clock
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.guard import guarded
-from firstword.telemetry.livekit import declared_start, dispatch_stages, received_at
+from firstword.telemetry.livekit import declared_start, dispatch_ends, job_instants, received_at
 from firstword.telemetry.loop_hooks import Unobservable, start_record, stop_record
 from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.loop_samples import LoopSampler
@@ -30,7 +30,7 @@ from firstword.telemetry.observed_path import ObservedPiece, observed_path
 from firstword.telemetry.record import Outcome, Phase, Start
 from firstword.telemetry.source_lines import started_folder
 from firstword.telemetry.spans import Trace
-from firstword.telemetry.times import root_start
+from firstword.telemetry.times import dispatch_stages, root_start
 from firstword.telemetry.vocabulary import (
     AGENT_NAME,
     CONNECT,
@@ -236,8 +236,8 @@ class ObservedStart:
         exporting = self._exporting()
         trace = Trace(exporting, links=links)
         self._job_span.add_link(trace.context, {EDGE: EDGE_JOB})
-        for name, instant in dispatch_stages(self._job).items():
-            trace.event(name, instant, {})
+        for stage, instant in job_instants(self._job).items():
+            trace.event(f"job.{stage}", instant, {})
         trace.export_observed(spans)
         exporting.flush(_EXPORT_SECONDS)
         self._record = self._last = self._arrival = self._entrypoint = None
@@ -272,6 +272,7 @@ class ObservedStart:
             dispatch=dispatch,
             joined=self._joined,
             received=received,
+            dispatch_stages=dispatch_stages(dispatch_ends(self._job, process_created()), begin, self._first_step),
             clock_skew=self._skew,
             attributes=attributes,
         )

@@ -97,6 +97,15 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A contiguous stretch of the dispatch (`firstword.telemetry.vocabulary`, "Stages of the dispatch")."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """One start-up, whole: from the root's start to the first word (or to what prevented it), and what came after."""
 
@@ -110,7 +119,10 @@ class Start:
     tasks: tuple[Task, ...]
     """In order of declaration."""
     phases: tuple[Phase, ...]
-    """Contiguous, from `start` to `end`; a phase never reached is not in it. The first includes the dispatch."""
+    """The plan's, contiguous, from `start` to `end`; a phase never reached is not in it.
+
+    The first begins with the dispatch: in the trace that is a phase of its own, up to `first_step`.
+    """
     last: str | None
     """The task the path is walked back from: the first word's, or the one that failed; None: chosen by the outcome's rule."""
     first_word_needs: tuple[str, ...] = ()
@@ -120,6 +132,8 @@ class Start:
     """When the caller joined; None when nobody came."""
     received: int | None = None
     """When the worker learnt of the job."""
+    dispatch_stages: tuple[Stage, ...] = ()
+    """What the dispatch consisted of: contiguous, from `start` to `first_step`; empty where nobody says."""
     ready: int | None = None
     """When the session could hold a conversation; None when it never could."""
     clock_skew: float = 0.0

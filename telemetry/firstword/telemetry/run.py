@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from firstword.telemetry.loop_time import StepLog, attribute_to, install
 from firstword.telemetry.plan import ERROR, Node, Shape
 from firstword.telemetry.record import Outcome, Phase, Start, Task, TaskState
 from firstword.telemetry.spans import Trace
-from firstword.telemetry.times import JOIN_WINDOW, root_start
+from firstword.telemetry.times import JOIN_WINDOW, dispatch_stages, root_start
 from firstword.telemetry.vocabulary import WAIT
 
 logger = logging.getLogger("firstword")
@@ -85,6 +85,8 @@ class Run:
     """One start: `await run.perform()` once; the other methods may be called from anywhere on the same loop.
 
     given: the values of `Plan.given`. received: when the worker learnt of the job, ns on `clock`.
+    dispatch_ends: of the stages of the dispatch, in order, when each ended, ns on `clock`, but of the last: it ends with the
+    plan's first step.
     deadlines: task name -> seconds, over those declared. trace: where spans go; None: nothing is exported.
     """
 
@@ -96,6 +98,7 @@ class Run:
         trace: Trace | None = None,
         clock: Clock | None = None,
         received: int | None = None,
+        dispatch_ends: Sequence[tuple[str, int]] = (),
         deadlines: Mapping[str, float] | None = None,
         flags: Mapping[str, str] | None = None,
         join_window: float = JOIN_WINDOW,
@@ -110,6 +113,7 @@ class Run:
         self._given = dict(given)
         self._trace = trace
         self._received = received
+        self._dispatch_ends = tuple(dispatch_ends)
         self._deadlines = dict(deadlines or {})
         self._flags = dict(flags or {})
         self._join_window = join_window
@@ -307,6 +311,7 @@ class Run:
             dispatch=dispatch,
             joined=self._joined,
             received=self._received,
+            dispatch_stages=dispatch_stages(self._dispatch_ends, start, self._first_step),
             ready=self._ready(),
             clock_skew=self._skew,
             flags=self._flags,

@@ -111,8 +111,8 @@ class Traced:
 
     @property
     def critical_path(self) -> list[str]:
-        """What the caller waited for, in order: task names, `dispatch`, `event loop`, `absent caller`."""
-        path = [piece.task or piece.kind.value for piece in analyse(self.start).pieces]
+        """What the caller waited for, in order: task names, `dispatch` or its stages, `event loop`, `absent caller`."""
+        path = [piece.name for piece in analyse(self.start).pieces]
         return [name for i, name in enumerate(path) if i == 0 or path[i - 1] != name]
 
     def drag(self, task: str) -> float:

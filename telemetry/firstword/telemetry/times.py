@@ -1,5 +1,5 @@
-"""When a start begins, and how long it took where that is more than a difference: initialization, without the wait for a
-caller who was away.
+"""When a start begins, what its dispatch consisted of, and how long it took where that is more than a difference:
+initialization, without the wait for a caller who was away.
 
 Computed from `firstword.telemetry.record` (startup-trace.md, "Times"), written by `firstword.telemetry.layout`.
 Time to first word is `record.Start.ttfw`.
@@ -7,7 +7,10 @@ Time to first word is `record.Start.ttfw`.
 
 from __future__ import annotations
 
-from firstword.telemetry.record import Dispatch, Start
+from collections.abc import Sequence
+
+from firstword.telemetry.record import Dispatch, Stage, Start
+from firstword.telemetry.vocabulary import ENTRYPOINT
 
 JOIN_WINDOW = 5.0
 """Seconds: a caller who joined longer before the job had been in a running conversation (`late`)."""
@@ -23,6 +26,21 @@ def root_start(received: int, joined: int | None, join_window: float = JOIN_WIND
     if received - joined > join_window * 1e9:
         return received, Dispatch.LATE
     return joined, Dispatch.JOIN
+
+
+def dispatch_stages(ends: Sequence[tuple[str, int]], start: int, first_step: int) -> tuple[Stage, ...]:
+    """The stages of the dispatch; one that was over before the root's start, or took no time, is left out.
+
+    ends: when each stage ended, in order, but of the last, which ends with the first step; empty where nobody says. ns.
+    """
+    stages: list[Stage] = []
+    begin = start
+    for name, end in (*ends, (ENTRYPOINT, first_step)) if ends else ():
+        until = min(max(end, begin), first_step)
+        if until > begin:
+            stages.append(Stage(name, begin, until))
+        begin = max(begin, until)
+    return tuple(stages)
 
 
 def initialization(start: Start) -> float | None:

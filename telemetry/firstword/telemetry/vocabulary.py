@@ -17,7 +17,22 @@ DEFERRED_PREFIX: Final = "deferred."
 EVENT_LOOP: Final = "event loop"
 ABSENT_CALLER: Final = "absent caller"
 
-# Phases
+# Stages of the dispatch, in order: each is a piece `critical dispatch.STAGE` under the phase `dispatch`
+OFFER: Final = "offer"
+"""From the caller's joining until the server offered the job to this worker."""
+ACCEPTANCE: Final = "acceptance"
+"""Until the worker took it."""
+ASSIGNMENT: Final = "assignment"
+"""Until the server gave it to this worker, and to no other that took it too."""
+PROCESS_WAIT: Final = "process_wait"
+"""Until the process that was to run it began to start; nothing where one was idle."""
+PROCESS_START: Final = "process_start"
+"""Until that process was ready; nothing where one was idle."""
+ENTRYPOINT: Final = "entrypoint"
+"""From the hand-over to the process until the plan's first step."""
+STAGE_PREFIX: Final = f"{DISPATCH}."
+
+# Phases, of which the first is the dispatch
 CONNECT: Final = "connect"
 WAIT: Final = "wait"
 GREET: Final = "greet"

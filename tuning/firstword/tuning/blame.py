@@ -14,6 +14,7 @@ from math import fsum
 from firstword.tuning.costs import Among, Cause, Costs, Kind, TaskCost
 from firstword.tuning.start import Method
 from firstword.tuning.statistics import quantile, sample
+from firstword.tuning.wording import amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def blame(starts: Iterable[Costs]) -> Blame:
         if tally.starts:
             left_out = {other: tallies[other].starts for other in Among if other is not among}
             return tally.answer(among, left_out, no_caller)
-    raise NothingToBlame(f"{no_caller} starts, and nobody came in any of them" if no_caller else "no trace")
+    raise NothingToBlame(f"{amount(no_caller, 'start')}, and nobody came" if no_caller else "no trace")
 
 
 def _figures() -> array[float]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAY_BE = "0.5 (times as long), -80ms, gone, earlier, before-job, deferred"
+EXPECTED = "0.5 (times as long), -80ms, gone, earlier, before-job, deferred"
 
 
 class Effect(StrEnum):
@@ -35,7 +35,7 @@ _NAMED = tuple(effect.value for effect in Effect if effect not in (Effect.SCALED
 
 
 class BadChange(ValueError):
-    """A change that can't be read or can't be made; the message says which, and what it may be."""
+    """A change that can't be read or can't be made; the message says which, and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def read_change(text: str) -> Change:
     """TASK=CHANGE. Raises BadChange."""
     task, equals, change = (part.strip() for part in text.partition("="))
     if not task or not equals:
-        raise BadChange(f"{text!r} is no change; it may be: TASK=CHANGE, and CHANGE {MAY_BE}")
+        raise BadChange(f"{text!r} is no change; expected TASK=CHANGE, and CHANGE {EXPECTED}")
     if change in _NAMED:
         return Change(task, Effect(change))
     shift = re.fullmatch(r"([+-]\d+(?:\.\d+)?)\s*(ms|s)", change)
@@ -68,7 +68,7 @@ def read_change(text: str) -> Change:
     if re.fullmatch(r"\d+(\.\d+)?|\.\d+", change):
         return Change(task, Effect.SCALED, float(change))
     near = difflib.get_close_matches(change, _NAMED, n=1, cutoff=0.75)
-    raise BadChange(f"{task} can't become {change!r}; it may be: {near[0] if near else MAY_BE}")
+    raise BadChange(f"{task} can't become {change!r}; expected {near[0] if near else EXPECTED}")
 
 
 def read_changes(texts: Iterable[str]) -> tuple[Change, ...]:

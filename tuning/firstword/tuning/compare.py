@@ -29,6 +29,7 @@ from firstword.tuning.statistics import (
     rate_difference,
     share_evidence,
 )
+from firstword.tuning.wording import agree, amount
 
 ERROR = 0.05
 """Probability of a false verdict at any look."""
@@ -175,7 +176,8 @@ def sentence(found: Comparison) -> str:
     match found.verdict:
         case Verdict.DEPENDENT:
             return (
-                f"no verdict: {found.unnamed} sessions were drawn by account and don't say by which, so nobody can tell "
+                f"no verdict: {amount(found.unnamed, 'session')} {agree(found.unnamed, 'was', 'were')} drawn by account and "
+                f"{agree(found.unnamed, 'does', 'do')}n't say by which, so nobody can tell "
                 "which depend on each other; set FIRSTWORD_ACCOUNT_KEY where the worker runs"
             )
         case Verdict.MISMATCH:
@@ -253,7 +255,9 @@ def _variants(observations: Sequence[Observation], flag: str) -> tuple[str, str]
     if len(seen) == 1:
         both = [name for name, variants in known.items() if len(variants) == 2]
         other = f"; both variants there are of: {', '.join(sorted(both))}" if both else ""
-        raise NotComparable(f"all {sum(seen.values())} sessions have {flag} {next(iter(seen))}{other}")
+        sessions = sum(seen.values())
+        who = agree(sessions, "the only session has", f"all {sessions:,} sessions have")
+        raise NotComparable(f"{who} {flag} {next(iter(seen))}{other}")
     if len(seen) > 2:
         raise NotComparable(f"{flag} has {len(seen)} variants ({', '.join(sorted(seen))}); two can be compared")
     before, after = sorted(seen, key=lambda name: (name != "off", name))

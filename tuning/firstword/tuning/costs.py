@@ -43,7 +43,9 @@ class Cause(NamedTuple):
 
     kind: Kind
     name: str
-    """The task's or the span's; `dispatch`; FILE:LINE FUNCTION; of the event loop what held it, empty where nothing did."""
+    """The task's or the span's; `dispatch` or `dispatch.STAGE`; FILE:LINE FUNCTION; of the event loop what held it, empty
+    where nothing did.
+    """
 
     def __str__(self) -> str:
         if self.kind is Kind.EVENT_LOOP:

@@ -1,54 +1,54 @@
-"""Rows of bars over a time axis as SVG, alone or in a page of HTML: what both pictures of `firstword.tuning.plot` are drawn with.
+"""Rows of bars over a time axis as SVG, alone or in a page of HTML: what the pictures of `firstword plot` are drawn with.
 
 Pure text, nothing from elsewhere: no script, no font, no image. Places along the axis are per cent and letters keep their
-size, so one picture fits a phone and a wide screen; each label has lines of its own above its bar, so none is cut.
-Colours follow the reader's light or dark scheme.
+size, so one picture fits a phone and a wide screen. A label stands beside its bar where a phone has room for it, else
+above; a line that goes through all rows stops short of it. Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
+from typing import Literal
 
+from firstword.tuning import palette
 from firstword.tuning.wording import shown
 
 LETTERS = 50
-"""Of a line at most: what the narrowest screen (400 px) holds."""
-SERIES = 8
-"""How many colours there are to tell series apart: classes `s0` to `s7`; `rest` is for what is left."""
-_LINE, _BAR, _GAP = 17, 12, 9
+"""Of a line at most: what the narrowest screen (360 px) holds."""
+NARROWEST = 345
+"""Pixels of the axis there."""
+LETTER = 7.1
+"""Pixels of a letter, more than most have."""
+_BESIDE = 9
+"""Pixels between a bar and its label."""
+_LINE, _BAR, _GAP, _UNDER = 17, 14, 9, 4
 _TICKS = 6
 
 _LIGHT = (
-    "--ink:#1d2329;--dim:#59636e;--grid:#d5dae0;--back:#fff;--critical:#c9252d;--beside:#9aa4af;--after:#4c8ed9;"
-    "--detached:#8d6fc4;--phase0:#7d8894;--phase1:#a9b2bc;--phase2:#596470;--rest:#c3cad2;--s0:#3b6fb6;--s1:#e08a1e;--s2:#2f9e73;--s3:#b24c9c;"
-    "--s4:#8a6d3b;--s5:#5aa9c9;--s6:#d1605e;--s7:#7a6fc0"
+    "--ink:#1d2329;--dim:#59636e;--grid:#d5dae0;--back:#fff;--critical:#c9252d;--absent:#9aa4af;"
+    "--phase0:#d3d9df;--phase1:#e4e8ec;--rest:#c3cad2"
 )
 _DARK = (
-    "--ink:#e8edf2;--dim:#9ba6b2;--grid:#343c46;--back:#12161b;--critical:#ff6259;--beside:#66717d;--after:#5b9ee8;"
-    "--detached:#a98de0;--phase0:#7d8995;--phase1:#4d5762;--phase2:#a3aeb9;--rest:#4a5460;--s0:#6ea3e8;--s1:#f0a94a;--s2:#56c596;--s3:#d77fc4;"
-    "--s4:#b99a66;--s5:#7fcbe8;--s6:#f08a86;--s7:#a69cf0"
+    "--ink:#e8edf2;--dim:#9ba6b2;--grid:#343c46;--back:#12161b;--critical:#ff6259;--absent:#66717d;"
+    "--phase0:#3a444f;--phase1:#2a323b;--rest:#4a5460"
 )
 _STYLE = """
-text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--ink);paint-order:stroke;stroke:var(--back);stroke-width:4px;stroke-linejoin:round}
-.head{font-size:16px;font-weight:600}.name{font-weight:600}.dim{fill:var(--dim)}.small{font-size:12px}
-.grid{stroke:var(--grid)}.mark{stroke:var(--ink);stroke-dasharray:4 3}
-.back{fill:var(--back)}.absent,g.absent rect{fill:none;stroke:var(--beside);stroke-dasharray:3 2}
-g rect{stroke:var(--back);stroke-width:.7}
+text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--ink);paint-order:stroke;stroke:var(--back);stroke-width:9px;stroke-linejoin:round}
+.head{font-size:16px;font-weight:600}.name{font-weight:600}.dim{fill:var(--dim)}.small,.inside{font-size:12px}.inside{stroke:none}
+.grid{stroke:var(--grid)}.mark{stroke:var(--ink);stroke-dasharray:4 3}.back{fill:var(--back)}
+.critical{fill:var(--critical);stroke:var(--critical)}.rest{fill:var(--rest);stroke:var(--rest)}
+.phase0{fill:var(--phase0);stroke:var(--phase0)}.phase1{fill:var(--phase1);stroke:var(--phase1)}
+.absent{fill:none;stroke:var(--absent);stroke-dasharray:3 2}
+.pale{fill-opacity:.32;stroke-opacity:.5}.slack{fill:none;stroke-width:2;stroke-dasharray:2 3}
+g rect{stroke:var(--back);stroke-width:.7}g.absent rect{stroke:var(--absent)}
+.beyond{fill:var(--ink);stroke:var(--back);stroke-width:2;paint-order:stroke}
 """
-BARS = (
-    "critical",
-    "beside",
-    "after",
-    "detached",
-    "phase0",
-    "phase1",
-    "phase2",
-    "rest",
-    *(f"s{i}" for i in range(SERIES)),
-)
+
+Shape = Literal["full", "pale", "under", "slack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,18 @@ class Bar:
     start: float
     duration: float
     style: str
-    """One of BARS."""
+    """A class of `firstword.tuning.palette`, or `critical`, `absent`, `rest`, `phase0`, `phase1`."""
     told: str
     """What hovering says."""
+    shape: Shape = "full"
+    """`pale`: it only waited; `under`: a line below; `slack`: a dotted line at half the height."""
+    inside: str = ""
+    """Written on it, where a phone has room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A row: a label with lines of its own, and the bars below it."""
+    """A row: its bars, and a label beside them."""
 
     name: str
     note: str
@@ -81,19 +85,39 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """One line of the legend."""
+
+    meaning: str
+    style: str = ""
+    """Empty: it has no sample."""
+    shape: Shape = "full"
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """All there is to draw."""
 
     title: str
     lines: tuple[str, ...]
     """Under the title."""
-    legend: tuple[tuple[str, str], ...]
-    """Style and meaning."""
+    legend: tuple[Key, ...]
     sections: tuple[Section, ...]
     length: float
     """Of the axis, µs."""
     mark: tuple[float, str] | None = None
     """A line through all rows, and what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a label stands."""
+
+    beside: bool
+    """In the bars' own line; else in a line above."""
+    at: float
+    """Share of the axis."""
+    anchor: Literal["start", "end"]
 
 
 def svg(picture: Picture) -> str:
@@ -103,12 +127,14 @@ def svg(picture: Picture) -> str:
 
 def html(picture: Picture) -> str:
     """The picture as a page."""
-    page = "body{margin:0;background:var(--back)}svg{display:block;min-width:360px;max-width:1600px;margin:auto}"
+    page = (
+        "body{margin:0;background:var(--back)}svg{display:block}body>svg{min-width:360px;max-width:1600px;margin:auto}"
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{_text(picture.title)}</title>'
-        f"<style>{_colours()}{page}</style></head>\n<body>\n{_svg(picture)}</body></html>\n"
+        f"<style>{_SCHEMES}{page}</style></head>\n<body>\n{_svg(picture)}</body></html>\n"
     )
 
 
@@ -119,15 +145,30 @@ def duration(us: float) -> str:
     return f"{us / 1e3:.0f} ms" if us >= 10_000 or not us else f"{us / 1e3:.1f} ms" if us >= 100 else f"{us:.0f} µs"
 
 
+def place(letters: int, first: float, last: float) -> Place:
+    """Where a label of so many letters stands whose bars lie from `first` to `last`, shares of the axis.
+
+    After them, else before them, where the narrowest screen has room; else above, as near to the first as there is room.
+    """
+    wide = letters * LETTER / NARROWEST
+    gap = _BESIDE / NARROWEST
+    if last + gap + wide <= 1:
+        return Place(True, last, "start")
+    if first - gap - wide >= 0:
+        return Place(True, first, "end")
+    return Place(False, min(first, max(1 - wide, 0.0)), "start")
+
+
 def _svg(picture: Picture) -> str:
     head = _Column()
     head.text(picture.title, "head", 22)
     for line in picture.lines:
         head.text(line, "dim")
     head.y += 6
-    for style, meaning in picture.legend:
-        head.add(f'<rect class="{style}" x="0" y="{head.y + 4}" width="12" height="12" rx="2"/>')
-        head.text(meaning, "small", x=20)
+    for key in picture.legend:
+        if key.style:
+            head.parts += _shape(key.style, key.shape, "0", "18", head.y + 4, 12)
+        head.text(key.meaning, "small", x=26 if key.style else 0)
     body = _Column(y=head.y + 8)
     top = body.y
     if picture.mark is not None:
@@ -140,13 +181,13 @@ def _svg(picture: Picture) -> str:
             _strip(body, row, picture.length)
     bottom = body.y
     _axis(body, picture.length, bottom)
-    height = body.y + 14
-    grid = _grid(picture, top, bottom)
+    used = [bar.style for section in picture.sections for row in section.rows for bar in row.bars]
     # x and width in per cent, so that the margin is one on every screen
-    inner = "\n".join([*head.parts, *grid, *body.parts])
+    inner = "\n".join([*_grid(picture, top, bottom), *head.parts, *body.parts])
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{height}" role="img">\n'
-        f"<title>{_text(picture.title)}</title>\n<style>{_colours()}{_STYLE}</style>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{body.y + 14}" role="img">\n'
+        f"<title>{_text(picture.title)}</title>\n"
+        f"<style>{_SCHEMES}{palette.css([*used, *(key.style for key in picture.legend)])}{_STYLE}</style>\n"
         f'<rect class="back" width="100%" height="100%"/>\n'
         f'<svg x="2%" y="10" width="96%" overflow="visible">\n{inner}\n</svg>\n</svg>\n'
     )
@@ -159,64 +200,99 @@ class _Column:
     y: int = 0
     parts: list[str] = field(default_factory=list[str])
 
-    def add(self, part: str) -> None:
-        self.parts.append(part)
-
     def text(self, text: str, style: str, height: int = _LINE, *, x: int = 0) -> None:
         """Lines of text; they are broken, never cut."""
         letters = LETTERS - x // 7 - (LETTERS // 5 if "head" in style else 0)
         for line in textwrap.wrap(text, letters, break_on_hyphens=False) or [""]:
             self.y += height
-            self.add(f'<text class="{style}" x="{x}" y="{self.y - 4}">{_text(line)}</text>')
+            self.parts.append(f'<text class="{style}" x="{x}" y="{self.y - 4}">{_text(line)}</text>')
 
 
 def _strip(column: _Column, row: Strip, length: float) -> None:
-    name, *more = textwrap.wrap(row.name, LETTERS) or [""]
-    for line in (name, *more)[:-1] if more else ():
-        column.text(line, "name")
-    last = more[-1] if more else name
-    if len(last) + 2 + len(row.note) <= LETTERS:
-        column.y += _LINE
-        note = f'<tspan class="dim" dx="8" font-weight="400">{_text(row.note)}</tspan>' if row.note else ""
-        column.add(f'<text class="name" x="0" y="{column.y - 4}">{_text(last)}{note}</text>')
-    else:
-        column.text(last, "name")
-        column.text(row.note, "dim")
+    spans = [_shares(bar, length) for bar in row.bars] or [(0.0, 0.0)]
+    first, last = min(begin for begin, _ in spans), max(end for _, end in spans)
+    label = _label(row)
+    stands = place(max(len(strong) + len(rest) for strong, rest in label), first, last)
+    if len(label) > 1 and stands.beside:
+        stands = Place(False, 0.0, "start")
+    if not stands.beside:
+        for strong, rest in label:
+            column.y += _LINE
+            column.parts.append(_line(strong, rest, stands, column.y - 4))
     for bar in row.bars:
-        start = min(max(bar.start, 0.0), length)
-        end = min(max(bar.start + bar.duration, start), length)
-        x, top = _share(start, length), column.y
-        # the line keeps the shortest visible
-        column.add(
-            f'<g class="{bar.style}"><title>{_text(bar.told)}</title>'
-            f'<rect x="{x}" y="{top}" width="{_share(end - start, length)}" height="{_BAR}"/>'
-            f'<line x1="{x}" x2="{x}" y1="{top}" y2="{top + _BAR}"/></g>'
-        )
+        column.parts += _bar(bar, length, column.y)
+    if stands.beside:
+        column.parts.append(_line(*label[0], stands, column.y + _BAR - 2))
     column.y += _BAR + _GAP
 
 
-def _grid(picture: Picture, top: int, bottom: int) -> list[str]:
-    lines = [
-        f'<line class="grid" x1="{_share(tick, picture.length)}" x2="{_share(tick, picture.length)}" y1="{top}" y2="{bottom}"/>'
-        for tick in _ticks(picture.length)
-    ]
+def _label(row: Strip) -> list[tuple[str, str]]:
+    """Its lines: of each what is strong, and what is not."""
+    if len(row.name) + 1 + len(row.note) <= LETTERS:
+        return [(row.name, f" {row.note}" if row.note else "")]
+    names = [(line, "") for line in textwrap.wrap(row.name, LETTERS)]
+    return [*names, *(("", line) for line in textwrap.wrap(row.note, LETTERS))]
+
+
+def _line(strong: str, rest: str, stands: Place, y: int) -> str:
+    nudge = (_BESIDE if stands.anchor == "start" else -_BESIDE) if stands.beside else 0
+    note = f'<tspan class="dim" font-weight="400">{_text(rest)}</tspan>' if rest else ""
+    return (
+        f'<text class="name" x="{100 * stands.at:.3f}%" dx="{nudge}" y="{y}" text-anchor="{stands.anchor}">'
+        f"{_text(strong)}{note}</text>"
+    )
+
+
+def _bar(bar: Bar, length: float, top: int) -> Iterator[str]:
+    begin, end = _shares(bar, length)
+    x, width = f"{100 * begin:.3f}%", f"{100 * (end - begin):.3f}%"
+    yield f"<g><title>{_text(bar.told)}</title>"
+    yield from _shape(bar.style, bar.shape, x, width, top, _BAR)
+    yield "</g>"
+    if bar.inside and (end - begin) * NARROWEST >= len(bar.inside) * LETTER + 6:
+        yield f'<text class="inside" x="{x}" dx="4" y="{top + _BAR - 3}">{_text(bar.inside)}</text>'
+    if bar.start + bar.duration > length and bar.shape != "under":
+        yield f'<svg x="100%" y="{top}" overflow="visible"><path class="beyond" d="M-8 0V{_BAR}L0 {_BAR / 2}Z"/></svg>'
+
+
+def _shape(style: str, shape: Shape, x: str, width: str, top: int, height: int) -> Iterator[str]:
+    if shape == "slack":
+        middle = top + height / 2
+        yield f'<svg x="{x}" y="0" width="{width}" overflow="visible"><line class="{style} slack" x2="100%" y1="{middle}" y2="{middle}"/></svg>'
+        return
+    y, tall = (top + height - _UNDER + 2, _UNDER) if shape == "under" else (top, height)
+    classes = f"{style} pale" if shape == "pale" else style
+    # the line keeps the shortest visible
+    yield (
+        f'<g class="{classes}"><rect x="{x}" y="{y}" width="{width}" height="{tall}"/>'
+        f'<line x1="{x}" x2="{x}" y1="{y}" y2="{y + tall}"/></g>'
+    )
+
+
+def _shares(bar: Bar, length: float) -> tuple[float, float]:
+    """Where it begins and ends, shares of the axis; what lies beyond is cut."""
+    start = min(max(bar.start, 0.0), length)
+    end = min(max(bar.start + bar.duration, start), length)
+    return start / length, end / length
+
+
+def _grid(picture: Picture, top: int, bottom: int) -> Iterator[str]:
+    for tick in _ticks(picture.length):
+        x = _share(tick, picture.length)
+        yield f'<line class="grid" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
     if picture.mark is not None:
         at, says = picture.mark
         x = _share(at, picture.length)
-        anchor = "end" if at > picture.length / 2 else "start"
-        lines.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>')
-        nudge = -6 if anchor == "end" else 6
-        lines.append(
-            f'<text class="name" x="{x}" y="{top + 12}" dx="{nudge}" text-anchor="{anchor}">{_text(says)}</text>'
-        )
-    return lines
+        anchor, nudge = ("end", -6) if at > picture.length / 2 else ("start", 6)
+        yield f'<line class="mark" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
+        yield f'<text class="name" x="{x}" y="{top + 12}" dx="{nudge}" text-anchor="{anchor}">{_text(says)}</text>'
 
 
 def _axis(column: _Column, length: float, bottom: int) -> None:
     column.y = bottom + _LINE
     for tick in _ticks(length):
         anchor = "start" if not tick else "end" if tick > 0.93 * length else "middle"
-        column.add(
+        column.parts.append(
             f'<text class="dim small" x="{_share(tick, length)}" y="{column.y - 3}" text-anchor="{anchor}">'
             f"{_text(_tick(tick))}</text>"
         )
@@ -240,11 +316,9 @@ def _share(part: float, length: float) -> str:
     return f"{100 * part / length if length else 0:.3f}%"
 
 
-def _colours() -> str:
-    bars = "".join(f".{name}{{fill:var(--{name})}}g.{name} line{{stroke:var(--{name})}}" for name in BARS)
-    return f":root{{{_LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{_DARK}}}}}{bars}"
-
-
 def _text(text: str) -> str:
     """For XML, which has no place for most control characters."""
     return escape(shown(text))
+
+
+_SCHEMES = f":root{{{_LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{_DARK}}}}}"

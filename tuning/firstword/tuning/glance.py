@@ -35,6 +35,7 @@ from firstword.telemetry.vocabulary import (
     ROOT,
     SAMPLING_PERCENT,
     SLOW,
+    STAGE_PREFIX,
     TASK,
     TTFW,
 )
@@ -246,7 +247,10 @@ def _cause(span: Json, causes: dict[tuple[str, str], Cause]) -> Cause | None:
     if known is None:
         if type(name) is not str:
             raise TypeError
-        known = causes[kind, name] = Cause(Kind(kind), name or ("" if kind == EVENT_LOOP else kind))
+        stage = kind.startswith(STAGE_PREFIX)
+        known = causes[kind, name] = Cause(
+            Kind.DISPATCH if stage else Kind(kind), name or ("" if kind == EVENT_LOOP else kind)
+        )
     return known
 
 

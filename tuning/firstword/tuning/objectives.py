@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from firstword.tuning import observation as about
 from firstword.tuning.observation import Observation
 from firstword.tuning.statistics import Interval, Sample, quantile, quantile_interval, rate, rate_interval
+from firstword.tuning.wording import amount
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 RATES = {"errors": about.failed, "abandoned": about.left, "fallbacks": about.fell_back}
@@ -22,11 +23,13 @@ TIMES = {"ttfw": about.ttfw, "init": about.init}
 ERROR = 0.05
 """Probability that an interval misses the truth, at all looks together."""
 
-_SHAPE = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*<\s*(?P<limit>[0-9.]+)\s*")
+_SHAPE = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*<\s*(?P<number>[0-9.]+)\s*(?P<unit>[^\s0-9.]*)\s*")
+_TIME_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001}
+_RATE_UNITS = {"": 1.0, "%": 0.01}
 
 
 class ObjectiveError(ValueError):
-    """An objective that can't be understood; the message says what it may be."""
+    """An objective that can't be understood; the message says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Objective:
     """One figure, and what it must stay below."""
 
     text: str
-    """`NAME<LIMIT`."""
+    """`NAME<LIMIT`, with the unit that was typed."""
     name: str
     """`ttfw.p90`, `errors`, `task.account.p50`."""
     limit: float
@@ -67,7 +70,7 @@ class Answer:
         what = f"{self.objective.text}: {'met' if self.met else 'missed'}"
         if math.isnan(self.value):
             return f"{what}: no session says"
-        sessions = f"{self.sessions} session{'' if self.sessions == 1 else 's'}"
+        sessions = amount(self.sessions, "session")
         doubt = "" if self.sure else f"; too few to be sure, it may be {_shown(self.interval, self.objective)}"
         return f"{what}: {_figure(self.value, self.objective)} in {sessions}{doubt}"
 
@@ -76,16 +79,20 @@ def objective(text: str) -> Objective:
     """Read `NAME<LIMIT`. Raises ObjectiveError."""
     shape = _SHAPE.fullmatch(text)
     if shape is None:
-        raise ObjectiveError(f"{text!r} is no objective; it may be: ttfw.p90<1.5, errors<0.01")
-    name, limit = shape["name"], shape["limit"]
+        raise ObjectiveError(f"{text!r} is no objective; expected NAME<LIMIT, as ttfw.p90<1500ms or errors<1%")
+    name, number, unit = shape["name"], shape["number"], shape["unit"]
     if not _known(name):
         names = [*RATES, *(f"{time}.{quantile}" for time in TIMES for quantile in QUANTILES), "task.NAME.p90"]
         near = get_close_matches(name, names, n=3, cutoff=0.5) or names
         raise ObjectiveError(f"{text!r}: no figure is named {name!r}; there is: {', '.join(near)}")
+    units = _RATE_UNITS if name in RATES else _TIME_UNITS
+    if unit.lower() not in units:
+        expected = "1% or 0.01" if name in RATES else "1500ms, 1.5s or 1.5"
+        raise ObjectiveError(f"{text!r}: {unit!r} is no unit of {name}; expected a limit as {expected}")
     try:
-        return Objective(f"{name}<{limit}", name, float(limit))
+        return Objective(f"{name}<{number}{unit}", name, float(number) * units[unit.lower()])
     except ValueError:
-        raise ObjectiveError(f"{text!r}: {limit!r} is no number; it may be: 1.5") from None
+        raise ObjectiveError(f"{text!r}: {number!r} is no number; expected one as 1.5") from None
 
 
 def answer(objective: Objective, observations: Sequence[Observation]) -> Answer:

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from firstword.tuning.compare import SAME, Comparison, NotComparable, Verdict, compare, gain, in_words, sentence
 from firstword.tuning.observation import Observation
+from firstword.tuning.wording import agree, amount
 
 START = 5
 """Percent of the sessions that meet a flag first."""
@@ -167,7 +168,10 @@ def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None
         return step(Action.LEFT, "predicted to bring nothing")
     known = sum(rollout.flag in o.flags for o in recent)
     if known < ENOUGH:
-        return step(Action.WAIT, f"{known} sessions since the last move know it; {ENOUGH} are enough to start")
+        return step(
+            Action.WAIT,
+            f"{amount(known, 'session')} since the last move {agree(known, 'knows', 'know')} it; {ENOUGH} are enough to start",
+        )
     promise = "nothing is predicted of it" if gain is None else f"predicted to save {gain:.2f} s"
     return step(Action.START, promise, START)
 
@@ -186,7 +190,7 @@ def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | 
     harm = _harm(found)
     if harm:
         exposed = found.sessions[found.after]
-        return step(Action.TURN_BACK, f"{harm}; {exposed} sessions met it since the last move", 0, found)
+        return step(Action.TURN_BACK, f"{harm}; {amount(exposed, 'session')} met it since the last move", 0, found)
     if found.verdict is Verdict.DEPENDENT:
         return step(Action.HOLD, sentence(found), comparison=found)
     if found.split is not None and found.split.mismatch:
@@ -244,5 +248,5 @@ def _useless(found: Comparison) -> str | None:
     if all(row.gains_less_than(SAME) for row in found.ttfw[:2]):
         return f"it gains less than {100 * SAME:.0f} %: {gain(found)}"
     if sum(found.sessions.values()) >= PATIENCE:
-        return f"no gain in {sum(found.sessions.values())} sessions: {gain(found)}"
+        return f"no gain in {amount(sum(found.sessions.values()), 'session')}: {gain(found)}"
     return None

@@ -66,7 +66,7 @@ def countable(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
         report(PassedOver("", "starts of a store that keeps 0 % of ordinary starts", left_out))
     if left_out and not given:
         raise SourceError(
-            f"all {amount(left_out, 'trace')} are of a store that keeps 0 % of ordinary starts, so no figure can be made; "
+            f"no figure can be made of {amount(left_out, 'trace')} in a store that keeps 0 % of ordinary starts; "
             "expected FIRSTWORD_KEEP_PERCENT above 0, up to 100"
         )
 

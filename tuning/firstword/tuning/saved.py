@@ -1,93 +1,98 @@
-"""The figures of now in a small file for a repository, and what changed since: by task, and whether it is noise.
+"""The figures of now in a small file for a repository, with what they were computed from.
 
-After `firstword.tuning.observation`; `firstword save` and `firstword diff`. A file holds each figure with the interval it was sure
-of, so that a difference can be judged later without the traces it came from.
+After `firstword.tuning.observation`, before `firstword.tuning.difference`; `firstword save`. People read the figures; a later difference
+is judged by the samples, which need no traces any more. A sample is a line of text: three digits of each value, so that
+thousands of starts have some hundreds of values.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import cast
+
+import numpy as np
 
 from firstword.tuning import observation as about
 from firstword.tuning.observation import Observation
 from firstword.tuning.start import method_of_all
 from firstword.tuning.statistics import Interval, Sample, quantile, quantile_interval, rate, rate_interval
 
-FORMAT = 1
+FORMAT = 2
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+ERRORS = "errors"
+"""The one figure that is a share."""
+TASK_PREFIX = "task."
 ERROR = 0.05
-"""Probability that a difference is called one though it is noise, for one figure."""
+"""Probability that the range of a figure misses the truth, at all looks together."""
+
+_MOST_STARTS = 10_000_000
+"""A file that says more is none of ours."""
+_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_TOKEN = re.compile(rf"(?P<value>never|{_NUMBER})(?P<censored>\+?)(?:@(?P<mass>{_NUMBER}))?(?:\*(?P<times>\d{{1,8}}))?")
 
 
 class SavedError(Exception):
     """The file can't be read or written, or is none of ours; the message says which and why."""
 
 
-class Change(StrEnum):
-    """What became of a figure."""
-
-    WORSE = "worse"
-    BETTER = "better"
-    NOISE = "noise"
-    """The difference may be chance."""
-    NEW = "new"
-    GONE = "gone"
-
-
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure and where its truth is; seconds, or a share. Infinite: never."""
+    """One figure of a sample."""
 
-    value: float
-    interval: Interval
+    sample: Sample
+    p: float | None
+    """Of a quantile; None of a share."""
+
+    @property
+    def value(self) -> float:
+        """Seconds, or a share. Infinite: never."""
+        return rate(self.sample) if self.p is None else quantile(self.sample, self.p)
+
+    @property
+    def interval(self) -> Interval:
+        """Where its truth is."""
+        return rate_interval(self.sample, ERROR) if self.p is None else quantile_interval(self.sample, self.p, ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The figures of some sessions."""
+    """What some sessions were."""
 
     sessions: int
-    figures: Mapping[str, Figure]
-    """`ttfw.p50`, `init.p90`, `errors`, `task.account.p99`, ..."""
+    samples: Mapping[str, Sample]
+    """`ttfw`, `init`, `errors`, `task.account`, ...: the session's own first, then the tasks'."""
     method: str | None = None
     """How their paths were found, as `firstword.tuning.start.method_of_all` says it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One figure, then and now."""
-
-    name: str
-    then: Figure | None
-    now: Figure | None
-
     @property
-    def interval(self) -> Interval:
-        """Of now less then."""
-        if self.then is None or self.now is None:
-            return Interval(-math.inf, math.inf)
-        then, now = self.then.interval, self.now.interval
-        low, high = now.low - then.high, now.high - then.low
-        return Interval(-math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
-
-    @property
-    def change(self) -> Change:
-        """What became of it."""
-        if self.then is None or self.now is None:
-            return Change.NEW if self.then is None else Change.GONE
-        return Change.WORSE if self.interval.low > 0 else Change.BETTER if self.interval.high < 0 else Change.NOISE
+    def figures(self) -> dict[str, Figure]:
+        """`ttfw.p50`, `init.p90`, `errors`, `task.account.p99`, ..."""
+        found: dict[str, Figure] = {}
+        for name, sample in self.samples.items():
+            if name == ERRORS:
+                found[name] = Figure(sample, None)
+            else:
+                found |= {f"{name}.{quantile_name}": Figure(sample, p) for quantile_name, p in QUANTILES.items()}
+        return found
 
 
-def figures(observations: Sequence[Observation]) -> Saved:
-    """The figures of these sessions; what no session has is left out."""
-    method = method_of_all(observation.method for observation in observations)
-    return Saved(len(observations), dict(_figures(observations)), method)
+def saved_of(observations: Sequence[Observation]) -> Saved:
+    """What these sessions were; what no session has is left out."""
+    samples = {"ttfw": about.ttfw(observations), "init": about.init(observations)}
+    if observations:
+        samples[ERRORS] = about.share(observations, about.failed)
+    samples |= {f"{TASK_PREFIX}{name}": about.task(observations, name) for name in about.task_names(observations)}
+    return Saved(
+        sessions=len(observations),
+        samples={name: _rounded(each) for name, each in samples.items() if not each.censored.all()},
+        method=method_of_all(observation.method for observation in observations),
+    )
 
 
 def save(saved: Saved, path: Path) -> None:
@@ -100,11 +105,18 @@ def save(saved: Saved, path: Path) -> None:
 
 def document(saved: Saved) -> dict[str, object]:
     """The content of such a file; null is infinite: never, or no limit."""
-    shown = {
-        name: {"value": _finite(f.value), "low": _finite(f.interval.low), "high": _finite(f.interval.high)}
-        for name, f in saved.figures.items()
+    shown: dict[str, object] = {}
+    for name, figure in saved.figures.items():
+        interval = figure.interval
+        shown[name] = {"value": _finite(figure.value), "low": _finite(interval.low), "high": _finite(interval.high)}
+    samples = {name: {"starts": each.units, "values": as_text(each)} for name, each in saved.samples.items()}
+    return {
+        "firstword": FORMAT,
+        "sessions": saved.sessions,
+        "method": saved.method,
+        "figures": shown,
+        "samples": samples,
     }
-    return {"firstword": FORMAT, "sessions": saved.sessions, "method": saved.method, "figures": shown}
 
 
 def load(path: Path) -> Saved:
@@ -120,64 +132,62 @@ def load(path: Path) -> Saved:
         raise SavedError(expected)
     whole = cast("dict[str, object]", content)
     if whole["firstword"] != FORMAT:
-        raise SavedError(f"{path} has format {whole['firstword']!r}; this firstword reads {FORMAT}")
-    sessions, shown, method = whole.get("sessions"), whole.get("figures"), whole.get("method")
-    if not isinstance(sessions, int) or not isinstance(shown, dict) or not isinstance(method, str | None):
+        raise SavedError(
+            f"{path} has format {whole['firstword']!r}; this firstword reads {FORMAT}: save the figures again"
+        )
+    sessions, told, method = whole.get("sessions"), whole.get("samples"), whole.get("method")
+    if not isinstance(sessions, int) or not isinstance(told, dict) or not isinstance(method, str | None):
         raise SavedError(expected)
-    found = {name: _figure(value, expected) for name, value in cast("dict[str, object]", shown).items()}
-    return Saved(sessions, found, method)
+    try:
+        samples = {name: _sample(each) for name, each in cast("dict[str, object]", told).items()}
+    except (ValueError, OverflowError):
+        raise SavedError(expected) from None
+    return Saved(sessions, samples, method)
 
 
-def diff(then: Saved, now: Saved) -> tuple[Difference, ...]:
-    """What changed: first the session's figures, then the tasks', those first whose p50 grew most."""
-
-    def order(name: str) -> tuple[bool, float, str, int]:
-        task = name.startswith("task.")
-        stem, _, quantile_name = name.rpartition(".")
-        before, after = then.figures.get(f"{stem}.p50"), now.figures.get(f"{stem}.p50")
-        grew = after.value - before.value if task and before and after else 0.0
-        position = [*QUANTILES, ""].index(quantile_name if quantile_name in QUANTILES else "")
-        return (task, -grew, {"ttfw": "0", "init": "1"}.get(stem, stem or "2"), position)
-
-    names = sorted({*then.figures, *now.figures}, key=order)
-    return tuple(Difference(name, then.figures.get(name), now.figures.get(name)) for name in names)
+def as_text(of: Sample) -> str:
+    """`0.398 0.401*3 1.2+ never@0.25`: a value, `+` where the truth is known to be later, what it counts for, how often."""
+    counted = Counter(zip(of.values.tolist(), of.censored.tolist(), of.mass.tolist(), strict=True))
+    return " ".join(
+        ("never" if math.isinf(value) else _three_digits(value))
+        + ("+" if censored else "")
+        + ("" if mass == 1 else f"@{mass!r}")
+        + ("" if times == 1 else f"*{times}")
+        for (value, censored, mass), times in counted.items()
+    )
 
 
-def _figures(observations: Sequence[Observation]) -> Iterator[tuple[str, Figure]]:
-    yield from _quantiles("ttfw", about.ttfw(observations))
-    yield from _quantiles("init", about.init(observations))
-    if observations:
-        failed = about.share(observations, about.failed)
-        yield "errors", Figure(rate(failed), rate_interval(failed, ERROR / 2))
-    for name in about.task_names(observations):
-        yield from _quantiles(f"task.{name}", about.task(observations, name))
+def _rounded(of: Sample) -> Sample:
+    values = np.array([float(_three_digits(value)) for value in of.values], dtype=np.float64)
+    order = np.lexsort((of.censored, values))
+    return Sample(values[order], of.censored[order], of.mass[order], of.units)
 
 
-def _quantiles(name: str, of: Sample) -> Iterator[tuple[str, Figure]]:
-    if len(of.values) and not of.censored.all():
-        for quantile_name, p in QUANTILES.items():
-            # half the error each, then and now
-            yield f"{name}.{quantile_name}", Figure(quantile(of, p), quantile_interval(of, p, ERROR / 2))
+def _sample(told: object) -> Sample:
+    """Raises ValueError."""
+    match told:
+        case {"starts": int() | float() as units, "values": str() as values} if 0 <= units < math.inf:
+            found = [_TOKEN.fullmatch(token) for token in values.split()]
+            tokens = [token for token in found if token is not None]
+            if len(tokens) < len(found):
+                raise ValueError(values)
+            times = [int(t["times"] or 1) for t in tokens]
+            if sum(times) > _MOST_STARTS:
+                raise ValueError(values)
+            seconds = np.repeat([math.inf if t["value"] == "never" else float(t["value"]) for t in tokens], times)
+            censored = np.repeat([bool(t["censored"]) for t in tokens], times).astype(np.bool_)
+            mass = np.repeat([float(t["mass"] or 1) for t in tokens], times)
+            if mass.sum() > units * (1 + 1e-6) or not np.isfinite(mass).all():
+                raise ValueError(values)
+            order = np.lexsort((censored, seconds))
+            return Sample(seconds[order], censored[order], mass[order], units)
+        case _:
+            raise ValueError(told)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}"
 
 
 def _finite(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
-
-
-def _figure(value: object, expected: str) -> Figure:
-    match value:
-        case {
-            "value": int() | float() | None as seen,
-            "low": int() | float() | None as low,
-            "high": int() | float() | None as high,
-        }:
-            try:
-                return Figure(_number(seen), Interval(_number(low), _number(high)))
-            except OverflowError:
-                raise SavedError(expected) from None
-        case _:
-            raise SavedError(expected)
-
-
-def _number(value: float | None) -> float:
-    return math.inf if value is None else float(value)

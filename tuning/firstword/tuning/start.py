@@ -21,6 +21,7 @@ from firstword.telemetry.foreign import last_finishing_path
 from firstword.telemetry.record import Outcome
 from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning.spans import Span, Trace, Value, plausible, without_needs
+from firstword.tuning.wording import iso_date
 
 _MOST_LINES = 10_000_000
 """Of a file of source."""
@@ -53,8 +54,8 @@ class Piece:
     span_id: str
     """Of the `critical` span; of a trace that isn't ours, of the span itself."""
     name: str
-    """The task's name, `dispatch`, `event loop` or `absent caller`; of an observed one the function's; the span's where
-    the path is guessed.
+    """The task's name, `dispatch` or `dispatch.STAGE`, `event loop` or `absent caller`; of an observed one the function's;
+    the span's where the path is guessed.
     """
     task: str | None
     task_span_id: str | None
@@ -68,6 +69,11 @@ class Piece:
     """The user's line, as the trace says it: anybody may have written it. No function: it says none."""
     inside: str | None = None
     """Of an observed piece: the library's function that was at work for the line."""
+
+    @property
+    def is_dispatch(self) -> bool:
+        """Whether it is the dispatch or a stage of it; of the path of a start of ours."""
+        return self.task is None and self.kind is None and self.name.startswith(words.DISPATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,8 @@ class RecordedStart:
     dispatch: str | None = None
     ttfw_s: float | None = None
     init_s: float | None = None
+    critical_task: str | None = None
+    """The task, or stage of the dispatch, with the most time on the path."""
     fallbacks: int = 0
     """Tasks that used their fallback."""
     tasks: tuple[TracedTask, ...] = ()
@@ -167,6 +175,7 @@ class RecordedStart:
         return {
             "trace_id": self.trace_id,
             "root_span_id": self.root_span_id,
+            "began": iso_date(self.start_ns),
             "ttfw_s": self.ttfw_s,
             "duration_us": self.duration_us,
             "method": self.method.value,
@@ -208,6 +217,7 @@ def start_of(trace: Trace) -> RecordedStart:
         dispatch=_text(told, words.DISPATCH_KIND),
         ttfw_s=_number(told, words.TTFW),
         init_s=next((_number(span.attributes, words.INIT) for span in trace.spans if span.name == words.READY), None),
+        critical_task=_text(told, words.CRITICAL_TASK),
         fallbacks=round(_number(told, words.FALLBACKS) or 0),
         tasks=_tasks(trace) if ours else (),
         phases=tuple(_stretch(span, root) for span in _phase_spans(trace)) if ours else (),
@@ -271,7 +281,7 @@ def _source_line(told: Mapping[str, Value]) -> SourceLine | None:
 def _phase_spans(trace: Trace) -> list[Span]:
     """In order; a phase is what has pieces below it, or, where it has no length, its name."""
     parents = {span.parent_id for span in trace.spans if span.name.startswith(words.CRITICAL_PREFIX)}
-    known = (words.CONNECT, words.WAIT, words.GREET)
+    known = (words.DISPATCH, words.CONNECT, words.WAIT, words.GREET)
     found = [
         span
         for span in trace.spans

@@ -21,6 +21,7 @@ from firstword.tuning.replay import NotPlayable, model_of, ttfw
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import start_of
 from firstword.tuning.statistics import Floats, Interval, quantile, sample
+from firstword.tuning.wording import agree, amount
 
 SHARES = (0.5, 0.9)
 _LEARNT_FROM = 200
@@ -131,10 +132,13 @@ class _Seen:
 
     def _why(self) -> str:
         if self.already and not self.sessions:
-            return f"all {self.already} starts have the flag on already, so nothing is left to predict from"
+            return (
+                f"{agree(self.already, 'the only start has', f'all {self.already:,} starts have')} the flag on already, "
+                "so nothing is left to predict from"
+            )
         if not self.sessions:
-            return f"none of {self.traces} traces is a start of ours with a caller"
-        return f"none of {self.sessions} starts can be played: no first word, no plan, or spans are lost"
+            return f"no start of ours with a caller among {amount(self.traces, 'trace')}"
+        return f"no start can be played, of {amount(self.sessions, 'start')}: no first word, no plan, or spans are lost"
 
     def prediction(self, changes: tuple[Change, ...], uses: tuple[Use, ...]) -> Prediction:
         now, predicted = np.array(self.now), np.array(self.predicted)

@@ -6,6 +6,8 @@ sets its title, or forges a line.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 
 def shown(text: str) -> str:
     """The text on one line, as nobody can take for anything else: what is not printable is escaped, as `\\x1b`.
@@ -20,6 +22,22 @@ def shown(text: str) -> str:
 def amount(count: int, noun: str, nouns: str | None = None) -> str:
     """`1 file`, `2 files`, `1,000 files`; nouns: the plural, where it has no simple s."""
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
+def agree(count: int, one: str, many: str) -> str:
+    """`one` where it is one, else `many`: `has` or `have`."""
+    return one if count == 1 else many
+
+
+def date(unix_ns: int) -> str:
+    """`2026-11-29 14:03:07 CET`: when it was where the reader is, as `--since` takes it."""
+    return f"{datetime.fromtimestamp(unix_ns / 1e9, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def iso_date(unix_ns: int) -> str:
+    """`2026-11-29T13:03:07.123456Z`: for programs."""
+    whole, micros = divmod(unix_ns // 1000, 1_000_000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
 
 
 def _escaped(letter: str) -> str:

@@ -103,6 +103,7 @@ class AccountStore:
         if self._sqlite:
             event.listen(self._engine.sync_engine, "connect", _enforce_foreign_keys)
         self._running: Final = set[asyncio.Task[Any]]()
+        self._closing: asyncio.Task[None] | None = None
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
@@ -182,10 +183,17 @@ class AccountStore:
         await self._run(self._upsert(SESSIONS).values(_values(session) | {"account": account}))
 
     async def aclose(self) -> None:
-        """Close every connection, when what was given up has ended; the store is not used afterwards."""
+        """Close every connection, when what was given up has ended; the store is not used afterwards.
+
+        Goes on where its caller is cancelled: a connection that is left open is a thread that keeps the process.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=_SQLITE_BUSY)  # a thread must not outlive the loop it answers to
-        # not cancelled with us: a connection that is half closed is a traceback in the log
         await asyncio.wait({asyncio.ensure_future(self._engine.dispose())}, timeout=_CLOSE_S)
 
     def _upsert(self, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -35,8 +35,12 @@ _LIVEKITS_OWN: Final = frozenset({SIP_CALL_STATUS, "sip.callID", "sip.trunkID", 
 """Attributes whose values say nothing of anybody."""
 
 
-def caller_arrived(call: Call, caller: Caller) -> int:
-    """This is the call's caller. Returns when they joined, ns on the run's clock."""
+async def arrival(call: Call) -> int:
+    """Wait for the call's caller. Returns when they joined, ns on the run's clock."""
+    return _arrived(call, await call.callers.first())
+
+
+def _arrived(call: Call, caller: Caller) -> int:
     call.limits.caller_arrived(caller)
     _hide_in_the_log(caller.participant)
     kind = caller.participant.kind

@@ -24,6 +24,8 @@ UNKNOWN_GREETED_S = 2.0
 LISTENER_GREETED_S = 3.0
 """Seconds that somebody who may not publish waits for a caller who may, until they are greeted as the caller."""
 
+CONNECTED_WITHIN_S = 2.0
+"""Seconds that are waited for the media connection of a caller, where somebody else may have subscribed in their place."""
 ANNOUNCED_LATE_NS = 300_000_000
 """A caller who joined so long after the first frame was not who had subscribed."""
 
@@ -182,6 +184,30 @@ async def until_only_others(room: rtc.Room) -> None:
         await announced.wait()
     finally:
         room.off("participant_connected", look)
+
+
+async def until_connected(room: rtc.Room, caller: Caller) -> None:
+    """Returns when the caller's media connection is up, or after `CONNECTED_WITHIN_S` seconds; at once where they are alone.
+
+    LiveKit tells the first subscription of a track, and not whose: a supervisor's says nothing of the caller.
+    """
+    if set(room.remote_participants) <= {caller.identity}:
+        return
+    connected = asyncio.Event()
+
+    def look(_: object = None) -> None:
+        there = room.remote_participants.get(caller.identity)  # another object where they have come back
+        if there is not None and there.state == rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE:
+            connected.set()
+
+    room.on("participant_active", look)
+    try:
+        look()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECTED_WITHIN_S):
+                await connected.wait()
+    finally:
+        room.off("participant_active", look)
 
 
 def server_ahead(room: rtc.Room, connecting: int) -> int:

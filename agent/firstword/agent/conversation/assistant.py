@@ -131,6 +131,7 @@ def _end(_: Account, hang_up: HangUp) -> Any:
     async def end_call(context: RunContext[Any]) -> str | None:
         # what it returns is answered within the same speech; it is done when all has been played
         context.speech_handle.add_done_callback(lambda _: hang_up())
+        await context.wait_for_playout()  # only then is what it said with this call known
         return None if _said_something(context) else "Say goodbye to the caller, in one short sentence."
 
     return end_call

@@ -167,13 +167,16 @@ def _at_end(export: Callable[[], None], then: Callable[[], None] = lambda: None)
 
 
 async def _prepare(config: Settings, caches: Caches, patience: float) -> None:
-    async with asyncio.timeout(patience):
-        await caches.prepare()
-        await first_reads(config, caches)
-        if config.cache_url is not None:
-            await caches.aclose()
-        # its own store: one belongs to the loop that first uses it, and the job's loop comes later
-        store = await AccountStore.open(config.store_url.get_secret_value())
+    # its own store: one belongs to the loop that first uses it, and the job's loop comes later
+    store = AccountStore(config.store_url.get_secret_value())
+    try:
+        async with asyncio.timeout(patience):
+            await caches.prepare()
+            await first_reads(config, caches)
+            if config.cache_url is not None:
+                await caches.aclose()
+            await store.prepare()
+    finally:  # outside of the deadline: a closing that it cuts leaves a thread
         await store.aclose()
 
 

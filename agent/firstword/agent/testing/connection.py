@@ -54,7 +54,10 @@ def register(native: Native, delays: Delays, room_for: Callable[[str, dict[str, 
     def ready(request: Any) -> None:
         participant: Participant = native.object(request.room_handle)
         participant.start_listening()
-        participant.room.connected(participant)
+        if delays.media:
+            later(delays.media, lambda: participant.room.connected(participant))
+        else:
+            participant.room.connected(participant)
 
     def disconnect(request: Any, done: Done) -> None:
         participant: Participant = native.object(request.room_handle)

@@ -17,6 +17,7 @@ from livekit.agents import job as livekit_job
 from livekit.protocol import agent, models
 
 from firstword.agent.testing.livekit import URL, FakeAPI, FakeLiveKit
+from firstword.agent.testing.room import new_sid
 
 AGENT = "agent"
 """The agent's identity in the room."""
@@ -44,7 +45,7 @@ class FakeJob:
         info = livekit_job.RunningJobInfo(
             accept_arguments=livekit_job.JobAcceptArguments(name="", identity=AGENT, metadata=""),
             job=agent.Job(
-                id=f"AJ_{room}",
+                id=new_sid("AJ"),
                 room=models.Room(name=room, sid=livekit.room(room).sid),
                 metadata=metadata,
                 agent_name=agent_name,

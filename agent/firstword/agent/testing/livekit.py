@@ -49,10 +49,11 @@ class FakeLiveKit:
         kind: str = "standard",
         attributes: dict[str, str] | None = None,
         metadata: str = "",
+        name: str = "",
         **grants: Any,
     ) -> str:
         """A token to join the room. kind: of LiveKit's participant kinds, in lower case; grants: of `api.VideoGrants`."""
-        token = api.AccessToken(KEY, SECRET).with_identity(identity).with_metadata(metadata)
+        token = api.AccessToken(KEY, SECRET).with_identity(identity).with_metadata(metadata).with_name(name)
         token.with_attributes(attributes or {}).with_grants(api.VideoGrants(room_join=True, room=room, **grants))
         token.claims.kind = kind  # `with_kind` does not know all that a server takes
         return token.to_jwt()

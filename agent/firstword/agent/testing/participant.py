@@ -99,6 +99,8 @@ class Participant:
         self.publications: dict[str, Publication] = {}
         self.heard: list[Heard] = []
         self.left = False
+        self.connected = False
+        """Its media connection is up."""
         self.handle, self.room_handle = native.handle(self), native.handle(self)
         self._native = native
         self._views: dict[str, View] = {}
@@ -190,8 +192,8 @@ class Participant:
     # --- what it subscribes to
 
     def subscribe(self, publication: Publication, *, after: float | None = None) -> None:
-        """Subscribe to a track; it is there `after` seconds, by default the server's."""
-        if self.info.permission.can_subscribe:
+        """Subscribe to a track; it is there `after` seconds, by default the server's. Before the media connection: with it."""
+        if self.info.permission.can_subscribe and self.connected:
             later(
                 self.room.delays.subscribe if after is None else after, lambda: self._complete_subscription(publication)
             )

@@ -130,6 +130,7 @@ class FakeLLM(llm.LLM[Any]):
     """Answers every question with `answer`, after `first_token` seconds.
 
     questions: what it was asked last, each time. said: what the assistant had said before that, each time.
+    calls: names of tools that it calls, without arguments, one with each answer until none is left.
     """
 
     def __init__(self, answer: str = "I see.", *, first_token: float = 0.200) -> None:
@@ -137,6 +138,7 @@ class FakeLLM(llm.LLM[Any]):
         self.answer, self.first_token = answer, first_token
         self.questions: list[str] = []
         self.said: list[list[str]] = []
+        self.calls: list[tuple[str, str]] = []
 
     def chat(
         self,
@@ -163,6 +165,9 @@ class _Answer(llm.LLMStream):
     async def _run(self) -> None:
         await asyncio.sleep(self._of.first_token)
         said = llm.ChoiceDelta(role="assistant", content=self._of.answer)
+        if self._of.calls:
+            name, arguments = self._of.calls.pop(0)
+            said.tool_calls = [llm.FunctionToolCall(name=name, arguments=arguments, call_id="call")]
         self._event_ch.send_nowait(llm.ChatChunk(id="fake", delta=said))
 
 

@@ -26,6 +26,8 @@ class Delays:
     """How long things take, in seconds; may be changed at any time."""
 
     connect: float = 0.050
+    media: float = 0.0
+    """From the connect to the media connection of who publishes nothing: they hear nothing before it."""
     publish: float = 0.010
     subscribe: float = 0.020
     reconnect: float = 0.100
@@ -95,7 +97,7 @@ class ServerRoom:
             return
         participant.event(connection_state_changed={"state": rtc.ConnectionState.CONN_CONNECTED})
         participant.event(token_refreshed={})
-        participant.info.state = ACTIVE
+        participant.info.state, participant.connected = ACTIVE, True
         self.tell(participant)
         for other in list(self.participants.values()):
             for publication in other.publications.values() if other is not participant else ():

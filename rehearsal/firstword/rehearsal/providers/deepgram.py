@@ -208,7 +208,7 @@ class _Speaking:
                 match body.get("type"):
                     case "Speak":
                         self._text += body["text"]
-                        if self._text.rstrip().endswith((".", "!", "?")):
+                        if voice.ends_sentence(self._text):
                             self._complete(queue)
                     case "Flush":
                         self._complete(queue)

@@ -32,6 +32,11 @@ def duration(text: str) -> float:
     return _syllables(text) * SYLLABLE
 
 
+def ends_sentence(text: str) -> bool:
+    """Whether the voice says what it has been sent of a stream: it waits for the end of a sentence, or a flush."""
+    return text.rstrip().endswith((".", "!", "?"))
+
+
 def speech(text: str, sample_rate: int) -> NDArray[np.int16]:
     """The voice saying a text: mono samples at `sample_rate` Hz."""
     said = text.strip()

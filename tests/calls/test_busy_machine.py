@@ -1,0 +1,61 @@
+"""A worker on a machine that has no time for it, with a store that never answers: its processes get ready, and callers are greeted.
+
+Only `make soak` runs this: it wants the right to be nice and back again, and it holds every core for a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Generator
+
+import pytest
+
+from firstword.rehearsal.processes import started
+from tests.agent.silent_server import silent_server
+from tests.calls.stage import Stage
+from tests.calls.waiting import PATIENCE
+
+pytestmark = [pytest.mark.soak, pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
+
+BUSY = (sys.executable, "-c", "while True: pass")
+
+
+@contextlib.contextmanager
+def nice() -> Generator[None]:
+    """What is started meanwhile gives way to all else. PermissionError where this user may not take it back."""
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+async def test_no_process_is_killed_for_our_own_waiting(stage: Stage) -> None:
+    """Four idle processes beside four busy loops, with a PostgreSQL that accepts and never answers (C13)."""
+    async with silent_server() as store, contextlib.AsyncExitStack() as busy:
+        for _ in range(4):
+            await busy.enter_async_context(started(BUSY, {}))
+        environment = {
+            "FIRSTWORD_IDLE_PROCESSES": "4",
+            "FIRSTWORD_STORE_URL": f"postgresql://user:password@127.0.0.1:{store.port}/accounts",
+            "FIRSTWORD_ACCOUNT_DEADLINE": "1",
+            "FIRSTWORD_STORE_DEADLINE": "1",
+        }
+        with nice():
+            async with stage.actor("tuned", environment) as actor:
+                for _ in range(3):
+                    caller = actor.caller()
+                    await caller.connect()
+                    await caller.hear(PATIENCE)
+                    await caller.leave()
+                log = actor.log
+    said = [line["message"] for line in log]
+    assert not [
+        message
+        for message in said
+        if "killing process" in message or ("initializing process" in message and "error" in message)
+    ]
+    assert any(message.startswith("caches and store could not be prepared within") for message in said)
+    assert not [message for message in said if message.rstrip().endswith(":")], "a line that says no reason"
