@@ -62,7 +62,11 @@ def lay_out_observed(
     def piece_span(piece: ObservedPiece | _Named) -> PieceSpan:
         return _plain(piece) if isinstance(piece, _Named) else _of_line(piece, folder)
 
-    longest = _longest(pieces)
+    took: dict[str, int] = {}
+    for piece in path:
+        name = piece_span(piece).name
+        took[name] = took.get(name, 0) + (piece.end - piece.start if name != words.ABSENT_CALLER else 0)
+    longest = max(took, key=took.__getitem__)
     return lay_out_path(start, path, piece_span, method=words.OBSERVED, critical_task=longest, slow=slow)
 
 
@@ -86,12 +90,3 @@ def _of_line(piece: ObservedPiece, folder: str) -> PieceSpan:
     if piece.held_by is not None:
         attributes[words.HELD_BY] = piece.held_by
     return PieceSpan(piece.kind.value if piece.line is None else piece.line.function, attributes)
-
-
-def _longest(pieces: Sequence[ObservedPiece]) -> str | None:
-    """The user's function with most time on the path; the kind where no piece is of one."""
-    took: dict[str, int] = {}
-    for piece in pieces:
-        name = piece.kind.value if piece.line is None else piece.line.function
-        took[name] = took.get(name, 0) + piece.end - piece.start
-    return max(took, key=took.__getitem__, default=None)
