@@ -17,6 +17,7 @@ from firstword.tuning.plot import Drawn, NothingToPlot, percentiles
 from firstword.tuning.sources import SourceError
 from firstword.tuning.start import start_of
 from firstword.tuning.waterfall import waterfall
+from firstword.tuning.wording import iso_date
 
 _WRITERS = {".svg": svg, ".html": html}
 
@@ -73,7 +74,8 @@ def command(
     say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
     if options.as_json:
-        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids})
+        began = [iso_date(instant) for instant in drawn.began_ns]
+        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids, "began": began})
     else:
         tell(title)
         tell(f"Written: {output}")
@@ -86,4 +88,5 @@ def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report
         chosen = sessions.named(read.source, session, read.query, report)
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
-    return Drawn(waterfall(start_of(chosen.trace), chosen.trace.spans), (chosen.trace.trace_id,), chosen.weighted)
+    start = start_of(chosen.trace)
+    return Drawn(waterfall(start, chosen.trace.spans), (start.trace_id,), (start.start_ns,), chosen.weighted)
