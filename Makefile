@@ -7,15 +7,16 @@ TEST_READY := .venv/.test
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test soak check lock
+.PHONY: help setup servers demo test soak check lock release
 
 help:
-	@echo "make demo   baseline against tuned on this machine, with a table and the traces"
-	@echo "make test   the whole test suite (what CI runs); TESTS=\"tests/telemetry ...\" runs some"
-	@echo "make check  the quick part of it: lint, types, layers"
-	@echo "make soak   the long form of it, by hand: hours; SOAK_ROUNDS=2 shortens it"
-	@echo "make setup  only install, into .venv"
-	@echo "make lock   resolve the lock files anew"
+	@echo "make demo     baseline against tuned on this machine, with a table and the traces"
+	@echo "make test     the whole test suite (what CI runs); TESTS=\"tests/telemetry ...\" runs some"
+	@echo "make check    the quick part of it: lint, types, layers"
+	@echo "make soak     the long form of it, by hand: hours; SOAK_ROUNDS=2 shortens it"
+	@echo "make setup    only install, into .venv"
+	@echo "make lock     resolve the lock files anew"
+	@echo "make release  build sdist and wheel of a tagged commit into dist/; publishes nothing"
 
 # Ends a step that failed with what to do.
 hint = { echo "make: $(1)" >&2; exit 1; }
@@ -67,6 +68,9 @@ endif
 
 soak: servers setup
 	@$(BIN)/python tools/soak.py $(SOAK_ROUNDS)
+
+release: setup
+	@$(BIN)/python tools/release.py
 
 check: setup
 	@$(BIN)/ruff check . || $(call hint,$(BIN)/ruff check --fix mends most of it)

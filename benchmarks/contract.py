@@ -6,7 +6,7 @@ Between a trace source and a verdict: what the trace says of itself is computed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import PurePath
 
@@ -15,7 +15,7 @@ from firstword.telemetry import vocabulary as words
 from firstword.telemetry.layout import MOST_STEPS
 from firstword.telemetry.record import Dispatch, Outcome
 from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
-from firstword.tuning.spans import Trace
+from firstword.tuning.spans import Trace, Value
 from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask, start_of
 
 NEAR_S = 1e-3
@@ -51,7 +51,7 @@ def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
     longest, shortest = _waited(start)
     if start.ttfw_s is not None and not shortest - NEAR_S <= start.ttfw_s <= longest + NEAR_S:
         yield f"time to first word is {start.ttfw_s}, the caller waited {shortest} to {longest}"
-    if told.get(words.SLOW) is not (start.ttfw_s > slow if start.ttfw_s is not None else _timed_out(start)):
+    if told.get(words.SLOW) is not (start.ttfw_s > slow if start.ttfw_s is not None else _failed_a_caller(start, told)):
         yield f"slow is {told.get(words.SLOW)} with {start.ttfw_s} s, {start.outcome}"
     for key, kind in ((words.FALLBACKS, int), (words.CLOCK_SKEW, float), (words.ROOM_SID, str), (words.JOB_ID, str)):
         if not isinstance(told.get(key), kind):
@@ -96,7 +96,7 @@ def _observed_piece(piece: Piece) -> Iterator[str]:
     """A piece is of a kind, and of a line below the folder of the file that was started, where one is known."""
     if piece.task is not None:
         yield f"{piece.name} is observed, and of a task"
-    if piece.kind is None and piece.name not in (words.DISPATCH, words.ABSENT_CALLER):
+    if piece.kind is None and not piece.is_dispatch and piece.name != words.ABSENT_CALLER:
         yield f"{piece.name} is of no kind"
     if piece.source is not None and (PurePath(piece.source.file).is_absolute() or not piece.source.function):
         yield f"{piece.name} is of {piece.source}, expected FILE:LINE FUNCTION with a relative file"
@@ -169,10 +169,9 @@ def _full(trace: Trace, start: RecordedStart) -> bool:
     return len(trace.spans) >= (MOST_SPANS_IN_ORDER if in_order else MOST_SPANS)
 
 
-def _timed_out(start: RecordedStart) -> bool:
+def _failed_a_caller(start: RecordedStart, told: Mapping[str, Value]) -> bool:
     """Of a start without a first word: whether it failed or timed out on a caller who was there."""
-    absent = bool(start.path) and start.path[-1].name == words.ABSENT_CALLER
-    return start.outcome in (Outcome.FAILED, Outcome.TIMED_OUT) and not absent
+    return start.failed and words.PARTICIPANT_KIND in told
 
 
 def _near(a: float, b: float) -> bool:

@@ -47,11 +47,24 @@ def test_the_index_has_every_page() -> None:
     assert set(ROOT.glob("docs/decisions/*.md")) - {target for target, _ in links(decisions)} == {decisions}
 
 
+def program_on(page: str) -> str:
+    """The only Python on a page."""
+    (program,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+    return program
+
+
+def test_a_claim_is_signed_as_the_page_says() -> None:
+    """With the account, the room, and an end within ten minutes."""
+    environment = {"FIRSTWORD_CLAIM_KEY": "k" * 32}
+    program = (sys.executable, "-c", program_on("docs/accounts.md"))
+    done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    claim = jwt.decode(done.stdout.strip(), "k" * 32, algorithms=["HS256"])
+    assert (claim["sub"], claim["room"]) == ("1001", "call-7f3a")
+
+
 def test_the_first_call_asks_for_the_agent(tmp_path: Path) -> None:
     """The program on the page of the first hour prints the server's address and a token that brings the agent."""
-    (program,) = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "docs/first-hour.md").read_text(encoding="utf-8"), re.M | re.S
-    )
+    program = program_on("docs/first-hour.md")
     settings = "LIVEKIT_URL=ws://127.0.0.1:7880\nLIVEKIT_API_KEY=key\nLIVEKIT_API_SECRET=" + "s" * 32
     (tmp_path / ".env.local").write_text(settings)
     done = subprocess.run((sys.executable, "-c", program), cwd=tmp_path, env={}, capture_output=True, text=True)

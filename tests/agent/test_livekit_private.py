@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 from livekit import local_inference
 from livekit.agents import AgentServer
+from livekit.agents.ipc import supervised_proc
 from livekit.agents.log import logger
 from livekit.rtc._ffi_client import FfiClient
 
@@ -73,6 +74,12 @@ def test_a_lost_connection_is_left_to_who_catches_it(caplog: pytest.LogCaptureFi
 def test_a_worker_registers_in_a_task_of_its_own() -> None:
     """Ours has it wait: under another name it would not."""
     assert inspect.iscoroutinefunction(AgentServer._connection_task)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_process_is_started_under_a_mask_of_livekits() -> None:
+    """Ours takes its place: under another name the worker would be deaf to Ctrl-C again."""
+    assert inspect.isgeneratorfunction(inspect.unwrap(supervised_proc._mask_ctrl_c))  # pyright: ignore[reportPrivateUsage]
+    assert "with _mask_ctrl_c():" in inspect.getsource(supervised_proc.SupervisedProc)
 
 
 def test_each_name_has_its_reason() -> None:

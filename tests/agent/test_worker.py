@@ -15,7 +15,7 @@ import pytest
 
 from firstword.rehearsal.processes import free_ports
 from tests.agent.silent_server import silent_server
-from tests.background import IN_BACKGROUND
+from tests.background import IN_A_TERMINAL, IN_BACKGROUND
 
 ENTRYPOINT = """
 from firstword.agent.worker import server
@@ -112,6 +112,19 @@ async def test_a_worker_ends_well_on_each_signal(moment: str, number: signal.Sig
     assert b"Traceback" not in output + errors, output.decode()
     _, left = psutil.wait_procs(own, timeout=STARTED_WITHIN)
     assert not left
+
+
+async def test_ctrl_c_is_heard_while_processes_are_made(tmp_path: Path) -> None:
+    """In a terminal all of the worker's processes get it: the worker ends well, and those that still import say nothing."""
+    worker = await started(tmp_path, *IN_A_TERMINAL, FIRSTWORD_IDLE_PROCESSES="2")
+    async with asyncio.timeout(STARTED_WITHIN):
+        while not any("forkserver" in " ".join(each.cmdline()) for each in psutil.Process(worker.pid).children()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        os.killpg(worker.pid, signal.SIGINT)
+        output, errors = await worker.communicate()
+    assert worker.returncode == 0, errors.decode()
+    assert b"Traceback" not in output + errors, output.decode() + errors.decode()
+    assert b"failed to connect" not in output
 
 
 @pytest.mark.parametrize(("variables", "address"), [({}, "127.0.0.1"), ({"FIRSTWORD_HTTP_HOST": "::1"}, "::1")])

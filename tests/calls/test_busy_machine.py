@@ -12,6 +12,7 @@ from collections.abc import Generator
 
 import pytest
 
+from firstword.rehearsal import workers
 from firstword.rehearsal.processes import started
 from tests.agent.silent_server import silent_server
 from tests.calls.stage import Stage
@@ -32,8 +33,9 @@ def nice() -> Generator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
-async def test_no_process_is_killed_for_our_own_waiting(stage: Stage) -> None:
-    """Four idle processes beside four busy loops, with a PostgreSQL that accepts and never answers (C13)."""
+async def test_no_process_is_killed_for_our_own_waiting(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four idle processes beside four busy loops, with a PostgreSQL that accepts and never answers."""
+    monkeypatch.setattr(workers, "REGISTER_S", 600.0)
     async with silent_server() as store, contextlib.AsyncExitStack() as busy:
         for _ in range(4):
             await busy.enter_async_context(started(BUSY, {}))
@@ -52,6 +54,7 @@ async def test_no_process_is_killed_for_our_own_waiting(stage: Stage) -> None:
                     await caller.leave()
                 log = actor.log
     said = [line["message"] for line in log]
+    assert said.count("process initialized") >= 4
     assert not [
         message
         for message in said

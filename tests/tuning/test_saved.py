@@ -6,12 +6,15 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from firstword.telemetry.record import Outcome
 from firstword.tuning.difference import Change, More, diff
 from firstword.tuning.observation import Observation
 from firstword.tuning.sampling import Sampling
 from firstword.tuning.saved import SavedError, load, save, saved_of
+from tests.properties import examples
 from tests.tuning.sessions_drawn import World, experiment
 
 THEN = experiment(1, 600, World(), World())
@@ -151,3 +154,29 @@ def test_a_file_that_is_not_there_or_cannot_be_written(tmp_path: Path) -> None:
         load(tmp_path / "none.json")
     with pytest.raises(SavedError, match="can't be written: Is a directory"):
         save(saved_of(THEN), tmp_path)
+
+
+tokens = st.lists(
+    st.from_regex(
+        r"(never|[0-9]{1,3}(\.[0-9]{1,2})?(e[+-]?[0-9]{1,3})?)\+?(@0?\.[0-9])?(\*[0-9]{1,3})?", fullmatch=True
+    ),
+    max_size=6,
+).map(" ".join)
+samples = st.fixed_dictionaries(
+    {"starts": st.one_of(st.integers(-1, 1000), st.floats(allow_nan=True)), "values": st.one_of(tokens, st.text())}
+)
+
+
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(of=st.dictionaries(st.sampled_from(["ttfw", "errors", "task.account", "task.", "\x1b"]), samples, max_size=3))
+def test_a_file_of_anything_is_compared_or_refused(tmp_path: Path, of: dict[str, object]) -> None:
+    """Whoever edited it: no error but ours, and every difference has a word."""
+    (tmp_path / "startup.json").write_text(json.dumps({"firstword": 2, "sessions": 1, "samples": of}))
+    try:
+        then = load(tmp_path / "startup.json")
+    except SavedError:
+        return
+    for now in (saved_of(THEN[:9]), then):
+        for each in [*diff(then, now), *diff(now, then)]:
+            assert each.change in Change
+            assert each.more is None or each.more.starts > 0

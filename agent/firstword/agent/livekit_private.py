@@ -9,11 +9,16 @@ native client; `tests/agent/testing/test_livekit.py` holds it to the real one.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
 import os
+import signal
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any
 
 
@@ -41,6 +46,21 @@ def start_native_runtime() -> None:
     from livekit.rtc._ffi_client import FfiClient
 
     _ = FfiClient.instance
+
+
+def hear_ctrl_c_while_processes_start(loop: asyncio.AbstractEventLoop) -> None:
+    """Let Ctrl-C end the worker also while it makes a process, and let no process hear it; before the first of them.
+
+    livekit-agents 1.8.9, `ipc/supervised_proc.py`: `_mask_ctrl_c` has the worker ignore SIGINT for as long as a process
+    starts, and a Ctrl-C is lost: the first takes seconds, as what jobs share is imported. A process inherits instead what
+    the thread that starts it blocks: one of the loop's executor, while Python handles signals on the main thread.
+    """
+    from livekit.agents.ipc import supervised_proc
+
+    resource_tracker.ensure_running()  # started by a thread that blocks the signal, it would unblock it there
+    block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})
+    loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio", initializer=block))
+    supervised_proc._mask_ctrl_c = contextlib.nullcontext  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
 
 
 def is_lost_connection(error: BaseException | None) -> bool:

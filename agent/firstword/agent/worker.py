@@ -77,6 +77,7 @@ class Worker(AgentServer):
         for doubt in env_file.read().faults_in(os.environ):
             logger.warning("%s", doubt)
         livekit_private.preload_no_turn_detector()
+        livekit_private.hear_ctrl_c_while_processes_start(asyncio.get_running_loop())
         if unregistered or config.executor == "thread":  # jobs are threads of this process
             importlib.import_module(PRELOADED)  # here, since LiveKit's plugins register on the main thread alone
             livekit_private.start_native_runtime()

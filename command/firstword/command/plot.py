@@ -17,6 +17,7 @@ from firstword.tuning.plot import Drawn, NothingToPlot, percentiles
 from firstword.tuning.sources import SourceError
 from firstword.tuning.start import method_of_all, start_of
 from firstword.tuning.waterfall import waterfall
+from firstword.tuning.wording import iso_date
 
 _WRITERS = {".svg": svg, ".html": html}
 
@@ -73,8 +74,9 @@ def command(
     say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
     if options.as_json:
-        method = method_of_all(drawn.methods)
-        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids, "method": method})
+        began = [iso_date(instant) for instant in drawn.began_ns]
+        told = {"file": str(output), "title": title, "trace_ids": drawn.trace_ids, "began": began}
+        tell_json({**told, "method": method_of_all(drawn.methods)})
     else:
         tell(title)
         tell(f"Written: {output}")
@@ -88,5 +90,10 @@ def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
     start = start_of(chosen.trace)
-    picture = waterfall(start, chosen.trace.spans)
-    return Drawn(picture, (start.trace_id,), chosen.weighted, frozenset({start.method}))
+    return Drawn(
+        picture=waterfall(start, chosen.trace.spans),
+        trace_ids=(start.trace_id,),
+        began_ns=(start.start_ns,),
+        weighted=chosen.weighted,
+        methods=frozenset({start.method}),
+    )

@@ -117,7 +117,7 @@ class Place:
     """In the bars' own line; else in a line above."""
     at: float
     """Share of the axis."""
-    anchor: Literal["start", "end"]
+    anchor: Literal["start", "middle", "end"]
 
 
 def svg(picture: Picture) -> str:
@@ -148,7 +148,8 @@ def duration(us: float) -> str:
 def place(letters: int, first: float, last: float) -> Place:
     """Where a label of so many letters stands whose bars lie from `first` to `last`, shares of the axis.
 
-    After them, else before them, where the narrowest screen has room; else above, as near to the first as there is room.
+    After them, else before them, where the narrowest screen has room; else above: from the first bar on, up to the last,
+    or in the middle.
     """
     wide = letters * LETTER / NARROWEST
     gap = _BESIDE / NARROWEST
@@ -156,7 +157,16 @@ def place(letters: int, first: float, last: float) -> Place:
         return Place(True, last, "start")
     if first - gap - wide >= 0:
         return Place(True, first, "end")
-    return Place(False, min(first, max(1 - wide, 0.0)), "start")
+    if first + wide <= 1:
+        return Place(False, first, "start")
+    if last - wide >= 0:
+        return Place(False, last, "end")
+    if wide > 1:
+        return Place(False, 0.0, "start")
+    middle = (first + last) / 2
+    if middle < wide / 2:
+        return Place(False, 1 - wide, "start")
+    return Place(False, middle, "middle") if middle <= 1 - wide / 2 else Place(False, wide, "end")
 
 
 def _svg(picture: Picture) -> str:

@@ -31,6 +31,8 @@ class Drawn:
     picture: Picture
     trace_ids: tuple[str, ...]
     """In the picture's order."""
+    began_ns: tuple[int, ...]
+    """When each began."""
     weighted: bool
     """The store was sampled: where sessions were ranked, each counted for as many as it stands for."""
     methods: frozenset[Method]
@@ -110,6 +112,7 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
             length=max(max(sum(session.causes.values()) for session in sessions) / _ROOM, 1),
         ),
         tuple(session.trace_id for session in sessions),
+        tuple(session.began_ns for session in sessions),
         weighted,
         frozenset(session.method for session in ordered),
     )

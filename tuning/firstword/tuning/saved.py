@@ -139,7 +139,7 @@ def load(path: Path) -> Saved:
     if not isinstance(sessions, int) or not isinstance(told, dict) or not isinstance(method, str | None):
         raise SavedError(expected)
     try:
-        samples = {name: _sample(each) for name, each in cast("dict[str, object]", told).items()}
+        samples = {name: _sample(name, each) for name, each in cast("dict[str, object]", told).items()}
     except (ValueError, OverflowError):
         raise SavedError(expected) from None
     return Saved(sessions, samples, method)
@@ -163,21 +163,23 @@ def _rounded(of: Sample) -> Sample:
     return Sample(values[order], of.censored[order], of.mass[order], of.units)
 
 
-def _sample(told: object) -> Sample:
+def _sample(name: str, told: object) -> Sample:
     """Raises ValueError."""
     match told:
-        case {"starts": int() | float() as units, "values": str() as values} if 0 <= units < math.inf:
+        case {"starts": int() | float() as units, "values": str() as values} if 0 < units <= _MOST_STARTS:
             found = [_TOKEN.fullmatch(token) for token in values.split()]
             tokens = [token for token in found if token is not None]
             if len(tokens) < len(found):
                 raise ValueError(values)
             times = [int(t["times"] or 1) for t in tokens]
-            if sum(times) > _MOST_STARTS:
+            if not 0 < sum(times) <= _MOST_STARTS:
                 raise ValueError(values)
             seconds = np.repeat([math.inf if t["value"] == "never" else float(t["value"]) for t in tokens], times)
             censored = np.repeat([bool(t["censored"]) for t in tokens], times).astype(np.bool_)
             mass = np.repeat([float(t["mass"] or 1) for t in tokens], times)
-            if mass.sum() > units * (1 + 1e-6) or not np.isfinite(mass).all():
+            if mass.sum() > units * (1 + 1e-6) or not ((mass > 0) & (mass <= 1)).all():
+                raise ValueError(values)
+            if name == ERRORS and not np.isin(seconds, (0.0, 1.0)).all():
                 raise ValueError(values)
             order = np.lexsort((censored, seconds))
             return Sample(seconds[order], censored[order], mass[order], units)
