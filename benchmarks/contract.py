@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import PurePath
 
 from firstword.agent.flags.improvements import Improvement
 from firstword.telemetry import vocabulary as words
@@ -15,7 +16,7 @@ from firstword.telemetry.layout import MOST_STEPS
 from firstword.telemetry.record import Dispatch, Outcome
 from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from firstword.tuning.spans import Trace, Value
-from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
+from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask, start_of
 
 NEAR_S = 1e-3
 """Spans are rounded to microseconds, and shortened by one at each border."""
@@ -29,6 +30,8 @@ def violations(trace: Trace, *, slow: float = 1.5) -> list[str]:
     start = start_of(trace)
     found = [f"root: {what}" for what in _root(trace, start, slow)]
     found += [f"path: {what}" for what in _path(start)]
+    if start.method is Method.OBSERVED and len(trace.spans) > MOST_SPANS:
+        found.append(f"{len(trace.spans)} spans, {MOST_SPANS} at most")
     for task in start.tasks:
         found += [f"task {task.name}: {what}" for what in _task(trace, start, task)]
     return found + [f"after the first word: {what}" for what in _after(trace, start)]
@@ -53,6 +56,10 @@ def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
     for key, kind in ((words.FALLBACKS, int), (words.CLOCK_SKEW, float), (words.ROOM_SID, str), (words.JOB_ID, str)):
         if not isinstance(told.get(key), kind):
             yield f"{key} is {told.get(key)!r}"
+    if told.get(words.METHOD) != start.method:
+        yield f"says that it is {told.get(words.METHOD)}, its pieces that it is {start.method}"
+    if start.method is Method.OBSERVED:
+        return
     if set(start.flags) != set(Improvement) or set(start.flags.values()) - {"on", "off"}:
         yield f"flags {dict(start.flags)}"
     if not any(link.trace_id != trace.trace_id for link in trace.root.links):
@@ -67,11 +74,13 @@ def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
 
 
 def _path(start: RecordedStart) -> Iterator[str]:
-    if start.method is not Method.EXACT:
+    if start.method is Method.GUESSED:
         yield f"is {start.method}"
     spans = {task.name: task.span_id for task in start.tasks}
     for piece in start.path:
-        if piece.task is None and not piece.is_dispatch and piece.name not in (words.EVENT_LOOP, words.ABSENT_CALLER):
+        if start.method is Method.OBSERVED:
+            yield from _observed_piece(piece)
+        elif piece.task is None and not piece.is_dispatch and piece.name not in (words.EVENT_LOOP, words.ABSENT_CALLER):
             yield f"{piece.name} is of no task"
         if piece.task is not None and piece.task_span_id != spans.get(piece.task):
             yield f"{piece.name} is not linked with its task's span"
@@ -81,6 +90,16 @@ def _path(start: RecordedStart) -> Iterator[str]:
     for before, after in pairwise(start.phases):
         if not 0 <= after.start_us - before.start_us - before.duration_us <= 1:
             yield f"{after.name} does not begin where {before.name} ends"
+
+
+def _observed_piece(piece: Piece) -> Iterator[str]:
+    """A piece is of a kind, and of a line below the folder of the file that was started, where one is known."""
+    if piece.task is not None:
+        yield f"{piece.name} is observed, and of a task"
+    if piece.kind is None and piece.name not in (words.DISPATCH, words.ABSENT_CALLER):
+        yield f"{piece.name} is of no kind"
+    if piece.source is not None and (PurePath(piece.source.file).is_absolute() or not piece.source.function):
+        yield f"{piece.name} is of {piece.source}, expected FILE:LINE FUNCTION with a relative file"
 
 
 def _task(trace: Trace, start: RecordedStart, task: TracedTask) -> Iterator[str]:

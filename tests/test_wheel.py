@@ -36,6 +36,8 @@ for name in ("deploy/flags.json", "deploy/jaeger.yaml", "deploy/local/livekit/go
     print(data_file(name))
 """
 """Prints the files that runs need: a module and the flags by the agent, the servers' by the rehearsal."""
+SWITCHED = "import sys; print(sys.modules['firstword.telemetry.switch'].__file__)"
+"""Prints where the switch is that the path file has loaded."""
 OURS = ("agent", "telemetry", "tuning", "rehearsal", "command", "worker", "firstword")
 THEIRS = ("livekit", "opentelemetry", "aiohttp", "numpy", "typer", "pydantic", "logging", "json")
 """What a user's file or folder may be called without stopping anything: as our folders, as a library, as one of Python's."""
@@ -148,9 +150,20 @@ def test_it_has_one_importable_name(installed: Environment) -> None:
     """`firstword`, a namespace of five portions that are typed, and nothing that a user's own module may be called."""
     top = {path.name for path in installed.packages.iterdir() if path.suffix not in (".dist-info", ".pth")}
     assert top == {"firstword"}
+    assert {path.name for path in installed.packages.glob("*.pth")} == {"firstword.pth", "locked.pth"}
     portions = {path.name for path in (installed.packages / "firstword").iterdir()} - {"__pycache__", "__main__.py"}
     assert portions == {"agent", "command", "rehearsal", "telemetry", "tuning"}
     assert all((installed.packages / "firstword" / portion / "py.typed").is_file() for portion in portions)
+
+
+def test_it_observes_where_it_is_asked_to(installed: Environment) -> None:
+    """By a path file that every Python there reads: nothing is loaded for it otherwise, and what it says is not raised."""
+    code = "import sys; print(*(name for name in sys.modules if name.startswith('firstword')))"
+    line = f"python -P -c {shlex.quote(code)}"
+    assert installed.run(line).stdout.split() == []
+    run = installed.run(line, shell={"FIRSTWORD_OBSERVE": "0.05"})
+    assert run.stdout.split() == ["firstword", "firstword.telemetry", "firstword.telemetry.switch"]
+    assert run.stderr == ""
 
 
 def test_its_command_runs(installed: Environment) -> None:
@@ -276,4 +289,6 @@ def test_the_checkout_works_before_the_wheel_and_after_it(wheel: Path, tmp_path:
         run = environment.run(f"python -c {shlex.quote(FOUND)}")
         assert run.returncode == 0, run.stderr
         assert all(Path(file).is_relative_to(root) for file in run.stdout.split()), run.stdout
+        run = environment.run(f"python -c {shlex.quote(SWITCHED)}", shell={"FIRSTWORD_OBSERVE": "1"})
+        assert Path(run.stdout.strip()).is_relative_to(root), run.stderr
         assert environment.run("firstword --version").returncode == 0

@@ -82,7 +82,7 @@ def test_json_has_the_stable_keys_and_nothing_beside(tmp_path: Path) -> None:
     code, out, error = typed("--traces", "traces", "--json")
     assert (code, error) == (0, "Traces: traces\n")
     answer = json.loads(out)
-    assert list(answer) == ["among", "sessions", "left_out", "weighted", "waited_s", "rows"]
+    assert list(answer) == ["among", "sessions", "method", "left_out", "weighted", "waited_s", "rows"]
     assert answer["left_out"] == {"no_first_word": 0, "others": 0, "no_caller": 0}
     assert list(answer["waited_s"]) == ["p50", "p90", "p99"]
     for row in answer["rows"]:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from firstword.command import doctor
 from firstword.command.__main__ import app
+from firstword.telemetry import switch
 from tests.telemetry.test_arrival import over_http as over_http
 
 CASES = Path(__file__).parents[1] / "agent" / "env_cases"
@@ -133,3 +135,35 @@ def test_what_is_asked_of_the_exporters_and_cannot_be_done_is_said(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "otlp,console")
     assert findings()["collector, metrics"][0] == "doubtful"
+
+
+@pytest.mark.parametrize(
+    ("value", "state", "says"),
+    [
+        ("", "absent", "off"),
+        ("0", "absent", "off"),
+        ("1", "ok", "of 100 % of the sessions"),
+        ("0.05", "ok", "of 5 % of the sessions"),
+        ("on", "doubtful", "FIRSTWORD_OBSERVE is 'on'; expected 1, or the share of sessions"),
+    ],
+)
+def test_observation_is_said(monkeypatch: pytest.MonkeyPatch, value: str, state: str, says: str) -> None:
+    """A value that is none leaves it off, and nothing else is wrong."""
+    monkeypatch.setenv("FIRSTWORD_OBSERVE", value)
+    monkeypatch.setattr(switch, "registered", lambda: True)
+    found = findings()["observation"]
+    assert (found[0], found[1][: len(says)]) == (state, says)
+
+
+def test_what_observes_nothing_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another event loop; a variable that only our own worker reads."""
+    Path(".env.local").write_text("FIRSTWORD_OBSERVE=1\n")
+    state, detail = findings()["observation"]
+    assert (state, detail) == ("doubtful", "FIRSTWORD_OBSERVE is in .env.local, which only our own worker reads")
+
+    def why_not(_: object) -> str:
+        return "the event loop is uvloop.Loop"
+
+    monkeypatch.setattr(doctor, "why_not", why_not)
+    state, detail = findings()["observation"]
+    assert (state, detail) == ("doubtful", "asked for, and not possible: the event loop is uvloop.Loop")

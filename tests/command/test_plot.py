@@ -48,6 +48,7 @@ def test_many_sessions_and_one_by_id(tmp_path: Path) -> None:
         "title": "Time to first word of 2 sessions",
         "trace_ids": ids,
         "began": ["2026-11-18T11:06:40.000000Z"] * 2,
+        "method": "exact",
     }
     for chosen, expected in (([ids[0][:12]], ids[0]), (["--slowest"], ids[1])):
         code, out, _ = typed(*chosen, "-o", "a.svg", "--traces", "traces", "--json")

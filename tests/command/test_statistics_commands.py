@@ -83,7 +83,7 @@ def test_compare_prints_both_variants_and_the_verdict() -> None:
     assert (code, error) == (0, "Traces: t.jsonl\n")
     assert set(found) == {
         "flag", "before", "after", "sessions", "units", "drawn", "unnamed", "ttfw_s", "init_s", "errors", "abandoned", "split",
-        "among", "together_with", "sampled_percent", "verdict", "sentence", "more_sessions",
+        "among", "together_with", "sampled_percent", "verdict", "sentence", "more_sessions", "method",
     }  # fmt: skip
     assert found["verdict"] == "faster"
     assert set(found["ttfw_s"]["p90"]) == {"before", "after", "difference"}
@@ -218,7 +218,7 @@ def test_save_and_diff() -> None:
     code, output, _ = typed("diff", "startup.json", "--traces", "now.jsonl")
     assert (code, "Slower: task.account.p50" in output.replace("\n", " ")) == (0, True)
     found = json.loads(typed("diff", "startup.json", "--traces", "now.jsonl", "--json")[1])
-    assert set(found) == {"sessions", "figures"}
+    assert (set(found), set(found["method"])) == ({"sessions", "method", "figures"}, {"then", "now"})
     assert set(found["figures"][0]) == {"name", "then", "now", "low", "high", "change", "more_starts", "saved_too"}
     assert typed("diff", "now.jsonl", "--traces", "now.jsonl")[0] == 2
 

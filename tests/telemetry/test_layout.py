@@ -110,6 +110,7 @@ def test_the_attributes_of_the_picture() -> None:
     spans = laid_out(PICTURE)
     assert spans["root"].attributes == {
         "lk.job_id": "AJ_1",
+        "startup.method": "exact",
         "startup.outcome": "first_word",
         "startup.ttfw": 0.12,
         "startup.raw": 0.12,

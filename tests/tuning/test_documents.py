@@ -51,7 +51,7 @@ def test_a_trace_of_others_has_a_likely_path(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(request(SHOP))
     start = start_of(one(tmp_path))
     assert path_of(one(tmp_path)) == SHOP_PATH
-    assert (start.method, start.ttfw_s, start.duration_us) == (Method.LAST_FINISHING_CHILD, None, 100)
+    assert (start.method, start.ttfw_s, start.duration_us) == (Method.GUESSED, None, 100)
 
 
 def test_the_spans_of_a_trace_may_lie_anywhere(tmp_path: Path) -> None:

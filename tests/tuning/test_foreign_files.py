@@ -33,7 +33,7 @@ def read(path: Path) -> tuple[list[tuple[str, int, int]], list[Note]]:
     notes: list[Note] = []
     (trace,) = Files(path).traces(Query(), notes.append)
     start = start_of(trace)
-    assert start.method is Method.LAST_FINISHING_CHILD
+    assert start.method is Method.GUESSED
     found = [(piece.name, piece.start_us // 1000, piece.duration_us // 1000) for piece in start.path]
     return found, [note for note in notes if isinstance(note, Problem | PassedOver | Warned)]
 

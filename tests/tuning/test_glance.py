@@ -17,7 +17,7 @@ from benchmarks.blame import a_start, jaeger
 from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.layout import lay_out
 from firstword.telemetry.record import Start
-from firstword.telemetry.vocabulary import SAMPLING_PERCENT, SLOW
+from firstword.telemetry.vocabulary import FILE, KIND, LINE, METHOD, OBSERVED, SAMPLING_PERCENT, SLOW
 from firstword.tuning.costs import Costs, costs_of
 from firstword.tuning.files import Files
 from firstword.tuning.glance import Unfamiliar, glance
@@ -82,6 +82,20 @@ def _twice(found: dict[str, Any]) -> None:
     found["data"][0]["spans"].append(found["data"][0]["spans"][-1])
 
 
+def _observed(found: dict[str, Any]) -> None:
+    """A line of the user's, in a function that is called as a piece of ours is."""
+    root, *others = found["data"][0]["spans"]
+    (method,) = (tag for tag in root["tags"] if tag["key"] == METHOD)
+    method["value"] = OBSERVED
+    piece = next(span for span in others if span["operationName"] == "critical account")
+    piece["operationName"] = "critical dispatch"
+    piece["tags"] = [
+        {"key": KIND, "type": "string", "value": "timer"},
+        {"key": FILE, "type": "string", "value": "agent.py"},
+        {"key": LINE, "type": "int64", "value": 7},
+    ]
+
+
 def _odd_values(found: dict[str, Any]) -> None:
     for span in found["data"][0]["spans"]:
         for tag in span["tags"]:
@@ -93,7 +107,7 @@ def _of_others(found: dict[str, Any]) -> None:
     found["data"] = [{"traceID": "abc1", "spans": [jaeger_span("order", "1", None, 0, 9)], "processes": {}}]
 
 
-@pytest.mark.parametrize("spoil", [_without_a_piece, _another_root, _twice, _odd_values, _of_others])
+@pytest.mark.parametrize("spoil", [_without_a_piece, _another_root, _twice, _observed, _odd_values, _of_others])
 def test_a_trace_that_is_otherwise_goes_the_long_way(tmp_path: Path, spoil: Callable[[dict[str, Any]], None]) -> None:
     """It alone, beside one that does not."""
     odd = document(a_start(random.Random(1)))

@@ -32,6 +32,7 @@ from firstword.agent.process.caches import opened_caches
 from firstword.agent.process.deletion import keep_deleting
 from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings, SettingsError, account_sources, claim_key_missing, may_be, settings
+from firstword.telemetry import switch
 from firstword.telemetry.arrival import warn_where_nothing_arrives
 
 logger = logging.getLogger("firstword")
@@ -189,6 +190,8 @@ def _server() -> Worker:
     except (SettingsError, UnknownFlag, FlagSourceError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says which variable is wrong
         raise SystemExit(2) from None
+    if switch.asked():  # in `.env.local` too, which Python's start knows nothing of
+        switch.register()
     options: dict[str, object] = {}
     if config.idle_processes is not None:
         options["num_idle_processes"] = config.idle_processes

@@ -18,6 +18,7 @@ from firstword.tuning.costs import Among, Kind, costs_of
 from firstword.tuning.glance import Unfamiliar, glance
 from firstword.tuning.sampling import WEIGHTED
 from firstword.tuning.sources import Query, SourceError
+from firstword.tuning.start import Method, method_of_all
 from firstword.tuning.wording import amount, shown
 
 _WIDE = 100
@@ -39,7 +40,8 @@ def command(
     its time on the critical path, `critical` in how many sessions it was there, `loop` how long it held the event loop,
     `others` how long it held it while the caller waited for something else. p50, p90 and p99 are of its duration.
 
-    `dispatch` and `event loop` are no tasks and have no drag: they are ranked by their time on the path.
+    `dispatch` and `event loop` are no tasks and have no drag: they are ranked by their time on the path. So are the
+    lines of source of observed starts, which have no tasks.
 
     **Examples**
 
@@ -74,6 +76,7 @@ def as_json_object(found: Blame) -> Json:
     return {
         "among": found.among.value,
         "sessions": found.starts,
+        "method": method_of_all(found.methods),
         "left_out": {**{kind.value: count for kind, count in found.left_out.items()}, "no_caller": found.no_caller},
         "weighted": found.weighted,
         "waited_s": _quantiles(found.waited),
@@ -144,8 +147,10 @@ def _summary(found: Blame) -> Iterator[str]:
     yield f"{what[found.among]}: {shown}"
     if found.among is Among.UNHEARD:
         yield "Drag is by how much earlier they would have ended, not spoken"
-    if found.among is Among.OTHERS:
+    if Method.GUESSED in found.methods:
         yield "Path: guessed from times (last-finishing-child); drag needs to know what needed what"
+    if Method.OBSERVED in found.methods:
+        yield "Path: observed on the event loop, by line of source; drag needs a plan"
 
 
 def _counted(among: Among, count: int) -> str:
@@ -175,7 +180,7 @@ def _table(found: Blame, *, costs: bool, times: bool) -> Columns:
             "hits": _percent(row.hits / (row.hits + row.misses)) if row.hits or row.misses else "-",
         }
         style = "bold red" if row is found.rows[0] else None if row.path else "bright_black"
-        name = str(row.cause) if row.cause.kind in (Kind.TASK, Kind.SPAN) else f"({row.cause})"
+        name = str(row.cause) if row.cause.kind in (Kind.TASK, Kind.LINE, Kind.SPAN) else f"({row.cause})"
         table.add_row(name, *(cells[column] for column in columns), style=style)
     return table
 

@@ -53,7 +53,7 @@ def command(
             fail(f"--junit {junit} can't be written: {error.strerror}", code=BAD_INPUT)
     missed = [each for each in answers if not each.met]
     if options.as_json:
-        tell_json({"met": not missed, "objectives": [_as_json(each) for each in answers]})
+        tell_json({"met": not missed, "method": found.method, "objectives": [_as_json(each) for each in answers]})
     else:
         _print(answers, missed)
     if missed:

@@ -58,7 +58,7 @@ def command(
     except NotComparable as error:
         fail(str(error), code=BAD_INPUT)
     if options.as_json:
-        tell_json(as_json_object(result))
+        tell_json({**as_json_object(result), "method": found.method})
     else:
         _print(result)
 

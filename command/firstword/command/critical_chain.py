@@ -14,17 +14,20 @@ from firstword.command.account import Account
 from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, fail, say, say_text, styled, tell, tell_json
 from firstword.tuning import sessions
-from firstword.tuning.chain import Entry, chain_of
+from firstword.tuning.chain import Entry, KindTime, chain_of
 from firstword.tuning.dispatch import NOTABLE_US, explanation
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Report, ignore
 from firstword.tuning.sampling import WEIGHTED
+from firstword.tuning.source_text import SourceText
 from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.start import Method, RecordedStart, TracedTask, start_of
 from firstword.tuning.wording import date, shown
 
 _MOST_ENTRIES = 150
 """Of a trace with thousands of pieces the longest are shown."""
+_MOST_KINDS = 6
+"""Of one link of an observed chain."""
 _ON_PATH = "bold red"
 _SPARED = "bright_black"
 _ENDS = {
@@ -33,6 +36,10 @@ _ENDS = {
     "abandoned": "abandoned: the caller left",
     "timed_out": "timed out",
     "no_caller": "no caller came",
+}
+_METHODS = {
+    Method.OBSERVED: "Path: observed on the event loop, by line of source",
+    Method.GUESSED: "Path: guessed from times, the span that finished last before (last-finishing-child)",
 }
 _DISPATCHES = {
     "join": "the job came with the caller",
@@ -50,6 +57,15 @@ def command(
         ),
     ] = None,
     slowest: Annotated[bool, typer.Option("--slowest", help="The slowest session in place of the median one.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source",
+            metavar="DIR",
+            help="Where the agent's source is, as it ran. [default: here, what is older than the trace]",
+            show_default=False,
+        ),
+    ] = None,
     *,
     options: TraceOptions,
 ) -> None:
@@ -62,6 +78,9 @@ def command(
     Without SESSION the median session by time to first word, the faster of two in the middle. Traces of others are
     shown too; their path is guessed from times, and the output says so.
 
+    Of an observed start each line on the left is a line of the agent's source, with its text where the file is here or
+    below `--source`.
+
     **Examples**
 
     `firstword critical-chain`
@@ -72,6 +91,8 @@ def command(
     """
     if session is not None and slowest:
         fail("SESSION and --slowest name two sessions; give one", code=BAD_INPUT)
+    if source is not None and not source.is_dir():
+        fail(f"--source {source} is no folder; expected the one that the agent's file lies in", code=BAD_INPUT)
     session, options = options.of_session(session)
     read = options.reading()
     try:
@@ -88,7 +109,8 @@ def command(
     page = read.source.page(start.trace_id)
     for line in (f"Traces: {read.source.name}", f"Shown: {chosen.why}", *((WEIGHTED,) if chosen.weighted else ())):
         say(line)
-    for line in chain_lines(start, page):
+    since = start.start_ns if source is None else None
+    for line in chain_lines(start, page, SourceText(source or Path(), unchanged_since_ns=since)):
         say_text(line)
 
 
@@ -106,8 +128,8 @@ def median_start(folder: Path) -> RecordedStart | None:
         return None
 
 
-def chain_lines(start: RecordedStart, page: str | None = None) -> Iterator[Text]:
-    """The start and its chain, line by line; `page` is its address in Jaeger."""
+def chain_lines(start: RecordedStart, page: str | None = None, sources: SourceText | None = None) -> Iterator[Text]:
+    """The start and its chain, line by line; `page` is its address in Jaeger, `sources` what lines of source say."""
     yield styled(f"Trace: {start.trace_id}")
     yield styled(f"Date: {date(start.start_ns)}")
     if start.room_sid or start.job_id:
@@ -120,12 +142,12 @@ def chain_lines(start: RecordedStart, page: str | None = None) -> Iterator[Text]
         yield styled(f"Flags on: {_flags_on(start)}")
     if start.phases:
         yield styled("Phases: " + ", ".join(f"{phase.name} {_time(phase.duration_us)}" for phase in start.phases))
-    if start.method is not Method.EXACT:
-        yield styled("Path: guessed from times, the span that finished last before (last-finishing-child)")
+    if start.method in _METHODS:
+        yield styled(_METHODS[start.method] + (f"; not observed: {start.unobserved}" if start.unobserved else ""))
     yield Text()
     end = _ENDS.get(start.outcome or "", f"end of {start.name}")
     yield styled(f"{end} @{_time(start.duration_us)}", _ON_PATH)
-    yield from _tree(start)
+    yield from _tree(start, sources)
 
 
 def _summary(start: RecordedStart) -> str:
@@ -146,7 +168,7 @@ def _flags_on(start: RecordedStart) -> str:
     return ", ".join(on)
 
 
-def _tree(start: RecordedStart) -> Iterator[Text]:
+def _tree(start: RecordedStart, sources: SourceText | None) -> Iterator[Text]:
     entries = chain_of(start)
     longest = set(sorted(range(len(entries)), key=lambda i: -entries[i].duration_us)[:_MOST_ENTRIES])
     for alone, run in groupby(range(len(entries)), key=longest.__contains__):
@@ -159,17 +181,38 @@ def _tree(start: RecordedStart) -> Iterator[Text]:
             last = entry is entries[-1]
             below = "    " if last else "│   "
             yield styled(("└─" if last else "├─") + _entry(entry), _ON_PATH)
-            if entry.duration_us >= NOTABLE_US and (why := explanation(entry.name, entry.duration_us)):
-                yield Text.assemble((below, _ON_PATH), (shown(why), _SPARED))
-            for task in entry.spared:
-                slack = "" if task.slack is None else f", slack {_time(task.slack * 1e6)}"
-                text = f"{task.name}{_when(task.start_us, task.duration_us)}{slack}{_notes(task)}"
+            for text in _below(entry, sources):
                 yield Text.assemble((below, _ON_PATH), (shown(text), _SPARED))
 
 
 def _entry(entry: Entry) -> str:
+    kind = f", {_kind(entry.kinds[0])}" if len(entry.kinds) == 1 and entry.kinds[0].kind != entry.name else ""
     held_by = f", held by {entry.held_by}" if entry.held_by else ""
-    return f"{entry.name}{_when(entry.start_us, entry.duration_us)}{held_by}{_notes(entry.task)}"
+    when = _when(entry.start_us, entry.duration_us)
+    return f"{entry.source or entry.name}{when}{kind}{held_by}{_notes(entry.task)}"
+
+
+def _below(entry: Entry, sources: SourceText | None) -> Iterator[str]:
+    """What is said of an entry in grey: the line's text, its kinds where there are several, and what was spared."""
+    if sources is not None and entry.source is not None and (text := sources.of(entry.source)):
+        yield text
+    if entry.source is None and entry.duration_us >= NOTABLE_US and (why := explanation(entry.name, entry.duration_us)):
+        yield why
+    if len(entry.kinds) > 1:
+        longest, others = entry.kinds[:_MOST_KINDS], entry.kinds[_MOST_KINDS:]
+        told = [
+            f"{_kind(of)} {_time(of.duration_us)}" + (f" held by {of.held_by}" if of.held_by else "") for of in longest
+        ]
+        if others:
+            told.append(f"{len(others)} others {_time(sum(of.duration_us for of in others))}")
+        yield ", ".join(told)
+    for task in entry.spared:
+        slack = "" if task.slack is None else f", slack {_time(task.slack * 1e6)}"
+        yield f"{task.name}{_when(task.start_us, task.duration_us)}{slack}{_notes(task)}"
+
+
+def _kind(of: KindTime) -> str:
+    return f"{of.kind} in {of.inside}" if of.inside else of.kind
 
 
 def _when(start_us: int, duration_us: int) -> str:

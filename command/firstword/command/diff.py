@@ -43,7 +43,8 @@ def command(
     changes = diff(then, now)
     if options.as_json:
         sessions = {"then": then.sessions, "now": now.sessions}
-        tell_json({"sessions": sessions, "figures": [_as_json(each) for each in changes]})
+        methods = {"then": then.method, "now": now.method}
+        tell_json({"sessions": sessions, "method": methods, "figures": [_as_json(each) for each in changes]})
     else:
         _print(then, now, changes)
 

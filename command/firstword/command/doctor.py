@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
 from typing import Annotated, Literal
@@ -28,8 +29,9 @@ from firstword.command.terminal import console
 from firstword.rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
 from firstword.rehearsal.stack import Stack, running_stack
 from firstword.rehearsal.workers import START, worker_file
-from firstword.telemetry import otlp
+from firstword.telemetry import otlp, switch
 from firstword.telemetry.arrival import try_exports
+from firstword.telemetry.observable import why_not
 from firstword.telemetry.otlp import Route
 from firstword.tuning.wording import amount
 
@@ -65,7 +67,7 @@ def command(
     """Say what is there, what is missing, and what to type.
 
     Looks at the servers, the keys (whether they are set, never what they are), the flags, the collector, to which it
-    sends an empty export, and the versions. Starts and builds nothing. Exit code 1 when something that is needed is missing.
+    sends an empty export, whether starts are observed, and the versions. Starts and builds nothing. Exit code 1 when something that is needed is missing.
     """
     findings = asyncio.run(_examine())
     healthy = all(finding.state != "missing" for finding in findings)
@@ -97,6 +99,7 @@ async def _examine() -> list[Finding]:
         *_settings(os.environ, file),
         _accounts(os.environ),
         *_flags(os.environ),
+        _observation(),
     ]
 
 
@@ -232,6 +235,28 @@ def _shares(file: FlagFile) -> Iterator[tuple[str, str]]:
             yield name, f"{flag.percent} %"
         elif flag.possible:
             yield name, "by a rule" if flag.no_share == BY_HAND else f"by a rule ({flag.no_share})"
+
+
+def _observation() -> Finding:
+    """Whether agents' starts are observed in this environment, and whether they can be in this Python."""
+    try:
+        share = switch.share()
+    except ValueError as error:
+        return Finding("observation", "doubtful", f"{error}; no start is observed")
+    if not share:
+        return Finding("observation", "absent", "off", f"{switch.VARIABLE}=1 observes the starts of any LiveKit agent")
+    loop = asyncio.new_event_loop()
+    try:
+        reason = why_not(loop)
+    finally:
+        loop.close()
+    if reason:
+        return Finding("observation", "doubtful", f"asked for, and not possible: {reason}")
+    if not switch.registered():
+        where = f"{switch.VARIABLE} is in {ENV_FILE}, which only our own worker reads"
+        return Finding("observation", "doubtful", where, "set it in the environment for any other agent")
+    advice = "uvloop is installed here: what runs on it can't be observed" if find_spec("uvloop") else ""
+    return Finding("observation", "ok", f"of {100 * share:g} % of the sessions", advice)
 
 
 def _table(findings: list[Finding]) -> Table:

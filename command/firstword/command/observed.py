@@ -14,6 +14,7 @@ from firstword.command.terminal import fail, tell
 from firstword.tuning.files import Files
 from firstword.tuning.observation import Observation, observation
 from firstword.tuning.sources import SourceError
+from firstword.tuning.start import method_of_all
 from firstword.tuning.wording import amount
 
 Json = dict[str, object]
@@ -37,6 +38,11 @@ class Observed:
     def weighted(self) -> bool:
         """Whether the store was sampled, and each start counts for as many as it stands for."""
         return any(start.sampling.weight != 1.0 for start in self.starts)
+
+    @property
+    def method(self) -> str | None:
+        """How the paths were found: `exact`, `observed`, `guessed` or `mixed`."""
+        return method_of_all(start.method for start in self.starts)
 
     @property
     def reliable(self) -> bool:

@@ -15,7 +15,7 @@ from firstword.tuning.drawing import html, svg
 from firstword.tuning.notes import Report
 from firstword.tuning.plot import Drawn, NothingToPlot, percentiles
 from firstword.tuning.sources import SourceError
-from firstword.tuning.start import start_of
+from firstword.tuning.start import method_of_all, start_of
 from firstword.tuning.waterfall import waterfall
 from firstword.tuning.wording import iso_date
 
@@ -74,8 +74,15 @@ def command(
     say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
     if options.as_json:
-        began = [iso_date(instant) for instant in drawn.began_ns]
-        tell_json({"file": str(output), "title": title, "trace_ids": drawn.trace_ids, "began": began})
+        tell_json(
+            {
+                "file": str(output),
+                "title": title,
+                "trace_ids": drawn.trace_ids,
+                "began": [iso_date(instant) for instant in drawn.began_ns],
+                "method": method_of_all(drawn.methods),
+            }
+        )
     else:
         tell(title)
         tell(f"Written: {output}")
@@ -89,4 +96,5 @@ def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
     start = start_of(chosen.trace)
-    return Drawn(waterfall(start, chosen.trace.spans), (start.trace_id,), (start.start_ns,), chosen.weighted)
+    picture, method = waterfall(start, chosen.trace.spans), frozenset({start.method})
+    return Drawn(picture, (start.trace_id,), (start.start_ns,), chosen.weighted, method)

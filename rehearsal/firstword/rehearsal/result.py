@@ -178,7 +178,7 @@ def read_starts(folder: Path) -> dict[str, RecordedStart]:
     """
     traces = Files(folder).traces(Query(), lambda _: None)
     try:
-        starts = [start_of(trace) for trace in traces if trace.is_start]
+        starts = [start_of(trace) for trace in traces if trace.is_start and not trace.is_second]
     except SourceError:  # no process has exported anything
         return {}
     return {start.room_sid: start for start in starts if start.room_sid is not None}

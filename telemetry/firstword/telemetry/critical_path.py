@@ -228,11 +228,11 @@ def _pieces(start: Start, target: Task | None) -> tuple[Piece, ...]:
         if delayed:
             add(PieceKind.EVENT_LOOP, came, begin)
         until, task = came, last_need
-    found.extend(reversed(_dispatch(start, until)))
+    found.extend(reversed(dispatch_pieces(start, until)))
     return tuple(reversed(found))
 
 
-def _dispatch(start: Start, until: int) -> list[Piece]:
+def dispatch_pieces(start: Start, until: int) -> list[Piece]:
     """The dispatch up to `until`, stage by stage, in time order."""
     if start.start >= until:
         return []

@@ -8,10 +8,10 @@ strictly before, so neighbours are 1 µs apart and nothing else ends where a pha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.critical_path import Analysis, Figures, Piece, PieceKind, running_at_end
@@ -50,24 +50,76 @@ class SpanData:
     error: bool = False
 
 
+class Stretch(Protocol):
+    """One stretch of a critical path, whoever found it; ns since the Unix epoch."""
+
+    @property
+    def start(self) -> int:
+        """When it begins."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """When it ends."""
+        ...
+
+
+S = TypeVar("S", bound=Stretch)
+
+
+class PieceSpan(NamedTuple):
+    """What a piece's span says beside its times."""
+
+    name: str
+    """After `critical `."""
+    attributes: Mapping[str, Attribute]
+    links: tuple[tuple[str, str], ...] = ()
+
+
 def lay_out(start: Start, analysis: Analysis, *, slow: float = 1.5) -> tuple[SpanData, ...]:
-    """Every span of a start, a parent before its children.
+    """Every span of a start with a plan, a parent before its children.
 
     slow: seconds of time to first word past which a start is marked `startup.slow`.
     May be called at the first word and again when all is done: every span of the first call but those that
     `unsettled` names is in the second too, the same.
     """
+    spans = list(
+        lay_out_path(
+            start, analysis.pieces, _piece, method=words.EXACT, critical_task=analysis.critical_task, slow=slow
+        )
+    )
     phases = _Phases.of(start)
-    spans = [_root(start, analysis, slow)]
-    keys = (f"piece.{i}" for i in count())
-    for phase, begin, end in phases.spans:
-        key = f"phase.{phase.name}"
-        spans.append(SpanData(key, phase.name, ROOT_KEY, "internal", begin, end, {}))
-        spans.extend(_piece(next(keys), key, *stretch) for stretch in _stretches(analysis.pieces, phase, begin, end))
     for task in start.tasks:
         spans.extend(_task(task, start, analysis.figures[task.name], phases))
     if start.ready is not None:
         spans.append(_ready(start, start.ready))
+    return tuple(spans)
+
+
+def lay_out_path(
+    start: Start,
+    pieces: Sequence[S],
+    piece_span: Callable[[S], PieceSpan],
+    *,
+    method: str,
+    critical_task: str | None,
+    slow: float = 1.5,
+) -> tuple[SpanData, ...]:
+    """The spans of a start without its tasks: root, dispatch, phases, and under these the path.
+
+    pieces: from the root's start to its end, in time order, without gap or overlap; or none, of a path that is not known.
+    method: how they were found (`startup.method`). critical_task: who has most time on the path. slow: as for `lay_out`.
+    """
+    phases = _Phases.of(start)
+    spans = [_root(start, method, critical_task, slow)]
+    keys = (f"piece.{i}" for i in count())
+    for phase, begin, end in phases.spans:
+        key = f"phase.{phase.name}"
+        spans.append(SpanData(key, phase.name, ROOT_KEY, "internal", begin, end, {}))
+        for piece, piece_begin, piece_end in _stretches(pieces, phase, begin, end):
+            name, attributes, links = piece_span(piece)
+            name = words.CRITICAL_PREFIX + name
+            spans.append(SpanData(next(keys), name, key, "internal", piece_begin, piece_end, attributes, links))
     return tuple(spans)
 
 
@@ -133,9 +185,10 @@ def _with_dispatch(start: Start) -> tuple[Phase, ...]:
     return (Phase(words.DISPATCH, start.start, first_step), *plans)
 
 
-def _root(start: Start, analysis: Analysis, slow: float) -> SpanData:
+def _root(start: Start, method: str, critical_task: str | None, slow: float) -> SpanData:
     attributes: dict[str, Attribute] = {
         **start.attributes,
+        words.METHOD: method,
         words.OUTCOME: start.outcome.value,
         words.RAW: (start.end - start.start) / 1e9,
         words.SLOW: _is_slow(start, slow),
@@ -147,8 +200,8 @@ def _root(start: Start, analysis: Analysis, slow: float) -> SpanData:
     }
     if start.ttfw is not None:
         attributes[words.TTFW] = start.ttfw
-    if analysis.critical_task is not None:
-        attributes[words.CRITICAL_TASK] = analysis.critical_task
+    if critical_task is not None:
+        attributes[words.CRITICAL_TASK] = critical_task
     for task in start.tasks:
         if start.outcome is Outcome.FAILED and task.name == start.last and task.error_type is not None:
             attributes[words.ERROR_TYPE] = task.error_type
@@ -162,12 +215,12 @@ def _is_slow(start: Start, slow: float) -> bool:
     return start.joined is not None and start.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
 
-def _stretches(pieces: tuple[Piece, ...], phase: Phase, begin: int, end: int) -> list[tuple[Piece, int, int]]:
+def _stretches(pieces: Sequence[S], phase: Phase, begin: int, end: int) -> list[tuple[S, int, int]]:
     """The path under one phase: piece, start and end in microseconds, the last ending with the phase's span."""
     inside = [piece for piece in pieces if piece.start < phase.end and piece.end > phase.start]
     if not inside or begin == end:
         return []
-    stretches: list[tuple[Piece, int, int]] = []
+    stretches: list[tuple[S, int, int]] = []
     last = inside.pop()
     for piece in inside:
         border = _us(piece.end)
@@ -180,7 +233,7 @@ def _stretches(pieces: tuple[Piece, ...], phase: Phase, begin: int, end: int) ->
     return [*stretches, (last, begin, end)]
 
 
-def _piece(key: str, phase_key: str, piece: Piece, begin: int, end: int) -> SpanData:
+def _piece(piece: Piece) -> PieceSpan:
     attributes: dict[str, Attribute] = {}
     links: tuple[tuple[str, str], ...] = ()
     if piece.task is not None:
@@ -188,7 +241,7 @@ def _piece(key: str, phase_key: str, piece: Piece, begin: int, end: int) -> Span
         links = ((task_key(piece.task), words.EDGE_TASK),)
     if piece.held_by is not None:
         attributes[words.HELD_BY] = piece.held_by
-    return SpanData(key, words.CRITICAL_PREFIX + piece.name, phase_key, "internal", begin, end, attributes, links)
+    return PieceSpan(piece.name, attributes, links)
 
 
 def _task(task: Task, start: Start, figures: Figures, phases: _Phases) -> Iterator[SpanData]:

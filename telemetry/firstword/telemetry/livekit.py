@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from opentelemetry import trace as otel
+from opentelemetry.trace import SpanContext
 
 from firstword.telemetry.clock import Clock, process_created
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan, Shape
-from firstword.telemetry.run import JOIN_WINDOW, Run, waited_for
+from firstword.telemetry.run import Run, waited_for
 from firstword.telemetry.spans import Trace
+from firstword.telemetry.times import JOIN_WINDOW
 from firstword.telemetry.vocabulary import (
     ACCEPTANCE,
     AGENT_NAME,
@@ -59,6 +63,7 @@ def start_of(
     job_span = otel.get_current_span()
     trace = Trace(exporting, links=[(job_span.get_span_context(), EDGE_JOB)], slow=slow)
     job_span.add_link(trace.context, {EDGE: EDGE_JOB})
+    _declared[job] = Declared(trace.context, exporting)
     shape = plan.shape({}) if isinstance(plan, Plan) else plan
     values: dict[str, Any] = {"job": job, "run": None, **given}
     run = Run(
@@ -73,15 +78,32 @@ def start_of(
         join_window=join_window,
     )
     run.give("run", run)
-    for stage, instant in _instants(job).items():
+    for stage, instant in job_instants(job).items():
         trace.event(f"job.{stage}", instant, {})
     run.attributes.update({JOB_ID: job.job.id, ROOM_SID: job.job.room.sid, AGENT_NAME: job.job.agent_name})
     return run, trace
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A job's start that has a plan."""
+
+    context: SpanContext
+    """The root's."""
+    exporting: Exporting
+
+
+_declared: WeakKeyDictionary[JobContext, Declared] = WeakKeyDictionary()
+
+
+def declared_start(job: JobContext) -> Declared | None:
+    """The start that `start_of` made for this job; None where it has no plan, or did not come so far."""
+    return _declared.get(job)
+
+
 def received_at(job: JobContext) -> int | None:
     """When the worker received the job's request, Unix ns; None when LiveKit doesn't say (console, resumed jobs)."""
-    return _instants(job).get("received")
+    return job_instants(job).get("received")
 
 
 def dispatch_ends(job: JobContext, created: int | None) -> tuple[tuple[str, int], ...]:
@@ -90,7 +112,7 @@ def dispatch_ends(job: JobContext, created: int | None) -> tuple[tuple[str, int]
     created: when the process that runs the job was, Unix ns. The wait for a process ends then; where it had begun to start
     before the assignment, there was no such wait.
     """
-    at = _instants(job)
+    at = job_instants(job)
     if len(at) < len(_NOTED):
         return ()
     begun = at["launched"] if created is None else min(max(created, at["assigned"]), at["launched"])
@@ -106,7 +128,7 @@ def dispatch_ends(job: JobContext, created: int | None) -> tuple[tuple[str, int]
 _NOTED = ("received", "accepted", "assigned", "launched")
 
 
-def _instants(job: JobContext) -> dict[str, int]:
+def job_instants(job: JobContext) -> dict[str, int]:
     """When the job was received, accepted, assigned and launched, Unix ns, of those that LiveKit knows.
 
     livekit-agents 1.8.9 keeps them in `JobContext._info`, which is private; tests/telemetry/test_livekit.py fails when that

@@ -17,14 +17,12 @@ from typing import Any
 from firstword.telemetry.clock import Clock, session_clock
 from firstword.telemetry.loop_time import StepLog, attribute_to, install
 from firstword.telemetry.plan import ERROR, Node, Shape
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Task, TaskState
+from firstword.telemetry.record import Outcome, Phase, Start, Task, TaskState
 from firstword.telemetry.spans import Trace
-from firstword.telemetry.vocabulary import ENTRYPOINT, WAIT
+from firstword.telemetry.times import JOIN_WINDOW, dispatch_stages, root_start
+from firstword.telemetry.vocabulary import WAIT
 
 logger = logging.getLogger("firstword")
-
-JOIN_WINDOW = 5.0
-"""Seconds: a caller who joined longer before the job had been in a running conversation (`late`)."""
 
 
 class StartFailed(Exception):
@@ -294,7 +292,8 @@ class Run:
         """The start so far, as data. Before its end: as if it had ended now."""
         now = self.clock()
         end = self._end if self._end is not None else now
-        start, dispatch = self._root_start()
+        received = self._first_step if self._received is None else min(self._received, self._first_step)
+        start, dispatch = root_start(received, self._joined, self._join_window)
         tasks = tuple(self._task_record(node, end, now) for node in self._shape.nodes if node.name in self._tasks)
         last = {Outcome.FIRST_WORD: self._shape.first_word, Outcome.FAILED: self._failed}.get(
             self._outcome or Outcome.FAILED
@@ -312,33 +311,12 @@ class Run:
             dispatch=dispatch,
             joined=self._joined,
             received=self._received,
-            dispatch_stages=self._stages(start),
+            dispatch_stages=dispatch_stages(self._dispatch_ends, start, self._first_step),
             ready=self._ready(),
             clock_skew=self._skew,
             flags=self._flags,
             attributes=dict(self.attributes),
         )
-
-    def _root_start(self) -> tuple[int, Dispatch]:
-        received = self._first_step if self._received is None else min(self._received, self._first_step)
-        if self._joined is None or self._joined > received:
-            return received, Dispatch.AHEAD
-        if received - self._joined > self._join_window * 1e9:
-            return received, Dispatch.LATE
-        return self._joined, Dispatch.JOIN
-
-    def _stages(self, start: int) -> tuple[Stage, ...]:
-        """Of the dispatch; one that was over before the root's start, or took no time, is left out."""
-        if not self._dispatch_ends:
-            return ()
-        stages: list[Stage] = []
-        begin = start
-        for name, end in (*self._dispatch_ends, (ENTRYPOINT, self._first_step)):
-            until = min(max(end, begin), self._first_step)
-            if until > begin:
-                stages.append(Stage(name, begin, until))
-            begin = max(begin, until)
-        return tuple(stages)
 
     def _task_record(self, node: Node, end: int, now: int) -> Task:
         running = self._tasks[node.name]

@@ -124,6 +124,14 @@ class Trace:
                 self._explained += 1
                 self._exporting.emit(span)
 
+    @guarded
+    def export_observed(self, spans: Sequence[SpanData]) -> None:
+        """Hand on the spans of an observed start, all at once."""
+        self._exporting.close(self.context.trace_id)
+        if self._live[ROOT_KEY].is_recording():
+            for data in spans:
+                self._exporting.emit(self._span(data))
+
     def _within(self, most: int, start: Start, analysis: Analysis) -> Analysis:
         """With so few pieces of the event loop's delay that the start has no more spans than it may, if that can be.
 

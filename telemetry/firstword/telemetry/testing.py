@@ -37,8 +37,9 @@ from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Start, Task
-from firstword.telemetry.run import JOIN_WINDOW, Run
+from firstword.telemetry.run import Run
 from firstword.telemetry.spans import Trace
+from firstword.telemetry.times import JOIN_WINDOW
 from firstword.telemetry.vocabulary import CRITICAL_PREFIX, EDGE
 
 EPOCH = 1_700_000_000_000_000_000

@@ -1,4 +1,5 @@
-"""How long a start took where that is more than a difference: initialization, without the wait for a caller who was away.
+"""When a start begins, what its dispatch consisted of, and how long it took where that is more than a difference:
+initialization, without the wait for a caller who was away.
 
 Computed from `firstword.telemetry.record` (startup-trace.md, "Times"), written by `firstword.telemetry.layout`.
 Time to first word is `record.Start.ttfw`.
@@ -6,7 +7,40 @@ Time to first word is `record.Start.ttfw`.
 
 from __future__ import annotations
 
-from firstword.telemetry.record import Start
+from collections.abc import Sequence
+
+from firstword.telemetry.record import Dispatch, Stage, Start
+from firstword.telemetry.vocabulary import ENTRYPOINT
+
+JOIN_WINDOW = 5.0
+"""Seconds: a caller who joined longer before the job had been in a running conversation (`late`)."""
+
+
+def root_start(received: int, joined: int | None, join_window: float = JOIN_WINDOW) -> tuple[int, Dispatch]:
+    """When the root begins, and how the job came relative to the caller.
+
+    received: when the worker learnt of the job. joined: when the caller joined; None where nobody has. Both in ns.
+    """
+    if joined is None or joined > received:
+        return received, Dispatch.AHEAD
+    if received - joined > join_window * 1e9:
+        return received, Dispatch.LATE
+    return joined, Dispatch.JOIN
+
+
+def dispatch_stages(ends: Sequence[tuple[str, int]], start: int, first_step: int) -> tuple[Stage, ...]:
+    """The stages of the dispatch; one that was over before the root's start, or took no time, is left out.
+
+    ends: when each stage ended, in order, but of the last, which ends with the first step; empty where nobody says. ns.
+    """
+    stages: list[Stage] = []
+    begin = start
+    for name, end in (*ends, (ENTRYPOINT, first_step)) if ends else ():
+        until = min(max(end, begin), first_step)
+        if until > begin:
+            stages.append(Stage(name, begin, until))
+        begin = max(begin, until)
+    return tuple(stages)
 
 
 def initialization(start: Start) -> float | None:

@@ -37,6 +37,39 @@ CONNECT: Final = "connect"
 WAIT: Final = "wait"
 GREET: Final = "greet"
 
+# How the critical path was found
+METHOD: Final = "startup.method"
+"""On the root: one of the three."""
+EXACT: Final = "exact"
+"""From the declared plan, which says what needed what."""
+OBSERVED: Final = "observed"
+"""From the event loop, which says what woke what."""
+GUESSED: Final = "guessed"
+"""From the times of spans alone."""
+
+# Kinds of observed pieces, beside `EVENT_LOOP`
+KIND: Final = "startup.kind"
+"""On a piece of an observed path: one of `KINDS`."""
+COMPUTING: Final = "computing"
+TIMER: Final = "timer"
+NETWORK: Final = "network"
+THREAD: Final = "thread"
+OUTSIDE: Final = "outside"
+KINDS: Final = (COMPUTING, EVENT_LOOP, TIMER, NETWORK, THREAD, OUTSIDE)
+
+# OpenTelemetry's source code attributes, on a piece of an observed path: the user's line that waited or computed
+FILE: Final = "code.file.path"
+"""Relative to the folder of the file that was started, with `/`."""
+LINE: Final = "code.line.number"
+"""From 1."""
+FUNCTION: Final = "code.function.name"
+"""Qualified, as `MyAgent.on_enter`."""
+
+UNOBSERVED: Final = "startup.unobserved"
+"""On the root of a start that could not be observed to its end: why, in words. Its method is `guessed`."""
+INSIDE: Final = "startup.inside"
+"""On a piece of an observed path: the qualified name of the library's function that was at work for the line."""
+
 # On the root
 OUTCOME: Final = "startup.outcome"
 TTFW: Final = "startup.ttfw"
@@ -49,6 +82,8 @@ FALLBACKS: Final = "startup.fallbacks"
 ACCOUNT_RESULT: Final = "startup.account.result"
 ACCOUNT_HASH: Final = "startup.account.hash"
 CLOCK_SKEW: Final = "startup.clock_skew"
+DECLARED: Final = "startup.declared"
+"""On the root of an observed start: the trace id, in hex, of the same start by its declared plan, where it has one."""
 DRAWN_BY: Final = "startup.drawn_by"
 """By what the flags of the session were drawn: `account` or `room`. Absent where a profile overrides the flags."""
 DRAWN_BY_PROCESS: Final = "startup.drawn_by.process"
@@ -91,6 +126,7 @@ EDGE_ORDER: Final = "order"
 EDGE_TASK: Final = "task"
 EDGE_JOB: Final = "job"
 EDGE_CALLER: Final = "caller"
+EDGE_DECLARED: Final = "declared"
 
 # LiveKit's own (its room name and participant identity are marked `pii`, so we leave them out)
 ROOM_SID: Final = "lk.room_sid"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import fsum
 
 from firstword.tuning.costs import Among, Cause, Costs, Kind, TaskCost
+from firstword.tuning.start import Method
 from firstword.tuning.statistics import quantile, sample
 from firstword.tuning.wording import amount
 
@@ -66,6 +67,8 @@ class Blame:
     """The greatest drag first; what is no task by its time on the path."""
     folded: Mapping[tuple[str, Cause], float]
     """Phase and piece -> µs on the path, all starts together."""
+    methods: frozenset[Method]
+    """How the paths were found."""
 
 
 class NothingToBlame(LookupError):
@@ -134,11 +137,13 @@ class _Tally:
     others: dict[Cause, _Sums] = field(default_factory=dict[Cause, _Sums])
     whole: _Sums = field(default_factory=_Sums)
     folded: dict[tuple[str, Cause], float] = field(default_factory=dict[tuple[str, Cause], float])
+    methods: set[Method] = field(default_factory=set[Method])
 
     def add(self, start: Costs) -> None:
         weight = start.weight
         self.starts += 1
         self.weighted |= weight != 1.0
+        self.methods.add(start.method)
         self.whole.add_duration(start.waited, weight)
         for task in start.tasks:
             sums = self.tasks.get(task.name)
@@ -177,6 +182,7 @@ class _Tally:
             waited=_quantiles(self.whole),
             rows=tuple(rows),
             folded=self.folded,
+            methods=frozenset(self.methods),
         )
 
     def _of(self, cause: Cause) -> _Sums:

@@ -5,9 +5,24 @@ After `firstword.tuning.start`, for `firstword critical-chain`. What `systemd-an
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
+from firstword.telemetry.source_lines import SourceLine
+from firstword.telemetry.vocabulary import EVENT_LOOP
 from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask
+
+
+class KindTime(NamedTuple):
+    """What of an observed link is of one kind, in one function of a library's."""
+
+    kind: str
+    inside: str | None
+    duration_us: int
+    held_by: str | None
+    """Of the event loop: what held it longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +31,17 @@ class Entry:
 
     name: str
     task: TracedTask | None
-    """None for what is no task's, and in traces that aren't ours."""
+    """None for what is no task's, in observed starts, and in traces that aren't ours."""
     start_us: int
     duration_us: int
     held_by: str | None
+    """Of the event loop's delay; None where the link is of several kinds, which say it themselves."""
     spared: tuple[TracedTask, ...]
     """What the task needed too and did not have to wait for, the last to finish first; each in one entry only."""
+    source: SourceLine | None = None
+    """The user's line, of an observed start."""
+    kinds: tuple[KindTime, ...] = ()
+    """Of an observed start, the longest first."""
 
 
 def chain_of(start: RecordedStart) -> tuple[Entry, ...]:
@@ -36,25 +56,55 @@ def chain_of(start: RecordedStart) -> tuple[Entry, ...]:
             [tasks[name] for name in (*task.needs, *task.order) if name in tasks and name not in shown] if task else []
         )
         shown.update(other.name for other in spared)
+        kinds = sorted(_kinds(pieces), key=lambda each: -each.duration_us)
+        held_by = first.held_by if not kinds else kinds[0].held_by if len(kinds) == 1 else None
         entries.append(
             Entry(
                 name=first.name,
                 task=task,
                 start_us=first.start_us,
                 duration_us=last.start_us + last.duration_us - first.start_us,
-                held_by=first.held_by,
+                held_by=held_by,
                 spared=tuple(sorted(spared, key=lambda other: -(other.start_us + other.duration_us))),
+                source=first.source,
+                kinds=tuple(kinds),
             )
         )
     return tuple(entries)
 
 
 def _runs(start: RecordedStart) -> list[list[Piece]]:
-    """The pieces of one wait together, which the phases' borders cut; in other traces each piece is one."""
-    runs: list[list[Piece]] = []
-    for piece in start.path:
-        if runs and start.method is Method.EXACT and piece.name == runs[-1][-1].name:
-            runs[-1].append(piece)
+    """The pieces of one wait together, which the phases' borders cut; where the path is guessed each piece is one."""
+    if start.method is Method.GUESSED:
+        return [[piece] for piece in start.path]
+    runs = [list(run) for _, run in groupby(start.path, key=lambda piece: piece.source or piece.name)]
+    return _with_what_lies_inside(runs) if start.method is Method.OBSERVED else runs
+
+
+def _with_what_lies_inside(runs: Sequence[list[Piece]]) -> list[list[Piece]]:
+    """Observed pieces of no line that lie between two of one line, with them."""
+    joined: list[list[Piece]] = []
+    between: list[list[Piece]] = []
+    for run in runs:
+        source = run[0].source
+        if source is None and run[0].kind is not None and joined:
+            between.append(run)
+            continue
+        if source is not None and joined and source == joined[-1][0].source:
+            joined[-1].extend(piece for each in (*between, run) for piece in each)
         else:
-            runs.append([piece])
-    return runs
+            joined += [*between, run]
+        between = []
+    return [*joined, *between]
+
+
+def _kinds(pieces: Sequence[Piece]) -> Iterator[KindTime]:
+    held: dict[tuple[str, str | None], dict[str | None, int]] = {}
+    for piece in pieces:
+        if piece.kind is not None:
+            # whom a step that waits for the loop works for explains nothing of its delay
+            by = held.setdefault((piece.kind, None if piece.kind == EVENT_LOOP else piece.inside), {})
+            by[piece.held_by] = by.get(piece.held_by, 0) + piece.duration_us
+    for (kind, inside), by in held.items():
+        named = {name: us for name, us in by.items() if name is not None}
+        yield KindTime(kind, inside, sum(by.values()), max(named, key=lambda name: named[name], default=None))

@@ -32,8 +32,10 @@ class Kind(StrEnum):
     TASK = "task"
     DISPATCH = DISPATCH
     EVENT_LOOP = EVENT_LOOP
+    LINE = "line"
+    """Of an observed start: the user's line that waited or computed; where none is known the kind of the piece."""
     SPAN = "span"
-    """Of a trace that isn't ours."""
+    """Of a trace whose path is guessed."""
 
 
 class Cause(NamedTuple):
@@ -41,7 +43,9 @@ class Cause(NamedTuple):
 
     kind: Kind
     name: str
-    """The task's or the span's; `dispatch` or `dispatch.STAGE`; of the event loop the task that held it, empty where none did."""
+    """The task's or the span's; `dispatch` or `dispatch.STAGE`; FILE:LINE FUNCTION; of the event loop what held it, empty
+    where nothing did.
+    """
 
     def __str__(self) -> str:
         if self.kind is Kind.EVENT_LOOP:
@@ -81,6 +85,7 @@ class Costs(NamedTuple):
     tasks: Sequence[TaskCost]
     path: Sequence[Waited]
     """An absent caller's stretches left out."""
+    method: Method = Method.EXACT
 
 
 def costs_of(trace: Trace) -> Costs:
@@ -102,16 +107,17 @@ def costs_of(trace: Trace) -> Costs:
             for task in start.tasks
         ],
         path=path_of(start),
+        method=start.method,
     )
 
 
 def path_of(start: RecordedStart) -> list[Waited]:
     """What a start's caller waited for, stretch by stretch, an absent caller's left out."""
     # where the path had to be guessed, its pieces are spans: some are tasks'
-    tasks = frozenset[str]() if start.method is Method.EXACT else {task.name for task in start.tasks}
+    tasks = {task.name for task in start.tasks} if start.method is Method.GUESSED else frozenset[str]()
     found: list[Waited] = []
     for piece in start.path:
-        if piece.name != ABSENT_CALLER or start.method is not Method.EXACT:
+        if piece.name != ABSENT_CALLER or start.method is Method.GUESSED:
             phase = next((p.name for p in reversed(start.phases) if p.start_us <= piece.start_us), start.name)
             found.append(Waited(_cause(piece, start, piece.name in tasks), phase, piece.duration_us))
     return found
@@ -120,9 +126,13 @@ def path_of(start: RecordedStart) -> list[Waited]:
 def _cause(piece: Piece, start: RecordedStart, is_task: bool) -> Cause:
     if piece.task is not None or is_task:
         return Cause(Kind.TASK, piece.task or piece.name)
-    if start.method is not Method.EXACT:
+    if start.method is Method.GUESSED:
         return Cause(Kind.SPAN, piece.name)
-    return Cause(Kind.EVENT_LOOP, piece.held_by or "") if piece.name == EVENT_LOOP else Cause(Kind.DISPATCH, piece.name)
+    if EVENT_LOOP in (piece.kind, piece.name):
+        return Cause(Kind.EVENT_LOOP, piece.held_by or "")
+    if piece.kind is None:
+        return Cause(Kind.DISPATCH, piece.name)
+    return Cause(Kind.LINE, piece.kind if piece.source is None else str(piece.source))
 
 
 def _among(trace: Trace, start: RecordedStart) -> Among | None:

@@ -27,8 +27,10 @@ from firstword.telemetry.vocabulary import (
     DETACHED,
     DRAG,
     EVENT_LOOP,
+    EXACT,
     HELD_BY,
     LOOP_TIME,
+    METHOD,
     OUTCOME,
     ROOT,
     SAMPLING_PERCENT,
@@ -139,7 +141,7 @@ def _whole(trace: Json) -> Trace:
     spans = list(spans_of_trace(trace, tally))
     tally.finish()
     whole = trace_of(spans)
-    if notes != [Used("", len(spans))] or not is_countable(whole):
+    if notes != [Used("", len(spans))] or whole.is_second or not is_countable(whole):
         raise Unfamiliar
     return whole
 
@@ -171,7 +173,7 @@ def _costs(trace: Json, causes: dict[tuple[str, str], Cause], weights: dict[obje
         else:
             others.append((parent["spanID"], span))
     told = _tags(root)
-    if len(ids) != len(spans) or told.get(OUTCOME) not in _AMONG or trace.get("warnings"):
+    if len(ids) != len(spans) or told.get(OUTCOME) not in _AMONG or trace.get("warnings") or told.get(METHOD) != EXACT:
         return None
     with_pieces = {parent for _, _, parent, _ in pieces}
     parents = {root["spanID"]}

@@ -18,7 +18,7 @@ from firstword.telemetry.record import Outcome
 from firstword.tuning.sampling import Sampling, sampling_of
 from firstword.tuning.shared import Times, variants, word
 from firstword.tuning.spans import Trace
-from firstword.tuning.start import start_of
+from firstword.tuning.start import Method, start_of
 from firstword.tuning.statistics import Sample, sample
 
 _ERRORS = (Outcome.FAILED, Outcome.TIMED_OUT)
@@ -61,6 +61,7 @@ class Observation:
     """What its flags were drawn for, as its trace says; None where it doesn't."""
     by_process: str = ""
     """Names of the flags that were drawn by process instead, with commas."""
+    method: Method = Method.EXACT
 
     @property
     def error(self) -> bool:
@@ -104,6 +105,7 @@ def observation(trace: Trace) -> Observation | None:
         account=account if isinstance(account, str) else None,
         drawn_by=_DRAWN_BY.get(told.get(words.DRAWN_BY)),
         by_process=word(str(told.get(words.DRAWN_BY_PROCESS, ""))),
+        method=start.method,
     )
 
 

@@ -14,6 +14,7 @@ from firstword.tuning.drawing import Bar, Key, Picture, Section, Strip, duration
 from firstword.tuning.palette import style_of
 from firstword.tuning.sampling import WEIGHTED, place
 from firstword.tuning.spans import Trace
+from firstword.tuning.start import Method
 from firstword.tuning.wording import amount, date
 
 PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
@@ -34,6 +35,8 @@ class Drawn:
     """When each began."""
     weighted: bool
     """The store was sampled: where sessions were ranked, each counted for as many as it stands for."""
+    methods: frozenset[Method]
+    """How the paths were found."""
 
 
 class NothingToPlot(LookupError):
@@ -50,6 +53,7 @@ class _Waited:
     causes: dict[str, int]
     """Name -> µs on its path; all delays of the event loop have one."""
     weight: float
+    method: Method
 
 
 def percentiles(traces: Iterable[Trace]) -> Drawn:
@@ -65,7 +69,9 @@ def percentiles(traces: Iterable[Trace]) -> Drawn:
             causes: dict[str, int] = {}
             for cause, _, us in costs.path:
                 causes[_name(cause)] = causes.get(_name(cause), 0) + us
-            waited = _Waited(costs.waited * 1e6, trace.trace_id, trace.root.start_ns, causes, costs.weight)
+            waited = _Waited(
+                costs.waited * 1e6, trace.trace_id, trace.root.start_ns, causes, costs.weight, costs.method
+            )
             seen[costs.among].append(waited)
     for among, sessions in seen.items():
         if sessions:
@@ -108,6 +114,7 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
         tuple(session.trace_id for session in sessions),
         tuple(session.began_ns for session in sessions),
         weighted,
+        frozenset(session.method for session in ordered),
     )
 
 

@@ -83,7 +83,7 @@ def model_of(start: RecordedStart, uses: Iterable[Use] = ()) -> Model:
     waited_for = {name for task in needed for name in (*task.needs, *task.order)}
     last = next((task.name for task in needed if task.name not in waited_for), None)
     if start.ttfw_s is None or last is None:
-        raise NotPlayable("it had no first word, or its trace has lost spans")
+        raise NotPlayable("it had no first word, it was observed and has no plan, or its trace has lost spans")
     joined = max(start.duration_us - round(start.ttfw_s * 1e6), 0)
     ends = {task.name: task.start_us + task.duration_us for task in tasks}
     before = _chain(tasks, ends)

@@ -46,17 +46,22 @@ class Sampling:
 
 
 def countable(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
-    """The traces that can be weighed; those of a store that keeps no ordinary starts are passed over, and said.
+    """The traces that can be weighed, a session once; others are passed over, and said.
 
+    Passed over are those of a store that keeps no ordinary starts, and observed starts that were declared too.
     Raises SourceError at the end where it is all of them: what is left is slow or failed, and no figure can be made of it.
     """
-    given = left_out = 0
+    given = left_out = second = 0
     for trace in traces:
-        if is_countable(trace):
+        if trace.is_second:
+            second += 1
+        elif is_countable(trace):
             given += 1
             yield trace
         else:
             left_out += 1
+    if second:
+        report(PassedOver("", "observed starts beside their declared ones", second))
     if left_out:
         report(PassedOver("", "starts of a store that keeps 0 % of ordinary starts", left_out))
     if left_out and not given:

@@ -20,6 +20,7 @@ import numpy as np
 
 from firstword.tuning import observation as about
 from firstword.tuning.observation import Observation
+from firstword.tuning.start import method_of_all
 from firstword.tuning.statistics import Interval, Sample, quantile, quantile_interval, rate, rate_interval
 
 FORMAT = 2
@@ -66,6 +67,8 @@ class Saved:
     sessions: int
     samples: Mapping[str, Sample]
     """`ttfw`, `init`, `errors`, `task.account`, ...: the session's own first, then the tasks'."""
+    method: str | None = None
+    """How their paths were found, as `firstword.tuning.start.method_of_all` says it."""
 
     @property
     def figures(self) -> dict[str, Figure]:
@@ -85,7 +88,11 @@ def saved_of(observations: Sequence[Observation]) -> Saved:
     if observations:
         samples[ERRORS] = about.share(observations, about.failed)
     samples |= {f"{TASK_PREFIX}{name}": about.task(observations, name) for name in about.task_names(observations)}
-    return Saved(len(observations), {name: _rounded(each) for name, each in samples.items() if not each.censored.all()})
+    return Saved(
+        sessions=len(observations),
+        samples={name: _rounded(each) for name, each in samples.items() if not each.censored.all()},
+        method=method_of_all(observation.method for observation in observations),
+    )
 
 
 def save(saved: Saved, path: Path) -> None:
@@ -103,7 +110,13 @@ def document(saved: Saved) -> dict[str, object]:
         interval = figure.interval
         shown[name] = {"value": _finite(figure.value), "low": _finite(interval.low), "high": _finite(interval.high)}
     samples = {name: {"starts": each.units, "values": as_text(each)} for name, each in saved.samples.items()}
-    return {"firstword": FORMAT, "sessions": saved.sessions, "figures": shown, "samples": samples}
+    return {
+        "firstword": FORMAT,
+        "sessions": saved.sessions,
+        "method": saved.method,
+        "figures": shown,
+        "samples": samples,
+    }
 
 
 def load(path: Path) -> Saved:
@@ -122,13 +135,14 @@ def load(path: Path) -> Saved:
         raise SavedError(
             f"{path} has format {whole['firstword']!r}; this firstword reads {FORMAT}: save the figures again"
         )
-    sessions, samples = whole.get("sessions"), whole.get("samples")
-    if not isinstance(sessions, int) or not isinstance(samples, dict):
+    sessions, told, method = whole.get("sessions"), whole.get("samples"), whole.get("method")
+    if not isinstance(sessions, int) or not isinstance(told, dict) or not isinstance(method, str | None):
         raise SavedError(expected)
     try:
-        return Saved(sessions, {name: _sample(name, each) for name, each in cast("dict[str, object]", samples).items()})
+        samples = {name: _sample(name, each) for name, each in cast("dict[str, object]", told).items()}
     except (ValueError, OverflowError):
         raise SavedError(expected) from None
+    return Saved(sessions, samples, method)
 
 
 def as_text(of: Sample) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import NamedTuple
 
 from firstword.telemetry.vocabulary import TTFW
@@ -40,7 +41,7 @@ class Chosen:
 def named(source: Source, session: str, query: Query, report: Report) -> Chosen:
     """The session with this trace id (or the only one that begins so), room sid or job id.
 
-    A start goes before other traces of the same room. Raises NoSession, SourceError.
+    A start goes before other traces of the same room, a declared one before the same one observed. Raises NoSession, SourceError.
     """
     asked = session.strip().lower()
     notes: list[Note] = []
@@ -48,17 +49,17 @@ def named(source: Source, session: str, query: Query, report: Report) -> Chosen:
         for note in notes:
             report(note)
         return Chosen(trace, "the session asked for")
-    found: dict[bool, list[str]] = {True: [], False: []}
-    known: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    found: dict[_Rank, list[str]] = {rank: [] for rank in _Rank}
+    known: dict[_Rank, dict[str, None]] = {rank: {} for rank in _Rank}
     for trace in source.of_session(session.strip(), query, report):
         ids = (trace.trace_id, *sorted(session_ids(trace)))
         if len(asked) >= _SHORTEST_PREFIX and (_begins(trace, asked) or session.strip() in ids):
-            found[trace.is_start].append(trace.trace_id)
-        elif len(known[trace.is_start]) < _MOST_REMEMBERED:
-            known[trace.is_start].update(dict.fromkeys(ids))
-    matches = found[True] or found[False]
+            found[_rank(trace)].append(trace.trace_id)
+        elif len(known[_rank(trace)]) < _MOST_REMEMBERED:
+            known[_rank(trace)].update(dict.fromkeys(ids))
+    matches = next((ids for ids in found.values() if ids), list[str]())
     if not matches:
-        raise NoSession(_nothing_like(session, list(known[True] or known[False]), source))
+        raise NoSession(_nothing_like(session, next((list(ids) for ids in known.values() if ids), list[str]()), source))
     if len(matches) > 1:
         raise NoSession(f"{len(matches)} sessions are {session}: {_some(sorted(matches))}; give one trace id")
     return Chosen(_again(source, matches[0]), "the session asked for")
@@ -82,6 +83,18 @@ def slowest(source: Source, query: Query, report: Report) -> Chosen:
     """The session with the longest time to first word; where none had one, as `median` says. Raises as `median`."""
     ranking = _Ranking.of(source, query, report)
     return Chosen(_again(source, ranking.ordered[-1].trace_id), f"the slowest of {ranking.counted}")
+
+
+class _Rank(Enum):
+    """What a session's traces are, the one that is meant by its ids first."""
+
+    START = auto()
+    SECOND = auto()
+    OTHER = auto()
+
+
+def _rank(trace: Trace) -> _Rank:
+    return _Rank.SECOND if trace.is_second else _Rank.START if trace.is_start else _Rank.OTHER
 
 
 class _Ranked(NamedTuple):

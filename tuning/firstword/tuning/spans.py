@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from firstword.telemetry import foreign
-from firstword.telemetry.vocabulary import OUTCOME, ROOT
+from firstword.telemetry.vocabulary import DECLARED, OUTCOME, ROOT
 from firstword.tuning.json_shape import TRACE_ID_DIGITS, same_trace
 
 _MOST = 1e10
@@ -77,6 +77,11 @@ class Trace:
     def is_start(self) -> bool:
         """Whether it is a start-up as `telemetry` writes it."""
         return _is_ours(self.root)
+
+    @property
+    def is_second(self) -> bool:
+        """Whether it is an observed start of which there is a declared one too: the same session, measured twice."""
+        return self.is_start and DECLARED in self.root.attributes
 
 
 def plausible(value: object) -> float | None:

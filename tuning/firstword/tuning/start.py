@@ -1,7 +1,8 @@
 """A trace becomes a start: what the caller waited for and what each task cost, as the trace says it.
 
-After `firstword.tuning.sources`; every command that explains or compares asks here. Of a start that `telemetry` wrote, the path is
-read from its `critical` spans and nothing is computed again; of any other trace it is guessed by `firstword.telemetry.foreign`.
+After `firstword.tuning.sources`; every command that explains or compares asks here. Of a start that `telemetry` wrote, declared or
+observed, the path is read from its `critical` spans and nothing is computed again; of any other trace it is guessed by
+`firstword.telemetry.foreign`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,32 @@ from urllib.parse import urlsplit
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.foreign import last_finishing_path
 from firstword.telemetry.record import Outcome
+from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning.spans import Span, Trace, Value, plausible, without_needs
 from firstword.tuning.wording import iso_date
 
+_MOST_LINES = 10_000_000
+"""Of a file of source."""
 _GAP_US = 5
 """The writer leaves 1 µs between pieces, and a little more about phases that have hardly a length."""
 
 
 class Method(StrEnum):
-    """How the path was found."""
+    """How the path was found (`startup.method`)."""
 
-    EXACT = "exact"
-    LAST_FINISHING_CHILD = "last-finishing-child"
+    EXACT = words.EXACT
+    OBSERVED = words.OBSERVED
+    GUESSED = words.GUESSED
+    """By the last-finishing-child rule; or so says the start itself."""
+
+
+_METHODS: Mapping[object, Method] = {method.value: method for method in Method}
+
+
+def method_of_all(starts: Iterable[Method]) -> str | None:
+    """The method of starts that have the same, `mixed` where they differ; None where there is no start."""
+    found = {method.value for method in starts}
+    return "mixed" if len(found) > 1 else next(iter(found), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +54,26 @@ class Piece:
     span_id: str
     """Of the `critical` span; of a trace that isn't ours, of the span itself."""
     name: str
-    """The task's name, `dispatch` or `dispatch.STAGE`, `event loop` or `absent caller`; the span's where the trace isn't ours."""
+    """The task's name, `dispatch` or `dispatch.STAGE`, `event loop` or `absent caller`; of an observed one the function's;
+    the span's where the path is guessed.
+    """
     task: str | None
     task_span_id: str | None
     start_us: int
     duration_us: int
     held_by: str | None = None
     """Of an event loop's delay: the task that held the loop most in it."""
+    kind: str | None = None
+    """Of an observed piece: one of the vocabulary's `KINDS`; None of `dispatch`, `absent caller`, and any other."""
+    source: SourceLine | None = None
+    """The user's line, as the trace says it: anybody may have written it. No function: it says none."""
+    inside: str | None = None
+    """Of an observed piece: the library's function that was at work for the line."""
 
     @property
     def is_dispatch(self) -> bool:
         """Whether it is the dispatch or a stage of it; of the path of a start of ours."""
-        return self.task is None and self.name.startswith(words.DISPATCH)
+        return self.task is None and self.kind is None and self.name.startswith(words.DISPATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +162,8 @@ class RecordedStart:
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
     room_sid: str | None = None
     job_id: str | None = None
+    unobserved: str | None = None
+    """Why its path was not observed, though that was asked for."""
 
     @property
     def failed(self) -> bool:
@@ -162,6 +187,10 @@ class RecordedStart:
                     "task_span_id": piece.task_span_id,
                     "start_us": piece.start_us,
                     "duration_us": piece.duration_us,
+                    "kind": piece.kind,
+                    "file": piece.source and piece.source.file,
+                    "line": piece.source and piece.source.line,
+                    "function": (piece.source and piece.source.function) or None,
                 }
                 for piece in self.path
             ],
@@ -174,7 +203,7 @@ def start_of(trace: Trace) -> RecordedStart:
     A start of ours whose `critical` spans don't cover it (some were lost) is taken as a trace of others: `method` says so.
     """
     root, ours = trace.root, trace.is_start
-    exact = _exact_path(trace) if ours else None
+    written = _written_path(trace) if ours else None
     told = root.attributes if ours else dict[str, Value]()
     return RecordedStart(
         trace_id=trace.trace_id,
@@ -182,8 +211,8 @@ def start_of(trace: Trace) -> RecordedStart:
         name=root.name,
         start_ns=root.start_ns,
         duration_us=root.duration_us,
-        method=Method.LAST_FINISHING_CHILD if exact is None else Method.EXACT,
-        path=_likely_path(trace) if exact is None else exact,
+        method=Method.GUESSED if written is None else _METHODS.get(told.get(words.METHOD), Method.EXACT),
+        path=_likely_path(trace) if written is None else written,
         outcome=_text(told, words.OUTCOME),
         dispatch=_text(told, words.DISPATCH_KIND),
         ttfw_s=_number(told, words.TTFW),
@@ -195,6 +224,7 @@ def start_of(trace: Trace) -> RecordedStart:
         flags={k.removeprefix(words.FLAG_PREFIX): str(v) for k, v in told.items() if k.startswith(words.FLAG_PREFIX)},
         room_sid=_text(told, words.ROOM_SID),
         job_id=_text(told, words.JOB_ID),
+        unobserved=_text(told, words.UNOBSERVED),
     )
 
 
@@ -212,7 +242,7 @@ def _likely_path(trace: Trace) -> tuple[Piece, ...]:
     )
 
 
-def _exact_path(trace: Trace) -> tuple[Piece, ...] | None:
+def _written_path(trace: Trace) -> tuple[Piece, ...] | None:
     """The pieces under the phases; None where they don't cover the root: spans are missing."""
     root = trace.root
     phases = {span.span_id for span in _phase_spans(trace)}
@@ -235,7 +265,17 @@ def _piece(span: Span, root: Span, ids: Mapping[str, str]) -> Piece:
         start_us=_since(root, span),
         duration_us=span.duration_us,
         held_by=_text(span.attributes, words.HELD_BY),
+        kind=kind if (kind := _text(span.attributes, words.KIND)) in words.KINDS else None,
+        source=_source_line(span.attributes),
+        inside=_text(span.attributes, words.INSIDE),
     )
+
+
+def _source_line(told: Mapping[str, Value]) -> SourceLine | None:
+    file, line = _text(told, words.FILE), told.get(words.LINE)
+    if not file or isinstance(line, bool) or not isinstance(line, int) or not 0 < line <= _MOST_LINES:
+        return None
+    return SourceLine(file, line, _text(told, words.FUNCTION) or "")
 
 
 def _phase_spans(trace: Trace) -> list[Span]:

@@ -20,6 +20,10 @@ _MOST_ROWS = 80
 """Of a trace that isn't ours; the longest."""
 _LATEST = 2
 """The axis ends at so many times the first word, at the latest: what is deferred may go on for long."""
+_METHODS = {
+    Method.OBSERVED: "Path observed on the event loop",
+    Method.GUESSED: "Path guessed from times (last-finishing-child)",
+}
 _ENDS = {
     Outcome.FIRST_WORD: "first word",
     Outcome.FAILED: "failed",
@@ -40,10 +44,11 @@ def waterfall(start: RecordedStart, spans: Sequence[Span] = ()) -> Picture:
         Section("", (*_phases(start), _path(start), *_event_loop(start))),
         Section("Dispatch", tuple(_dispatch(start))),
         Section("Tasks", tuple(_task(task, start) for task in needed)),
+        Section("Lines of source", tuple(_source_lines(start))),
         Section("Not needed, still running", tuple(_task(task, start) for task in before if task.detached)),
         Section("After the first word", tuple(_task(task, start) for task in start.tasks if _later(task, start))),
     ]
-    if not start.tasks:
+    if not start.tasks and start.method is Method.GUESSED:
         sections += _services(start, spans)
     ends = [task.start_us + task.duration_us for task in start.tasks]
     end = _end(start)
@@ -79,8 +84,8 @@ def _lines(start: RecordedStart) -> tuple[str, ...]:
         on = sorted(name for name, variant in start.flags.items() if variant == "on")
         some = ", ".join(on) if 0 < len(on) < len(start.flags) else f"{'all' if on else 'none'} of {len(start.flags)}"
         lines.append(f"Flags on: {some}")
-    if start.method is not Method.EXACT:
-        lines.append("Path guessed from times (last-finishing-child)")
+    if start.method in _METHODS:
+        lines.append(_METHODS[start.method])
     return tuple(lines)
 
 
@@ -123,30 +128,35 @@ def _path(start: RecordedStart) -> Strip:
 
 def _piece(piece: Piece) -> Bar:
     held_by = f", held by {piece.held_by}" if piece.held_by else ""
-    why = explanation(piece.name, piece.duration_us)
-    told = f"{piece.name}{held_by}: @ {duration(piece.start_us)} + {duration(piece.duration_us)}"
-    style = "absent" if piece.name == ABSENT_CALLER else style_of(piece.name)
+    kind = f", {piece.kind}" if piece.kind and piece.kind != piece.name else ""
+    why = explanation(piece.name, piece.duration_us) if piece.is_dispatch else None
+    told = f"{_name(piece)}{kind}{held_by}: @ {duration(piece.start_us)} + {duration(piece.duration_us)}"
+    style = "absent" if piece.name == ABSENT_CALLER else style_of(_name(piece))
     return Bar(piece.start_us, piece.duration_us, style, f"{told}; {why}" if why else told)
+
+
+def _name(piece: Piece) -> str:
+    return piece.name if piece.source is None else str(piece.source)
 
 
 def _unders(pieces: Iterable[Piece]) -> Iterator[Bar]:
     """The line below what was waited for; an absent caller waited for nothing."""
     for piece in pieces:
         if piece.name != ABSENT_CALLER:
-            yield Bar(piece.start_us, piece.duration_us, "critical", f"on the critical path: {piece.name}", "under")
+            yield Bar(piece.start_us, piece.duration_us, "critical", f"on the critical path: {_name(piece)}", "under")
 
 
 def _dispatch(start: RecordedStart) -> Iterator[Strip]:
     """A row for each stage."""
     for piece in start.path:
-        if start.method is Method.EXACT and piece.is_dispatch:
+        if start.method is not Method.GUESSED and piece.is_dispatch:
             note = f"@ {duration(piece.start_us)} + {duration(piece.duration_us)}"
             yield Strip(piece.name.removeprefix(STAGE_PREFIX), note, (_piece(piece), *_unders([piece])))
 
 
 def _event_loop(start: RecordedStart) -> Iterator[Strip]:
-    pieces = [piece for piece in start.path if piece.name == EVENT_LOOP and piece.task is None]
-    if pieces and start.method is Method.EXACT:
+    pieces = [piece for piece in start.path if (piece.kind or piece.name) == EVENT_LOOP and piece.task is None]
+    if pieces and start.method is not Method.GUESSED:
         took = duration(sum(piece.duration_us for piece in pieces))
         yield Strip(EVENT_LOOP, f"+ {took}", (*map(_piece, pieces), *_unders(pieces)))
 
@@ -175,6 +185,17 @@ def _task(task: TracedTask, start: RecordedStart) -> Strip:
         room = min(task.slack * 1e6, start.duration_us - end)
         bars.append(Bar(end, max(room, 0.0), style, f"slack of {task.name}: {duration(task.slack * 1e6)}", "slack"))
     return Strip(task.name, note + (f" {task.error_type}" if task.error_type else ""), tuple(bars))
+
+
+def _source_lines(start: RecordedStart) -> Iterator[Strip]:
+    """Of an observed start a row for each line of the user's, in the order in which they were first waited for."""
+    lines: dict[str, list[Piece]] = {}
+    for piece in start.path:
+        if piece.source is not None:
+            lines.setdefault(str(piece.source), []).append(piece)
+    for line, pieces in lines.items():
+        took = sum(piece.duration_us for piece in pieces)
+        yield Strip(line, f"+ {duration(took)}", (*map(_piece, pieces), *_unders(pieces)))
 
 
 def _services(start: RecordedStart, spans: Sequence[Span]) -> list[Section]:

@@ -138,7 +138,7 @@ class _Seen:
             )
         if not self.sessions:
             return f"no start of ours with a caller among {amount(self.traces, 'trace')}"
-        return f"no start can be played, of {amount(self.sessions, 'start')}: no first word, or spans are lost"
+        return f"no start can be played, of {amount(self.sessions, 'start')}: no first word, no plan, or spans are lost"
 
     def prediction(self, changes: tuple[Change, ...], uses: tuple[Use, ...]) -> Prediction:
         now, predicted = np.array(self.now), np.array(self.predicted)

@@ -1,0 +1,232 @@
+"""Two methods, one truth: each start of the shipped worker by its declared plan, and observed on its event loop.
+
+    python -m benchmarks.two_methods --sessions 100
+
+Workers of `baseline` and `tuned` on one real LiveKit server, called in turn, the order turned each round, every other round with the job
+ahead of the caller. Each start has two traces, which know nothing of each other: what they say is held against each other. They share
+the first word and the ends of the phases; and where the declared path goes over from one task to the next, something woke that task, so
+the observed path has a border too. Prints what differs, by name. Exits 1 where starts lack one of the two, or where the first word or the
+path differ in more than one start of twenty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import secrets
+import statistics
+import sys
+import tempfile
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from livekit import api
+
+from benchmarks.contract import violations
+from firstword.agent.accounts.examples import ACCOUNTS
+from firstword.rehearsal.calls import calling
+from firstword.rehearsal.result import TRACES
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.surroundings import Choice, opened, own_store
+from firstword.rehearsal.workers import Worker, running_worker
+from firstword.telemetry.vocabulary import DECLARED
+from firstword.tuning.files import Files
+from firstword.tuning.notes import ignore
+from firstword.tuning.sources import Query
+from firstword.tuning.start import Piece, RecordedStart, start_of
+
+PROFILES = ("baseline", "tuned")
+NEAR_US = 1_000
+"""Two instants that are nearer are one: the declared path takes a task's end when its value is there, the observed when it wakes another."""
+LEAST_US = 2_000
+"""Shorter pieces of the declared path are not looked at: the observed one merges the smallest of its own."""
+MOST_DIFFERING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One start, by both."""
+
+    declared: RecordedStart
+    observed: RecordedStart
+
+    @property
+    def offset_us(self) -> int:
+        """From the declared root's start to the observed one's."""
+        return (self.observed.start_ns - self.declared.start_ns) // 1000
+
+
+async def measure(sessions: int, folder: Path) -> dict[str, list[Pair]]:
+    """The pairs of each profile; `folder` gets the traces."""
+    async with LocalStack(folder) as stack, contextlib.AsyncExitStack() as running:
+        choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
+        place = await running.enter_async_context(opened(choice, folder))
+        workers: list[Worker] = []
+        for profile in PROFILES:
+            environment = {**place.environment, **own_store(choice, folder, profile), "FIRSTWORD_OBSERVE": "1"}
+            made = running_worker(
+                profile, agent_name=profile, folder=folder, stack=stack, environment=environment, real=False
+            )
+            workers.append(await running.enter_async_context(made))
+            await workers[-1].registered()
+        for number in range(sessions):
+            for worker in workers if number % 2 else reversed(workers):
+                await call(stack, worker, number)
+                await worker.at_rest()
+            print(f"\r{number + 1} of {sessions} rounds", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+    return {profile: list(pairs(folder / TRACES / profile)) for profile in PROFILES}
+
+
+async def call(stack: Stack, worker: Worker, number: int) -> None:
+    """One caller, who hears the greeting; in every second round the job comes ahead."""
+    metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
+    ahead_by = 1.5 if number // 2 % 2 else None
+    name, room = worker.agent_name, secrets.token_hex(6)
+    async with (
+        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
+        calling(stack, rooms, room=room, agent_name=name, metadata=metadata, ahead_by=ahead_by) as caller,
+    ):
+        await caller.connect()
+        with contextlib.suppress(TimeoutError):
+            await caller.hear(15)
+            await asyncio.sleep(0.5)
+
+
+def pairs(folder: Path) -> Iterator[Pair]:
+    """The starts below a folder that have both traces. One that breaks its contract is said, and counts."""
+    traces = {trace.trace_id: trace for trace in Files(folder).traces(Query(), ignore) if trace.is_start}
+    for trace in traces.values():
+        declared = traces.get(str(trace.root.attributes.get(DECLARED)))
+        if declared is not None:
+            for which, each in (("declared", declared), ("observed", trace)):
+                for what in violations(each):
+                    print(f"{which} start {each.trace_id}: {what}")
+            yield Pair(start_of(declared), start_of(trace))
+
+
+def instants(pair: Pair) -> dict[str, int]:
+    """By how many microseconds the observed start is later, by what both know: its begin, its first word, each phase's end."""
+    ends = {phase.name: phase.start_us + phase.duration_us for phase in pair.observed.phases}
+    later = {
+        phase.name: ends[phase.name] + pair.offset_us - phase.start_us - phase.duration_us
+        for phase in pair.declared.phases
+        if phase.name in ends
+    }
+    first_word = pair.observed.duration_us + pair.offset_us - pair.declared.duration_us
+    return {"begin": pair.offset_us, **later, "first word": first_word}
+
+
+def borders(path: Iterable[Piece], offset_us: int) -> list[int]:
+    """The instants between pieces that are of one name, in µs of the declared root."""
+    return sorted({piece.start_us + offset_us for piece in path})
+
+
+def distance(instant: int, among: Sequence[int]) -> int:
+    """To the nearest of them."""
+    at = bisect_left(among, instant)
+    return min((abs(instant - each) for each in among[max(at - 1, 0) : at + 1]), default=instant)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Where the declared path goes over from one piece to the next, and how far the observed path's nearest border is."""
+
+    name: str
+    distance_us: int
+    across: str
+    """The observed piece that goes over it."""
+
+
+def passages(pair: Pair) -> Iterator[Passage]:
+    """Those between pieces of two names that last long enough to be seen."""
+    observed = borders(pair.observed.path, pair.offset_us)
+    path = [piece for piece in pair.declared.path if piece.duration_us >= LEAST_US]
+    for before, after in pairwise(path):
+        if before.name != after.name:
+            # between them lies what is too short, so that the passage is anywhere from the one's end to the other's begin
+            end, begin = before.start_us + before.duration_us, after.start_us
+            away = min(distance(end, observed), distance(begin, observed))
+            across = next((label(p) for p in pair.observed.path if _covers(p, begin - pair.offset_us)), "nothing")
+            yield Passage(f"{before.name} > {after.name}", away, across)
+
+
+def _covers(piece: Piece, instant: int) -> bool:
+    return piece.start_us <= instant <= piece.start_us + piece.duration_us
+
+
+def label(piece: Piece) -> str:
+    """Kind and line of an observed piece."""
+    return (
+        " ".join(filter(None, (piece.kind, str(piece.source or ""), piece.inside and f"in {piece.inside}")))
+        or piece.name
+    )
+
+
+def shared_us(pair: Pair) -> Counter[tuple[str, str]]:
+    """How long the declared path was on a name while the observed one was on a label."""
+    found: Counter[tuple[str, str]] = Counter()
+    for declared in pair.declared.path:
+        begin, end = declared.start_us, declared.start_us + declared.duration_us
+        for observed in pair.observed.path:
+            start = observed.start_us + pair.offset_us
+            overlap = min(end, start + observed.duration_us) - max(begin, start)
+            if overlap > 0:
+                found[declared.name, label(observed)] += overlap
+    return found
+
+
+def report(profile: str, found: Sequence[Pair], sessions: int) -> bool:
+    """Print what differs in the starts of one profile; whether they agree."""
+    print(f"\n{profile}: {len(found)} of {sessions} starts have both traces")
+    if not found:
+        return False
+    apart: dict[str, list[int]] = defaultdict(list)
+    for pair in found:
+        for name, later in instants(pair).items():
+            apart[name].append(later)
+    for name, values in apart.items():
+        most = max(values, key=abs)
+        print(
+            f"  {name}: observed later by {statistics.median(values) / 1000:.3f} ms at the median, {most / 1000:.3f} at most"
+        )
+    gone_over = [passage for pair in found for passage in passages(pair)]
+    missed = [passage for passage in gone_over if passage.distance_us > NEAR_US]
+    print(
+        f"  {len(gone_over) - len(missed)} of {len(gone_over)} passages of the declared path are borders of the observed one"
+    )
+    for (name, across), count in Counter((each.name, each.across) for each in missed).most_common(12):
+        away = statistics.median(each.distance_us for each in missed if (each.name, each.across) == (name, across))
+        print(f"    {count} x {name}: {away / 1000:.1f} ms from the nearest, in {across}")
+    shared: Counter[tuple[str, str]] = Counter()
+    for pair in found:
+        shared.update(shared_us(pair))
+    print("  ms a start in which the declared path is on a task, and the observed one on a line:")
+    for (name, line), us in shared.most_common(25):
+        print(f"    {us / 1000 / len(found):7.1f}  {name:<14} {line}")
+    late = sum(abs(values) > NEAR_US for values in apart["first word"])
+    wrong = sum(any(passage.distance_us > NEAR_US for passage in passages(pair)) for pair in found)
+    print(f"  first word differs in {late}, the path in {wrong}")
+    return len(found) == sessions and max(late, wrong) <= MOST_DIFFERING * len(found)
+
+
+def main() -> int:
+    """Measure and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=100, help="of each profile")
+    parser.add_argument("--traces", type=Path, help="where they are kept; gone at the end otherwise")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        found = asyncio.run(measure(options.sessions, options.traces or Path(name)))
+        agree = [report(profile, found[profile], options.sessions) for profile in PROFILES]
+    return 0 if all(agree) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,172 @@
+"""When an agent is first heard: the first audible frame on a track of its room that somebody is subscribed to.
+
+Of any track but LiveKit's background audio. An avatar elsewhere speaks on a track of its own: there it is the instant at which it
+says that playback has started, or at which its first frame is sent.
+
+Private to livekit-agents 1.8.9, tests/telemetry/test_audible_frames.py fails when it moves: the name of the track of background audio,
+and the room of an output to an avatar (`DataStreamAudioOutput._room`).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from firstword.telemetry.guard import guarded
+from firstword.telemetry.hooks import Function, Hooks, Place
+
+if TYPE_CHECKING:
+    from livekit import rtc
+
+AUDIBLE = round(32_768 * 10 ** (-36 / 20))
+"""A peak above -36 dBFS is heard."""
+BACKGROUND_AUDIO = "background_audio"
+"""The track of LiveKit's BackgroundAudioPlayer."""
+
+
+@dataclass
+class _Feed:
+    """The track that a source feeds, and whether it has sent an audible frame."""
+
+    track: rtc.LocalAudioTrack
+    audible: bool = False
+
+
+_feeds: WeakKeyDictionary[rtc.AudioSource, _Feed] = WeakKeyDictionary()
+"""Of the tracks that were made while somebody listens."""
+_listening: tuple[FirstFrame, ...] = ()
+"""A job each: jobs may be threads of one process."""
+_lock = threading.Lock()
+
+
+class FirstFrame:
+    """Listens to one room.
+
+    heard: called in the step that sends the first audible frame, and perhaps again until `stop`. connected: called when the room is.
+    """
+
+    def __init__(self, room: rtc.Room, *, heard: Callable[[], None], connected: Callable[[], None]) -> None:
+        global _listening
+        self.room = room
+        self.heard = heard
+        self.connected = connected
+        self._subscribed: list[rtc.LocalTrack] = []
+        room.on("local_track_subscribed", self._on_subscribed)
+        with _lock:
+            _listening = (*_listening, self)
+        _hooks.use()
+
+    def stop(self) -> None:
+        """Listen no more; once."""
+        global _listening
+        self.room.off("local_track_subscribed", self._on_subscribed)
+        with _lock:
+            _listening = tuple(each for each in _listening if each is not self)
+        _hooks.release()
+
+    def hears(self, track: rtc.LocalAudioTrack) -> bool:
+        """Whether somebody in the room is subscribed to the track."""
+        return any(each is track for each in self._subscribed)
+
+    @guarded
+    def _on_subscribed(self, track: rtc.LocalTrack) -> None:
+        self._subscribed.append(track)
+        # what was sent before and is not played yet is heard from here on
+        if any(feed.track is track and feed.audible and source.queued_duration > 0 for source, feed in _feeds.items()):
+            self.heard()
+
+
+@guarded
+def _captured(source: Any, frame: rtc.AudioFrame) -> None:
+    feed = _feeds.get(source)
+    if feed is not None and feed.track.name != BACKGROUND_AUDIO and _is_audible(frame):
+        feed.audible = True
+        for listener in _listening:
+            if listener.hears(feed.track):
+                listener.heard()
+
+
+def _is_audible(frame: rtc.AudioFrame) -> bool:
+    samples = memoryview(frame.data).cast("B").cast("h")
+    return len(samples) > 0 and max(max(samples), -min(samples)) > AUDIBLE
+
+
+@guarded
+def _made(track: rtc.LocalAudioTrack, source: Any) -> None:
+    from livekit import rtc
+
+    if isinstance(source, rtc.AudioSource):
+        _feeds[source] = _Feed(track)
+
+
+@guarded
+def _connected(room: rtc.Room) -> None:
+    for listener in _listening:
+        if listener.room is room:
+            listener.connected()
+
+
+@guarded
+def _playback_started(output: object) -> None:
+    avatars = sys.modules.get("livekit.agents.voice.avatar")
+    if avatars is not None and isinstance(output, avatars.DataStreamAudioOutput):
+        for listener in _listening:
+            if vars(output).get("_room") is listener.room:
+                listener.heard()
+
+
+def _capture_frame(original: Function) -> Function:
+    async def capture_frame(self: Any, frame: Any) -> Any:
+        if _listening:
+            _captured(self, frame)
+        return await original(self, frame)
+
+    return capture_frame
+
+
+def _create_audio_track(original: Function) -> Function:
+    def create_audio_track(name: Any, source: Any) -> Any:
+        track = original(name, source)
+        if _listening:
+            _made(track, source)
+        return track
+
+    return create_audio_track
+
+
+def _connect(original: Function) -> Function:
+    async def connect(self: Any, *arguments: Any, **options: Any) -> Any:
+        result = await original(self, *arguments, **options)
+        if _listening:
+            _connected(self)
+        return result
+
+    return connect
+
+
+def _on_playback_started(original: Function) -> Function:
+    def on_playback_started(self: Any, **options: Any) -> Any:
+        if _listening:
+            _playback_started(self)
+        return original(self, **options)
+
+    return on_playback_started
+
+
+def _places() -> Sequence[Place]:
+    from livekit import rtc
+    from livekit.agents.voice import io
+
+    return (
+        Place(rtc.AudioSource, "capture_frame", _capture_frame),
+        Place(rtc.LocalAudioTrack, "create_audio_track", _create_audio_track),
+        Place(rtc.Room, "connect", _connect),
+        Place(io.AudioOutput, "on_playback_started", _on_playback_started),
+    )
+
+
+_hooks = Hooks(_places)

@@ -1,0 +1,120 @@
+"""What is done once LiveKit is imported: its worker says what can't be observed, and its jobs are observed.
+
+Called by `firstword.telemetry.switch`, in the worker's process, in LiveKit's forkserver, and in the processes of jobs. Never raises into
+the agent. Private to livekit-agents 1.8.9, tests/telemetry/test_switch.py fails when it moves: `ipc.job_proc_lazy_main._JobProc`, and
+what it keeps in `_job_entrypoint_fnc`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import importlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from firstword.telemetry import switch
+from firstword.telemetry.guard import guarded
+from firstword.telemetry.observable import why_not
+
+if TYPE_CHECKING:
+    from livekit.agents import JobContext
+
+logger = logging.getLogger("firstword")
+
+_SAID = "FIRSTWORD_OBSERVE_SAID"
+"""What the worker has said already: the processes of its jobs inherit it, and don't say it once more each."""
+
+Entrypoint = Callable[["JobContext"], Awaitable[None]]
+
+
+def hook_worker(module: ModuleType) -> None:
+    """Let LiveKit's worker say, before it runs, what can't be observed."""
+    run = module.AgentServer.run
+
+    @functools.wraps(run)
+    async def say_and_run(server: Any, *arguments: Any, **options: Any) -> None:
+        _say_of_worker()
+        await run(server, *arguments, **options)
+
+    module.AgentServer.run = say_and_run
+
+
+def hook_jobs(module: ModuleType) -> None:
+    """Let each of LiveKit's jobs be observed from its entrypoint on."""
+    importlib.import_module("firstword.telemetry.observed_start")  # now, where no caller waits for it
+    make = module._JobProc.__init__
+
+    @functools.wraps(make)
+    def make_observed(process: Any, *arguments: Any, **options: Any) -> None:
+        make(process, *arguments, **options)
+        _observe_job_of(process)
+
+    module._JobProc.__init__ = make_observed
+
+
+@guarded
+def _observe_job_of(process: Any) -> None:
+    process._job_entrypoint_fnc = observed(process._job_entrypoint_fnc)
+
+
+def observed(entrypoint: Entrypoint) -> Entrypoint:
+    """The entrypoint, whose job's start is observed if it is one of the share."""
+
+    @functools.wraps(entrypoint)
+    async def observe_and_enter(job: JobContext) -> None:
+        _begin(job, entrypoint)
+        await entrypoint(job)
+
+    return observe_and_enter
+
+
+@guarded
+def _begin(job: JobContext, entrypoint: Entrypoint) -> None:
+    try:
+        share = switch.share()
+    except ValueError:  # the worker has said so
+        return
+    if job.is_fake_job() or not is_drawn(job.job.id, share):
+        return
+    if reason := why_not(asyncio.get_running_loop()):
+        _say(_not_seen(reason))
+    from firstword.telemetry.observed_start import observe_start
+
+    observe_start(job, entrypoint)
+
+
+def is_drawn(job_id: str, share: float) -> bool:
+    """Whether the session with this job is one of the share: the same answer wherever it is asked."""
+    drawn = int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") / 2**64
+    return drawn < share
+
+
+@guarded
+def _say_of_worker() -> None:
+    try:
+        if switch.share() == 0:
+            return
+    except ValueError as error:
+        _say(f"{error}; no start is observed")
+        return
+    loop = asyncio.new_event_loop()  # as LiveKit makes those of jobs
+    try:
+        if reason := why_not(loop):
+            _say(_not_seen(reason))
+    finally:
+        loop.close()
+
+
+def _not_seen(reason: str) -> str:
+    return f"no start can be observed: {reason}; of each, phases alone are traced, and startup.method is guessed"
+
+
+def _say(warning: str) -> None:
+    if os.environ.get(_SAID) != warning:
+        os.environ[_SAID] = warning
+        logger.warning("%s", warning)

@@ -1,0 +1,34 @@
+"""Observation for another Python, in which firstword is not installed: a folder with telemetry alone, that goes on its path.
+
+A `.pth` is not read from PYTHONPATH, so the folder has a `sitecustomize`, which runs the one that was there too.
+The other Python needs what `telemetry` needs and LiveKit brings: opentelemetry-sdk, its OTLP exporters, protobuf.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from firstword.telemetry import chained_sitecustomize
+from firstword.telemetry.switch import VARIABLE
+
+_HERE = Path(__file__).parent
+
+
+def write_observe_folder(folder: Path) -> None:
+    """Write the folder, which may be there already. Raises OSError."""
+    telemetry = folder / "firstword" / _HERE.name
+    shutil.rmtree(telemetry, ignore_errors=True)
+    shutil.copytree(_HERE, telemetry, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(chained_sitecustomize.__file__, folder / "sitecustomize.py")
+
+
+def observing(environment: Mapping[str, str], folder: Path, share: str = "1") -> dict[str, str]:
+    """The environment of a process whose starts are observed by that folder, and those of the processes that it starts.
+
+    share: of the sessions, as FIRSTWORD_OBSERVE has it.
+    """
+    paths = [str(folder.absolute()), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**environment, "PYTHONPATH": os.pathsep.join(paths), VARIABLE: share}

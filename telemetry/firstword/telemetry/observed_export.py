@@ -1,0 +1,111 @@
+"""Where an observed start goes: to the tracer provider that is there, else where the standard `OTEL_*` variables say.
+
+Asked after the first word: an agent may set its provider up in its entrypoint. Nothing that is set up here becomes global, so
+an agent that sets its own later still can.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from opentelemetry import trace as otel
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanKind
+
+from firstword.telemetry.export import Exporting, exporters_from_environment, resource
+from firstword.telemetry.livekit import declared_start
+from firstword.telemetry.vocabulary import ROOT
+
+if TYPE_CHECKING:
+    from livekit.agents import JobContext
+
+logger = logging.getLogger("firstword")
+
+TRACES: Final = "FIRSTWORD_TRACES"
+"""A folder: each process appends its spans to a file in it, as OTLP JSON lines."""
+_FLUSH_MS: Final = 5_000
+_SERVICE: Final = "firstword"
+"""The service's name where nobody gives one: that of the traces that the commands look for in a Jaeger."""
+_LIVEKITS: Final = "livekit-agents"
+"""The service that LiveKit names where it makes a provider of its own, for LiveKit Cloud."""
+
+
+def exporting_of(job: JobContext) -> Exporting:
+    """Where the job's observed start goes: where its declared one goes, if it has one; to the provider that the agent has set,
+    globally or for LiveKit; else where `exporters_from_environment` says, which may be nowhere.
+    """
+    declared = declared_start(job)
+    if declared is not None:
+        return declared.exporting
+    provider = agents_provider()
+    return _from_environment() if provider is None else _through(provider)
+
+
+def agents_provider() -> TracerProvider | None:
+    """The SDK's tracer provider that the agent has set, globally or for LiveKit's spans alone. None where it has none."""
+    found: list[object] = [otel.get_tracer_provider()]
+    if traces := sys.modules.get("livekit.agents.telemetry.traces"):
+        found.append(getattr(traces.tracer, "_tracer_provider", None))
+    for provider in found:
+        if isinstance(provider, TracerProvider) and provider.resource.attributes.get(SERVICE_NAME) != _LIVEKITS:
+            return provider
+    return None
+
+
+@functools.cache
+def _from_environment() -> Exporting:
+    folder = os.environ.get(TRACES)
+    exporters = exporters_from_environment(folder=Path(folder) if folder else None)
+    if not exporters:
+        logger.info("observed starts are exported nowhere; expected OTEL_EXPORTER_OTLP_ENDPOINT, or a tracer provider")
+    instance = Resource({SERVICE_INSTANCE_ID: uuid4().hex})
+    return Exporting(exporters, resource=instance.merge(resource(_SERVICE, _version())))
+
+
+def _version() -> str:
+    """Of the firstword that observes; empty where only its telemetry is there."""
+    try:
+        return metadata.version("firstword")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+@functools.cache
+def _through(provider: TracerProvider) -> Exporting:
+    return Exporting([_ToProvider(provider)], resource=provider.resource, ids=provider.id_generator)
+
+
+class _ToProvider(SpanExporter):
+    """Hands finished spans to the processors of a provider, of those traces that its sampler wants."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        # private to the SDK 1.45; there is no other way in for a span that is finished
+        processor = self._provider._active_span_processor  # pyright: ignore[reportPrivateUsage]
+        for span in spans:
+            if span.context is not None and self._is_sampled(span.context.trace_id):
+                processor.on_end(span)
+        # now: the processors of a job's process may have no other time for it before the process ends
+        return SpanExportResult.SUCCESS if self._provider.force_flush(_FLUSH_MS) else SpanExportResult.FAILURE
+
+    def _is_sampled(self, trace_id: int) -> bool:
+        return self._provider.sampler.should_sample(None, trace_id, ROOT, SpanKind.SERVER).decision.is_sampled()
+
+    def shutdown(self) -> None:
+        """The provider is the agent's."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Each export flushes."""
+        return True

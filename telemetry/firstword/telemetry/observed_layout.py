@@ -1,0 +1,97 @@
+"""An observed start becomes spans as plain data: root, dispatch, phases, and under them the observed path.
+
+Between `firstword.telemetry.merged_pieces` and `firstword.telemetry.spans`, beside `firstword.telemetry.layout`, whose shape it has:
+Jaeger's own rule finds the same path in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from firstword.telemetry import vocabulary as words
+from firstword.telemetry.critical_path import dispatch_pieces
+from firstword.telemetry.layout import Attribute, PieceSpan, SpanData, lay_out_path
+from firstword.telemetry.merged_pieces import merged
+from firstword.telemetry.observed_path import ObservedPiece
+from firstword.telemetry.record import Start
+from firstword.telemetry.source_lines import relative
+
+MOST_OBSERVED_SPANS = 40
+"""Spans of one observed start."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A piece that has no line: a stage of the dispatch, or an absent caller."""
+
+    name: str
+    start: int
+    end: int
+
+
+def lay_out_observed(
+    start: Start,
+    pieces: Sequence[ObservedPiece],
+    *,
+    absent: tuple[int, int] | None = None,
+    folder: str = "",
+    slow: float = 1.5,
+) -> tuple[SpanData, ...]:
+    """Every span of an observed start, a parent before its children.
+
+    pieces: from the start's first step to its end, ns since the Unix epoch; none where the loop was not recorded: then the
+    method is `guessed`. absent: from when to when only the caller was missing; it takes the place of what the pieces have there.
+    folder: of the file that was started; the lines' files are relative to it. slow: as for `firstword.telemetry.layout.lay_out`.
+    """
+    if not pieces:
+        return lay_out_path(start, (), _plain, method=words.GUESSED, critical_task=None, slow=slow)
+    dispatch = [_Named(piece.name, piece.start, piece.end) for piece in dispatch_pieces(start, start.first_step)]
+    frame = 2 + len(start.phases)
+    # each border of a phase may cut a piece in two
+    most = MOST_OBSERVED_SPANS - frame - max(len(start.phases) - 1, 0) - len(dispatch)
+    path: list[ObservedPiece | _Named] = [*dispatch]
+    if absent is None:
+        path += merged(pieces, most)
+    else:
+        before = [cut for piece in pieces if (cut := _cut(piece, start.start, absent[0])) is not None]
+        after = [cut for piece in pieces if (cut := _cut(piece, absent[1], start.end)) is not None]
+        few = merged(before, max((most - 1) * len(before) // (len(before) + len(after) or 1), 1))
+        path += [*few, _Named(words.ABSENT_CALLER, *absent), *merged(after, most - 1 - len(few))]
+
+    def piece_span(piece: ObservedPiece | _Named) -> PieceSpan:
+        return _plain(piece) if isinstance(piece, _Named) else _of_line(piece, folder)
+
+    longest = _longest(pieces)
+    return lay_out_path(start, path, piece_span, method=words.OBSERVED, critical_task=longest, slow=slow)
+
+
+def _cut(piece: ObservedPiece, begin: int, end: int) -> ObservedPiece | None:
+    begin, end = max(piece.start, begin), min(piece.end, end)
+    return replace(piece, start=begin, end=end) if begin < end else None
+
+
+def _plain(piece: _Named) -> PieceSpan:
+    return PieceSpan(piece.name, {})
+
+
+def _of_line(piece: ObservedPiece, folder: str) -> PieceSpan:
+    attributes: dict[str, Attribute] = {words.KIND: piece.kind.value}
+    if piece.line is not None:
+        attributes[words.FILE] = relative(piece.line.file, folder)
+        attributes[words.LINE] = piece.line.line
+        attributes[words.FUNCTION] = piece.line.function
+    if piece.inside is not None:
+        attributes[words.INSIDE] = piece.inside
+    if piece.held_by is not None:
+        attributes[words.HELD_BY] = piece.held_by
+    return PieceSpan(piece.kind.value if piece.line is None else piece.line.function, attributes)
+
+
+def _longest(pieces: Sequence[ObservedPiece]) -> str | None:
+    """The user's function with most time on the path; the kind where no piece is of one."""
+    took: dict[str, int] = {}
+    for piece in pieces:
+        name = piece.kind.value if piece.line is None else piece.line.function
+        took[name] = took.get(name, 0) + piece.end - piece.start
+    return max(took, key=took.__getitem__, default=None)

@@ -1,0 +1,247 @@
+"""The observed path: what the caller waited for, found in the record of an event loop, by the user's line of source.
+
+From the step that captured the first audible frame back, always to the cause: a step that was scheduled goes back to the step
+that scheduled it, a timer to who set it, an answer to who asked, a call in an executor to who submitted it. An event from elsewhere
+has no cause in the record. It ended the wait of tasks, and of these the one that began to wait last is the one that it let go on.
+
+Pure: a record in, pieces out, in ns on the record's clock. Runs after the first word.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import pairwise
+from operator import attrgetter
+
+from firstword.telemetry import vocabulary as words
+from firstword.telemetry.loop_record import Event, Frames, Life, Origin, Step, Timer
+from firstword.telemetry.source_lines import SourceLine, is_users, line_of
+
+_LIVEKIT = f"{os.sep}livekit{os.sep}"
+
+
+class ObservedKind(StrEnum):
+    """What the caller waited for in a piece (`startup.kind`)."""
+
+    COMPUTING = words.COMPUTING
+    EVENT_LOOP = words.EVENT_LOOP
+    """It could have gone on, and something else held the loop."""
+    TIMER = words.TIMER
+    NETWORK = words.NETWORK
+    THREAD = words.THREAD
+    """A call in an executor, or a free thread for it."""
+    OUTSIDE = words.OUTSIDE
+    """Something that the loop knows nothing of: another thread, a native library, a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPiece:
+    """One stretch of the observed path."""
+
+    kind: ObservedKind
+    start: int
+    end: int
+    line: SourceLine | None = None
+    """The user's line that it was for; None where the record knows of none."""
+    inside: str | None = None
+    """The qualified name of the library's function that was at work for the line; None where none was."""
+    held_by: str | None = None
+    """Of an event loop's delay: the qualified name of what held the loop most; None where nothing held it for long."""
+    is_arrival: bool = False
+    """It ended with the caller's coming."""
+
+    def moved(self, by: int) -> ObservedPiece:
+        """The same on a clock that is so many ns ahead."""
+        return replace(self, start=self.start + by, end=self.end + by)
+
+
+def observed_path(
+    step: Step | None, instant: int, since: int, steps: Sequence[Step], *, arrival: Step | None = None
+) -> tuple[ObservedPiece, ...]:
+    """The pieces from `since` to `instant`, in time order, without gap or overlap; none is empty.
+
+    step: which step ran at `instant`. steps: all of the record, in the order in which they began.
+    arrival: the step in which the caller's coming was told.
+    """
+    walk = _Walk(instant, since, steps, arrival)
+    walk.back(step)
+    return walk.path()
+
+
+class _Walk:
+    """The way back from an instant. Pieces are found last first, each up to the one before."""
+
+    def __init__(self, instant: int, since: int, steps: Sequence[Step], arrival: Step | None) -> None:
+        self._pieces: list[ObservedPiece] = []
+        self._reached = instant
+        self._since = since
+        self._steps = steps
+        self._arrival = arrival
+        self._arrived = False
+        """Whether the caller's coming was on the way back to the next event."""
+
+    def path(self) -> tuple[ObservedPiece, ...]:
+        """The pieces in time order, each with a line where any has one."""
+        return tuple(_with_lines(self._pieces[::-1]))
+
+    def back(self, step: Step | None) -> None:
+        """Walk to the begin from what was reached, when `step` ran."""
+        woken: list[Step] = []
+        for _ in range(len(self._steps) + 2):
+            if step is None or self._reached <= self._since:
+                break
+            self._arrived = self._arrived or step is self._arrival
+            self._computing(step)
+            if step.life is not None:
+                woken.append(step)
+            if step.origin is Origin.SOON and step.cause is not None:
+                self.add(ObservedKind.EVENT_LOOP, step.scheduled, *_waiting(step))
+                step = step.cause
+            else:
+                step, woken = self._event(step, woken), []
+        self.add(ObservedKind.OUTSIDE, self._since)
+
+    def add(self, kind: ObservedKind, start: int, line: SourceLine | None = None, inside: str | None = None) -> None:
+        """A piece from `start` to what was reached; nothing where it would be empty."""
+        start = max(start, self._since)
+        if start < self._reached:
+            held_by = self._holder(start, self._reached) if kind is ObservedKind.EVENT_LOOP else None
+            self._pieces.append(ObservedPiece(kind, start, self._reached, line, inside, held_by))
+            self._reached = start
+
+    def _event(self, step: Step, woken: list[Step]) -> Step | None:
+        """Walk from what an event began with this step to its cause, which is returned."""
+        detail, cause = step.detail, step.cause
+        waiting = _waiting(woken[-1] if woken else step)
+        if cause is None or detail is None:
+            return self._unknown(step, woken)
+        if isinstance(detail, Timer):
+            self.add(ObservedKind.EVENT_LOOP, max(detail.due, step.scheduled), *waiting)
+            line = _line(detail.set_at)
+            self.add(ObservedKind.TIMER, step.scheduled, *(waiting if line in (None, waiting[0]) else (line, None)))
+            return cause
+        self.add(ObservedKind.EVENT_LOOP, step.scheduled, *waiting)
+        if isinstance(detail, Event):
+            self.add(_kind(step), detail.asked, *waiting)
+        else:
+            self.add(ObservedKind.THREAD, detail.submitted, _line(detail.submitted_at) or waiting[0], detail.name)
+        return cause
+
+    def _unknown(self, step: Step, woken: list[Step]) -> Step | None:
+        """From an event without a cause to the task that it let go on: of those it woke, the last that began to wait."""
+        if step.origin is Origin.BEGIN:
+            return None
+        waited = [each for each in woken if each.waited_since is not None and each.waited_since <= self._reached]
+        last = max(waited, key=lambda each: each.waited_since or 0, default=None)
+        waiting = _waiting(last or (woken[-1] if woken else step))
+        since = self._since if last is None or last.waited_since is None else last.waited_since
+        self.add(ObservedKind.EVENT_LOOP, max(step.scheduled, since), *waiting)
+        before = len(self._pieces)
+        self.add(_kind(step), since, *waiting)
+        if self._arrived and len(self._pieces) > before:
+            self._pieces[-1] = replace(self._pieces[-1], is_arrival=True)
+        self._arrived = False
+        return None if last is None else last.previous
+
+    def _computing(self, step: Step) -> None:
+        """What the step did until what was reached, split where samples say that it was elsewhere."""
+        samples = [sample for sample in step.samples or () if step.begin <= sample[0] <= self._reached]
+        if not samples:
+            self.add(ObservedKind.COMPUTING, step.begin, *_working(step))
+            return
+        begins = [step.begin, *((one[0] + other[0]) // 2 for one, other in pairwise(samples))]
+        for begin, (_, frames) in zip(reversed(begins), reversed(samples), strict=True):
+            self.add(ObservedKind.COMPUTING, begin, *_named(frames, step.life))
+
+    def _holder(self, start: int, end: int) -> str | None:
+        """The name of what held the loop most between two instants."""
+        held: dict[str, int] = {}
+        at = bisect_left(self._steps, end, key=attrgetter("begin"))
+        for step in reversed(self._steps[:at]):
+            if step.end and step.end <= start and step.outer is None:
+                break
+            overlap = min(step.end or end, end) - max(step.begin, start)
+            name = _step_name(step)
+            if overlap > 0 and name is not None:
+                held[name] = held.get(name, 0) + overlap
+        return max(held, key=held.__getitem__, default=None)
+
+
+# The names of steps and lines
+
+
+def _kind(step: Step) -> ObservedKind:
+    """Of the wait for what came with this step."""
+    is_network = isinstance(step.detail, Event) and step.detail.is_socket
+    return ObservedKind.NETWORK if is_network else ObservedKind.OUTSIDE
+
+
+def _waiting(step: Step) -> tuple[SourceLine | None, str | None]:
+    """Where the task of a step waited before it: the user's line and the library's function."""
+    return _named(step.waited_in, step.life)
+
+
+def _working(step: Step) -> tuple[SourceLine | None, str | None]:
+    """Where a step worked that was not sampled: on the way to where it waits next; where that is not known, from where it had waited."""
+    return _named(step.reached or step.waited_in, step.life)
+
+
+def _named(frames: Frames, life: Life | None) -> tuple[SourceLine | None, str | None]:
+    """The user's innermost line, or the one for which the task works, and the library's function at work for it."""
+    own = next((at for at in reversed(range(len(frames))) if is_users(frames[at][0].co_filename)), None)
+    if own is None:
+        return _inherited(life), _library(frames)
+    return line_of(*frames[own]), _library(frames[own + 1 :])
+
+
+def _line(frames: Frames) -> SourceLine | None:
+    """The user's innermost line."""
+    return _named(frames, None)[0]
+
+
+def _library(frames: Frames) -> str | None:
+    """Of frames that are all of libraries, LiveKit's innermost function, without its plumbing; else the innermost of all."""
+    functions = [code for code, _ in frames]
+    livekit = [code for code in functions if _LIVEKIT in code.co_filename and "utils" not in code.co_filename]
+    return (livekit or functions)[-1].co_qualname if functions else None
+
+
+def _inherited(life: Life | None) -> SourceLine | None:
+    """The user's line for which a library's task works: where it was made, or where that was made which made it."""
+    for _ in range(64):
+        if life is None:
+            return None
+        if life.made_at:
+            return _line(life.made_at)
+        maker = life.maker
+        while maker is not None and maker.life is None:
+            maker = maker.cause
+        if maker is None:
+            return None
+        if maker.waited_in and (own := _line(maker.waited_in)) is not None:
+            return own
+        life = maker.life
+    return None
+
+
+def _step_name(step: Step) -> str | None:
+    if step.life is not None and step.life.code is not None:
+        return step.life.code.co_qualname
+    return step.name
+
+
+def _with_lines(pieces: Sequence[ObservedPiece]) -> Iterator[ObservedPiece]:
+    """A piece without a line takes that of the next piece that has one, for which it was; the last ones of the one before."""
+    lines: list[SourceLine | None] = []
+    line: SourceLine | None = None
+    for piece in reversed(pieces):
+        line = piece.line or line
+        lines.append(line)
+    line = None
+    for piece, found in zip(pieces, reversed(lines), strict=True):
+        line = found or line
+        yield piece if piece.line == line else replace(piece, line=line)

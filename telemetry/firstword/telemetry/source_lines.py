@@ -1,0 +1,76 @@
+"""Which files are the user's own, and what a code object and an offset are called there: file, line, function.
+
+The bottom of the observed path: a record asks only whether a file is the user's, the rest is asked after the first word.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+_OURS = str(Path(__file__).parent) + os.sep
+_LIBRARY = tuple(
+    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {_OURS, "<"}
+)
+_PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+
+_known: dict[str, bool] = {}
+
+
+class SourceLine(NamedTuple):
+    """A line of source."""
+
+    file: str
+    line: int
+    function: str
+    """Its qualified name."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.function}".rstrip()
+
+
+def is_users(file: str) -> bool:
+    """Whether a file is the user's own: not of the standard library, not of an installed package, not this package's."""
+    known = _known.get(file)
+    if known is None:
+        known = _known[file] = not file.startswith(_LIBRARY) and not any(part in file for part in _PACKAGES)
+    return known
+
+
+def line_of(code: CodeType, offset: int) -> SourceLine:
+    """The line of an instruction. Where the code does not say, the function's first."""
+    position = next(itertools.islice(code.co_positions(), max(offset, 0) // 2, None), None)
+    line = None if position is None else position[0]
+    return SourceLine(code.co_filename, line or code.co_firstlineno, code.co_qualname)
+
+
+def started_folder(entrypoint: Callable[..., Any]) -> str:
+    """The folder of the file that was started, in whatever process of it. Empty where there is none.
+
+    entrypoint: the job's. Where a library was started, as by `python -m livekit.agents`, it is the folder of its file.
+    """
+    for name in ("__mp_main__", "__main__"):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and is_users(file):
+            return str(Path(file).absolute().parent)
+    code = getattr(inspect.unwrap(entrypoint), "__code__", None)
+    return "" if code is None else str(Path(code.co_filename).absolute().parent)
+
+
+def relative(file: str, folder: str) -> str:
+    """The path of a file from a folder. Of a file that is elsewhere, from where it is imported; else only its name.
+
+    So no path names a machine's user.
+    """
+    path = Path(file).absolute()
+    for base in (folder, *sorted(filter(None, sys.path), key=len, reverse=True)):
+        if base and path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return path.name

@@ -1,0 +1,99 @@
+"""The switch of observation: reads FIRSTWORD_OBSERVE, and waits until LiveKit is imported.
+
+`firstword.pth` imports this in every process of a Python in which the variable is set, whatever it runs. So it imports hardly
+anything and does one thing: it registers a hook that acts when LiveKit is imported (`firstword.telemetry.livekit_hooks`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+VARIABLE = "FIRSTWORD_OBSERVE"
+EXPECTED = "1, or the share of sessions that are observed, as 0.05"
+HOOKED = {
+    "livekit.agents.worker": "hook_worker",
+    "livekit.agents.ipc.job_proc_lazy_main": "hook_jobs",
+}
+"""Modules of LiveKit's -> the function of `firstword.telemetry.livekit_hooks` that is called once they are imported."""
+
+_default = ""
+
+
+def asked() -> str:
+    """What was asked for: the variable's value; where it is not set, what was given to `register`. Empty: nothing."""
+    return os.environ.get(VARIABLE, "").strip() or _default
+
+
+def share() -> float:
+    """Of all sessions those that are observed, from 0 to 1. Raises ValueError where the variable has no such value."""
+    text = asked()
+    try:
+        found = float(text or "0")
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise ValueError(f"{VARIABLE} is {text!r:.60}; expected {EXPECTED}")
+    return found
+
+
+def register(default: str = "") -> None:
+    """Wait for LiveKit from now on, or act at once where it is imported already. A second call changes nothing but the default.
+
+    default: what counts where the variable is not set.
+    """
+    global _default
+    _default = default or _default
+    if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterImport())
+        for name in HOOKED:
+            if name in sys.modules:
+                _hook(sys.modules[name])
+
+
+def registered() -> bool:
+    """Whether this process waits for LiveKit, or has found it."""
+    return any(isinstance(finder, _AfterImport) for finder in sys.meta_path)
+
+
+class _AfterImport:
+    """Finds modules as the finders behind it do, and calls `_hook` after the import of those in `HOOKED`."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in HOOKED:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self and (spec := finder.find_spec(name, path, target)) is not None:
+                _call_after(spec)
+                return spec
+        return None
+
+
+def _call_after(spec: ModuleSpec) -> None:
+    loader = spec.loader
+    if loader is None:
+        return
+    execute = loader.exec_module
+
+    def execute_and_hook(module: ModuleType) -> None:
+        execute(module)
+        _hook(module)
+
+    setattr(loader, "exec_module", execute_and_hook)  # noqa: B010 # a loader is one module's own; its type has a method there
+
+
+def _hook(module: ModuleType) -> None:
+    """Whatever is wrong with us, LiveKit is imported as without us."""
+    try:
+        from firstword.telemetry import livekit_hooks
+
+        getattr(livekit_hooks, HOOKED[module.__name__])(module)
+    except Exception:
+        import logging
+
+        logging.getLogger("firstword").exception("starts are not observed; the agent runs as without %s", VARIABLE)

@@ -1,0 +1,341 @@
+"""Agents that know nothing of firstword, on a fake LiveKit: each start is a trace by the contract, and each call is as without us."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from livekit import rtc
+from livekit.agents import JobContext
+from livekit.agents.voice.avatar import DataStreamAudioOutput
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from firstword.agent.testing import Caller, FakeJob, FakeLiveKit, LiveKitTest
+from firstword.telemetry import observed_start
+from firstword.telemetry import vocabulary as words
+from firstword.telemetry.audible_frames import AUDIBLE, BACKGROUND_AUDIO
+from firstword.telemetry.export import Exporting
+from firstword.telemetry.loop_hooks import Unobservable
+from firstword.telemetry.observed_start import ObservedStart, observe_start
+
+Entrypoint = Callable[[JobContext], Awaitable[None]]
+RATE = 24_000
+FOLDER = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: the spans of its start, how the entrypoint ended, and what the caller got."""
+
+    spans: list[ReadableSpan]
+    failed: BaseException | None
+    frames: int
+
+    @property
+    def root(self) -> dict[str, Any]:
+        """The root's attributes."""
+        (root,) = [span for span in self.spans if span.name == words.ROOT]
+        return dict(root.attributes or {})
+
+    def lasted(self, name: str) -> float:
+        """Seconds of all spans of that name."""
+        return sum(((s.end_time or 0) - (s.start_time or 0)) / 1e9 for s in self.spans if s.name == name)
+
+
+async def track_of(job: JobContext, name: str = "roomio_audio") -> tuple[rtc.AudioSource, rtc.LocalTrackPublication]:
+    """Publish a track."""
+    source = rtc.AudioSource(RATE, 1)
+    track = rtc.LocalAudioTrack.create_audio_track(name, source)
+    return source, await job.room.local_participant.publish_track(track)
+
+
+async def send(source: rtc.AudioSource, peak: int = 8_000) -> None:
+    """Send 50 ms."""
+    samples = np.full(RATE // 20, peak, dtype=np.int16)
+    await source.capture_frame(rtc.AudioFrame(samples.tobytes(), RATE, 1, len(samples)))
+
+
+async def speak(job: JobContext, name: str = "roomio_audio", peak: int = 8_000) -> None:
+    """Publish a track, wait until somebody is subscribed to it, send 50 ms."""
+    source, publication = await track_of(job, name)
+    await publication.wait_for_subscription()
+    await send(source, peak)
+
+
+def call(entrypoint: Entrypoint, *, joins: float | None = 0.0, stays: float = 5.0, ends: float = 8.0) -> Call:
+    """One call. joins: when the caller comes; stays: for how long; ends: when the room is closed; seconds.
+
+    The entrypoint runs in a task of its own, as in a worker.
+    """
+    memory = InMemorySpanExporter()
+    test = LiveKitTest()
+    starts: list[ObservedStart] = []
+    failed: list[BaseException | None] = []
+    entering: list[asyncio.Task[None]] = []
+    frames: list[int] = []
+
+    async def scenario(livekit: FakeLiveKit) -> None:
+        job = FakeJob(livekit)
+
+        async def calls() -> None:
+            caller = Caller(livekit)
+            if joins is not None:
+                await asyncio.sleep(joins)
+                await caller.join()
+                await asyncio.sleep(stays)
+                await caller.leave()
+                frames.append(len(caller.heard))
+            await asyncio.sleep(max(ends - (joins or 0.0) - stays, 0.0))
+            await job.context.delete_room()
+            for task in entering:
+                task.cancel()
+
+        async def entry() -> None:
+            starts.append(ObservedStart(job.context, lambda: Exporting([memory]), folder=FOLDER))
+            await entrypoint(job.context)
+
+        async def run(_: JobContext) -> None:
+            entering.append(task := asyncio.create_task(entry()))
+            await asyncio.wait([task])
+            failed.append(None if task.cancelled() else task.exception())
+            if failed[0] is not None:
+                job.context.shutdown("job crashed")
+
+        calling = asyncio.create_task(calls())
+        await job.run(run)
+        await calling
+
+    test.run(scenario)
+    assert starts[0].exported(5.0)
+    return Call(list(memory.get_finished_spans()), failed[0], sum(frames))
+
+
+async def greet(job: JobContext) -> None:
+    """A usual agent: connects, waits for the caller, thinks, speaks."""
+    await job.connect()
+    await job.wait_for_participant()
+    await asyncio.sleep(0.3)
+    await speak(job)
+
+
+def test_a_start_is_a_trace_by_the_contract() -> None:
+    """Root, dispatch, phases, and the path under them, from the lines of an agent that was not changed."""
+    seen = call(greet, joins=0.5)
+    assert seen.failed is None
+    assert (seen.root[words.METHOD], seen.root[words.OUTCOME], seen.root[words.DISPATCH_KIND]) == (
+        "observed",
+        "first_word",
+        "ahead",
+    )
+    assert 0.3 < seen.root[words.TTFW] < 0.5
+    spans = {span.name: span for span in seen.spans}
+    assert {words.CONNECT, words.WAIT, words.GREET, words.DISPATCH} <= set(spans)
+    phases = [spans[name] for name in (words.CONNECT, words.WAIT, words.GREET)]
+    assert all((b.start_time or 0) - (a.end_time or 0) == 1000 for a, b in pairwise(phases))
+    assert 0.5 < seen.lasted(words.CONNECT) + seen.lasted(words.WAIT) < 0.6
+    sleep = dict(spans["critical greet"].attributes or {})
+    assert sleep[words.KIND] == words.TIMER
+    assert sleep[words.FILE] == "test_observed_start.py"
+    assert sleep[words.FUNCTION] == "greet"
+    assert seen.lasted("critical greet") == pytest.approx(0.3, abs=0.01)
+
+
+def test_nothing_of_the_hooks_is_left() -> None:
+    """In LiveKit's classes as in asyncio's."""
+    before = vars(rtc.AudioSource)["capture_frame"], vars(rtc.Room)["connect"], vars(asyncio.Handle)["_run"]
+    created = vars(rtc.LocalAudioTrack)["create_audio_track"]
+    call(greet)
+    assert before == (
+        vars(rtc.AudioSource)["capture_frame"],
+        vars(rtc.Room)["connect"],
+        vars(asyncio.Handle)["_run"],
+    )
+    assert vars(rtc.LocalAudioTrack)["create_audio_track"] is created
+
+
+def test_nothing_personal_is_exported() -> None:
+    """Neither who called nor the room's name, nor the source, nor where the file lies on this machine."""
+
+    async def ring(job: JobContext) -> None:
+        await greet(job)
+
+    exported = repr([(span.name, dict(span.attributes or {})) for span in call(ring).spans])
+    for private in ("'caller'", "'call'", "await ", "/work", "/home", "/tmp"):
+        assert private not in exported
+
+
+def test_background_audio_is_not_the_first_word() -> None:
+    """LiveKit's BackgroundAudioPlayer plays on a track of its own, before the agent speaks."""
+    from livekit.agents.voice import background_audio
+
+    assert vars(background_audio)["_TRACK_NAME"] == BACKGROUND_AUDIO
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await job.wait_for_participant()
+        await speak(job, BACKGROUND_AUDIO)
+        await asyncio.sleep(1)
+        await speak(job)
+
+    assert call(entrypoint).root[words.RAW] > 1
+
+
+def test_silence_is_not_the_first_word() -> None:
+    """Frames below -36 dBFS are sent before speech."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        source, publication = await track_of(job)
+        await publication.wait_for_subscription()
+        await send(source, AUDIBLE)
+        await asyncio.sleep(1)
+        await send(source, -AUDIBLE - 1)
+
+    assert call(entrypoint).root[words.RAW] > 1
+
+
+def test_what_nobody_is_subscribed_to_is_not_the_first_word() -> None:
+    """Frames of before are lost; the first one that somebody can hear counts."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        source, publication = await track_of(job)
+        await send(source)
+        await publication.wait_for_subscription()
+        await asyncio.sleep(0.4)
+        await send(source)
+
+    seen = call(entrypoint, joins=1.0)
+    assert seen.root[words.OUTCOME] == "first_word"
+    assert 1.4 < seen.root[words.RAW] < 1.6
+
+
+def test_an_avatar_speaks_when_it_says_that_it_plays() -> None:
+    """Its voice is another participant's track, which the agent never sees a frame of."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await job.wait_for_participant()
+        output = DataStreamAudioOutput(job.room, destination_identity="avatar", sample_rate=RATE)
+        await asyncio.sleep(0.7)
+        output.on_playback_started(created_at=time.time())
+
+    seen = call(entrypoint)
+    assert seen.root[words.OUTCOME] == "first_word"
+    assert 0.7 < seen.root[words.RAW] < 0.9
+
+
+def test_an_agent_that_speaks_twice_has_one_start() -> None:
+    """Its first word's."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await greet(job)
+        await speak(job, "another")
+
+    assert [span.name for span in call(entrypoint).spans].count(words.ROOT) == 1
+
+
+def test_an_agent_that_crashes() -> None:
+    """Its error is LiveKit's to report; what led to it is the path."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await asyncio.sleep(0.4)
+        raise ZeroDivisionError
+
+    seen = call(entrypoint)
+    assert isinstance(seen.failed, ZeroDivisionError)
+    assert seen.root[words.OUTCOME] == "failed"
+    assert seen.lasted("critical test_an_agent_that_crashes.<locals>.entrypoint") == pytest.approx(0.4, abs=0.01)
+
+
+def test_an_agent_that_never_speaks() -> None:
+    """After a minute with a caller it is not waited for any more; the path says at which line it was."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await asyncio.Event().wait()
+
+    def rests(seen: Call) -> float:
+        return seen.lasted("critical test_an_agent_that_never_speaks.<locals>.entrypoint")
+
+    late = call(entrypoint, stays=80, ends=90)
+    assert late.root[words.OUTCOME] == "timed_out"
+    assert late.root[words.RAW] == pytest.approx(60, abs=0.1)
+    assert rests(late) > 59
+    gone = call(entrypoint, stays=2)
+    assert gone.root[words.OUTCOME] == "abandoned"
+    assert rests(gone) == pytest.approx(2, abs=0.1)
+
+
+def test_a_caller_who_never_comes() -> None:
+    """Ends with the job; no first word was owed."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+
+    assert call(entrypoint, joins=None).root[words.OUTCOME] == "no_caller"
+
+
+def test_an_agent_that_blocks_the_loop() -> None:
+    """Ten seconds are computing, and the call goes on as it would."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await job.wait_for_participant()
+        await asyncio.sleep(0.01)
+        loop: Any = asyncio.get_running_loop()
+        loop.jump(10)
+        await speak(job)
+
+    seen = call(entrypoint, stays=20, ends=30)
+    assert seen.root[words.OUTCOME] == "first_word"
+    computing = [span for span in seen.spans if (span.attributes or {}).get(words.KIND) == words.COMPUTING]
+    assert sum((span.end_time or 0) - (span.start_time or 0) for span in computing) >= 10e9 - 10_000
+
+
+def test_a_loop_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The phases are seen all the same, and the trace says why there is no path."""
+
+    def refuse(_: object) -> None:
+        raise Unobservable("expected asyncio's own event loop, got uvloop.Loop")
+
+    monkeypatch.setattr(observed_start, "start_record", refuse)
+    seen = call(greet)
+    assert (seen.root[words.METHOD], seen.root[words.OUTCOME]) == ("guessed", "first_word")
+    assert seen.root[words.UNOBSERVED] == "expected asyncio's own event loop, got uvloop.Loop"
+    assert {words.CONNECT, words.WAIT, words.GREET} <= {span.name for span in seen.spans}
+    assert not [span for span in seen.spans if span.name.startswith(words.CRITICAL_PREFIX)]
+
+
+def test_the_call_is_as_without_us() -> None:
+    """The caller gets the same frames, whatever becomes of the start."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await greet(job)
+        await asyncio.sleep(1)
+        await speak(job, "another")
+
+    assert call(entrypoint).frames == 2
+
+
+def test_an_export_that_fails_is_not_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, as everything of ours that goes wrong; so is a job that has nothing that we look at."""
+    monkeypatch.delenv("PYTEST_VERSION")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(observed_start, "lay_out_observed", fail)
+    seen = call(greet)
+    assert (seen.failed, seen.spans) == (None, [])
+    nothing: Any = None
+    assert observe_start(nothing, greet) is None
