@@ -116,7 +116,9 @@ def _what_to_write(problem: str) -> str:
     if problem.endswith("_not_trusted"):
         return "FIRSTWORD_ACCOUNT_SOURCES does not name this source"
     if source == "claim":
-        return 'expected {"claim": TOKEN} as the job\'s metadata, or TOKEN as attribute firstword.claim: docs/accounts.md'
+        return (
+            'expected {"claim": TOKEN} as the job\'s metadata, or TOKEN as attribute firstword.claim: docs/accounts.md'
+        )
     if source == "metadata":
         return 'expected {"account": "1001"} as the job\'s metadata'
     return "expected the account in the job's metadata, or as attribute firstword.account of a token without canUpdateOwnMetadata"
