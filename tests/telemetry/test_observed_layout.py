@@ -14,7 +14,7 @@ from firstword.telemetry.layout import ROOT_KEY, SpanData
 from firstword.telemetry.merged_pieces import merged
 from firstword.telemetry.observed_layout import MOST_OBSERVED_SPANS, lay_out_observed
 from firstword.telemetry.observed_path import ObservedKind, ObservedPiece
-from firstword.telemetry.record import Outcome, Phase, Start
+from firstword.telemetry.record import Outcome, Phase, Stage, Start
 from firstword.telemetry.source_lines import SourceLine
 from tests.properties import examples
 
@@ -168,6 +168,19 @@ def test_the_spans_of_a_piece() -> None:
     ]
     root = spans[ROOT_KEY].attributes
     assert (root["startup.method"], root["startup.critical_task"]) == ("observed", "entrypoint")
+
+
+def test_the_stages_of_an_observed_dispatch() -> None:
+    """As a declared start's; one may be what the caller waited for most."""
+    pieces = path((ObservedKind.NETWORK, 100, LINES[0]), begin=300 * MS)
+    start = start_with(pieces, dispatch=300 * MS)
+    stages = Stage("offer", 0, 200 * MS), Stage("process_start", 200 * MS, 300 * MS)
+    spans = lay_out_observed(replace(start, dispatch_stages=stages), pieces)
+    assert [span.name for span in spans if span.parent_key == "phase.dispatch"] == [
+        "critical dispatch.offer",
+        "critical dispatch.process_start",
+    ]
+    assert spans[0].attributes["startup.critical_task"] == "dispatch.offer"
 
 
 def test_an_absent_caller_takes_the_place_of_what_was_waited_for() -> None:
