@@ -149,11 +149,14 @@ class Passage:
 
 
 def passages(pair: Pair) -> Iterator[Passage]:
-    """Those between pieces of two names that last long enough to be seen."""
+    """Those between pieces of two names that last long enough to be seen.
+
+    Not the one from the dispatch: the declared one lasts until the plan's first step, the observed one until the entrypoint's.
+    """
     observed = borders(pair.observed.path, pair.offset_us)
     path = [piece for piece in pair.declared.path if piece.duration_us >= LEAST_US]
     for before, after in pairwise(path):
-        if before.name != after.name:
+        if before.name != after.name and not before.is_dispatch:
             # between them lies what is too short, so that the passage is anywhere from the one's end to the other's begin
             end, begin = before.start_us + before.duration_us, after.start_us
             away = min(distance(end, observed), distance(begin, observed))

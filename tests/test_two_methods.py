@@ -56,7 +56,6 @@ def test_paths_that_go_over_at_the_same_instants_agree(tmp_path: Path) -> None:
     pair = both(tmp_path, ("load", 150, line(TIMER, 9, "load")), ("say", 200, line(TIMER, 12, "say")))
     assert set(instants(pair).values()) == {0}
     assert [(passage.name, passage.distance_us) for passage in passages(pair)] == [
-        ("dispatch > room", 0),
         ("room > account", 0),
         ("account > greeting", 0),
     ]
