@@ -96,7 +96,7 @@ def _observed_piece(piece: Piece) -> Iterator[str]:
     """A piece is of a kind, and of a line below the folder of the file that was started, where one is known."""
     if piece.task is not None:
         yield f"{piece.name} is observed, and of a task"
-    if piece.kind is None and piece.name not in (words.DISPATCH, words.ABSENT_CALLER):
+    if piece.kind is None and not piece.is_dispatch and piece.name != words.ABSENT_CALLER:
         yield f"{piece.name} is of no kind"
     if piece.source is not None and (PurePath(piece.source.file).is_absolute() or not piece.source.function):
         yield f"{piece.name} is of {piece.source}, expected FILE:LINE FUNCTION with a relative file"

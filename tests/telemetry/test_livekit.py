@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from livekit import rtc
 from livekit.agents import JobContext
 from livekit.agents.testing import fake_job_context
 
-from firstword.telemetry.livekit import dispatch_ends, received_at
+from firstword.telemetry.clock import session_clock
+from firstword.telemetry.livekit import dispatch_ends, first_frame, received_at
+from firstword.telemetry.plan import Plan
+from firstword.telemetry.run import Run
+from firstword.telemetry.vocabulary import GREET
 
 RECEIVED = 1_800_000_000.0
 """Unix seconds; whole ones, which a float holds in nanoseconds too."""
@@ -80,3 +88,34 @@ def test_when_this_process_was_created() -> None:
     created, looked = map(float, ran.stdout.split())
     assert before - 0.05 <= created <= looked
     assert looked - created > 0.01, "an interpreter takes longer than that to start"
+
+
+async def test_the_first_word_is_the_first_frame_however_late_the_loop_hears_of_it() -> None:
+    """LiveKit goes on working in the step in which the frame is sent, here for 0.2 s: that is none of the caller's waiting."""
+    plan = Plan("session.startup", phases=(GREET,))
+    frames: list[int] = []
+
+    class Output(rtc.EventEmitter[str]):
+        """The session's, on which a frame is sent after 50 ms."""
+
+        def send(self) -> None:
+            frames.append(session_clock()())
+            self.emit("playback_started", None)
+            time.sleep(0.2)
+
+    output = Output()
+    session = SimpleNamespace(output=SimpleNamespace(audio=output))
+    speech = SimpleNamespace(wait_for_playout=lambda: asyncio.sleep(5))
+
+    def speak() -> Any:
+        asyncio.get_running_loop().call_later(0.05, output.send)
+        return speech
+
+    @plan.first_word
+    async def playout() -> None:
+        await first_frame(session, speak)  # pyright: ignore[reportArgumentType]
+
+    start = await Run(plan.shape({}), given={}).perform()
+    (sent,) = frames
+    assert abs(start.end - sent) < 20_000_000
+    assert start.task("playout").end == start.end

@@ -155,6 +155,24 @@ async def test_whom_somebody_wraps_after_us() -> None:
     stop_record(again)
 
 
+async def test_whom_somebody_wrapped_before_us() -> None:
+    """Theirs runs all the same, as LiveKit's `hook_slow_callbacks` does, and is back when ours is gone."""
+    original: Callable[[Any], Any] = vars(events.Handle)["_run"]
+    runs: list[object] = []
+
+    def theirs(handle: Any) -> Any:
+        runs.append(handle)
+        return original(handle)
+
+    setattr(events.Handle, "_run", theirs)  # noqa: B010 # pyright would see a private name
+    record = start_record(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    assert len(record.steps) == len(runs) + 1  # and the one in which the record began
+    stop_record(record)
+    assert vars(events.Handle)["_run"] is theirs
+    setattr(events.Handle, "_run", original)  # noqa: B010
+
+
 class OtherLoop(asyncio.AbstractEventLoop):
     """A loop that is none of asyncio's, as uvloop's is."""
 

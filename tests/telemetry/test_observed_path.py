@@ -3,354 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+import threading
 from itertools import pairwise
 from pathlib import Path
-from socket import socket
-from typing import NamedTuple
 
 import pytest
 
-from firstword.telemetry.observed_path import ObservedKind
+from firstword.telemetry.loop_hooks import start_record, stop_record
+from firstword.telemetry.loop_steps import Step
+from firstword.telemetry.observed_path import ObservedKind, observed_path
 from tests.telemetry.observed_agents import SLOW, Seen, line_of, observe, server, written
-
-
-def answer_slowly(connection: socket) -> None:
-    """One line for each, after 0.3 s."""
-    while connection.recv(100):
-        time.sleep(SLOW)
-        connection.sendall(b"answer\n")
-
-
-def stream(connection: socket) -> None:
-    """For each request twenty tokens, 15 ms apart."""
-    while connection.recv(100):
-        for _ in range(20):
-            time.sleep(0.015)
-            connection.sendall(b"token\n")
-        connection.sendall(b"end\n")
-
-
-def speak_first(connection: socket) -> None:
-    """A greeting 0.3 s after the connection, then silence."""
-    time.sleep(SLOW)
-    connection.sendall(b"hello\n")
-    connection.recv(100)
-
-
-class Fault(NamedTuple):
-    """An agent whose line `# here` takes 0.3 s, of which kind, and what listens on its port."""
-
-    kind: ObservedKind
-    source: str
-    serve: Callable[[socket], None] = answer_slowly
-    library: str = ""
-
-
-FAULTS = {
-    "blocking read": Fault(
-        ObservedKind.COMPUTING,
-        """
-import asyncio, socket
-async def root(port):
-    await asyncio.sleep(0.01)
-    with socket.create_connection(("127.0.0.1", port)) as blocking:
-        blocking.sendall(b"?")
-        blocking.recv(100)  # here
-    await asyncio.sleep(0.01)
-""",
-    ),
-    "computing": Fault(
-        ObservedKind.COMPUTING,
-        """
-import asyncio, time
-def compute(end):
-    while time.perf_counter() < end: pass  # here
-async def root(port):
-    await asyncio.sleep(0.01)
-    compute(time.perf_counter() + 0.3)
-    await asyncio.sleep(0.01)
-""",
-    ),
-    "computing before the first await": Fault(
-        ObservedKind.COMPUTING,
-        """
-import asyncio, time
-async def root(port):
-    time.sleep(0.3)  # here
-    await asyncio.sleep(0.01)
-""",
-    ),
-    "another task holds the loop": Fault(
-        ObservedKind.EVENT_LOOP,
-        """
-import asyncio, time
-async def greedy():
-    await asyncio.sleep(0.01)
-    time.sleep(0.5)
-async def root(port):
-    task = asyncio.create_task(greedy())
-    await asyncio.sleep(0.2)  # here
-""",
-    ),
-    "timer": Fault(
-        ObservedKind.TIMER,
-        """
-import asyncio
-async def root(port):
-    await asyncio.sleep(0.01)
-    await asyncio.sleep(0.3)  # here
-""",
-    ),
-    "lock": Fault(
-        ObservedKind.TIMER,
-        """
-import asyncio
-async def holder(lock):
-    async with lock:
-        await asyncio.sleep(0.3)  # here
-async def root(port):
-    lock = asyncio.Lock()
-    task = asyncio.create_task(holder(lock))
-    await asyncio.sleep(0)
-    async with lock:
-        await asyncio.sleep(0.01)
-""",
-    ),
-    "thread": Fault(
-        ObservedKind.THREAD,
-        """
-import asyncio, time
-async def root(port):
-    await asyncio.sleep(0.01)
-    await asyncio.to_thread(time.sleep, 0.3)  # here
-""",
-    ),
-    "no free thread": Fault(
-        ObservedKind.THREAD,
-        """
-import asyncio, time
-from concurrent.futures import ThreadPoolExecutor
-async def root(port):
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1) as pool:
-        other = loop.run_in_executor(pool, time.sleep, 0.28)
-        await loop.run_in_executor(pool, time.sleep, 0.02)  # here
-""",
-    ),
-    "executor that pickles": Fault(
-        ObservedKind.THREAD,
-        """
-import asyncio, pickle, time
-from concurrent.futures import Executor, ThreadPoolExecutor
-class Processes(Executor):
-    def __init__(self):
-        self.pool = ThreadPoolExecutor(1)
-    def submit(self, function, /, *arguments):
-        return self.pool.submit(pickle.loads(pickle.dumps(function)), *arguments)
-async def root(port):
-    loop = asyncio.get_running_loop()
-    processes = Processes()
-    await loop.run_in_executor(processes, time.sleep, 0.3)  # here
-    processes.pool.shutdown()
-""",
-    ),
-    "native thread": Fault(
-        ObservedKind.OUTSIDE,
-        """
-import asyncio, threading
-async def root(port):
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-    threading.Timer(0.3, loop.call_soon_threadsafe, [future.set_result, None]).start()
-    await future  # here
-""",
-    ),
-    "native events through a pump": Fault(
-        ObservedKind.OUTSIDE,
-        """
-import asyncio, threading, time
-async def pump(queue, futures):
-    while futures:
-        await queue.get()
-        futures.pop(0).set_result(None)
-async def root(port):
-    loop = asyncio.get_running_loop()
-    queue, futures = asyncio.Queue(), [loop.create_future() for _ in range(4)]
-    first, second, third, last = futures
-    task = asyncio.create_task(pump(queue, futures))
-    def events():
-        for wait in (0.01, 0.01, 0.01, 0.3):
-            time.sleep(wait)
-            loop.call_soon_threadsafe(queue.put_nowait, None)
-    thread = threading.Thread(target=events)
-    thread.start()
-    await first
-    await second
-    await third
-    await last  # here
-    thread.join()
-""",
-    ),
-    "subprocess": Fault(
-        ObservedKind.OUTSIDE,
-        """
-import asyncio
-async def root(port):
-    process = await asyncio.create_subprocess_exec("sleep", "0.3")
-    await process.wait()  # here
-""",
-    ),
-    "pipe of a subprocess": Fault(
-        ObservedKind.OUTSIDE,
-        """
-import asyncio
-async def root(port):
-    process = await asyncio.create_subprocess_shell("sleep 0.3; echo line; sleep 0.01", stdout=asyncio.subprocess.PIPE)
-    await process.stdout.readline()  # here
-    await process.wait()
-""",
-    ),
-    "slow provider": Fault(
-        ObservedKind.NETWORK,
-        """
-import asyncio
-async def root(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"?")
-    await reader.readline()  # here
-    writer.close()
-    await writer.wait_closed()
-""",
-    ),
-    "writelines": Fault(
-        ObservedKind.NETWORK,
-        """
-import asyncio
-async def root(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.transport.writelines([b"?", b"?"])
-    await reader.readline()  # here
-    writer.close()
-    await writer.wait_closed()
-""",
-    ),
-    "asked ahead, waited for late": Fault(
-        ObservedKind.NETWORK,
-        """
-import asyncio
-async def fetch(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"?")
-    await reader.readline()  # here
-    writer.close()
-    await writer.wait_closed()
-async def root(port):
-    task = asyncio.create_task(fetch(port))
-    await asyncio.sleep(0.25)
-    await task
-""",
-    ),
-    "server that speaks first": Fault(
-        ObservedKind.NETWORK,
-        """
-import asyncio
-async def root(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await reader.readline()  # here
-    writer.close()
-    await writer.wait_closed()
-""",
-        speak_first,
-    ),
-    "streamed answer": Fault(
-        ObservedKind.NETWORK,
-        """
-import asyncio
-async def root(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"?")
-    while await reader.readline() != b"end\\n":  # here
-        pass
-    writer.close()
-    await writer.wait_closed()
-""",
-        stream,
-    ),
-    "sockets of the loop": Fault(
-        ObservedKind.NETWORK,
-        """
-import asyncio, socket
-async def root(port):
-    loop = asyncio.get_running_loop()
-    with socket.socket() as plain:
-        plain.setblocking(False)
-        await loop.sock_connect(plain, ("127.0.0.1", port))
-        await loop.sock_sendall(plain, b"?")
-        await loop.sock_recv(plain, 100)  # here
-""",
-    ),
-    "a task of a library": Fault(
-        ObservedKind.NETWORK,
-        """
-import asyncio
-import library
-async def root(port):
-    await asyncio.sleep(0.01)
-    await library.ask(port)  # here
-""",
-        library="""
-import asyncio
-async def _receive(reader):
-    return await reader.readline()
-async def ask(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"?")
-    await asyncio.create_task(_receive(reader))
-    writer.close()
-    await writer.wait_closed()
-""",
-    ),
-    "a task that a library's task made": Fault(
-        ObservedKind.TIMER,
-        """
-import asyncio
-import library
-async def root(port):
-    await asyncio.sleep(0.01)
-    await library.start()  # here
-""",
-        library="""
-import asyncio
-async def work():
-    await asyncio.sleep(0.3)
-async def begin():
-    await asyncio.sleep(0)
-    await asyncio.create_task(work())
-async def start():
-    await asyncio.create_task(begin())
-""",
-    ),
-    "an async generator of a library": Fault(
-        ObservedKind.TIMER,
-        """
-import asyncio
-import library
-async def root(port):
-    await asyncio.sleep(0.01)
-    async for _ in library.chunks():  # here
-        pass
-""",
-        library="""
-import asyncio
-async def chunks():
-    for _ in range(3):
-        await asyncio.sleep(0.1)
-        yield 1
-""",
-    ),
-}
+from tests.telemetry.planted_faults import FAULTS, Fault
 
 
 async def seen(fault: Fault, folder: Path) -> Seen:
@@ -400,3 +63,28 @@ async def root(task):
     await asyncio.sleep(0.01)
     run = await observe(module.root, task)
     assert run.kinds(line_of(tmp_path))[ObservedKind.OUTSIDE] > 0.15
+
+
+async def test_what_the_callers_coming_ended() -> None:
+    """The wait that their coming ended is marked, and no other: a native event tells of it through LiveKit's own task."""
+    loop = asyncio.get_running_loop()
+    room, caller = loop.create_future(), loop.create_future()
+    record = start_record(loop)
+    arrivals: list[Step | None] = []
+
+    def on_participant() -> None:
+        arrivals.append(record.current)
+        caller.set_result(None)
+
+    threading.Timer(0.05, loop.call_soon_threadsafe, [room.set_result, None]).start()
+    await room
+    threading.Timer(0.1, loop.call_soon_threadsafe, [on_participant]).start()
+    await caller
+    await asyncio.sleep(0.01)
+    step, now = record.current, record.clock()
+    stop_record(record)
+    pieces = observed_path(step, now, record.begin, record.steps, arrival=arrivals[0])
+    (arrival,) = [piece for piece in pieces if piece.is_arrival]
+    assert arrival.kind is ObservedKind.OUTSIDE
+    assert arrival.end - arrival.start > 0.09e9
+    assert sum(piece.kind is ObservedKind.OUTSIDE for piece in pieces) == 2

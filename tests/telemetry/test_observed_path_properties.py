@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from firstword.telemetry.loop_hooks import start_record, stop_record
 from firstword.telemetry.observed_path import ObservedKind, ObservedPiece, observed_path
 from tests.properties import examples
-from tests.telemetry.loop_programs import Program, Wait, programs
+from tests.telemetry.loop_program_parts import Wait
+from tests.telemetry.loop_programs import Program, programs
 from tests.telemetry.outside_world import WorldLoop
 
 MS = 1_000_000

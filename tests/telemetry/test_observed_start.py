@@ -243,6 +243,41 @@ def test_an_agent_that_speaks_twice_has_one_start() -> None:
     assert [span.name for span in call(entrypoint).spans].count(words.ROOT) == 1
 
 
+def test_two_agents_in_one_process() -> None:
+    """Each start ends with the first word in its own room."""
+    memories = InMemorySpanExporter(), InMemorySpanExporter()
+    test = LiveKitTest()
+    starts: list[ObservedStart] = []
+
+    async def scenario(livekit: FakeLiveKit) -> None:
+        async def one_call(room: str, thinks: float, memory: InMemorySpanExporter) -> None:
+            job, caller = FakeJob(livekit, room=room), Caller(livekit, room=room)
+
+            async def entrypoint(context: JobContext) -> None:
+                starts.append(ObservedStart(context, lambda: Exporting([memory])))
+                await context.connect()
+                await asyncio.sleep(thinks)
+                await speak(context)
+                await asyncio.sleep(2)
+                await context.delete_room()
+
+            await caller.join()
+            await job.run(entrypoint)
+            await caller.leave()
+
+        await asyncio.gather(one_call("one", 0.5, memories[0]), one_call("other", 1.5, memories[1]))
+
+    test.run(scenario)
+    assert all(start.exported(5.0) for start in starts)
+    raw = [
+        (span.attributes or {})[words.RAW]
+        for memory in memories
+        for span in memory.get_finished_spans()
+        if span.name == words.ROOT
+    ]
+    assert [round(float(str(seconds)), 1) for seconds in raw] == [0.6, 1.6]
+
+
 def test_an_agent_that_crashes() -> None:
     """Its error is LiveKit's to report; what led to it is the path."""
 
@@ -253,7 +288,7 @@ def test_an_agent_that_crashes() -> None:
 
     seen = call(entrypoint)
     assert isinstance(seen.failed, ZeroDivisionError)
-    assert seen.root[words.OUTCOME] == "failed"
+    assert (seen.root[words.OUTCOME], seen.root[words.ERROR_TYPE]) == ("failed", "ZeroDivisionError")
     assert seen.lasted("critical test_an_agent_that_crashes.<locals>.entrypoint") == pytest.approx(0.4, abs=0.01)
 
 
@@ -274,6 +309,18 @@ def test_an_agent_that_never_speaks() -> None:
     gone = call(entrypoint, stays=2)
     assert gone.root[words.OUTCOME] == "abandoned"
     assert rests(gone) == pytest.approx(2, abs=0.1)
+
+
+def test_a_job_that_ends_on_a_caller_who_stayed() -> None:
+    """It failed them."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await job.wait_for_participant()
+        await asyncio.sleep(1)
+        job.shutdown("full")
+
+    assert call(entrypoint).root[words.OUTCOME] == "failed"
 
 
 def test_a_caller_who_never_comes() -> None:

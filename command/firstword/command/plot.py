@@ -74,15 +74,9 @@ def command(
     say_weighted(drawn.weighted, as_json=options.as_json)
     title = drawn.picture.title
     if options.as_json:
-        tell_json(
-            {
-                "file": str(output),
-                "title": title,
-                "trace_ids": drawn.trace_ids,
-                "began": [iso_date(instant) for instant in drawn.began_ns],
-                "method": method_of_all(drawn.methods),
-            }
-        )
+        began = [iso_date(instant) for instant in drawn.began_ns]
+        told = {"file": str(output), "title": title, "trace_ids": drawn.trace_ids, "began": began}
+        tell_json({**told, "method": method_of_all(drawn.methods)})
     else:
         tell(title)
         tell(f"Written: {output}")
@@ -96,5 +90,10 @@ def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
     start = start_of(chosen.trace)
-    picture, method = waterfall(start, chosen.trace.spans), frozenset({start.method})
-    return Drawn(picture, (start.trace_id,), (start.start_ns,), chosen.weighted, method)
+    return Drawn(
+        picture=waterfall(start, chosen.trace.spans),
+        trace_ids=(start.trace_id,),
+        began_ns=(start.start_ns,),
+        weighted=chosen.weighted,
+        methods=frozenset({start.method}),
+    )

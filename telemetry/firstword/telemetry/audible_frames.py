@@ -3,7 +3,7 @@
 Of any track but LiveKit's background audio. An avatar elsewhere speaks on a track of its own: there it is the instant at which it
 says that playback has started, or at which its first frame is sent.
 
-Private to livekit-agents 1.8.9, tests/telemetry/test_audible_frames.py fails when it moves: the name of the track of background audio,
+Private to livekit-agents 1.8.9, tests/telemetry/test_observed_start.py fails when it moves: the name of the track of background audio,
 and the room of an output to an avatar (`DataStreamAudioOutput._room`).
 """
 

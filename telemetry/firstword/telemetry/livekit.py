@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanContext
 from firstword.telemetry.clock import Clock, process_created
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan, Shape
-from firstword.telemetry.run import Run, waited_for
+from firstword.telemetry.run import Run, end_marker, waited_for
 from firstword.telemetry.spans import Trace
 from firstword.telemetry.times import JOIN_WINDOW
 from firstword.telemetry.vocabulary import (
@@ -149,13 +149,18 @@ def caller_joined(run: Run, participant: rtc.RemoteParticipant) -> None:
 
 
 async def first_frame(session: AgentSession[Any], speak: Callable[[], SpeechHandle]) -> SpeechHandle:
-    """Speak, and return at the first frame that is played on a track somebody is subscribed to. Raises NotSpoken."""
+    """Speak, and return once the first frame is played on a track somebody is subscribed to. Raises NotSpoken.
+
+    A task of a run that this is called from ends at that frame, however busy the loop is before it hears of it.
+    """
     output = session.output.audio
     if output is None:
         raise NotSpoken("the session has no audio output")
     begun = asyncio.Event()
+    mark_end = end_marker()
 
     def on_started(_: object) -> None:
+        mark_end()
         begun.set()
 
     output.on("playback_started", on_started)

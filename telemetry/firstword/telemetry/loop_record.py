@@ -3,30 +3,24 @@
 Written by `firstword.telemetry.loop_hooks` while a caller waits, read by `firstword.telemetry.observed_path` afterwards. So only
 code objects, instruction offsets and times are kept here; file names and lines are worked out later.
 
-A callback that ran is a `Step`. An asyncio task runs in many of them: what belongs to the task is its `Life`.
 Times are whole nanoseconds on the record's clock, which is the event loop's own by default.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import stat
-import sys
 import threading
 import time
 import weakref
 from asyncio import events
 from collections.abc import Callable
-from enum import Enum, auto
-from types import AsyncGeneratorType, BuiltinMethodType, CodeType, CoroutineType, FrameType, GeneratorType
+from types import BuiltinMethodType
 from typing import Any, cast
 
-from firstword.telemetry.source_lines import is_users
-
-Frames = tuple[tuple[CodeType, int], ...]
-"""Functions that call or await each other, the outermost first: code and the offset of the instruction reached."""
+from firstword.telemetry.frames import Frames, await_chain, users_frame
+from firstword.telemetry.loop_steps import Call, Event, Life, Origin, Step, Timer, call_of_thread, name_of
 
 MOST_STEPS = 20_000
 """Steps of one record; a start has some 1,500. Past that the record gives up, so that memory is bounded (some 10 MB)."""
@@ -34,158 +28,7 @@ LEAST_WAIT = 50_000
 """Nanoseconds: where a task waited for less, its chain of awaits is not worth its time."""
 LONG_STEP = 1_000_000
 """Nanoseconds: a step that held the loop for longer is worth a name."""
-_MOST_FRAMES = 64
-_OPAQUE = frozenset({"coroutine_wrapper", "async_generator_asend", "async_generator_athrow", "anext_awaitable"})
-"""Types that do not say whom they await, except to the garbage collector."""
 _TASKS: tuple[type[Any], ...] = (asyncio.Task, vars(asyncio.tasks)["_PyTask"])
-_LOOP_CODE: CodeType = vars(events.Handle)["_run"].__code__
-"""Who stands below every callback on the Python stack."""
-
-
-class Origin(Enum):
-    """What a step came from."""
-
-    BEGIN = auto()
-    """It was running when the record began."""
-    SOON = auto()
-    """Another step scheduled it."""
-    TIMER = auto()
-    DESCRIPTOR = auto()
-    """A socket or a pipe became ready."""
-    EXECUTOR = auto()
-    """The end of a call in an executor, or what that call scheduled."""
-    OUTSIDE = auto()
-    """Another thread scheduled it, or it was scheduled before the record began."""
-
-
-class Life:
-    """One asyncio task, as far as the record saw it. It does not keep the task alive."""
-
-    __slots__ = ("code", "last", "made_at", "maker", "since", "task")
-
-    def __init__(self, task: asyncio.Task[Any], maker: Step | None, made_at: Frames) -> None:
-        self.task = weakref.ref(task)
-        self.maker = maker
-        self.made_at = made_at
-        """The user's innermost frame on the stack when the task was made; empty where there was none."""
-        self.code = _code_of(task.get_coro())
-        self.last: Step | None = None
-        self.since: int | None = None
-        """Since when it waits; None where it had not run yet, or began to wait before the record began."""
-
-
-class Step:
-    """One callback that the loop ran."""
-
-    __slots__ = (
-        "begin",
-        "cause",
-        "detail",
-        "end",
-        "life",
-        "name",
-        "origin",
-        "outer",
-        "previous",
-        "reached",
-        "samples",
-        "scheduled",
-        "waited_in",
-        "waited_since",
-    )
-
-    def __init__(self, origin: Origin, cause: Step | None, scheduled: int) -> None:
-        self.origin = origin
-        self.cause = cause
-        """The step that scheduled it, wrote the request that was answered, or submitted the call; None: unknown."""
-        self.scheduled = scheduled
-        """When it was ready to run; of a timer when it was set."""
-        self.begin = self.end = 0
-        """`end` is 0 while it runs."""
-        self.outer: Step | None = None
-        """The step that it ran inside of, where a loop is run inside of a callback."""
-        self.detail: Timer | Event | Call | None = None
-        self.life: Life | None = None
-        self.previous: Step | None = None
-        """Of a task: the step at whose end, or in which, it began to wait."""
-        self.waited_since: int | None = None
-        self.waited_in: Frames = ()
-        """Of a task: its chain of awaits before this step, where it waited for long."""
-        self.reached: Frames = ()
-        """Of a task: its chain of awaits after this step, where the step was long."""
-        self.name: str | None = None
-        """Of what is no task: the callback's name, where the step was long."""
-        self.samples: list[tuple[int, Frames]] | None = None
-        """What it was doing at some instants, where it was long."""
-
-
-class Timer:
-    """When a timer was due, and the user's frame that set it."""
-
-    __slots__ = ("due", "set_at")
-
-    def __init__(self, set_at: Frames) -> None:
-        self.due = 0
-        self.set_at = set_at
-
-
-class Event:
-    """A descriptor that became ready: of a socket or something else."""
-
-    __slots__ = ("asked", "is_socket")
-
-    def __init__(self, is_socket: bool, asked: int) -> None:
-        self.is_socket = is_socket
-        self.asked = asked
-        """When what it answers was written; 0 where it was not asked for."""
-
-
-class Call:
-    """A call in an executor. What it is wrapped in is called by a thread of the executor."""
-
-    __slots__ = (
-        "__weakref__",
-        "began",
-        "ended",
-        "function",
-        "future",
-        "name",
-        "record",
-        "step",
-        "submitted",
-        "submitted_at",
-    )
-
-    def __init__(self, record: LoopRecord, function: Callable[..., Any], submitted_at: Frames) -> None:
-        self.record = record
-        self.function = function
-        self.name = _name_of(function)
-        self.step = record.current
-        self.submitted = record.clock()
-        self.submitted_at = submitted_at
-        self.began = self.ended = 0
-        """0 where unknown: it hasn't yet, or it is in another process."""
-        self.future: Callable[[], object] | None = None
-        """A weak reference to the loop's future of the result."""
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Run the function, in a thread of the executor."""
-        self.began = self.record.clock()
-        _thread.call = weakref.ref(self)
-        try:
-            return self.function(*arguments)
-        finally:
-            self.ended = self.record.clock()
-            # a thread that waits for its next call keeps nothing of the last one alive
-            self.function = _nothing
-
-
-class _Thread(threading.local):
-    call: Callable[[], Call | None] | None = None
-    """A weak reference to the executor's call that this thread runs, or ran last."""
-
-
-_thread = _Thread()
 
 
 class _Watch:
@@ -296,7 +139,7 @@ class LoopRecord:
 
     def submitted(self, function: Callable[..., Any]) -> Call:
         """A function is handed to an executor."""
-        return Call(self, function, users_frame())
+        return Call(function, self, self.clock(), self.current, users_frame())
 
     def submitted_as(self, call: Call, future: object) -> None:
         """The loop's future of a call in an executor."""
@@ -342,7 +185,7 @@ class LoopRecord:
             if task is not None and not task.done():
                 step.reached = await_chain(task.get_coro())
             elif life is None and handle._callback is not None:
-                step.name = _name_of(handle._callback)
+                step.name = name_of(handle._callback)
 
     def waiting(self, task: asyncio.Task[Any]) -> Step | None:
         """A step as if the task went on now, for who asks what it still waits for. None where the record has not seen it."""
@@ -392,83 +235,14 @@ class LoopRecord:
 
     def _call_of(self, handle: Any) -> Call | None:
         """The executor's call that another thread schedules this for: it runs there, or this hands its result to the loop."""
-        call = None if _thread.call is None else _thread.call()
+        call = call_of_thread()
         result_of = handle._args[0] if handle._args else None
-        if call is not None and call.record is self:
+        if call is not None and call.owner is self:
             future = None if call.future is None else call.future()
-            if not call.ended or future is None or future is result_of:
+            if not call.has_ended or future is None or future is result_of:
                 return call
         call = self._calls.get(id(result_of))
         return call if call is not None and call.future is not None and call.future() is result_of else None
-
-
-def await_chain(awaitable: Any) -> Frames:
-    """Where a coroutine that is suspended waits: it, whom it awaits, and so on."""
-    frames: list[tuple[CodeType, int]] = []
-    for _ in range(_MOST_FRAMES):
-        kind = cast("type[Any]", type(awaitable))
-        frame: FrameType | None
-        if kind is CoroutineType:
-            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
-        elif kind is GeneratorType:
-            frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
-        elif kind is AsyncGeneratorType:
-            frame, awaitable = awaitable.ag_frame, awaitable.ag_await
-        elif kind.__name__ in _OPAQUE:
-            frame, awaitable = None, next(filter(_has_frame, gc.get_referents(awaitable)), None)
-        elif hasattr(awaitable, "cr_frame"):  # somebody's own class of coroutines
-            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
-        else:
-            break
-        if frame is not None:
-            frames.append((frame.f_code, frame.f_lasti))
-    return tuple(frames)
-
-
-def users_frame() -> Frames:
-    """The innermost frame of the user's on this thread's Python stack, above the event loop; empty where there is none."""
-    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] # what inspect.currentframe is
-    for _ in range(_MOST_FRAMES):
-        if frame is None or frame.f_code is _LOOP_CODE:
-            break
-        if is_users(frame.f_code.co_filename):
-            return ((frame.f_code, frame.f_lasti),)
-        frame = frame.f_back
-    return ()
-
-
-def stack_of(frame: FrameType | None) -> Frames:
-    """The Python stack of a thread above the event loop, the innermost `_MOST_FRAMES` of it."""
-    frames: list[tuple[CodeType, int]] = []
-    while frame is not None and frame.f_code is not _LOOP_CODE and len(frames) < _MOST_FRAMES:
-        frames.append((frame.f_code, frame.f_lasti))
-        frame = frame.f_back
-    return tuple(reversed(frames))
-
-
-def _has_frame(referent: object) -> bool:
-    return isinstance(referent, (CoroutineType, GeneratorType, AsyncGeneratorType))
-
-
-def _code_of(coroutine: Any) -> CodeType | None:
-    return getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
-
-
-def _name_of(function: Any) -> str:
-    """The qualified name of a function, also of one that is wrapped in partials and in `asyncio.to_thread`'s."""
-    for _ in range(8):
-        inner = getattr(function, "func", None)
-        if inner is None:
-            break
-        # asyncio.to_thread: partial(context.run, function, ...)
-        first = next(iter(function.args), None)
-        function = first if getattr(inner, "__name__", "") == "run" and callable(first) else inner
-    name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else type(function).__qualname__
-
-
-def _nothing(*_: Any) -> None:
-    """In place of a function that has been called."""
 
 
 def _is_socket(descriptor: int) -> bool:

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 
-from firstword.telemetry.loop_record import LoopRecord, stack_of
+from firstword.telemetry.frames import stack_of
+from firstword.telemetry.loop_record import LoopRecord
 
 IDLE, BUSY = 0.05, 0.005
 """Seconds until the next look: where no step ran at the last one, and where one did."""

@@ -62,7 +62,11 @@ def lay_out_observed(
     def piece_span(piece: ObservedPiece | _Named) -> PieceSpan:
         return _plain(piece) if isinstance(piece, _Named) else _of_line(piece, folder)
 
-    longest = _longest([*dispatch, *pieces])
+    took: dict[str, int] = {}
+    for piece in path:
+        name = piece_span(piece).name
+        took[name] = took.get(name, 0) + (piece.end - piece.start if name != words.ABSENT_CALLER else 0)
+    longest = max(took, key=took.__getitem__)
     return lay_out_path(start, path, piece_span, method=words.OBSERVED, critical_task=longest, slow=slow)
 
 
@@ -85,19 +89,4 @@ def _of_line(piece: ObservedPiece, folder: str) -> PieceSpan:
         attributes[words.INSIDE] = piece.inside
     if piece.held_by is not None:
         attributes[words.HELD_BY] = piece.held_by
-    return PieceSpan(_name(piece), attributes)
-
-
-def _name(piece: ObservedPiece | _Named) -> str:
-    if isinstance(piece, _Named):
-        return piece.name
-    return piece.kind.value if piece.line is None else piece.line.function
-
-
-def _longest(pieces: Sequence[ObservedPiece | _Named]) -> str | None:
-    """The user's function, or stage of the dispatch, with most time on the path; the kind of a piece that is of neither."""
-    took: dict[str, int] = {}
-    for piece in pieces:
-        name = _name(piece)
-        took[name] = took.get(name, 0) + piece.end - piece.start
-    return max(took, key=took.__getitem__, default=None)
+    return PieceSpan(piece.kind.value if piece.line is None else piece.line.function, attributes)

@@ -18,7 +18,8 @@ from itertools import pairwise
 from operator import attrgetter
 
 from firstword.telemetry import vocabulary as words
-from firstword.telemetry.loop_record import Event, Frames, Life, Origin, Step, Timer
+from firstword.telemetry.frames import Frames
+from firstword.telemetry.loop_steps import Event, Life, Origin, Step, Timer
 from firstword.telemetry.source_lines import SourceLine, is_users, line_of
 
 _LIVEKIT = f"{os.sep}livekit{os.sep}"

@@ -21,8 +21,9 @@ from firstword.telemetry.export import Exporting
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.livekit import declared_start, dispatch_ends, job_instants, received_at
 from firstword.telemetry.loop_hooks import Unobservable, start_record, stop_record
-from firstword.telemetry.loop_record import LoopRecord, Step
+from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.loop_samples import LoopSampler
+from firstword.telemetry.loop_steps import Step
 from firstword.telemetry.observed_export import exporting_of
 from firstword.telemetry.observed_layout import lay_out_observed
 from firstword.telemetry.observed_path import ObservedPiece, observed_path
@@ -37,6 +38,7 @@ from firstword.telemetry.vocabulary import (
     EDGE,
     EDGE_DECLARED,
     EDGE_JOB,
+    ERROR_TYPE,
     GREET,
     JOB_ID,
     PARTICIPANT_KIND,
@@ -189,12 +191,14 @@ class ObservedStart:
             await asyncio.sleep(0.01)
 
     def _outcome_at_shutdown(self) -> Outcome:
+        """Of a job that ends before its first word."""
         entrypoint = self._entrypoint
-        if entrypoint is not None and entrypoint.done() and not entrypoint.cancelled() and entrypoint.exception():
-            return Outcome.FAILED
-        if self._came is None:
-            return Outcome.NO_CALLER
-        return Outcome.ABANDONED if not self._callers else Outcome.TIMED_OUT
+        if entrypoint is not None and entrypoint.done() and not entrypoint.cancelled():
+            error = entrypoint.exception()
+            if error is not None:
+                self.attributes[ERROR_TYPE] = type(error).__qualname__
+                return Outcome.FAILED
+        return Outcome.NO_CALLER if self._came is None else Outcome.FAILED
 
     # The end
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +38,7 @@ class _Running:
     """One task of the run while it goes on; becomes a `record.Task`."""
 
     node: Node
+    clock: Clock
     ready: int
     begin: int
     end: int | None = None
@@ -67,6 +68,22 @@ def ended_at(instant: int) -> None:
     """
     if (task := _task.get()) is not None:
         task.ended_at = instant
+
+
+def end_marker() -> Callable[[], None]:
+    """What to call, from anywhere, at the instant at which the task this is called from has done its work.
+
+    As `ended_at`, for who has no clock; of one marker the first call counts, of several markers the last. Outside of a run
+    it does nothing.
+    """
+    task, marked = _task.get(), False
+
+    def mark() -> None:
+        nonlocal marked
+        if task is not None and not marked:
+            marked, task.ended_at = True, task.clock()
+
+    return mark
 
 
 def used_fallback(error: BaseException) -> None:
@@ -206,7 +223,7 @@ class Run:
 
     def _start_task(self, node: Node, instant: int) -> None:
         assert self._group is not None  # noqa: S101 - tasks only start inside perform()
-        running = self._tasks[node.name] = _Running(node, ready=instant, begin=instant)
+        running = self._tasks[node.name] = _Running(node, self.clock, ready=instant, begin=instant)
         context = contextvars.copy_context()
         context.run(self._enter, running)
         self._group.create_task(self._run_task(running), name=node.name, context=context)
