@@ -38,6 +38,12 @@ def then_held(begin: float, parts: Sequence[Part], own: Wait) -> Way:
     return Way(own.end + 1, (own._replace(end=due), own._replace(kind="event loop", begin=due, end=own.end + 1)))
 
 
+def then_awaited(begin: float, parts: Sequence[Part], own: Wait) -> Way:
+    """A task that sleeps for 1 ms on the line before, and then waits for so long."""
+    slept = own._replace(kind="timer", line=own.line - 1, end=begin + 1)
+    return Way(own.end + 1, (slept, own._replace(begin=begin + 1, end=own.end + 1)))
+
+
 BETWEEN = {
     "native": Template(
         """\
@@ -59,11 +65,25 @@ async def pump():
         pass
     future.set_result(None)
 pumping = asyncio.create_task(pump())
+await asyncio.sleep(0)
 put = lambda value: in_thread(lambda: loop.call_soon_threadsafe(queue.put_nowait, value))
-loop.outside(0, lambda: put(1))
+loop.outside(0.5 * {s}, lambda: put(1))
 loop.outside({s}, lambda: put(0))
 await future  # own""",
         its_own,
+        0,
+        "outside",
+    ),
+    "native of a task": Template(
+        """\
+loop = asyncio.get_running_loop()
+async def work():
+    future = loop.create_future()
+    loop.outside(0.001 + {s}, lambda: in_thread(lambda: loop.call_soon_threadsafe(future.set_result, None)))
+    await asyncio.sleep(0.001)
+    await future  # own
+await asyncio.create_task(work())""",
+        then_awaited,
         0,
         "outside",
     ),

@@ -188,6 +188,29 @@ async def root(port):
     thread.join()
 """,
     ),
+    "native event among others": Fault(
+        ObservedKind.OUTSIDE,
+        """
+import asyncio, threading, time
+async def pump(queue, future):
+    while await queue.get():
+        pass
+    future.set_result(None)
+async def root(port):
+    loop = asyncio.get_running_loop()
+    queue, future = asyncio.Queue(), loop.create_future()
+    task = asyncio.create_task(pump(queue, future))
+    def events():
+        for left in range(6, -1, -1):
+            time.sleep(0.05)
+            loop.call_soon_threadsafe(queue.put_nowait, left)
+    thread = threading.Thread(target=events)
+    thread.start()
+    await asyncio.sleep(0.02)
+    await future  # here
+    thread.join()
+""",
+    ),
     "subprocess": Fault(
         ObservedKind.OUTSIDE,
         """

@@ -2,13 +2,14 @@
 
 From the step that captured the first audible frame back, always to the cause: a step that was scheduled goes back to the step
 that scheduled it, a timer to who set it, an answer to who asked, a call in an executor to who submitted it. An event from elsewhere
-has no cause in the record. It ended the wait of tasks, and of these the one that began to wait last is the one that it let go on.
+has no cause in the record. It ended the wait of a task that needed it, and that task's wait, or one that it led to, began last.
 
 Pure: a record in, pieces out, in ns on the record's clock. Runs after the first word.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -133,11 +134,11 @@ class _Walk:
         return cause
 
     def _unknown(self, step: Step, woken: list[Step]) -> Step | None:
-        """From an event without a cause to the task that it let go on: of those it woke, the last that began to wait."""
+        """From an event without a cause to the task that it let go on."""
         if step.origin is Origin.BEGIN:
             return None
         waited = [each for each in woken if each.waited_since is not None and each.waited_since <= self._reached]
-        last = max(waited, key=lambda each: each.waited_since or 0, default=None)
+        last = functools.reduce(_later, waited) if waited else None
         waiting = _waiting(last or (woken[-1] if woken else step))
         since = self._since if last is None or last.waited_since is None else last.waited_since
         self.add(ObservedKind.EVENT_LOOP, max(step.scheduled, since), *waiting)
@@ -170,6 +171,32 @@ class _Walk:
             if overlap > 0 and name is not None:
                 held[name] = held.get(name, 0) + overlap
         return max(held, key=held.__getitem__, default=None)
+
+
+def _later(needs: Step, hands: Step) -> Step:
+    """Which of two tasks' waits for one event counts: of the one that needs it, or of the one that hands it on.
+
+    The latter's where it began later and the former led to it, as who asks for something in a task of its own. Not that of a
+    pump, which waits anew after each event.
+    """
+    assert needs.waited_since is not None  # noqa: S101 # the caller saw to it
+    assert hands.waited_since is not None  # noqa: S101
+    is_later = hands.waited_since > needs.waited_since
+    return hands if is_later and needs.previous is not None and _led_to(needs.previous, hands.previous) else needs
+
+
+def _led_to(before: Step, step: Step | None) -> bool:
+    """Whether the way back from a step passes through one before it."""
+    task: Step | None = None
+    while step is not None and step.begin >= before.begin:
+        if step is before:
+            return True
+        task = step if step.life is not None else task
+        if step.cause is not None:
+            step = step.cause
+        else:
+            step, task = (None if task is None else task.previous), None
+    return False
 
 
 # The names of steps and lines
@@ -230,9 +257,11 @@ def _inherited(life: Life | None) -> SourceLine | None:
 
 
 def _step_name(step: Step) -> str | None:
-    if step.life is not None and step.life.code is not None:
-        return step.life.code.co_qualname
-    return step.name
+    """What held the loop in a step: the user's function, else the library's."""
+    frames = step.samples[-1][1] if step.samples else step.reached or step.waited_in
+    own = next((code for code, _ in reversed(frames) if is_users(code.co_filename)), None)
+    coroutine = None if step.life is None or step.life.code is None else step.life.code.co_qualname
+    return (None if own is None else own.co_qualname) or _library(frames) or coroutine or step.name
 
 
 def _with_lines(pieces: Sequence[ObservedPiece]) -> Iterator[ObservedPiece]:
