@@ -309,6 +309,38 @@ async def root(port):
         await loop.sock_recv(plain, 100)  # here
 """,
     ),
+    "connection, asked for ahead": Fault(
+        ObservedKind.NETWORK,
+        """
+import asyncio, contextlib, socket, threading, time
+class Unconnected(socket.socket):
+    def connect(self, address):
+        raise BlockingIOError
+    def getsockopt(self, *arguments):
+        return 0
+async def connect(plain):
+    await asyncio.get_running_loop().sock_connect(plain, "anywhere")  # here
+async def root(port):
+    ours, theirs = socket.socketpair()
+    with theirs, Unconnected(fileno=ours.detach()) as plain:
+        plain.setblocking(False)
+        theirs.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while plain.send(bytes(100_000)):
+                pass
+        def let_connect():
+            time.sleep(0.3)
+            with contextlib.suppress(BlockingIOError):
+                while theirs.recv(100_000):
+                    pass
+        thread = threading.Thread(target=let_connect)
+        thread.start()
+        task = asyncio.create_task(connect(plain))
+        await asyncio.sleep(0.25)
+        await task
+        thread.join()
+""",
+    ),
     "a task of a library": Fault(
         ObservedKind.NETWORK,
         """

@@ -25,7 +25,7 @@ from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.loop_samples import LoopSampler
 from firstword.telemetry.loop_steps import Step
 from firstword.telemetry.observed_export import exporting_of
-from firstword.telemetry.observed_layout import lay_out_observed
+from firstword.telemetry.observed_layout import absence, lay_out_observed
 from firstword.telemetry.observed_path import ObservedPiece, observed_path
 from firstword.telemetry.record import Outcome, Phase, Start
 from firstword.telemetry.source_lines import started_folder
@@ -232,7 +232,7 @@ class ObservedStart:
             links.append((declared.context, EDGE_DECLARED))
             self.attributes[DECLARED] = f"{declared.context.trace_id:032x}"
         start, pieces = self._start(), self._pieces()
-        spans = lay_out_observed(start, pieces, absent=_absent(start, pieces), folder=self._folder, slow=self._slow)
+        spans = lay_out_observed(start, pieces, absent=absence(start, pieces, self._connected), folder=self._folder, slow=self._slow)
         exporting = self._exporting()
         trace = Trace(exporting, links=links)
         self._job_span.add_link(trace.context, {EDGE: EDGE_JOB})
@@ -287,12 +287,3 @@ class ObservedStart:
             if reached is None:
                 break
         return tuple(phases)
-
-
-def _absent(start: Start, pieces: list[ObservedPiece]) -> tuple[int, int] | None:
-    """When only the caller was missing: until they joined, in the piece that their coming ended."""
-    joined = start.end if start.joined is None else start.joined
-    for piece in pieces:
-        if piece.is_arrival and piece.start < joined:
-            return piece.start, min(piece.end, joined)
-    return None
