@@ -112,7 +112,10 @@ def pairs(folder: Path) -> Iterator[Pair]:
 
 
 def instants(pair: Pair) -> dict[str, int]:
-    """By how many microseconds the observed start is later, by what both know: its begin, its first word, each phase's end."""
+    """By how many microseconds the observed start is later, by what both know: its begin, its first word, each phase's end.
+
+    And by how much longer its caller waited.
+    """
     ends = {phase.name: phase.start_us + phase.duration_us for phase in pair.observed.phases}
     later = {
         phase.name: ends[phase.name] + pair.offset_us - phase.start_us - phase.duration_us
@@ -120,7 +123,8 @@ def instants(pair: Pair) -> dict[str, int]:
         if phase.name in ends
     }
     first_word = pair.observed.duration_us + pair.offset_us - pair.declared.duration_us
-    return {"begin": pair.offset_us, **later, "first word": first_word}
+    waited = [round((start.ttfw_s or 0.0) * 1e6) for start in (pair.observed, pair.declared)]
+    return {"begin": pair.offset_us, **later, "first word": first_word, "time to first word": waited[0] - waited[1]}
 
 
 def borders(path: Iterable[Piece], offset_us: int) -> list[int]:
@@ -210,7 +214,8 @@ def report(profile: str, found: Sequence[Pair], sessions: int) -> bool:
     print("  ms a start in which the declared path is on a task, and the observed one on a line:")
     for (name, line), us in shared.most_common(25):
         print(f"    {us / 1000 / len(found):7.1f}  {name:<14} {line}")
-    late = sum(abs(values) > NEAR_US for values in apart["first word"])
+    told = zip(apart["first word"], apart["time to first word"], strict=True)
+    late = sum(max(abs(instant), abs(waited)) > NEAR_US for instant, waited in told)
     wrong = sum(any(passage.distance_us > NEAR_US for passage in passages(pair)) for pair in found)
     print(f"  first word differs in {late}, the path in {wrong}")
     return len(found) == sessions and max(late, wrong) <= MOST_DIFFERING * len(found)

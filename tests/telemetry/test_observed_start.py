@@ -339,6 +339,20 @@ def test_an_absent_caller_is_not_waited_for() -> None:
     assert seen.lasted(f"critical {words.ABSENT_CALLER}") == pytest.approx(1.5, abs=0.1)
 
 
+def test_a_caller_who_is_told_of_after_the_first_word_came_before_it() -> None:
+    """LiveKit's server tells of who only listens seconds late; the agent spoke to whom its voice was subscribed by."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await speak(job)
+
+    seen = call(entrypoint, joins=1.5)
+    assert (seen.root[words.DISPATCH_KIND], seen.root[words.OUTCOME]) == ("ahead", "first_word")
+    assert seen.root[words.PARTICIPANT_KIND] == "PARTICIPANT_KIND_STANDARD"
+    assert seen.root[words.TTFW] == pytest.approx(0.025, abs=0.01)
+    assert seen.root[words.RAW] == pytest.approx(1.55, abs=0.01)
+
+
 def test_an_agent_that_is_still_connecting_when_the_caller_comes_was_waited_for() -> None:
     """The way to the room is the agent's, whenever the caller joins."""
 
