@@ -334,8 +334,9 @@ async def root(port):
                 while theirs.recv(100_000):
                     pass
         thread = threading.Thread(target=let_connect)
-        thread.start()
         task = asyncio.create_task(connect(plain))
+        await asyncio.sleep(0)
+        thread.start()
         await asyncio.sleep(0.25)
         await task
         thread.join()

@@ -67,7 +67,7 @@ def made(stretches: list[tuple[ObservedKind, int, SourceLine | None]], begin: in
     return tuple(pieces)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(stretches, st.data())
 def test_whatever_the_path_its_spans_are_few_exact_and_jaegers(
     lengths: list[tuple[ObservedKind, int, SourceLine | None]], data: st.DataObject
@@ -97,7 +97,7 @@ def test_whatever_the_path_its_spans_are_few_exact_and_jaegers(
     assert root.end_us - root.start_us - same <= 1_000
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(stretches, st.integers(1, 40))
 def test_merged_pieces_cover_the_same_time(
     lengths: list[tuple[ObservedKind, int, SourceLine | None]], most: int

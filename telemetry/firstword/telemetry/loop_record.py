@@ -177,15 +177,17 @@ class LoopRecord:
         """The callback has ended."""
         now = step.end = self.clock()
         self.current = step.outer
+        is_long = now - step.begin > LONG_STEP
         life = step.life
         if life is not None:
             life.since = now
-        if now - step.begin > LONG_STEP:
-            task = None if life is None else life.task()
-            if task is not None and not task.done():
+            task = life.task()
+            if task is None or task.done():
+                step.ended_task = True
+            elif is_long:
                 step.reached = await_chain(task.get_coro())
-            elif life is None and handle._callback is not None:
-                step.name = name_of(handle._callback)
+        elif is_long and handle._callback is not None:
+            step.name = name_of(handle._callback)
 
     def waiting(self, task: asyncio.Task[Any]) -> Step | None:
         """A step as if the task went on now, for who asks what it still waits for. None where the record has not seen it."""

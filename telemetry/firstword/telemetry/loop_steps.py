@@ -57,6 +57,7 @@ class Step:
         "cause",
         "detail",
         "end",
+        "ended_task",
         "life",
         "name",
         "origin",
@@ -81,6 +82,8 @@ class Step:
         """The step that it ran inside of, where a loop is run inside of a callback."""
         self.detail: Timer | Event | Call | None = None
         self.life: Life | None = None
+        self.ended_task = False
+        """Whether the task's coroutine ended in it."""
         self.previous: Step | None = None
         """Of a task: the step at whose end, or in which, it began to wait."""
         self.waited_since: int | None = None

@@ -177,16 +177,17 @@ def _later(needs: Step, hands: Step) -> Step:
     """Which of two tasks' waits for one event counts: of the one that needs it, or of the one that hands it on.
 
     The latter's where it began later and the former led to it, as who asks for something in a task of its own. Not that of a
-    pump, which waits anew after each event.
+    pump, which goes on and waits anew after each event.
     """
     assert needs.waited_since is not None  # noqa: S101 # the caller saw to it
     assert hands.waited_since is not None  # noqa: S101
-    is_later = hands.waited_since > needs.waited_since
-    return hands if is_later and needs.previous is not None and _led_to(needs.previous, hands.previous) else needs
+    if needs.previous is None or hands.waited_since <= needs.waited_since:
+        return needs
+    return hands if _led_to(needs.previous, hands.previous, through_events=hands.ended_task) else needs
 
 
-def _led_to(before: Step, step: Step | None) -> bool:
-    """Whether the way back from a step passes through one before it."""
+def _led_to(before: Step, step: Step | None, *, through_events: bool) -> bool:
+    """Whether the way back from a step passes through one before it; through_events: also where events have no cause."""
     task: Step | None = None
     while step is not None and step.begin >= before.begin:
         if step is before:
@@ -195,7 +196,7 @@ def _led_to(before: Step, step: Step | None) -> bool:
         if step.cause is not None:
             step = step.cause
         else:
-            step, task = (None if task is None else task.previous), None
+            step, task = (task.previous if task is not None and through_events else None), None
     return False
 
 

@@ -253,7 +253,9 @@ class ObservedStart:
             links.append((declared.context, EDGE_DECLARED))
             self.attributes[DECLARED] = f"{declared.context.trace_id:032x}"
         start, pieces = self._start(), self._pieces()
-        spans = lay_out_observed(start, pieces, absent=absence(start, pieces, self._connected), folder=self._folder, slow=self._slow)
+        spans = lay_out_observed(
+            start, pieces, absent=absence(start, pieces, self._connected), folder=self._folder, slow=self._slow
+        )
         exporting = self._exporting()
         trace = Trace(exporting, links=links)
         self._job_span.add_link(trace.context, {EDGE: EDGE_JOB})
