@@ -51,9 +51,9 @@ def start_native_runtime() -> None:
 def hear_ctrl_c_while_processes_start(loop: asyncio.AbstractEventLoop) -> None:
     """Let Ctrl-C end the worker also while it makes a process, and let no process hear it; before the first of them.
 
-    livekit-agents 1.8.9, `ipc/supervised_proc.py`: `_mask_ctrl_c` has the worker ignore SIGINT for as long as a process
-    starts, and a Ctrl-C is lost: the first takes seconds, as what jobs share is imported. A process inherits instead what
-    the thread that starts it blocks: one of the loop's executor, while Python handles signals on the main thread.
+    livekit-agents 1.8.9, `ipc/supervised_proc.py`: `_mask_ctrl_c` has the worker ignore SIGINT while a process starts, and a Ctrl-C is
+    lost. The first start takes seconds, as what jobs share is imported. A process inherits instead what the thread that starts it blocks:
+    one of the loop's executor, while Python handles signals on the main thread.
     """
     from livekit.agents.ipc import supervised_proc
 

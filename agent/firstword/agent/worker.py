@@ -131,8 +131,8 @@ class Worker(AgentServer):
     async def aclose(self) -> None:
         """End; a console that still waits for its first round has no session then.
 
-        Returns when what runs beside the jobs has closed its stores: LiveKit's command then cancels every task, and a
-        connection to SQLite that is cancelled as it closes keeps its thread, which keeps the process.
+        Returns when what runs beside the jobs has closed its stores. LiveKit's command then cancels every task. A connection to SQLite that
+        is cancelled as it closes keeps its thread, which keeps the process.
         """
         self._make_nothing_ahead()
         await super().aclose()

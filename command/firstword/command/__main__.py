@@ -106,9 +106,9 @@ def firstword(
 ) -> None:
     """Why a voice agent's caller waited for the first word, and what to do about it.
 
-    New here? `firstword rehearse` needs no key and no server: it builds or finds a LiveKit server, runs the agent
-    with simulated providers, calls it, and prints how long callers waited, untuned and tuned.
-    `firstword doctor` says what this machine has and lacks. `firstword COMMAND --help` has examples.
+    New here? `firstword rehearse` needs no key and no server. It builds or finds a LiveKit server, runs the agent with simulated providers,
+    calls it, and prints how long callers waited, untuned and tuned. `firstword doctor` says what this machine has and lacks. `firstword
+    COMMAND --help` has examples.
     """
 
 

@@ -36,9 +36,9 @@ def command(
 ) -> None:
     """Show what made callers wait, task by task, over many sessions.
 
-    The worst first, by `drag`: how much earlier the first word would have come had the task taken no time. `path` is
-    its time on the critical path, `critical` in how many sessions it was there, `loop` how long it held the event loop,
-    `others` how long it held it while the caller waited for something else. p50, p90 and p99 are of its duration.
+    The worst first, by `drag`: how much earlier the first word would have come had the task taken no time. `path` is its time on the
+    critical path, `critical` in how many sessions it was there. `loop` is how long it held the event loop, `others` how long it did while
+    the caller waited for something else. p50, p90 and p99 are of its duration.
 
     `dispatch` and `event loop` are no tasks and have no drag: they are ranked by their time on the path. So are the
     lines of source of observed starts, which have no tasks.

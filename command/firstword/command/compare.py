@@ -41,9 +41,9 @@ def command(
 ) -> None:
     """Compare the variants of a flag: time to first word, initialization, errors, and a verdict in words.
 
-    Each difference has the range that it surely lies in. The ranges hold however often you look: stop when you like.
-    An error is infinitely late; a caller who left was watched until then. p50, p90, errors and callers who left make
-    the verdict, which is false with a probability of 5 % at most; p99 and initialization are for information.
+    Each difference has the range that it surely lies in. The ranges hold however often you look: stop when you like. An error is infinitely
+    late; a caller who left was watched until then. p50, p90, errors and callers who left make the verdict, which is false with a
+    probability of 5 % at most. p99 and initialization are for information.
 
     **Examples**
 

@@ -71,15 +71,15 @@ def command(
 ) -> None:
     """Show what one caller waited for, from the first word back.
 
-    As `systemd-analyze critical-chain` does for a boot: each line on the left waited for the next: `@` when it began, `+` how long it took, `loop` how long it held the
-    event loop. Below it, in grey, what it needed too and did not have to wait for: `slack` is how much later that
-    could have ended without delaying the first word.
+    As `systemd-analyze critical-chain` does for a boot. Each line on the left waited for the next. `@` is when it began, `+` how long it
+    took, `loop` how long it held the event loop. Below it, in grey, stands what it needed too and did not have to wait for. `slack` is how
+    much later that could have ended without delaying the first word.
 
     Without SESSION the median session by time to first word, the faster of two in the middle. Traces of others are
     shown too; their path is guessed from times, and the output says so.
 
-    Of an observed start each line on the left is a line of the agent's source, with its text where the file is here or
-    below `--source`.
+    Of an observed start each line on the left is a line of the agent's source. Its text stands with it where the file is here or below
+    `--source`.
 
     **Examples**
 

@@ -66,8 +66,8 @@ def command(
 ) -> None:
     """Say what is there, what is missing, and what to type.
 
-    Looks at the servers, the keys (whether they are set, never what they are), the flags, the collector, to which it
-    sends an empty export, whether starts are observed, and the versions. Starts and builds nothing. Exit code 1 when something that is needed is missing.
+    Looks at the servers, the keys (whether they are set, never what they are), the flags, and the versions. Sends the collector an empty
+    export. Says whether starts are observed. Starts and builds nothing. Exit code 1 when something that is needed is missing.
     """
     findings = asyncio.run(_examine())
     healthy = all(finding.state != "missing" for finding in findings)

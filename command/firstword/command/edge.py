@@ -1,7 +1,7 @@
 """The guard at the edge: whatever file, terminal, pipe, home or locale there is, a command ends in a line and an exit code.
 
-Around the `firstword` command. Inside of it errors that are expected have messages of their own; here are those of the machine, and
-faults of firstword, whose traceback goes to a file.
+Around the `firstword` command. Inside of it, errors that are expected have messages of their own. Here are those of the machine, and faults
+of firstword, whose traceback goes to a file.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ def command(
 ) -> None:
     """Call the worker with synthetic callers and compare profiles, side by side in one run.
 
-    A real LiveKit server, real workers and real clients on this machine; only the providers are simulated, and no key
-    is used unless `--real` is given. Beside the profiles runs `floor`: the least that LiveKit allows, the yardstick.
+    A real LiveKit server, real workers and real clients run on this machine. Only the providers are simulated, and no key is used unless
+    `--real` is given. Beside the profiles runs `floor`: the least that LiveKit allows, the yardstick.
 
     What a caller heard, and when, is measured at the caller's ear; time to first word (TTFW) and initialization come
     from the sessions' traces. An error is infinitely late. Exit code 1 when a caller heard nothing.

@@ -1,7 +1,7 @@
 """How every subcommand speaks: colour and bars for a terminal, plain text for a pipe, one line and an exit code for an error.
 
-All that the commands of traces print goes through here, and every name in it through `firstword.tuning.wording.shown`: a trace
-comes from anybody, and a name may hold what moves a cursor, sets a title, or forges a line.
+All that the commands of traces print goes through here, and every name in it through `firstword.tuning.wording.shown`. A trace comes from
+anybody, and a name may hold what moves a cursor, sets a title, or forges a line.
 """
 
 from __future__ import annotations

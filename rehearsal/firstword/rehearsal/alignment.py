@@ -2,10 +2,10 @@
 
 Pure computing on mono samples, above nothing: tests and rehearsals give it the agent's audio and the ear's.
 
-What is sent is cut into windows of 20 ms. Each window is looked for at every position of what was heard, by normalised
-cross-correlation. The best path through all windows is then found as sequences are aligned in biology (Smith and Waterman,
-1981, local alignment with affine gaps): windows follow each other in order, a window may be missing, and each change of the
-delay costs as much as two windows gain. So a codec, noise, a jitter buffer that stretches time, and holes do not mislead it.
+What is sent is cut into windows of 20 ms. Each window is looked for at every position of what was heard, by normalised cross-correlation.
+The best path through all windows is then found as sequences are aligned in biology (Smith and Waterman, 1981, local alignment with affine
+gaps). Windows follow each other in order, and a window may be missing. Each change of the delay costs as much as two windows gain. So a
+codec, noise, a jitter buffer that stretches time, and holes do not mislead it.
 """
 
 from __future__ import annotations

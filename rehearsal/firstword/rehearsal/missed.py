@@ -1,7 +1,7 @@
 """What a caller missed of the greeting: what their ear got, against what there was to say.
 
-Computed once the session is over (`alignment.py` takes a second of a core for ten seconds of sound). The reference is not what
-the agent wrote down of itself, which would cost it CPU while somebody waits: the simulated voice says a text the same each time.
+Computed once the session is over (`alignment.py` takes a second of a core for ten seconds of sound). The simulated voice says a text the
+same each time; that is the reference. What the agent wrote down of itself would cost it CPU while somebody waits.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _PRECISION = 2 * WINDOW
 def missed_of_greeting(account: GreetingFields, began: float, heard: Samples) -> Missing:
     """What is missing of the account's greeting at `began` (Unix time, s) in what was heard, mono at `EAR_RATE`.
 
-    A greeting comes about in more than one way, and the shipped one may stand in its place or follow its opening: the way of
-    which most was heard counts.
+    A greeting comes about in more than one way, and the shipped one may stand in its place or follow its opening. The way of which most was
+    heard counts.
     """
     found: list[Alignment] = []
     for said in _ways(account, began):

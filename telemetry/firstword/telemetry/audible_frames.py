@@ -1,10 +1,10 @@
 """When an agent is first heard: the first audible frame on a track of its room that somebody is subscribed to.
 
-Of any track but LiveKit's background audio. An avatar elsewhere speaks on a track of its own: there it is the instant at which it
-says that playback has started, or at which its first frame is sent.
+Of any track but LiveKit's background audio. An avatar elsewhere speaks on a track of its own. There it is the instant at which it says that
+playback has started, or at which its first frame is sent.
 
-Private to livekit-agents 1.8.9, tests/telemetry/test_observed_start.py fails when it moves: the name of the track of background audio,
-and the room of an output to an avatar (`DataStreamAudioOutput._room`).
+Private to livekit-agents 1.8.9 are the name of the track of background audio, and the room of an output to an avatar
+(`DataStreamAudioOutput._room`). tests/telemetry/test_observed_start.py fails when they move.
 """
 
 from __future__ import annotations

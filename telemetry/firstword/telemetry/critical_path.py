@@ -114,8 +114,8 @@ class Resimulation:
 def analyse(start: Start) -> Analysis:
     """Find the critical path of a start, and each task's figures.
 
-    What happened after the root's end changes nothing of tasks that had ended by then: an analysis made at the
-    first word still holds for them when all is done. Raises ValueError when tasks need each other in a circle.
+    What happens after the root's end changes nothing of tasks that had ended by then. An analysis made at the first word still holds for
+    them when all is done. Raises ValueError when tasks need each other in a circle.
     """
     target = _walked_back_from(start)
     network = _network(start, target)

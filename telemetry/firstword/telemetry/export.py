@@ -85,8 +85,8 @@ class Exporting:
 
     @property
     def inside(self) -> otel.TracerProvider:
-        """A provider for tracers whose spans explain a task, libraries': they belong to the task that the work is done for
-        while its start goes on, also where LiveKit's span is the current one; else to what is current.
+        """A provider for the tracers of libraries, whose spans explain a task. While a start goes on, a span belongs to the task that the
+        work is done for, also where LiveKit's span is the current one. Otherwise it belongs to what is current.
         """
         return _Placing(self.provider, self._in_task)
 

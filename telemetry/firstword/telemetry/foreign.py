@@ -1,10 +1,10 @@
 """The likely critical path of a trace that isn't ours: nobody recorded who needed whom, so it is guessed from times.
 
-Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of CRISP (Z. Zhang et al., "CRISP:
-Critical Path Analysis of Large-Scale Microservice Architectures", USENIX ATC 2022) and in the main that of Jaeger's trace page
-(jaeger-ui, TracePage/CriticalPath, commit c321fb3): from the root's end walk back, always into the child that finished last
-before. Works in whole microseconds, as Jaeger does. Jaeger's page passes over a child that ends in the very microsecond in which
-the next begins; here the two are in sequence, as `await` after `await` is.
+Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of CRISP (Z. Zhang et al., "CRISP: Critical Path
+Analysis of Large-Scale Microservice Architectures", USENIX ATC 2022) and in the main that of Jaeger's trace page (jaeger-ui,
+TracePage/CriticalPath, commit c321fb3): from the root's end walk back, always into the child that finished last before. Works in whole
+microseconds, as Jaeger does. Jaeger's page passes over a child that ends in the very microsecond in which the next begins. Here the two are
+in sequence, as `await` after `await` is.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def last_finishing_path(
 ) -> tuple[Piece, ...]:
     """The path under one root: pieces that cover it without gap or overlap, in time order, whatever the spans' order.
 
-    root: a span's id; by default `root_of(spans)`. A child is cut to its parent, and dropped where it lies outside;
-    a consumer under a producer blocks nobody and is left out with all below it; a span that ends before it starts has
-    no length; of two with the same id the longer counts. as_jaeger: a child that ends as the next begins is passed over.
-    Raises NoRoot without a root, KeyError when the trace has no span `root`.
+    root: a span's id; by default `root_of(spans)`. A child is cut to its parent, and dropped where it lies outside. A consumer under a
+    producer blocks nobody, and is left out with all below it. A span that ends before it starts has no length. Of two with the same id the
+    longer counts. as_jaeger: a child that ends as the next begins is passed over. Raises NoRoot without a root, KeyError when the trace has
+    no span `root`.
     """
     by_id = _by_id(spans)
     top = by_id[_root(by_id) if root is None else root]

@@ -1,9 +1,9 @@
 """A start and its critical path become spans as plain data: names, times, attributes, links; no OpenTelemetry.
 
-Between `firstword.telemetry.critical_path` and `firstword.telemetry.spans`, which gives each span its ids. The shape is startup-trace.md's:
-written so that a viewer that knows only times, and walks back from the root's end over the child that finished last
-(`firstword.telemetry.foreign`), finds the exact path. That rule works in whole microseconds and wants the next child to end
-strictly before, so neighbours are 1 µs apart and nothing else ends where a phase does.
+Between `firstword.telemetry.critical_path` and `firstword.telemetry.spans`, which gives each span its ids. The shape is startup-trace.md's.
+A viewer that knows only times walks back from the root's end over the child that finished last (`firstword.telemetry.foreign`). In this
+shape it finds the exact path. That rule works in whole microseconds, and wants the next child to end strictly before. So neighbours are 1
+µs apart, and nothing else ends where a phase does.
 """
 
 from __future__ import annotations
@@ -79,9 +79,8 @@ class PieceSpan(NamedTuple):
 def lay_out(start: Start, analysis: Analysis, *, slow: float = 1.5) -> tuple[SpanData, ...]:
     """Every span of a start with a plan, a parent before its children.
 
-    slow: seconds of time to first word past which a start is marked `startup.slow`.
-    May be called at the first word and again when all is done: every span of the first call but those that
-    `unsettled` names is in the second too, the same.
+    slow: seconds of time to first word past which a start is marked `startup.slow`. May be called at the first word and again when all is
+    done. Every span of the first call is in the second too, the same, except those that `unsettled` names.
     """
     spans = list(
         lay_out_path(

@@ -1,8 +1,8 @@
 """The figures a dashboard needs of every start: OpenTelemetry instruments, filled from the record of a finished start.
 
-Beside `firstword.telemetry.spans`: both are handed the same record. A job's process lives for one call, and a series that lives
-for one call adds up to nothing: so the process that ran the start makes `Figures` of it, and a process that lives on,
-the worker's own, records them. Cardinality is bounded: names come from the plan and the flags, never from callers.
+Beside `firstword.telemetry.spans`: both are handed the same record. A job's process lives for one call, and a series that lives for one
+call adds up to nothing. So the process that ran the start makes `Figures` of it, and the worker's own process, which lives on, records
+them. Cardinality is bounded: names come from the plan and the flags, never from callers.
 """
 
 from __future__ import annotations

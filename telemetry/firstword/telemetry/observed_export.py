@@ -41,8 +41,8 @@ _LIVEKITS: Final = "livekit-agents"
 
 
 def exporting_of(job: JobContext) -> Exporting:
-    """Where the job's observed start goes: where its declared one goes, if it has one; to the provider that the agent has set,
-    globally or for LiveKit; else where `exporters_from_environment` says, which may be nowhere.
+    """Where the job's observed start goes. If the job has a declared start, it goes with that. Else it goes to the provider that the agent
+    has set, globally or for LiveKit. Else it goes where `exporters_from_environment` says, which may be nowhere.
     """
     declared = declared_start(job)
     if declared is not None:

@@ -40,8 +40,8 @@ def lay_out_observed(
 ) -> tuple[SpanData, ...]:
     """Every span of an observed start, a parent before its children.
 
-    pieces: from the start's first step to its end, ns since the Unix epoch; none where the loop was not recorded: then the
-    method is `guessed`. absent: from when to when only the caller was missing; it takes the place of what the pieces have there.
+    pieces: from the start's first step to its end, ns since the Unix epoch. There are none where the loop was not recorded; then the method
+    is `guessed`. absent: from when to when only the caller was missing; it takes the place of what the pieces have there.
     folder: of the file that was started; the lines' files are relative to it. slow: as for `firstword.telemetry.layout.lay_out`.
     """
     if not pieces:

@@ -1,8 +1,8 @@
 """The observed path: what the caller waited for, found in the record of an event loop, by the user's line of source.
 
-From the step that captured the first audible frame back, always to the cause: a step that was scheduled goes back to the step
-that scheduled it, a timer to who set it, an answer to who asked, a call in an executor to who submitted it. An event from elsewhere
-has no cause in the record. It ended the wait of a task that needed it, and that task's wait, or one that it led to, began last.
+It walks back from the step that captured the first audible frame, always to the cause. A step that was scheduled goes back to the step that
+scheduled it, and a timer to who set it. An answer goes back to who asked, and a call in an executor to who submitted it. An event from
+elsewhere has no cause in the record. It ended the wait of a task that needed it, and that task's wait, or one that it led to, began last.
 
 Pure: a record in, pieces out, in ns on the record's clock. Runs after the first word.
 """
@@ -215,7 +215,7 @@ def _waiting(step: Step) -> tuple[SourceLine | None, str | None]:
 
 
 def _working(step: Step) -> tuple[SourceLine | None, str | None]:
-    """Where a step worked that was not sampled: on the way to where it waits next; where that is not known, from where it had waited."""
+    """Where a step worked that was not sampled: on the way to where it waits next. Where that is not known, from where it had waited."""
     return _named(step.reached or step.waited_in, step.life)
 
 

@@ -1,7 +1,7 @@
 """A start of any LiveKit agent, observed: from the job's begin to the first word, without a line of the agent's changed.
 
-Records the job's event loop while the caller waits (`firstword.telemetry.loop_hooks`), listens for the first frame, and afterwards, in a
-thread, makes spans of it by the contract (docs/startup-trace.md). Nothing here raises into the agent.
+It records the job's event loop while the caller waits (`firstword.telemetry.loop_hooks`), and listens for the first frame. Afterwards a
+thread makes spans of it, by the contract (docs/startup-trace.md). Nothing here raises into the agent.
 """
 
 from __future__ import annotations

@@ -137,8 +137,8 @@ class Shape:
 class Plan:
     """Tasks declared by decorator; `check()` at the end of the module, `shape()` for each session.
 
-    `name` becomes the root span's; `given` are the values handed to the run, usable as parameters by any task;
-    `phases` are the stretches of the start, in order, each closed by a task and the last by the first word.
+    `name` becomes the root span's. `given` are the values handed to the run; any task may have them as parameters. `phases` are the
+    stretches of the start, in order: a task closes each, and the first word the last.
     """
 
     name: str
@@ -159,12 +159,11 @@ class Plan:
     ) -> Callable[[F], F]:
         """Declare an async function as a task.
 
-        closes: the phase that ends when the task does. readies: a session cannot hold a conversation before it is done.
-        deferred: starts only after the first word, always (True), while flags are on, or when it needs a task that
-        does; otherwise the first word needs it like any other. only: exists only while flags are on; who needs it gives its
-        parameter a default. fallback: called when the task fails or is late (parameters: `error`, anything given,
-        or what the task itself needs); its value is used instead. Without one the task is required: its failure ends
-        the start. deadline: seconds from the task's begin; the run may override it.
+        closes: the phase that ends when the task does. readies: a session cannot hold a conversation before it is done. deferred: it starts
+        only after the first word: always (True), while flags are on, or when it needs such a task. Otherwise the first word needs it like
+        any other. only: exists only while flags are on; who needs it gives its parameter a default. fallback: called when the task fails or
+        is late (parameters: `error`, anything given, or what the task itself needs); its value is used instead. Without one the task is
+        required: its failure ends the start. deadline: seconds from the task's begin; the run may override it.
         """
 
         def declare(function: F) -> F:

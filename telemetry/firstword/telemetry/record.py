@@ -1,8 +1,7 @@
 """A start as plain data: what the run writes down, what the critical path is computed from, what a trace read back becomes.
 
-The bottom of the package: imports nothing of ours but words, and nothing of OpenTelemetry or LiveKit.
-All instants are whole nanoseconds since the Unix epoch on the session's one clock
-(a monotonic offset on a single wall-clock reading), so that none is before its cause.
+The bottom of the package: imports nothing of ours but words, and nothing of OpenTelemetry or LiveKit. All instants are whole nanoseconds
+since the Unix epoch, on the session's one clock: a monotonic offset on a single wall-clock reading. So none is before its cause.
 """
 
 from __future__ import annotations

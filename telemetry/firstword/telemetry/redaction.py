@@ -1,9 +1,9 @@
 """What must never leave the process in a span: keys, tokens, what was said, who said it, and what anybody else filled in.
 
-Between the holding of spans and their export. An attribute of LiveKit's leaves where it is on a list
-(`firstword.telemetry.livekit_attributes`), any other unless its name says that it is private; of a URL only what no caller
-chooses. The collector deletes the private names again. Names, numbers and texts are kept out at the source: no attribute of
-ours takes them.
+Between the holding of spans and their export. An attribute of LiveKit's leaves if it is on a list
+(`firstword.telemetry.livekit_attributes`). Any other leaves unless its name says that it is private. Of a URL only that leaves which no
+caller chooses. The collector deletes the private names again. Names, numbers and texts are kept out at the source: no attribute of ours
+takes them.
 """
 
 from __future__ import annotations

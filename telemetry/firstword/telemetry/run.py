@@ -1,7 +1,7 @@
 """Runs a plan once: when a task may start, the phases, the first word, what is deferred until after it.
 
-Between `firstword.telemetry.plan` (what a start is) and `firstword.telemetry.record` (how one went): writes down every instant, opens a
-span context for each task, and hands the record to `firstword.telemetry.spans` at the first word and again when all is done.
+It stands between `firstword.telemetry.plan` (what a start is) and `firstword.telemetry.record` (how one went). It writes down every instant
+and opens a span context for each task. It hands the record to `firstword.telemetry.spans` at the first word, and again when all is done.
 """
 
 from __future__ import annotations
@@ -101,9 +101,8 @@ def cache_result(*, hit: bool) -> None:
 class Run:
     """One start: `await run.perform()` once; the other methods may be called from anywhere on the same loop.
 
-    given: the values of `Plan.given`. received: when the worker learnt of the job, ns on `clock`.
-    dispatch_ends: of the stages of the dispatch, in order, when each ended, ns on `clock`, but of the last: it ends with the
-    plan's first step.
+    given: the values of `Plan.given`. received: when the worker learnt of the job, ns on `clock`. dispatch_ends: when each stage of the
+    dispatch ended, in order, ns on `clock`. The last is not in it: it ends with the plan's first step.
     deadlines: task name -> seconds, over those declared. trace: where spans go; None: nothing is exported.
     """
 

@@ -1,7 +1,7 @@
 """A start becomes spans: live contexts while it runs, finished spans once the critical path is known.
 
-Behind `firstword.telemetry.run`, before `firstword.telemetry.export`. While a task runs its span is only a context, so that what libraries
-trace in it becomes its child; the span that is exported is made at the first word, from `firstword.telemetry.layout`.
+Behind `firstword.telemetry.run`, before `firstword.telemetry.export`. While a task runs, its span is only a context, so that what libraries
+trace in it becomes its child. The span that is exported is made at the first word, by `firstword.telemetry.layout`.
 """
 
 from __future__ import annotations

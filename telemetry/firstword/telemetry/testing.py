@@ -1,7 +1,7 @@
 """What a unit test needs to assert on a start: virtual time, spans in memory, assertions that read like the domain.
 
-A pytest plugin (fixture `startup_test`), and plain classes for other frameworks. Time only passes when every task waits, so a
-plan with `asyncio.sleep(0.3)` takes 0.3 s in its trace and none at the clock on the wall: a trace is exact, not "about".
+A pytest plugin (fixture `startup_test`), and plain classes for other frameworks. Time only passes when every task waits. So a plan with
+`asyncio.sleep(0.3)` takes 0.3 s in its trace and none on the clock on the wall. A trace is exact, not "about".
 
 A conftest.py or a module of tests asks for the plugin; nothing else loads it:
 
@@ -14,8 +14,8 @@ A test then has the fixture:
         assert start.critical_path == ["dispatch", "room", "caller", "playout"]
         start.assert_not_on_path("account")
 
-PYTEST_DONT_REWRITE: the assertions here have messages of their own, and pytest would warn a module of tests that imports
-`StartupTest` before it asks for the plugin.
+PYTEST_DONT_REWRITE: the assertions here have messages of their own. Pytest would warn a module of tests that imports `StartupTest` before
+it asks for the plugin.
 """
 
 from __future__ import annotations

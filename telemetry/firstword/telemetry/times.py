@@ -1,5 +1,4 @@
-"""When a start begins, what its dispatch consisted of, and how long it took where that is more than a difference:
-initialization, without the wait for a caller who was away.
+"""When a start begins, what its dispatch consisted of, and how long its initialization took, without the wait for a caller who was away.
 
 Computed from `firstword.telemetry.record` (startup-trace.md, "Times"), written by `firstword.telemetry.layout`.
 Time to first word is `record.Start.ttfw`.
@@ -46,8 +45,8 @@ def dispatch_stages(ends: Sequence[tuple[str, int]], start: int, first_step: int
 def initialization(start: Start) -> float | None:
     """Seconds from the job's receipt until the session could hold a conversation; None when it never could.
 
-    Less the time in which the caller was away and no other task that readiness needs was running. A task counts
-    from when its needs were there; the dispatch counts as one; one that waits for the caller doesn't count before he came.
+    Less the time in which the caller was away and no other task that readiness needs was running. A task counts from when its needs were
+    there, and the dispatch counts as one. A task that waits for the caller does not count before they came.
     """
     if start.ready is None:
         return None

@@ -1,11 +1,11 @@
 """Two variants of a flag side by side, with a verdict in words that holds however often one looks.
 
-After `firstword.tuning.observation`; `firstword.tuning.rollout` decides by it, `firstword compare` prints it. The verdict takes four looks at
-the sessions (p50 and p90 of the time to first word, errors, callers who left), each with a quarter of `ERROR`, so that
-a false verdict, at any look, has probability `ERROR` at most. All other intervals are for information.
+After `firstword.tuning.observation`; `firstword.tuning.rollout` decides by it, `firstword compare` prints it. The verdict takes four looks
+at the sessions: p50 and p90 of the time to first word, errors, and callers who left. Each has a quarter of `ERROR`. So a false verdict, at
+any look, has probability `ERROR` at most. All other intervals are for information.
 
-What is assumed: that the sessions of a variant are drawn alike while they are compared. A change that meets both variants
-(a busy hour) does no harm; a share that changed during it would, which is why a rollout compares within one step only.
+What is assumed: that the sessions of a variant are drawn alike while they are compared. A change that meets both variants (a busy hour)
+does no harm. A share that changed during it would, so a rollout compares within one step only.
 """
 
 from __future__ import annotations
@@ -267,8 +267,8 @@ def _variants(observations: Sequence[Observation], flag: str) -> tuple[str, str]
 def _confounding(
     observations: Sequence[Observation], flag: str, before: str, after: str
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Flags that are spread unevenly over the two variants: those inseparable from this one, and, where there are
-    sessions in which they are alike, which variants those have (of several, the ones with most sessions)."""
+    """Flags that are spread unevenly over the two variants. First those inseparable from this one. Then, where there are sessions in which
+    they are alike, which variants those have (of several, the ones with most sessions)."""
     a, b = ([o for o in observations if o.flags.get(flag) == variant] for variant in (before, after))
     uneven: list[str] = []
     for other, variants in sorted(flags_of([*a, *b]).items()):

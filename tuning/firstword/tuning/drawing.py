@@ -1,8 +1,8 @@
 """Rows of bars over a time axis as SVG, alone or in a page of HTML: what the pictures of `firstword plot` are drawn with.
 
-Pure text, nothing from elsewhere: no script, no font, no image. Places along the axis are per cent and letters keep their
-size, so one picture fits a phone and a wide screen. A label stands beside its bar where a phone has room for it, else
-above; a line that goes through all rows stops short of it. Colours follow the reader's light or dark scheme.
+Pure text, nothing from elsewhere: no script, no font, no image. Places along the axis are per cent and letters keep their size, so one
+picture fits a phone and a wide screen. A label stands beside its bar where a phone has room for it, else above. A line that goes through
+all rows stops short of it. Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations

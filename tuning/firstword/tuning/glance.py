@@ -1,8 +1,8 @@
 """Jaeger's files read for `blame` alone: the figures it adds up are taken from the JSON, and no span is made of it.
 
 Beside the way over `firstword.tuning.sources` and `firstword.tuning.start`, with the same answer at five times its speed. It knows starts
-as `telemetry` writes them, whole, in Jaeger's classic JSON. A trace that is otherwise in any way goes the long way; where
-traces may lie in more than one document, or something can't be read, all of them do.
+as `telemetry` writes them, whole, in Jaeger's classic JSON. A trace that is otherwise in any way goes the long way. Where traces may lie in
+more than one document, or something cannot be read, all of them do.
 """
 
 from __future__ import annotations

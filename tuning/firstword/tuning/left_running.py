@@ -1,7 +1,8 @@
 """What a task left running in the background, and who used it later: a connection that the first word finds made.
 
-Between `firstword.tuning.start` and `firstword.tuning.replay`. No trace says who uses what a library began; that those do which need its task
-and begin when it has ended is taken as true unless they took no longer where it had not.
+Between `firstword.tuning.start` and `firstword.tuning.replay`. A trace does not record which task uses a connection that a library opened
+in the background. We assume that a task uses it if it needs the task that opened it, and begins after it was ready. We drop the assumption
+when such tasks took no longer where it was not ready yet.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Use(NamedTuple):
 def uses_in(starts: Iterable[RecordedStart]) -> frozenset[Use]:
     """The uses that these starts, of one plan, speak for.
 
-    Where a user began before the other had ended, either it waited, and took its usual time from then on, or it did not
-    wait, and took its usual time in all. The one that fits better decides; what never met so is taken as used.
+    A user may have begun before the other had ended. Then it waited, and took its usual time from then on; or it did not wait, and took its
+    usual time in all. The one that fits better decides; what never met so is taken as used.
     """
     usual: dict[Use, list[int]] = {}
     met: dict[Use, list[tuple[int, int]]] = {}

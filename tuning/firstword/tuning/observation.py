@@ -1,7 +1,7 @@
 """What of a start counts in statistics: one `Observation` a start, and the samples that are made of many.
 
-Between `firstword.tuning.spans` and all that compares, decides, checks or saves: the only place that knows which start is
-infinitely late, which is censored, which is left out, and what it weighs (docs/startup-trace.md, "In statistics").
+It stands between `firstword.tuning.spans` and all that compares, decides, checks or saves. Here alone it is decided which start is
+infinitely late, which is censored, which is left out, and what each weighs.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ def unnamed(o: Observation, flag: str) -> bool:
 def drawn_by(of: Of, flag: str) -> Drawn:
     """What a flag was drawn for: as the starts say it; of several kinds the one whose sessions depend most on each other.
 
-    Where some don't say it, as they show it: by process if several had more than one session and none had two
-    variants, else by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot.
+    Where some don't say it, as they show it. It is by process if several processes had more than one session and none had two variants.
+    Else it is by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot.
     """
     said = {recorded(o, flag) for o in of if flag in o.flags}
     if said and None not in said:

@@ -1,8 +1,8 @@
 """OTLP's JSON becomes spans, in whatever it is wrapped: requests, the collector's lines, Tempo's and Jaeger's answers, bare spans.
 
-One of the two formats behind `firstword.tuning.documents`. Ids may be hex, as OTLP says, or base64, as protobuf's own JSON has
-them; keys in camel case or as protobuf names them; enums numbers or names. Instants are cut to whole microseconds, as Jaeger
-keeps them: so a trace is the same, whichever way it came.
+One of the two formats behind `firstword.tuning.documents`. Ids may be hex, as OTLP says, or base64, as protobuf's own JSON has them. Keys
+may be in camel case or as protobuf names them, and enums numbers or names. Instants are cut to whole microseconds, as Jaeger keeps them: so
+a trace is the same, whichever way it came.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class _Waited:
 def percentiles(traces: Iterable[Trace]) -> Drawn:
     """Where the sessions at p10 to p99 of the time to first word spent it.
 
-    Of those with a first word; where none had one, of those without; where no trace is a start of ours, of all, by
-    duration. Raises NothingToPlot, and what `traces` raises.
+    Of those with a first word. Where none had one, of those without. Where no trace is a start of ours, of all, by duration. Raises
+    NothingToPlot, and what `traces` raises.
     """
     seen: dict[Among, list[_Waited]] = {among: [] for among in Among}
     for trace in traces:

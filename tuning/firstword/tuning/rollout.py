@@ -2,10 +2,10 @@
 
 Between `firstword.tuning.compare` and `firstword tune`. Pure: the same sessions and shares give the same answer.
 
-One flag moves at a time, and only sessions since the last move of any flag count, so that each comparison is of one
-configuration: two flags that hurt each other meet only when one of them is through, and then the second one shows it.
-A flag is ramped from `START` when it is surely not much worse, past `PROBED` only when it is surely faster, each time on
-new sessions; it is turned back as soon as it is surely worse, and when it surely brings too little.
+One flag moves at a time, and only sessions since the last move of any flag count. So each comparison is of one configuration. Two flags
+that hurt each other meet only when one of them is through, and then the second one shows it. A flag is ramped from `START` when it is
+surely not much worse, and past `PROBED` only when it is surely faster, each time on new sessions. It is turned back as soon as it is surely
+worse, and when it surely brings too little.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def plan(
     """A step for each flag, the one to take first: at most one of them `moves`.
 
     observations: all that is known; those before the last move, or just after it, are not used.
-    predicted: flag -> seconds it should save; decides the order until the gain is measured. reliable: False where part of the traces could not be
-    read: then nothing is started or ramped, what is surely worse is turned back all the same.
+    predicted: flag -> seconds it should save; decides the order until the gain is measured. reliable: False where part of the traces could
+    not be read. Then nothing is started or ramped; what is surely worse is turned back all the same.
     """
     predicted = predicted or {}
     moved = max((rollout.since for rollout in rollouts), default=0.0)
@@ -126,7 +126,8 @@ def _is_moving(rollout: Rollout) -> bool:
 
 
 def _rank(step: Step) -> tuple[int, int, float, int, str]:
-    """Harm first, that of most sessions; then what saves most, of equals what is furthest on; what nobody knows, last."""
+    """Harm comes first, that of most sessions before others. Then comes what saves most; of equals, what is furthest on. What nobody knows
+    comes last."""
     order = [Action.TURN_BACK, Action.RAMP, Action.HOLD, Action.START, Action.WAIT, Action.DONE, Action.LEFT]
     exposed = step.percent if step.action is Action.TURN_BACK else 0
     saves = -math.inf if step.saves is None else step.saves

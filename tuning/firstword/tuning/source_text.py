@@ -1,7 +1,7 @@
 """The text of a line of source, for the eyes of whoever reads a trace: from a file beside them, never from the trace.
 
-After `firstword.tuning.start`. A trace is foreign input, so what it names is read only below one folder, only from Python files,
-and shown only where the file still has that function on that line.
+After `firstword.tuning.start`. A trace is foreign input. So what it names is read only below one folder, and only from Python files. It is
+shown only if the file still has that function on that line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A trace becomes a start: what the caller waited for and what each task cost, as the trace says it.
 
-After `firstword.tuning.sources`; every command that explains or compares asks here. Of a start that `telemetry` wrote, declared or
-observed, the path is read from its `critical` spans and nothing is computed again; of any other trace it is guessed by
+After `firstword.tuning.sources`; every command that explains or compares asks here. The path of a start that `telemetry` wrote, declared or
+observed, is read from its `critical` spans, and nothing is computed again. That of any other trace is guessed by
 `firstword.telemetry.foreign`.
 """
 

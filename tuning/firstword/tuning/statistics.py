@@ -1,10 +1,10 @@
 """How sure a figure is: quantiles and rates of few, late, censored or sampled starts, with intervals one may look at any time.
 
-Below `firstword.tuning.compare`, `rollout`, `objectives` and `saved`; pure functions over arrays. Every interval is a confidence
-sequence: with probability 1 - `error` it holds the truth at all looks together, so stopping at a good moment is allowed.
+Below `firstword.tuning.compare`, `rollout`, `objectives` and `saved`; pure functions over arrays. Every interval is a confidence sequence:
+with probability 1 - `error` it holds the truth at all looks together. So stopping at a good moment is allowed.
 
-The tool is one test martingale. Is q the p-quantile, then each unit (a session, or all sessions of one process) gives a
-number in [0, 1] with mean p: whether it was at most q late. For such numbers the beta-binomial mixture
+The tool is one test martingale. If q is the p-quantile, each unit (a session, or all sessions of one process) gives a number in [0, 1] with
+mean p. It says whether the unit was at most q late. For such numbers the beta-binomial mixture
 
     B(rp + S, r(1 - p) + t - S) / (B(rp, r(1 - p)) p^S (1 - p)^(t - S)),    S their sum over t units
 
@@ -162,8 +162,8 @@ class _Region:
 
 
 def _quantile_region(of: Sample, p: float) -> _Region:
-    """Candidate k is any q between the k-th value and the next. A censored one may have been at most q late, or not:
-    of both possibilities, and all between, the one that speaks least against q is taken."""
+    """Candidate k is any q between the k-th value and the next. A censored one may have been at most q late, or not. Of both possibilities,
+    and all between, the one that speaks least against q is taken."""
     known = np.concatenate(([0.0], np.cumsum(np.where(of.censored, 0.0, of.mass))))
     possible = np.concatenate(([0.0], np.cumsum(of.mass)))
     missing = p * (of.units - possible[-1])

@@ -1,8 +1,8 @@
 """All traces of a stretch of time, from a server that gives at most so many an answer and doesn't say in which order.
 
-Between `firstword.tuning.jaeger`, which asks, and its callers. A window whose answer may not be whole is halved, until each is. An
-answer is not whole if it is as long as the limit asked for, or shorter than the server's own count. A server may also give
-fewer than it was asked for and not say so: for an answer longer than any before, its two halves are tried for others.
+Between `firstword.tuning.jaeger`, which asks, and its callers. A window whose answer may not be whole is halved, until each is. An answer
+is not whole if it is as long as the limit asked for, or shorter than the server's own count. A server may also give fewer than it was asked
+for and not say so. So for an answer longer than any before, its two halves are tried for others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How names and numbers are written for people: the one place that makes foreign text harmless.
 
-Below all that prints or draws. A name comes from a trace, and a trace from anybody: it may hold what moves a terminal's cursor,
-sets its title, or forges a line.
+Below all that prints or draws. A name comes from a trace, and a trace from anybody. It may hold what moves a terminal's cursor, sets its
+title, or forges a line.
 """
 
 from __future__ import annotations
