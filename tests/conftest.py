@@ -22,7 +22,10 @@ OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
 for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
 
-settings.register_profile("soak", max_examples=100 * int(os.environ.get("SOAK_EXAMPLES", "100")), deadline=None)
+# An example may take as long as a busy machine lets it.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
+settings.register_profile("soak", max_examples=100 * int(os.environ.get("SOAK_EXAMPLES", "100")))
 
 
 @pytest.fixture(autouse=True)

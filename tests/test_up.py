@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shlex
 import signal
 import sys
@@ -84,6 +85,8 @@ async def test_the_readmes_up_says_where_everything_is_until_ctrl_c(tmp_path: Pa
         up.send_signal(signal.SIGINT)
         said += (await up.communicate())[0].decode()
     assert up.returncode == 130, said
+    (token,) = re.findall(r"^Token +(\S+)$", said, re.M)
+    assert token not in "".join(re.findall(r"https?://\S+", said)), "a token in the address of somebody else's page"
     assert "LiveKit" in said
     assert "Jaeger" in said
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from firstword.agent import startup
+from firstword.agent.process.prefetch import Prefetch
+from firstword.agent.settings import Settings
 from tests.agent.providers import made
 from tests.agent.virtual_calls import VirtualCalls
 
@@ -31,3 +33,17 @@ def virtual_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VirtualCal
     monkeypatch.setattr(startup, "read_settings", lambda: settings)
     monkeypatch.setattr(startup, "set_up_metrics", no_metrics)
     return VirtualCalls(settings)
+
+
+@pytest.fixture
+async def rounds_of() -> AsyncGenerator[Callable[[Settings], Prefetch]]:
+    """Makes the rounds of a worker, whose caches are closed at the end of the test."""
+    made: list[Prefetch] = []
+
+    def rounds_of(settings: Settings) -> Prefetch:
+        made.append(Prefetch(settings))
+        return made[-1]
+
+    yield rounds_of
+    for each in made:
+        await each.aclose()

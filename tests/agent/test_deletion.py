@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from firstword.agent.accounts import store as stores
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.store import AccountStore
 from firstword.agent.audio.synthesis import Synthesis
+from firstword.agent.failures import BackOff
 from firstword.agent.flags.improvements import profile
 from firstword.agent.process import deletion
 from firstword.agent.process.caches import opened_caches
@@ -23,6 +22,7 @@ from firstword.agent.settings import Settings
 from tests.agent.providers import made, simulated
 from tests.agent.silent_server import silent_server
 
+RoundsOf = Callable[[Settings], Prefetch]
 ADA = ACCOUNTS[0].id
 
 
@@ -55,23 +55,23 @@ async def delete_ada(settings: Settings) -> None:
 
 
 async def test_deletion_does_not_wait_for_a_round_that_succeeds(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
 ) -> None:
     """The voice breaks in each round, in a way that nobody expected: what is deleted is gone all the same."""
 
     async def broken(self: Synthesis, text: str) -> list[object]:
         raise RuntimeError("not an answer")
 
-    await Prefetch(settings).make()
+    await rounds_of(settings).make()
     before = await owners(settings)
     await delete_ada(settings)
     monkeypatch.setattr(Synthesis, "recorded", broken)
     monkeypatch.setattr(deletion, "FIRST_S", 0.05)
     rounds = [
-        asyncio.create_task(Prefetch(settings).keep_fresh()),
+        asyncio.create_task(rounds_of(settings).keep_fresh()),
         asyncio.create_task(deletion.keep_deleting(settings)),
     ]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while await owners(settings) != before - 2:  # noqa: ASYNC110 - it happens in the other task
             await asyncio.sleep(0.05)
     for task in rounds:
@@ -79,9 +79,11 @@ async def test_deletion_does_not_wait_for_a_round_that_succeeds(
     await asyncio.gather(*rounds, return_exceptions=True)
 
 
-async def test_one_cache_that_fails_keeps_the_other_from_nothing(settings: Settings, tmp_path: Path) -> None:
+async def test_one_cache_that_fails_keeps_the_other_from_nothing(
+    settings: Settings, tmp_path: Path, rounds_of: RoundsOf
+) -> None:
     """The file of the accounts is a folder; the audio is deleted, and the answer says that not all is done."""
-    await Prefetch(settings).make()
+    await rounds_of(settings).make()
     await delete_ada(settings)
     before = await owners(settings)
     (accounts,) = (tmp_path / "cache" / "firstword").glob("accounts.*.db")
@@ -96,31 +98,34 @@ async def test_one_cache_that_fails_keeps_the_other_from_nothing(settings: Setti
 
 
 async def test_a_store_that_never_answers_is_tried_again(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    rounds_of: RoundsOf,
 ) -> None:
     """Each look ends by a deadline and says so once; the looks go on, further and further apart."""
-    await Prefetch(settings).make()
+    await rounds_of(settings).make()
     monkeypatch.setattr(stores, "STATEMENT_S", 0.1)
     monkeypatch.setattr(deletion, "FIRST_S", 0.05)
-    looks: list[float] = []
-    look = deletion.forget_the_gone
+    pauses: list[float] = []
+    failed = BackOff.failed
 
-    async def counted(settings: Settings) -> str | None:
-        looks.append(time.monotonic())
-        return await look(settings)
+    def counted(self: BackOff) -> float:
+        pauses.append(failed(self))
+        return pauses[-1]
 
-    monkeypatch.setattr(deletion, "forget_the_gone", counted)
+    monkeypatch.setattr(BackOff, "failed", counted)
     async with silent_server() as server:
         hung = settings.model_copy(
             update={"store_url": made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{server.port}/d").store_url}
         )
         with caplog.at_level(logging.WARNING, logger="firstword"):
             deleting = asyncio.create_task(deletion.keep_deleting(hung))
-            async with asyncio.timeout(30):
-                while len(looks) < 4:  # noqa: ASYNC110 - counted in the other task
+            async with asyncio.timeout(120):
+                while len(pauses) < 4:  # noqa: ASYNC110 - counted in the other task
                     await asyncio.sleep(0.02)
             deleting.cancel()
             await asyncio.gather(deleting, return_exceptions=True)
-    pauses = [later - earlier for earlier, later in itertools.pairwise(looks)]
-    assert pauses[-1] > pauses[0]
+    assert pauses[:4] == [0.05, 0.1, 0.2, 0.4]
     assert caplog.messages == ["what is cached of deleted accounts could not all be deleted: store late"]

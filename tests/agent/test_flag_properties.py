@@ -26,7 +26,6 @@ from tests.properties import examples
 
 tried = settings(
     max_examples=examples(200),
-    deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

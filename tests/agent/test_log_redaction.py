@@ -90,3 +90,13 @@ def test_arguments_that_do_not_fit_are_not_printed(lines: StringIO, capsys: pyte
     """logging would print the record with them to the standard error."""
     logging.getLogger("strangers").warning("it was %d", "Ada")
     assert "Ada" not in lines.getvalue() + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("identity", ["caller", "user"])
+def test_an_identity_that_names_nobody_costs_no_line_its_words(
+    redaction: LogRedaction, lines: StringIO, identity: str
+) -> None:
+    """Demos and rehearsals call as `caller`; our own line says that the caller hung up."""
+    redaction.hide(identity, "Ada Whitfield")
+    logging.getLogger("strangers").info("the call of Ada Whitfield ended: %s hung up", identity)
+    assert json.loads(lines.getvalue())["message"] == f"the call of {HIDDEN} ended: {identity} hung up"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from firstword.agent.settings import Settings
 from tests.agent.providers import REFUSING, made, simulated
 from tests.agent.silent_server import silent_server
 
+RoundsOf = Callable[[Settings], Prefetch]
 TUNED = profile("tuned")
 NOW = datetime(2026, 6, 1, 14, 10, tzinfo=UTC).timestamp()
 """In no account's time zone a part of the day ends now."""
@@ -66,9 +67,9 @@ def tuned(settings: Settings) -> Settings:
     return settings.model_copy(update={"profile": "tuned", "cache_deadline": PATIENCE})
 
 
-async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Settings) -> None:
+async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Settings, rounds_of: RoundsOf) -> None:
     """And the caller nobody knows; a second round finds nothing left to make."""
-    assert await Prefetch(settings).make() > len(ACCOUNTS)
+    assert await rounds_of(settings).make() > len(ACCOUNTS)
     caches = opened_caches(settings, TUNED)
     assert caches.speeches is not None
     audio = AudioCache(caches.speeches, days=7)
@@ -79,16 +80,16 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
         assert (await prepared(written, account, nobody, voice, audio, deadline=5)).hit, account.id
     await nobody.aclose()
     await caches.aclose()
-    assert await Prefetch(settings).make() == 0
+    assert await rounds_of(settings).make() == 0
 
 
 async def test_the_next_part_of_the_day_is_ready_before_it_begins(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
 ) -> None:
     """Half a minute before noon in New York Ada's good afternoon is made too: the first caller after noon waits for none."""
     noon = datetime(2026, 6, 1, 16, tzinfo=UTC).timestamp()
     monkeypatch.setattr(prefetch, "time", SimpleNamespace(time=lambda: noon - 30))
-    await Prefetch(settings).make()
+    await rounds_of(settings).make()
     caches = opened_caches(settings, TUNED)
     assert caches.speeches is not None
     audio, ada = AudioCache(caches.speeches, days=7), ACCOUNTS[0]
@@ -98,7 +99,9 @@ async def test_the_next_part_of_the_day_is_ready_before_it_begins(
     await caches.aclose()
 
 
-async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_speaks_with_its_own_voice(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
+) -> None:
     """An account that names no voice has the settings' one, whoever was greeted before it."""
     store = await AccountStore.open(settings.store_url.get_secret_value())
     for account in ACCOUNTS:
@@ -113,17 +116,19 @@ async def test_each_speaks_with_its_own_voice(settings: Settings, monkeypatch: p
         return await record(self, text)
 
     monkeypatch.setattr(Synthesis, "recorded", listened)
-    await Prefetch(settings).make()
+    await rounds_of(settings).make()
     assert {text for text in spoken[settings.tts_voice] if "Nemo" in text}
     for voice, texts in spoken.items():
         assert voice == settings.tts_voice or not [text for text in texts if "Nemo" in text]
 
 
-async def test_a_provider_that_is_down_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_provider_that_is_down_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rounds_of: RoundsOf
+) -> None:
     """The worker starts all the same."""
     async with simulated(tmp_path, REFUSING) as settings:
         with caplog.at_level(logging.WARNING, logger="firstword"):
-            await Prefetch(tuned(settings)).first_round()
+            await rounds_of(tuned(settings)).first_round()
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
         "greetings that could not be made ahead: 4, the last for APIStatusError"
     ]
@@ -150,28 +155,28 @@ async def voices_are(settings: Settings, voice: str, accounts: Sequence[Account]
 
 
 async def test_a_voice_that_is_refused_is_that_accounts_trouble_alone(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rounds_of: RoundsOf
 ) -> None:
     """Everybody else is greeted ahead, however many are refused; one warning says how many were not."""
     monkeypatch.setattr("firstword.agent.audio.synthesis.Synthesis", Choosy)
     await voices_are(settings, "nobodys", ACCOUNTS[:5])
     with caplog.at_level(logging.WARNING, logger="firstword"):
-        assert await Prefetch(settings).make() >= 2
+        assert await rounds_of(settings).make() >= 2
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
         "greetings that could not be made ahead: 5, the last for APIStatusError"
     ]
     await voices_are(settings, "", ACCOUNTS[:5])
-    assert await Prefetch(settings).make() > 0
+    assert await rounds_of(settings).make() > 0
 
 
 async def test_a_voice_that_the_provider_has_not_is_asked_for_once(
-    settings: Settings, caplog: pytest.LogCaptureFixture
+    settings: Settings, caplog: pytest.LogCaptureFixture, rounds_of: RoundsOf
 ) -> None:
     """Its accounts are greeted in the settings' voice, in this round and those after it: the worker remembers."""
     run_folder.make()
     try:
         await voices_are(settings, "aura-2-nobody-en", ACCOUNTS)
-        rounds = Prefetch(settings)
+        rounds = rounds_of(settings)
         assert await rounds.make() > len(ACCOUNTS)
         assert await rounds.make() == 0
         await voices_are(settings, "aura-2-nobody-en", [replace(ACCOUNTS[0], id="new", name="Nemo")])
@@ -184,13 +189,13 @@ async def test_a_voice_that_the_provider_has_not_is_asked_for_once(
 
 
 async def test_nothing_but_its_end_ends_the_rounds(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rounds_of: RoundsOf
 ) -> None:
     """What nobody expected is logged once, with its traceback; the worker takes jobs, and later rounds try again."""
     monkeypatch.setattr(prefetch, "FRESH", 0.2)
     tried = counted(monkeypatch)
     await voices_are(settings, "broken", ACCOUNTS)
-    rounds = Prefetch(settings)
+    rounds = rounds_of(settings)
     with caplog.at_level(logging.WARNING, logger="firstword"):
         await rounds.first_round()
         first = len(tried)
@@ -222,7 +227,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_nothing_is_spoken_that_cannot_be_kept(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    rounds_of: RoundsOf,
 ) -> None:
     """A cache folder that cannot be written to costs no request, in any round; when it can be, the greetings are made."""
     asked = counted(monkeypatch)
@@ -234,7 +243,7 @@ async def test_nothing_is_spoken_that_cannot_be_kept(
 
     monkeypatch.setattr(folders, "can_be_written", looked_so_at_first)
     monkeypatch.setattr("firstword.agent.cache.cache.PAUSE", 0.0)
-    rounds = Prefetch(settings)
+    rounds = rounds_of(settings)
     with caplog.at_level(logging.WARNING, logger="firstword"):
         assert [await rounds.make() for _ in range(5)] == [0] * 5
     assert asked == []
@@ -245,7 +254,9 @@ async def test_nothing_is_spoken_that_cannot_be_kept(
     assert await rounds.make() > len(ACCOUNTS)
 
 
-async def test_a_cache_that_fills_up_ends_the_round(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cache_that_fills_up_ends_the_round(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
+) -> None:
     """What four speak at the same time is lost; no more is spoken, in this round and until the pause is over."""
     asked = counted(monkeypatch)
     put = SQLiteFile.put
@@ -256,19 +267,19 @@ async def test_a_cache_that_fills_up_ends_the_round(settings: Settings, monkeypa
         return await put(self, key, value, owner, lifetime)
 
     monkeypatch.setattr(SQLiteFile, "put", full)
-    rounds = Prefetch(settings)
+    rounds = rounds_of(settings)
     for _ in range(5):
         await rounds.make()
     assert 1 <= len(asked) <= prefetch.AT_ONCE
 
 
 async def test_a_voice_that_stays_refused_is_asked_ever_more_rarely(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
 ) -> None:
     """Not once a round; a voice that is corrected is tried at once."""
     asked = counted(monkeypatch)
     await voices_are(settings, "nobodys", ACCOUNTS[:1])
-    rounds = Prefetch(settings)
+    rounds = rounds_of(settings)
     await rounds.make()
     first = len(asked)
     assert [await rounds.make() for _ in range(5)] == [0] * 5
@@ -278,13 +289,17 @@ async def test_a_voice_that_stays_refused_is_asked_ever_more_rarely(
 
 
 async def test_a_store_that_never_answers_ends_the_round(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    rounds_of: RoundsOf,
 ) -> None:
     """By the deadline of its first statement, with a line that is not empty."""
     monkeypatch.setattr(stores, "STATEMENT_S", 0.1)
     async with silent_server() as server:
         url = made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{server.port}/d").store_url
-        rounds = Prefetch(settings.model_copy(update={"store_url": url}))
+        rounds = rounds_of(settings.model_copy(update={"store_url": url}))
         with caplog.at_level(logging.WARNING, logger="firstword"):
             async with asyncio.timeout(5):
                 await rounds.first_round()
@@ -292,7 +307,7 @@ async def test_a_store_that_never_answers_ends_the_round(
 
 
 async def test_what_some_process_may_use_is_made(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
 ) -> None:
     """At a share of one in a hundred the greetings are there for whom it falls on; a flag that is turned on later is followed."""
     file = tmp_path / "flags.json"
@@ -309,22 +324,24 @@ async def test_what_some_process_may_use_is_made(
         file.write_text(json.dumps({"flags": {"smart-greeting": flag}}))
 
     share(0)
-    assert await Prefetch(drawing).make() == 0
+    assert await rounds_of(drawing).make() == 0
     assert not (tmp_path / "accounts.db").exists()
     share(1)
-    assert await Prefetch(drawing).make() > len(ACCOUNTS)
+    assert await rounds_of(drawing).make() > len(ACCOUNTS)
 
 
-async def test_a_store_that_is_down_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_store_that_is_down_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rounds_of: RoundsOf
+) -> None:
     """Likewise."""
     with caplog.at_level(logging.WARNING, logger="firstword"):
-        await Prefetch(made(tmp_path, profile="tuned", store_url="sqlite:////proc/nowhere/accounts.db")).first_round()
+        await rounds_of(made(tmp_path, profile="tuned", store_url="sqlite:////proc/nowhere/accounts.db")).first_round()
     assert [record.message for record in caplog.records if record.name == "firstword"] == [
         "accounts and greetings are not kept fresh: account store unreachable: FileNotFoundError"
     ]
 
 
-async def test_baseline_makes_nothing_ahead(tmp_path: Path) -> None:
+async def test_baseline_makes_nothing_ahead(tmp_path: Path, rounds_of: RoundsOf) -> None:
     """With both flags off neither store nor provider is asked."""
-    await Prefetch(made(tmp_path, profile="baseline")).first_round()
+    await rounds_of(made(tmp_path, profile="baseline")).first_round()
     assert not (tmp_path / "accounts.db").exists()

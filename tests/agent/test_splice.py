@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from livekit import rtc
 
@@ -75,7 +75,6 @@ def largest_step(samples: Samples) -> float:
 # --- cutting
 
 
-@settings(deadline=None)
 @given(silences(), waves(), silences())
 def test_only_silence_is_cut_and_a_little_of_it_kept(before: Samples, wave: Samples, after: Samples) -> None:
     """Every loud sample is there, in order, with at most `KEEP` seconds of quiet around them."""
@@ -98,7 +97,6 @@ def test_of_silence_nothing_is_left() -> None:
 # --- crossfading
 
 
-@settings(deadline=None)
 @given(waves(), waves(), st.integers(0, 480))
 def test_a_crossfade_is_as_long_as_both_less_the_overlap(first: Samples, second: Samples, overlap: int) -> None:
     """Outside of the overlap both are as they were."""
@@ -109,7 +107,6 @@ def test_a_crossfade_is_as_long_as_both_less_the_overlap(first: Samples, second:
     assert (both[len(first) :] == second[shared:]).all()
 
 
-@settings(deadline=None)
 @given(waves(), waves())
 def test_a_crossfade_jumps_no_more_than_its_parts_do(first: Samples, second: Samples) -> None:
     """A step in it is at most both parts' own at once, and what the gains change in a sample."""
@@ -131,7 +128,6 @@ def test_a_crossfade_of_full_scale_does_not_wrap_around() -> None:
 # --- measuring
 
 
-@settings(deadline=None)
 @given(waves(), st.floats(0.03, 0.3), waves())
 def test_the_largest_gap_is_the_silence_between_sounds(first: Samples, seconds: float, second: Samples) -> None:
     """To the samples at which a wave crosses zero; silence before and after doesn't count."""
@@ -146,7 +142,6 @@ def test_silence_and_a_single_sound_have_no_gap() -> None:
     assert largest_gap(np.array([20_000], np.int16), RATE) == 0
 
 
-@settings(deadline=None)
 @given(st.floats(100, 1000), st.floats(0.1, 0.5), st.integers(500, 4000))
 def test_a_wave_broken_at_a_peak_clicks_there(hertz: float, level: float, near: int) -> None:
     """A continuous one doesn't."""

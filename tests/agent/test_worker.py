@@ -71,6 +71,7 @@ async def test_a_server_that_never_answers(tmp_path: Path) -> None:
     last = errors.splitlines()[-1]
     assert last.startswith(f"LIVEKIT_URL is {url}, and no LiveKit server took the worker there (failed to connect")
     assert "retrying in 0s" in output + errors
+    assert (output + errors).count("no account can be named: FIRSTWORD_ACCOUNT_SOURCES has `claim`") == 1
 
 
 async def test_a_port_that_is_taken(tmp_path: Path) -> None:

@@ -92,6 +92,9 @@ class Store(AccountStore):
         self.read, self.fails = 0.100, False
         self.rows: list[SessionRow] = []
         self.holder = ADA
+        self.last: LastSession | None = None
+        self.kept: list[str] = []
+        """Summaries of last sessions that were written."""
 
     async def account(self, id: str) -> Account | None:
         await self._wait()
@@ -102,10 +105,11 @@ class Store(AccountStore):
 
     async def resumption(self, id: str) -> LastSession | None:
         await self._wait()
-        return None
+        return self.last
 
     async def save_last_session(self, id: str, last: LastSession) -> None:
         await self._wait()
+        self.kept.append(last.summary)
 
     async def record_session(self, session: SessionRow) -> None:
         await self._wait()

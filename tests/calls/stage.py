@@ -39,7 +39,7 @@ DEADLINES = (
 SENT = "sent"
 """The folder of what it sends, in the worker's own."""
 
-Kind = Literal["standard", "sip", "egress", "agent"]
+Kind = Literal["standard", "sip", "connector", "egress", "agent"]
 
 
 @dataclass
@@ -195,10 +195,10 @@ class Stage:
         token = (
             api.AccessToken(self.stack.api_key, self.stack.api_secret)
             .with_identity(identity)
-            .with_kind(kind)
             .with_attributes(attributes or {})
             .with_grants(api.VideoGrants(room_join=True, room=room, can_update_own_metadata=may_update))
         )
+        token.claims.kind = kind  # `with_kind` does not know all that a server takes
         if agent_name is not None:
             agents = [api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)]
             token = token.with_room_config(

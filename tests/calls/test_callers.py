@@ -10,12 +10,12 @@ import json
 import time
 
 import pytest
-from livekit import api
+from livekit import api, rtc
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from tests.calls.spoken import greeting_of
 from tests.calls.stage import Actor, Stage
-from tests.calls.waiting import PATIENCE
+from tests.calls.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -94,3 +94,21 @@ async def test_telephone(stage: Stage, tuned: Actor) -> None:
     assert start.outcome == "first_word"
     assert start.root.attributes["startup.ttfw"] < start.root.attributes["startup.raw"]
     assert start.root.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_SIP"
+
+
+async def test_the_assistant_hangs_up_while_a_colleague_stays(stage: Stage, tuned: Actor) -> None:
+    """By the server's own rights: the caller is removed, the agent goes, and the room with the colleague stays."""
+    room, told = tuned.room(), list[rtc.DisconnectReason.ValueType]()
+    caller, colleague = tuned.caller(room, account=ADA.id), stage.caller(room, identity="colleague")
+    await caller.connect()
+    try:
+        await caller.reads(ADA.name)
+        await caller.silence()
+        await colleague.connect()
+        caller.room.on("disconnected", told.append)
+        await caller.room.local_participant.send_text("Please end this call.", topic="lk.chat")
+        await until(lambda: bool(told) and not colleague.room.remote_participants)
+        assert told == [rtc.DisconnectReason.PARTICIPANT_REMOVED]
+        assert colleague.room.isconnected()
+    finally:
+        await asyncio.gather(caller.leave(), colleague.leave())

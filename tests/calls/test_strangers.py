@@ -18,12 +18,14 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.accounts.store import AccountStore
 from firstword.rehearsal.privacy import PHONE
-from tests.calls.stage import SENT, Actor, Stage
+from tests.calls.stage import SENT, Actor, Kind, Stage
 from tests.calls.waiting import PATIENCE
 from tests.canaries import found
 
 ADA = ACCOUNTS[0]
 KEY = secrets.token_hex(32)
+KINDS: tuple[Kind, ...] = ("sip", "connector", "standard")
+HUNDRED = 100
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -93,39 +95,68 @@ async def test_a_caller_id_opens_the_greeting_alone(guarded: Actor) -> None:
         await caller.leave()
 
 
-@pytest.mark.parametrize("redaction", ["on", "off"])
-async def test_a_stranger_is_found_nowhere(stage: Stage, redaction: str) -> None:
-    """In no trace, log or name of a file: neither a telephone nor who else is in the room. Without redaction they are."""
-    canaries = {name: f"Canary{secrets.token_hex(8)}" for name in ("identity", "header", "host", "chat", "key", "room")}
+FIELDS = ("identity", "header", "host", "chat", "key", "room")
+
+
+def filled() -> dict[str, str]:
+    """What a stranger fills into each field."""
+    return {name: f"Canary{secrets.token_hex(8)}" for name in FIELDS}
+
+
+async def call_as(kind: Kind, canaries: dict[str, str], actor: Actor) -> None:
+    """A stranger calls, types and leaves; another one in the room presses what is no key, and sends."""
     attributes = {
         "sip.callStatus": "active",
         "sip.h.x-customer": canaries["header"],
         "sip.hostname": canaries["host"],
     }
+    room = canaries["room"]
+    caller = actor.caller(room, kind=kind, identity=canaries["identity"], attributes=attributes)
+    other = actor.stage.caller(room, identity=f"other-{canaries['identity']}")
+    await caller.connect()
+    sid = await caller.room.sid
+    await caller.hear(PATIENCE)
+    await caller.silence()
+    await other.connect()
+    await other.room.local_participant.publish_dtmf(code=1, digit=canaries["key"])
+    await other.room.local_participant.publish_data(canaries["key"])
+    await caller.room.local_participant.send_text(canaries["chat"], topic="lk.chat")
+    await asyncio.sleep(3)
+    await asyncio.gather(caller.leave(), other.leave())
+    await actor.trace(sid, whole=True)
+
+
+def left_behind(actor: Actor) -> bytes:
+    """All that its calls have left: traces, log, and names of files."""
+    paths = [path for path in actor.folder.rglob("*") if SENT not in path.parts]  # ours, a file a room
+    log = "\n".join(json.dumps(line, ensure_ascii=False) for line in actor.log)
+    return actor.exported + log.encode() + "\n".join(map(str, paths)).encode()
+
+
+@pytest.mark.parametrize("redaction", ["on", "off"])
+async def test_a_stranger_is_found_nowhere(stage: Stage, redaction: str) -> None:
+    """In no trace, log or name of a file: neither a telephone nor who else is in the room. Without redaction they are."""
+    canaries = filled()
     environment = {"FIRSTWORD_CLAIM_KEY": KEY, "FIRSTWORD_REDACTION": redaction}
     async with stage.actor("tuned", environment) as actor:
-        room = canaries["room"]
-        caller = actor.caller(room, kind="sip", identity=canaries["identity"], attributes=attributes)
-        other = stage.caller(room, identity=f"other-{canaries['identity']}")
-        await caller.connect()
-        sid = await caller.room.sid
-        await caller.hear(PATIENCE)
-        await caller.silence()
-        await other.connect()
-        await other.room.local_participant.publish_dtmf(code=1, digit=canaries["key"])
-        await other.room.local_participant.publish_data(canaries["key"])
-        await caller.room.local_participant.send_text(canaries["chat"], topic="lk.chat")
-        await asyncio.sleep(3)
-        await asyncio.gather(caller.leave(), other.leave())
-        await actor.trace(sid, whole=True)
-        names = "\n".join(
-            str(path) for path in actor.folder.rglob("*") if SENT not in path.parts
-        )  # ours, a file a room
-        log = "\n".join(json.dumps(line, ensure_ascii=False) for line in actor.log)
-        held = found(canaries, actor.exported + log.encode() + names.encode())
+        await call_as("sip", canaries, actor)
+        held = found(canaries, left_behind(actor))
         requests = (stage.folder / "providers.log").read_text() if (stage.folder / "providers.log").exists() else ""
     assert canaries["key"] not in requests
     if redaction == "on":
         assert held == set()
     else:
         assert held >= {"identity", "header", "host", "room"}
+
+
+@pytest.mark.soak
+async def test_a_hundred_strangers_are_found_nowhere(stage: Stage) -> None:
+    """Telephones, connectors and clients, one after the other; tests/agent/test_canaries_in_calls.py has all fields."""
+    everybody: list[dict[str, str]] = []
+    async with stage.actor("tuned", {"FIRSTWORD_CLAIM_KEY": KEY}) as actor:
+        for number in range(HUNDRED):
+            everybody.append(filled())
+            await call_as(KINDS[number % len(KINDS)], everybody[-1], actor)
+        held = left_behind(actor)
+    for canaries in everybody:
+        assert found(canaries, held) == set()

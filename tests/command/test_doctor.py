@@ -167,3 +167,27 @@ def test_what_observes_nothing_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(doctor, "why_not", why_not)
     state, detail = findings()["observation"]
     assert (state, detail) == ("doubtful", "asked for, and not possible: the event loop is uvloop.Loop")
+
+
+@pytest.mark.parametrize(
+    ("sources", "key", "state", "says"),
+    [
+        (None, False, "absent", "no account can be named: FIRSTWORD_ACCOUNT_SOURCES has `claim`"),
+        ("claim,metadata", False, "absent", "no claim can name an account"),
+        (None, True, "ok", "named by claim"),
+        ("metadata,caller-id", False, "ok", "named by metadata, caller-id"),
+    ],
+)
+def test_who_may_name_an_account_is_said(
+    monkeypatch: pytest.MonkeyPatch, sources: str | None, key: bool, state: str, says: str
+) -> None:
+    """And without a key for the claims that nobody can; what each source believes is said beside it."""
+    if sources is not None:
+        monkeypatch.setenv("FIRSTWORD_ACCOUNT_SOURCES", sources)
+    if key:
+        monkeypatch.setenv("FIRSTWORD_CLAIM_KEY", "k" * 32)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    (found,) = (each for each in json.loads(result.stdout)["findings"] if each["name"] == "accounts")
+    assert (found["state"], found["detail"][: len(says)]) == (state, says)
+    assert ("copies it from the browser" in found["advice"]) is ("metadata" in (sources or ""))
+    assert ("easily faked" in found["advice"]) is ("caller-id" in (sources or ""))

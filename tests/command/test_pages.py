@@ -14,9 +14,12 @@ from firstword.command.doctor import Finding
 from firstword.command.up import Addresses
 from firstword.rehearsal.result import Figures, Missed, Quantiles, Result
 from firstword.telemetry.record import Dispatch
+from firstword.tuning.slow import as_json
+from firstword.tuning.start import Method, RecordedStart
 
 ROOT = Path(__file__).parents[2]
 ONE_S = Quantiles(1, 1, 1, 1)
+START = RecordedStart("a", "b", "session.startup", 0, 1, Method.EXACT, ())
 RESULT = Result({"by-name": Figures(1, 0, 0, ONE_S, ONE_S, ONE_S, Missed(0, 0, 0, 0))}, Dispatch.JOIN, {}, {})
 
 
@@ -34,6 +37,7 @@ def test_each_option_of_a_rehearsal_is_in_its_page() -> None:
     ("name", "names"),
     [
         ("rehearse", re.findall(r'"(\w+)":', json.dumps(RESULT.as_json()))),
+        ("sessions", list(as_json(START, None))),
         ("up", [field.name for field in fields(Addresses)]),
         ("doctor", ["healthy", *(field.name for field in fields(Finding))]),
     ],

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from firstword.command.__main__ import app
 from firstword.telemetry.record import Outcome, Phase, Stage, Start, Task
-from firstword.telemetry.vocabulary import SAMPLING_PERCENT
+from firstword.telemetry.vocabulary import CRITICAL_TASK, DECLARED, SAMPLING_PERCENT
 from tests.command.account_line import without_account
 from tests.tuning.answering import answering
+from tests.tuning.observed import observed_start
 from tests.tuning.written import T0, otlp_span, request, write
 
 S = 1_000_000_000
@@ -55,7 +56,7 @@ def a_start(minute: int, waited: float, outcome: Outcome = Outcome.FIRST_WORD) -
 
 def without_ids(text: str, ids: list[str]) -> str:
     for number, trace_id in enumerate(ids, 1):
-        text = text.replace(trace_id, f"id{number}")
+        text = text.replace(trace_id[:12], f"id{number}")
     return "".join(line.rstrip() + "\n" for line in text.splitlines())
 
 
@@ -76,16 +77,29 @@ def test_those_whose_callers_waited_longest_come_first(tmp_path: Path) -> None:
 Traces: traces
 Shown: all of 4 sessions; beside them 1 without a caller, 1 trace of others
 
-began                    waited, s  ended       waited most for  trace
-2026-11-18 11:09:40 UTC      2.000  failed      playout          id3
-2026-11-18 11:08:40 UTC      3.250  first word  playout          id2
-2026-11-18 11:10:40 UTC      1.500  abandoned   playout          id4
-2026-11-18 11:07:40 UTC      0.900  first word  dispatch.offer   id1
+began                waited, s  ended       waited most for  trace
+2026-11-18 11:09:40      2.000  failed      playout          id3
+2026-11-18 11:08:40      3.250  first word  playout          id2
+2026-11-18 11:10:40      1.500  abandoned   playout          id4
+2026-11-18 11:07:40      0.900  first word  dispatch.offer   id1
 """)
     code, out, _ = typed("--traces", "traces", "--most", "1", "--until", "2026-11-18 11:09")
     assert code == 0
     assert out.splitlines()[1:2] == ["Shown: the 1 that waited longest of 2 sessions; beside them 1 trace of others"]
-    assert ids[1] in out
+    assert ids[1][:12] in out
+
+
+def test_a_session_that_was_observed_too_is_listed_once(tmp_path: Path) -> None:
+    """By its declared start; one that was observed alone by its function that was waited for most."""
+    (declared,) = write(tmp_path / "traces", a_start(2, 3.25))
+    second = observed_start(7, root={DECLARED: declared})
+    (tmp_path / "traces" / "observed.jsonl").write_text(second + observed_start(8, root={CRITICAL_TASK: "on_enter"}))
+    code, out, _ = typed("--traces", "traces")
+    assert (code, out.splitlines()[1]) == (0, "Shown: all of 2 sessions")
+    assert [line.split()[-2:] for line in out.splitlines()[4:]] == [
+        ["playout", declared[:12]],
+        ["on_enter", f"{8:032x}"[:12]],
+    ]
 
 
 def test_a_store_that_keeps_slow_sessions_alone_will_do(tmp_path: Path) -> None:

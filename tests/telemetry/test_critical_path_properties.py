@@ -19,7 +19,6 @@ from tests.telemetry.plans import EPOCH, FIRST_WORD, Play, as_of_the_end, plays
 
 many = settings(
     max_examples=examples(500),
-    deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -14,7 +14,7 @@ from firstword.telemetry.layout import ROOT_KEY, SpanData
 from firstword.telemetry.merged_pieces import merged
 from firstword.telemetry.observed_layout import MOST_OBSERVED_SPANS, lay_out_observed
 from firstword.telemetry.observed_path import ObservedKind, ObservedPiece
-from firstword.telemetry.record import Outcome, Phase, Start
+from firstword.telemetry.record import Outcome, Phase, Stage, Start
 from firstword.telemetry.source_lines import SourceLine
 from tests.properties import examples
 
@@ -67,7 +67,7 @@ def made(stretches: list[tuple[ObservedKind, int, SourceLine | None]], begin: in
     return tuple(pieces)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(stretches, st.data())
 def test_whatever_the_path_its_spans_are_few_exact_and_jaegers(
     lengths: list[tuple[ObservedKind, int, SourceLine | None]], data: st.DataObject
@@ -97,7 +97,7 @@ def test_whatever_the_path_its_spans_are_few_exact_and_jaegers(
     assert root.end_us - root.start_us - same <= 1_000
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(stretches, st.integers(1, 40))
 def test_merged_pieces_cover_the_same_time(
     lengths: list[tuple[ObservedKind, int, SourceLine | None]], most: int
@@ -168,6 +168,19 @@ def test_the_spans_of_a_piece() -> None:
     ]
     root = spans[ROOT_KEY].attributes
     assert (root["startup.method"], root["startup.critical_task"]) == ("observed", "entrypoint")
+
+
+def test_the_stages_of_an_observed_dispatch() -> None:
+    """As a declared start's; one may be what the caller waited for most."""
+    pieces = path((ObservedKind.NETWORK, 100, LINES[0]), begin=300 * MS)
+    start = start_with(pieces, dispatch=300 * MS)
+    stages = Stage("offer", 0, 200 * MS), Stage("process_start", 200 * MS, 300 * MS)
+    spans = lay_out_observed(replace(start, dispatch_stages=stages), pieces)
+    assert [span.name for span in spans if span.parent_key == "phase.dispatch"] == [
+        "critical dispatch.offer",
+        "critical dispatch.process_start",
+    ]
+    assert spans[0].attributes["startup.critical_task"] == "dispatch.offer"
 
 
 def test_an_absent_caller_takes_the_place_of_what_was_waited_for() -> None:

@@ -60,7 +60,7 @@ def joined(waits: Iterable[Wait]) -> list[Wait]:
     return found
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(programs())
 def test_the_path_is_the_chain_that_the_program_was_built_with(program: Program) -> None:
     """Each wait of it, by its kind and line, and nothing else."""

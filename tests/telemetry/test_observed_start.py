@@ -332,6 +332,39 @@ def test_a_caller_who_never_comes() -> None:
     assert call(entrypoint, joins=None).root[words.OUTCOME] == "no_caller"
 
 
+def test_an_absent_caller_is_not_waited_for() -> None:
+    """What the agent waited while only they were missing has a name of its own."""
+    seen = call(greet, joins=1.5)
+    assert seen.root[words.DISPATCH_KIND] == "ahead"
+    assert seen.lasted(f"critical {words.ABSENT_CALLER}") == pytest.approx(1.5, abs=0.1)
+
+
+def test_a_caller_who_is_told_of_after_the_first_word_came_before_it() -> None:
+    """LiveKit's server tells of who only listens seconds late; the agent spoke to whom its voice was subscribed by."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await job.connect()
+        await speak(job)
+
+    seen = call(entrypoint, joins=1.5)
+    assert (seen.root[words.DISPATCH_KIND], seen.root[words.OUTCOME]) == ("ahead", "first_word")
+    assert seen.root[words.PARTICIPANT_KIND] == "PARTICIPANT_KIND_STANDARD"
+    assert seen.root[words.TTFW] == pytest.approx(0.025, abs=0.01)
+    assert seen.root[words.RAW] == pytest.approx(1.55, abs=0.01)
+
+
+def test_an_agent_that_is_still_connecting_when_the_caller_comes_was_waited_for() -> None:
+    """The way to the room is the agent's, whenever the caller joins."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await asyncio.sleep(1.0)
+        await job.connect()
+        await speak(job)
+
+    spans = {span.name for span in call(entrypoint, joins=0.5).spans}
+    assert f"critical {words.ABSENT_CALLER}" not in spans
+
+
 def test_an_agent_that_blocks_the_loop() -> None:
     """Ten seconds are computing, and the call goes on as it would."""
 

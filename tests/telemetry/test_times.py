@@ -68,7 +68,7 @@ def test_the_dispatch_counts() -> None:
     assert initialization(launched) == 2.0
 
 
-@settings(max_examples=examples(500), deadline=None, derandomize=True)
+@settings(max_examples=examples(500), derandomize=True)
 @given(
     busy=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 60)), min_size=1, max_size=5),
     joined=st.integers(0, 120),

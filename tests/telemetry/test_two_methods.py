@@ -34,7 +34,7 @@ def sources(draw: st.DrawFn) -> str:
     return "\n".join([*lines, "    heard()"]) + "\n"
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(sources(), st.booleans())
 def test_the_observed_path_is_the_declared_one(source: str, in_order: bool) -> None:
     """By the task's function, from the first step to the first word."""

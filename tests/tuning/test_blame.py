@@ -152,7 +152,7 @@ def test_traces_of_others_are_added_up_by_span(tmp_path: Path) -> None:
     assert {str(cause): us for (_, cause), us in found.folded.items()} == {"order": 3, "pay": 6}
 
 
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @given(play=plays())
 def test_rows_and_stacks_are_all_that_callers_waited_for(tmp_path_factory: pytest.TempPathFactory, play: Play) -> None:
     """Any start: together they are the time on the path, an absent caller's left out, but for the 1 µs between pieces."""

@@ -23,9 +23,7 @@ from tests.properties import examples
 from tests.telemetry.plans import Play, plays
 from tests.tuning.census import KINDS, PACKERS, WRITERS, Drawn, lay_out, traces
 
-LIKE_OTHERS = settings(
-    max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+LIKE_OTHERS = settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def answers(folder: Path) -> tuple[list[dict[str, Any]], Any, dict[str, int]]:

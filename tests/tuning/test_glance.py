@@ -51,7 +51,7 @@ def sorted_costs(costs: list[Costs]) -> list[Costs]:
     return sorted((each._replace(tasks=sorted(each.tasks, key=str)) for each in costs), key=str)
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(play=plays())
 def test_both_ways_give_the_same(tmp_path_factory: pytest.TempPathFactory, play: Play) -> None:
     """Any start that `telemetry` writes, whatever its outcome."""
@@ -116,7 +116,7 @@ def test_a_trace_that_is_otherwise_goes_the_long_way(tmp_path: Path, spoil: Call
     assert sorted_costs(list(glance(folder, ignore))) == sorted_costs(the_long_way(folder))
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(play=plays(), percent=sampled_from([100.0, 25.0, 25, 0.5, "many", True]), slow=booleans())
 def test_a_sampled_store_is_weighed_as_the_long_way_weighs_it(
     tmp_path_factory: pytest.TempPathFactory, play: Play, percent: object, slow: bool

@@ -130,6 +130,7 @@ def test_a_waterfall_has_a_row_for_each_line(tmp_path: Path) -> None:
         ("my_agent.py:7 entrypoint", 1),
         ("my_agent.py:3 Assistant.on_enter", 3),
     ]
+    assert [bar.shape for bar in lines.rows[2].bars] == ["full", "pale", "pale", "under", "under", "under"]
     assert "Path observed on the event loop" in picture.lines
     assert lines.rows[2].bars[1].told == "my_agent.py:3 Assistant.on_enter, network: @ 203 ms + 400 ms"
 

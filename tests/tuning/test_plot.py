@@ -261,7 +261,7 @@ def test_percentiles_of_starts_without_a_first_word(tmp_path: Path) -> None:
     assert picture.title == "1 session without a first word"
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(25))
 @given(play=plays())
 def test_any_start_becomes_a_picture_that_stands_alone(tmp_path_factory: pytest.TempPathFactory, play: Play) -> None:
     """Well-formed, nothing inside that is fetched or run, bars inside the axis, lines of text no longer than fits."""

@@ -167,7 +167,7 @@ samples = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(of=st.dictionaries(st.sampled_from(["ttfw", "errors", "task.account", "task.", "\x1b"]), samples, max_size=3))
 def test_a_file_of_anything_is_compared_or_refused(tmp_path: Path, of: dict[str, object]) -> None:
     """Whoever edited it: no error but ours, and every difference has a word."""

@@ -28,7 +28,6 @@ from tests.tuning.written import no_problem, write
 
 few = settings(
     max_examples=examples(100),
-    deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

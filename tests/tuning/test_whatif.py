@@ -135,7 +135,7 @@ def test_a_start_without_a_first_word_cannot_be_played(tmp_path: Path) -> None:
         model_of(recorded(tmp_path, start))
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(play=plays(outcomes=(Outcome.FIRST_WORD,)))
 def test_any_start_unchanged_ends_when_it_did(tmp_path_factory: pytest.TempPathFactory, play: Play) -> None:
     """To a few microseconds, in which spans are written."""
@@ -144,7 +144,7 @@ def test_any_start_unchanged_ends_when_it_did(tmp_path_factory: pytest.TempPathF
     assert abs(first_word(model) - start.duration_us) <= 10
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(play=plays(outcomes=(Outcome.FIRST_WORD,)))
 def test_before_the_job_wins_the_drag_where_nothing_computes(
     tmp_path_factory: pytest.TempPathFactory, play: Play

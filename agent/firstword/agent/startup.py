@@ -23,7 +23,7 @@ from firstword.agent.audio.voice import Voice
 from firstword.agent.call.agent_session import new_session, options_of
 from firstword.agent.call.arrival import arrival, identity_of
 from firstword.agent.call.call import Call
-from firstword.agent.call.caller import Caller, may_be_listening, until_connected
+from firstword.agent.call.caller import Caller, may_be_listening
 from firstword.agent.call.ending import hang_up, row_of
 from firstword.agent.call.hearing import hear
 from firstword.agent.call.playout import say, speak, speech_failed
@@ -96,7 +96,6 @@ async def caller(room: rtc.Room, call: Call, voice: Voice | None = None) -> None
             waited_for(call.run.clock())
         if voice is None or not may_be_listening(room):
             waited_for(await arriving)
-            await until_connected(room, call.caller.result())
     finally:
         arriving.cancel()
 

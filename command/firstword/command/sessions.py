@@ -14,6 +14,8 @@ from firstword.tuning.sources import Source, SourceError
 from firstword.tuning.wording import amount, date
 
 _MOST = 20
+_DIGITS = 12
+"""Of a trace's id: enough to name it, and the line fits a terminal."""
 
 
 @reads_traces
@@ -64,7 +66,8 @@ def _print(found: Listed, source: Source) -> None:
         waited = f"{waited_s(start):.3f}"
         style = "bold red" if start.failed else None
         outcome = (start.outcome or "-").replace("_", " ")
-        row = (date(start.start_ns), waited, outcome, start.critical_task or "-", start.trace_id)
+        began, _, _ = date(start.start_ns).rpartition(" ")  # without the zone, which is the reader's
+        row = (began, waited, outcome, start.critical_task or "-", start.trace_id[:_DIGITS])
         table.add_row(*row, style=style)
     out = console()
     if not out.is_terminal:

@@ -13,7 +13,7 @@ from firstword.telemetry import vocabulary as words
 from firstword.telemetry.critical_path import dispatch_pieces
 from firstword.telemetry.layout import Attribute, PieceSpan, SpanData, lay_out_path
 from firstword.telemetry.merged_pieces import merged
-from firstword.telemetry.observed_path import ObservedPiece
+from firstword.telemetry.observed_path import ObservedKind, ObservedPiece
 from firstword.telemetry.record import Start
 from firstword.telemetry.source_lines import relative
 
@@ -68,6 +68,20 @@ def lay_out_observed(
         took[name] = took.get(name, 0) + (piece.end - piece.start if name != words.ABSENT_CALLER else 0)
     longest = max(took, key=took.__getitem__)
     return lay_out_path(start, path, piece_span, method=words.OBSERVED, critical_task=longest, slow=slow)
+
+
+def absence(start: Start, pieces: Sequence[ObservedPiece], connected: int | None) -> tuple[int, int] | None:
+    """When only the caller was missing: until they joined, in the piece that their coming ended, or their answer to us.
+
+    An answer is what came from outside because they had come, as a subscription. connected: when the room was, ns; None
+    where it never was. Returns ns since the Unix epoch, or None where somebody was there all the time.
+    """
+    joined = start.end if start.joined is None else start.joined
+    for piece in pieces:
+        answer = piece.kind is ObservedKind.OUTSIDE and connected is not None and connected <= piece.start
+        if piece.start < joined and (piece.is_arrival or (answer and joined <= piece.end)):
+            return piece.start, min(piece.end, joined)
+    return None
 
 
 def _cut(piece: ObservedPiece, begin: int, end: int) -> ObservedPiece | None:

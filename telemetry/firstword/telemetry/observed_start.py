@@ -25,7 +25,7 @@ from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.loop_samples import LoopSampler
 from firstword.telemetry.loop_steps import Step
 from firstword.telemetry.observed_export import exporting_of
-from firstword.telemetry.observed_layout import lay_out_observed
+from firstword.telemetry.observed_layout import absence, lay_out_observed
 from firstword.telemetry.observed_path import ObservedPiece, observed_path
 from firstword.telemetry.record import Outcome, Phase, Start
 from firstword.telemetry.source_lines import started_folder
@@ -55,6 +55,8 @@ logger = logging.getLogger("firstword")
 
 MOST_SECONDS = 60.0
 """A caller who has heard nothing for so long is not waiting for a first word any more (`timed_out`)."""
+ANNOUNCED_WITHIN = 4.0
+"""Seconds: LiveKit's server tells of a caller who only listens up to 3 s late, after they were spoken to."""
 _EXPORT_SECONDS = 5.0
 """How long a job's end waits for the export."""
 
@@ -167,12 +169,18 @@ class ObservedStart:
             return
         self._callers.add(participant.sid)
         if self._came is None:
-            now = self._came = self._clock()
+            # who was heard of after the first word had come before it
+            now = self._clock() if self._outcome is None else self._end
             joined = participant.joined_at
             told = now if joined is None else int(joined.timestamp() * 1e9)
             self._joined, self._skew = min(told, now), max(told - now, 0) / 1e9
             self.attributes[PARTICIPANT_KIND] = rtc.ParticipantKind.Name(participant.kind)
-            self._timeout = self._loop.call_later(self._most_seconds, self._finish, Outcome.TIMED_OUT)
+            if self._outcome is None:
+                self._came = now
+                self._timeout = self._loop.call_later(self._most_seconds, self._finish, Outcome.TIMED_OUT)
+            else:
+                self._came = self._joined
+                self._export_now()
 
     @guarded
     def _on_left(self, participant: rtc.RemoteParticipant) -> None:
@@ -186,6 +194,7 @@ class ObservedStart:
 
     async def _on_shutdown(self) -> None:
         self._finish(self._outcome_at_shutdown())
+        self._export_now()
         end = self._loop.time() + _EXPORT_SECONDS
         while not self.exported(0) and self._loop.time() < end:  # noqa: ASYNC110 # a thread has no asyncio.Event
             await asyncio.sleep(0.01)
@@ -219,8 +228,20 @@ class ObservedStart:
         if self._timeout is not None:
             self._timeout.cancel()
         self._frames.stop()
-        self._job.room.off("participant_connected", self._on_participant)
         self._job.room.off("participant_disconnected", self._on_left)
+        if outcome is Outcome.FIRST_WORD and self._came is None:
+            self._timeout = self._loop.call_later(ANNOUNCED_WITHIN, self._export_now)
+        else:
+            self._export_now()
+
+    @guarded
+    def _export_now(self) -> None:
+        """Make and hand on the spans, in a thread; once."""
+        if self._thread is not None:
+            return
+        if self._timeout is not None:
+            self._timeout.cancel()
+        self._job.room.off("participant_connected", self._on_participant)
         self._thread = threading.Thread(target=self._export, name="firstword observed start", daemon=True)
         self._thread.start()
 
@@ -232,7 +253,9 @@ class ObservedStart:
             links.append((declared.context, EDGE_DECLARED))
             self.attributes[DECLARED] = f"{declared.context.trace_id:032x}"
         start, pieces = self._start(), self._pieces()
-        spans = lay_out_observed(start, pieces, absent=_absent(start, pieces), folder=self._folder, slow=self._slow)
+        spans = lay_out_observed(
+            start, pieces, absent=absence(start, pieces, self._connected), folder=self._folder, slow=self._slow
+        )
         exporting = self._exporting()
         trace = Trace(exporting, links=links)
         self._job_span.add_link(trace.context, {EDGE: EDGE_JOB})
@@ -287,12 +310,3 @@ class ObservedStart:
             if reached is None:
                 break
         return tuple(phases)
-
-
-def _absent(start: Start, pieces: list[ObservedPiece]) -> tuple[int, int] | None:
-    """When only the caller was missing: until they joined, in the piece that their coming ended."""
-    joined = start.end if start.joined is None else start.joined
-    for piece in pieces:
-        if piece.is_arrival and piece.start < joined:
-            return piece.start, min(piece.end, joined)
-    return None

@@ -37,6 +37,8 @@ def slowest_sessions(traces: Iterable[Trace], most: int) -> Listed:
         if not trace.is_start:
             others += 1
             continue
+        if trace.is_second:  # the declared one of the session says more
+            continue
         start = start_of(trace)
         if start.outcome == Outcome.NO_CALLER:
             no_caller += 1

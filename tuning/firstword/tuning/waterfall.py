@@ -6,9 +6,10 @@ After `firstword.tuning.start`, before `firstword.tuning.drawing`; for `firstwor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from firstword.telemetry.record import Outcome
-from firstword.telemetry.vocabulary import ABSENT_CALLER, EVENT_LOOP, STAGE_PREFIX
+from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, EVENT_LOOP, STAGE_PREFIX
 from firstword.tuning.dispatch import explanation
 from firstword.tuning.drawing import Bar, Key, Picture, Section, Strip, duration
 from firstword.tuning.palette import style_of
@@ -94,10 +95,11 @@ def _legend(start: RecordedStart, sections: Iterable[Section], length: float) ->
     shapes = {bar.shape for bar in bars}
     any_style = next((bar.style for bar in bars if bar.shape == "pale"), "rest")
     yield Key("@ began, + took; a colour is one name's, always")
-    if start.tasks:
+    ours = bool(start.tasks) or start.method is Method.OBSERVED
+    if ours:
         yield Key("Computed: held the event loop", any_style)
     if "pale" in shapes:
-        yield Key("Waited, for the network or another task" if start.tasks else "Not on the path", any_style, "pale")
+        yield Key("Waited, for the network or another task" if ours else "Not on the path", any_style, "pale")
     if "under" in shapes:
         yield Key("On the critical path", "critical", "under")
     if "slack" in shapes:
@@ -195,7 +197,8 @@ def _source_lines(start: RecordedStart) -> Iterator[Strip]:
             lines.setdefault(str(piece.source), []).append(piece)
     for line, pieces in lines.items():
         took = sum(piece.duration_us for piece in pieces)
-        yield Strip(line, f"+ {duration(took)}", (*map(_piece, pieces), *_unders(pieces)))
+        bars = (replace(_piece(each), shape="full" if each.kind == COMPUTING else "pale") for each in pieces)
+        yield Strip(line, f"+ {duration(took)}", (*bars, *_unders(pieces)))
 
 
 def _services(start: RecordedStart, spans: Sequence[Span]) -> list[Section]:

@@ -16,7 +16,7 @@ from firstword.agent.accounts.identity import Access
 from firstword.agent.audio.voice import ON_THE_WAY_S, Speech, Voice
 from firstword.agent.call.arrival import listener
 from firstword.agent.call.call import Call
-from firstword.agent.call.caller import missed
+from firstword.agent.call.caller import missed, until_connected
 from firstword.agent.conversation import console
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.greeting import Greeting
@@ -36,6 +36,8 @@ async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
     generic = call.access is Access.NONE
     tries = 0
     while True:
+        if call.caller.done():
+            await until_connected(call.job.room, call.caller.result())
         speech = _begin(call, voice, greeting)
         try:
             async with asyncio.timeout(call.process.settings.speech_deadline):
@@ -72,6 +74,7 @@ async def say(call: Call, session: AgentSession[Any], voice: Voice | None, greet
     presence = call.limits.presence
     while True:
         await presence.hearing()
+        await until_connected(call.job.room, presence.caller)
         try:
             await _first_frame(session, voice, greeting, deadline=call.process.settings.speech_deadline)
         except (TimeoutError, NotSpoken) as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from livekit import rtc
 
-from firstword.agent.call.caller import Caller, until_connected
+from firstword.agent.call.caller import Caller
 
 ANNOUNCED_WITHIN_S = 1.0
 """Seconds from somebody's joining until LiveKit announces them, on a slow day: only joining has to happen within the grace."""
@@ -80,7 +80,6 @@ class Presence:
         await self._here.wait()
         while not self.hears and (published := _published(self._room)):
             await _publish_anew(self._room, published)
-            await until_connected(self._room, self._caller)  # it may be somebody else who has subscribed
             await self._here.wait()
 
     def _cancel(self) -> bool:

@@ -73,6 +73,8 @@ FIELDS: Final = frozenset(
 HIDDEN: Final = "[hidden]"
 _SHORTEST: Final = 4
 """Characters of a text that is hidden wherever it stands: a shorter one is part of too many words."""
+_NOBODYS: Final = frozenset({"caller", "participant", "user", "guest", "agent", "assistant"})
+"""Identities that say nothing of anybody, and are words of our own lines."""
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _PRIVATE: Final = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]*"  # JSON web tokens
@@ -94,7 +96,7 @@ class LogRedaction(logging.Filter):
 
     def hide(self, *texts: str | None) -> None:
         """Hide these texts wherever they stand from now on: what this process knows of the people of its call."""
-        self._texts.update(text for text in texts if text and len(text) >= _SHORTEST)
+        self._texts.update(text for text in texts if text and len(text) >= _SHORTEST and text not in _NOBODYS)
         if self._texts:
             longest_first = sorted(self._texts, key=len, reverse=True)
             self._hidden = re.compile("|".join(map(re.escape, longest_first)))
