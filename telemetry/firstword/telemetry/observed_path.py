@@ -83,6 +83,8 @@ class _Walk:
         self._since = since
         self._steps = steps
         self._arrival = arrival
+        self._told = False
+        """Whether the step that told of the caller's coming was on the way since the last event."""
 
     def path(self) -> tuple[ObservedPiece, ...]:
         """The pieces in time order, each with a line where any has one."""
@@ -94,6 +96,7 @@ class _Walk:
         for _ in range(len(self._steps) + 2):
             if step is None or self._reached <= self._since:
                 break
+            self._told = self._told or step is self._arrival
             self._computing(step)
             if step.life is not None:
                 woken.append(step)
@@ -141,16 +144,17 @@ class _Walk:
         self.add(ObservedKind.EVENT_LOOP, max(step.scheduled, since), *waiting)
         before = len(self._pieces)
         self.add(_kind(step), since, *waiting)
-        if len(self._pieces) > before and self._is_arrival(since, woken):
+        if len(self._pieces) > before and (self._told or self._came_in(since, woken)):
             self._pieces[-1] = replace(self._pieces[-1], is_arrival=True)
+        self._told = False
         return None if last is None else last.previous
 
-    def _is_arrival(self, since: int, woken: Sequence[Step]) -> bool:
-        """Whether the caller came in a wait that an event of the room has ended: this one told of it, or a later one of what followed."""
+    def _came_in(self, since: int, woken: Sequence[Step]) -> bool:
+        """Whether the caller came in a wait since then that a later event of the room ended, told of by the same task."""
         told = self._arrival
-        if told is None or not woken or not since < told.begin <= woken[0].begin:
+        if told is None or told.life is None or not woken or not since < told.begin <= woken[0].begin:
             return False
-        return any(each is told or (each.life is not None and each.life is told.life) for each in woken)
+        return any(each.life is told.life for each in woken)
 
     def _computing(self, step: Step) -> None:
         """What the step did until what was reached, split where samples say that it was elsewhere."""
