@@ -23,7 +23,7 @@ from firstword.telemetry.frames import Frames, await_chain, users_frame
 from firstword.telemetry.loop_steps import Call, Event, Life, Origin, Step, Timer, call_of_thread, name_of
 
 MOST_STEPS = 20_000
-"""Steps of one record; a start has some 1,500. Past that the record gives up, so that memory is bounded (some 10 MB)."""
+"""Steps of one record; LiveKit's quickstart has some 830. Past that the record gives up, so that memory is bounded (some 10 MB)."""
 LEAST_WAIT = 50_000
 """Nanoseconds: where a task waited for less, its chain of awaits is not worth its time."""
 LONG_STEP = 1_000_000

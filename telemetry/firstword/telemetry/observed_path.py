@@ -54,7 +54,7 @@ class ObservedPiece:
     held_by: str | None = None
     """Of an event loop's delay: the qualified name of what held the loop most; None where nothing held it for long."""
     is_arrival: bool = False
-    """It ended with the caller's coming."""
+    """The caller came in it, and what it waited for came with them or because of them."""
 
     def moved(self, by: int) -> ObservedPiece:
         """The same on a clock that is so many ns ahead."""
@@ -83,8 +83,8 @@ class _Walk:
         self._since = since
         self._steps = steps
         self._arrival = arrival
-        self._arrived = False
-        """Whether the caller's coming was on the way back to the next event."""
+        self._told = False
+        """Whether the step that told of the caller's coming was on the way since the last event."""
 
     def path(self) -> tuple[ObservedPiece, ...]:
         """The pieces in time order, each with a line where any has one."""
@@ -96,7 +96,7 @@ class _Walk:
         for _ in range(len(self._steps) + 2):
             if step is None or self._reached <= self._since:
                 break
-            self._arrived = self._arrived or step is self._arrival
+            self._told = self._told or step is self._arrival
             self._computing(step)
             if step.life is not None:
                 woken.append(step)
@@ -144,10 +144,17 @@ class _Walk:
         self.add(ObservedKind.EVENT_LOOP, max(step.scheduled, since), *waiting)
         before = len(self._pieces)
         self.add(_kind(step), since, *waiting)
-        if self._arrived and len(self._pieces) > before:
+        if len(self._pieces) > before and (self._told or self._came_in(since, woken)):
             self._pieces[-1] = replace(self._pieces[-1], is_arrival=True)
-        self._arrived = False
+        self._told = False
         return None if last is None else last.previous
+
+    def _came_in(self, since: int, woken: Sequence[Step]) -> bool:
+        """Whether the caller came in a wait since then that a later event of the room ended, told of by the same task."""
+        told = self._arrival
+        if told is None or told.life is None or not woken or not since < told.begin <= woken[0].begin:
+            return False
+        return any(each.life is told.life for each in woken)
 
     def _computing(self, step: Step) -> None:
         """What the step did until what was reached, split where samples say that it was elsewhere."""
