@@ -81,8 +81,8 @@ def command(
     """Say which flag to start, ramp, hold or turn back, and why; with --apply do it.
 
     A flag goes to 5, 25, 50 and 100 % of the sessions, one flag at a time. It goes to 25 % when it is surely not much worse, and further
-    when it is surely faster, each time on sessions since the last move. It goes back to 0 as soon as errors, callers who left, or p90 are
-    surely worse. Sure is: however often one looks. A source that can't be read changes nothing.
+    when it is surely faster. Each time only sessions since the last move count. It goes back to 0 as soon as errors, callers who left, or
+    p90 are surely worse. Sure is: however often one looks. A source that can't be read changes nothing.
 
     The flag file is flagd's format; it is replaced whole, the one before is kept as FILE.previous, the reason is in
     the flag's metadata. Workers follow without a restart.

@@ -2,7 +2,7 @@
 
 Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of CRISP (Z. Zhang et al., "CRISP: Critical Path
 Analysis of Large-Scale Microservice Architectures", USENIX ATC 2022) and in the main that of Jaeger's trace page (jaeger-ui,
-TracePage/CriticalPath, commit c321fb3): from the root's end walk back, always into the child that finished last before. Works in whole
+TracePage/CriticalPath, commit c321fb3). From the root's end it walks back, always into the child that finished last before. It works in whole
 microseconds, as Jaeger does. Jaeger's page passes over a child that ends in the very microsecond in which the next begins. Here the two are
 in sequence, as `await` after `await` is.
 """

@@ -4,8 +4,10 @@ All that a loop runs is an `asyncio.Handle`: its making is the scheduling, its `
 are. A hook records and then calls what it wraps; what goes wrong in recording ends the record, never the agent's call.
 
 Private to asyncio, the same in CPython 3.11 to 3.13; tests/telemetry/test_loop_hooks.py fails when that moves:
-`Handle.__init__` and `_run`, of a handle `_callback`, `_args`, `_loop` and `_when`; `BaseEventLoop._add_callback`,
-`BaseSelectorEventLoop._add_reader`, `_add_writer` and `_selector`; the transports of sockets, with `_loop` and `_sock_fd`.
+
+- `Handle.__init__` and `_run`, and of a handle `_callback`, `_args`, `_loop` and `_when`.
+- `BaseEventLoop._add_callback`, and `BaseSelectorEventLoop._add_reader`, `_add_writer` and `_selector`.
+- The transports of sockets, with `_loop` and `_sock_fd`.
 """
 
 from __future__ import annotations

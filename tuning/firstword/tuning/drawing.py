@@ -148,8 +148,7 @@ def duration(us: float) -> str:
 def place(letters: int, first: float, last: float) -> Place:
     """Where a label of so many letters stands whose bars lie from `first` to `last`, shares of the axis.
 
-    After them, else before them, where the narrowest screen has room; else above: from the first bar on, up to the last,
-    or in the middle.
+    After them, else before them, where the narrowest screen has room. Else above: from the first bar on, up to the last, or in the middle.
     """
     wide = letters * LETTER / NARROWEST
     gap = _BESIDE / NARROWEST

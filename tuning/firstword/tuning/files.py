@@ -1,6 +1,6 @@
 """Traces from a file, or from all files below a folder: a source like `firstword.tuning.jaeger`.
 
-A file in a folder is read if its name is one of traces, and named if it is not: nothing is left out in silence.
+A file in a folder is read if its name is one of traces, and named if it is not. Nothing is left out in silence.
 """
 
 from __future__ import annotations

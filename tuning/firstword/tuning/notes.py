@@ -1,4 +1,4 @@
-"""What a reader says of its source beside the spans: what was used, what is no trace, what is lost.
+"""What a reader says of its source beside the spans: what was used, passed over, and lost.
 
 Below all readers. Whoever reads hears the notes as they come; added up, they account for all that is in the source.
 """

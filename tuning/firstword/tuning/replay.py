@@ -187,8 +187,8 @@ def _asked(instant: int, others: Sequence[Step]) -> int:
 def _waited_outside(task: TracedTask, needed: Sequence[TracedTask], ready: int) -> int:
     """How long a task waited for an instant from outside: so much later could what it needs have ended, its own slack aside.
 
-    The slack of a need is the sum of three: the task's slack, the task's wait, and the time from the need's end to the last need's. This is
-    the backward pass of the critical path method. Something else that needs it may leave less.
+    The slack of a need is a sum: the task's slack, its wait, and the time from the need's end to the last need's. This is the backward pass
+    of the critical path method. Something else that needs it may leave less.
     """
     own = task.slack or 0.0
     waits = [

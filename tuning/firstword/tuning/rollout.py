@@ -4,8 +4,8 @@ Between `firstword.tuning.compare` and `firstword tune`. Pure: the same sessions
 
 One flag moves at a time, and only sessions since the last move of any flag count. So each comparison is of one configuration. Two flags
 that hurt each other meet only when one of them is through, and then the second one shows it. A flag is ramped from `START` when it is
-surely not much worse, and past `PROBED` only when it is surely faster, each time on new sessions. It is turned back as soon as it is surely
-worse, and when it surely brings too little.
+surely not much worse, and past `PROBED` only when it is surely faster. Each time new sessions decide. It is turned back as soon as it is
+surely worse, and when it surely brings too little.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def countable(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
     """The traces that can be weighed, a session once; others are passed over, and said.
 
     Passed over are those of a store that keeps no ordinary starts, and observed starts that were declared too. Raises SourceError at the
-    end if it was all of them: what is left is slow or failed, and no figure can be made of it.
+    end if it was all of them. What is left is slow or failed, and no figure can be made of it.
     """
     given = left_out = second = 0
     for trace in traces:

@@ -8,11 +8,11 @@ mean p. It says whether the unit was at most q late. For such numbers the beta-b
 
     B(rp + S, r(1 - p) + t - S) / (B(rp, r(1 - p)) p^S (1 - p)^(t - S)),    S their sum over t units
 
-(averaged over two r) starts at 1 and is a supermartingale (Howard, Ramdas, McAuliffe, Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic
-confidence sequences", Proposition 6), so by Ville's inequality it ever reaches 1/error with probability `error` at most.
-The q it has not excluded are the interval (Howard, Ramdas 2022, "Sequential estimation of quantiles", Bernoulli 28(3),
-Theorem 1); of two variants the product is one too, and the pairs not excluded give the difference (there, Theorem 5).
-Ties are harmless: order them by lot, and the quantile's value stays the same.
+(averaged over two r) starts at 1 and is a supermartingale (Howard, Ramdas, McAuliffe, Sekhon 2021, "Time-uniform, nonparametric,
+nonasymptotic confidence sequences", Proposition 6), so by Ville's inequality it ever reaches 1/error with probability `error` at most. The
+q it has not excluded are the interval (Howard, Ramdas 2022, "Sequential estimation of quantiles", Bernoulli 28(3), Theorem 1). Of two
+variants the product is one too, and the pairs not excluded give the difference (there, Theorem 5). Ties are harmless: order them by lot,
+and the quantile's value stays the same.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _DESCRIPTORS: Final = "/dev/fd"
 
 
 def send_at_once() -> int:
-    """Turn Nagle's algorithm off for each TCP connection of this process; of how many it was on.
+    """Turn Nagle's algorithm off for each TCP connection of this process. Returns for how many it was on.
 
     livekit 1.1.21: the native client's signalling, which publishing a track sends two messages over, is a connection that
     no API gives access to. Those of other sessions in the process are set too, and lose nothing.

@@ -1,8 +1,8 @@
 """What the simulated language model answers: pure functions from a chat request to a reply. Below `openai.py`.
 
-It repeats what it heard and says how many tools it was offered, so that a test can tell the full assistant from the
-minimal one: "You said: hello. I have 3 tools." It calls a tool when the user's words contain a word of at least four
-letters of the tool's name ("what time is it" calls `current_time`), and then says what the tool returned.
+It repeats what it heard and says how many tools it was offered ("You said: hello. I have 3 tools."). So a test can tell the full assistant
+from the minimal one. It calls a tool when the user's words contain a word of at least four letters of the tool's name. "what time is it"
+calls `current_time`. Then it says what the tool returned.
 """
 
 from __future__ import annotations

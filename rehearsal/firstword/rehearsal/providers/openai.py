@@ -41,7 +41,7 @@ class OpenAI:
         return web.json_response({"object": "list", "data": models})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """One answer, token by token; HTTP 400 for what is no streaming chat request."""
+        """One answer, token by token; HTTP 400 unless it is asked for by a streaming chat request."""
         await self.provider.admit(request)
         try:
             body = await request.json()
