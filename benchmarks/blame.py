@@ -26,7 +26,7 @@ from typing import Any
 
 from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.layout import Attribute, SpanData, lay_out
-from firstword.telemetry.record import Outcome, Phase, Start, Step, Task
+from firstword.telemetry.record import LoopStep, Outcome, Phase, Start, Task
 from firstword.telemetry.vocabulary import ROOT, SAMPLING_PERCENT
 
 SERVICE = "firstword"
@@ -45,7 +45,7 @@ def a_start(chance: random.Random) -> Start:
 
     def task(name: str, begin: int, length: int, *needs: str) -> Task:
         held = length // 10
-        steps = (Step(begin, begin + held), Step(begin + length - held, begin + length))
+        steps = (LoopStep(begin, begin + held), LoopStep(begin + length - held, begin + length))
         return Task(name, begin, begin, begin + length, needs, steps=steps)
 
     first = T0 + about(200)

@@ -26,13 +26,13 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
-from firstword.rehearsal.workers import Worker, running_worker
+from firstword.rehearsal.workers import RunningWorker, running_worker
 
 KEY = secrets.token_hex(32)
 SIDES = ("claim", "metadata")
 
 
-async def heard(stack: Stack, worker: Worker, side: str, number: int, ahead_by: float | None) -> float:
+async def heard(stack: Stack, worker: RunningWorker, side: str, number: int, ahead_by: float | None) -> float:
     """Seconds from calling connect to the first audible frame; infinite for a caller who heard nothing."""
     room, account = secrets.token_hex(6), ACCOUNTS[number % len(ACCOUNTS)].id
     named = {"account": account} if side == "metadata" else {"claim": signed_claim(account, room, KEY, now=time.time())}

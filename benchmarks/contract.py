@@ -39,7 +39,7 @@ def violations(trace: Trace, *, slow: float = 1.5) -> list[str]:
 
 def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
     told = trace.root.attributes
-    raw, heard = told.get(words.RAW), start.outcome == Outcome.FIRST_WORD
+    raw, heard = told.get(words.DURATION), start.outcome == Outcome.FIRST_WORD
     if trace.root.kind != "server" or trace.root.parent_id:
         yield f"is {trace.root.kind or 'of no kind'} below {trace.root.parent_id}, not a SERVER without a parent"
     if start.outcome not in list(Outcome) or start.dispatch not in list(Dispatch):

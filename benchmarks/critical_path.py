@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 
 from firstword.telemetry.critical_path import analyse
-from firstword.telemetry.foreign import Span, last_finishing_path
+from firstword.telemetry.inferred_path import TimedSpan, last_finishing_path
 from firstword.telemetry.layout import lay_out
-from firstword.telemetry.record import Outcome, Phase, Start, Step, Task
+from firstword.telemetry.record import LoopStep, Outcome, Phase, Start, Task
 
 MS = 1_000_000
 
@@ -37,7 +37,7 @@ def start_of(tasks: int, steps: int, *, in_order: bool) -> Start:
                 end=end,
                 needs=tuple(made[j].name for j in needs),
                 order=made[i - 1].name if in_order and i else None,
-                steps=tuple(Step(begin + k * gap, begin + k * gap + gap // 3) for k in range(steps)),
+                steps=tuple(LoopStep(begin + k * gap, begin + k * gap + gap // 3) for k in range(steps)),
             )
         )
     last = made[-1]
@@ -55,14 +55,14 @@ def start_of(tasks: int, steps: int, *, in_order: bool) -> Start:
     )
 
 
-def foreign_trace(spans: int) -> list[Span]:
+def foreign_trace(spans: int) -> list[TimedSpan]:
     """A random tree of spans, as a stranger's trace might be."""
     chance = random.Random(1)
-    made = [Span("0", None, "root", "server", 0, 10_000_000)]
+    made = [TimedSpan("0", None, "root", "server", 0, 10_000_000)]
     for i in range(1, spans):
         parent = made[chance.randrange(min(i, 200))]
         begin = chance.randrange(parent.start_us, max(parent.end_us, parent.start_us + 1))
-        made.append(Span(str(i), parent.span_id, "span", "internal", begin, begin + chance.randrange(1, 20_000)))
+        made.append(TimedSpan(str(i), parent.span_id, "span", "internal", begin, begin + chance.randrange(1, 20_000)))
     return made
 
 

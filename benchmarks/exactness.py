@@ -30,9 +30,9 @@ from firstword.rehearsal.calls import calling
 from firstword.rehearsal.privacy import private_in
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
-from firstword.rehearsal.workers import Worker, running_worker
-from firstword.telemetry.foreign import Span as ForeignSpan
-from firstword.telemetry.foreign import last_finishing_path
+from firstword.rehearsal.workers import RunningWorker, running_worker
+from firstword.telemetry.inferred_path import TimedSpan as ForeignSpan
+from firstword.telemetry.inferred_path import last_finishing_path
 from firstword.telemetry.vocabulary import CRITICAL_PREFIX, OUTCOME
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.sources import Query
@@ -73,7 +73,7 @@ def differing_us(trace: Trace) -> int:
     return trace.root.duration_us - same
 
 
-async def call(stack: Stack, worker: Worker, number: int, ahead: bool, hang_up: float | None) -> None:
+async def call(stack: Stack, worker: RunningWorker, number: int, ahead: bool, hang_up: float | None) -> None:
     """One caller, who asks what time it is once the greeting began, or hangs up after so many seconds."""
     metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
     name, ahead_by = worker.agent_name, 1.5 if ahead else None
@@ -103,7 +103,7 @@ async def main(sessions: int) -> int:
         async with LocalStack(folder, jaeger=True) as stack, contextlib.AsyncExitStack() as running:
             choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False, latencies=faults)
             place = await running.enter_async_context(opened(choice, folder))
-            workers: list[Worker] = []
+            workers: list[RunningWorker] = []
             for profile in PROFILES:
                 environment = {
                     **place.environment,

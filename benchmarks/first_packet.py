@@ -24,7 +24,7 @@ from livekit import api, rtc
 from rich.console import Console
 from rich.progress import track
 
-from firstword.rehearsal.callers import Caller, join_token
+from firstword.rehearsal.callers import RehearsalCaller, join_token
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.telemetry.record import Dispatch
 
@@ -96,7 +96,7 @@ async def call(stack: Stack, way: str, dispatch: Dispatch) -> Heard:
     """One call in a room of its own."""
     room = f"first-packet-{secrets.token_hex(4)}"
     publisher = Publisher(stack, room, way)
-    caller = Caller(stack.livekit_url, join_token(stack, room=room, identity="caller"))
+    caller = RehearsalCaller(stack.livekit_url, join_token(stack, room=room, identity="caller"))
     try:
         called = time.monotonic()
         await (caller.connect() if dispatch is Dispatch.JOIN else publisher.publish())

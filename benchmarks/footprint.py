@@ -30,7 +30,7 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.stack import Stack
 from firstword.rehearsal.surroundings import LOCAL, opened, own_store
-from firstword.rehearsal.workers import Worker, running_worker
+from firstword.rehearsal.workers import RunningWorker, running_worker
 
 QUICKSTART = Path(__file__).with_name("quickstart_worker.py")
 STAY_S = 2.0
@@ -43,7 +43,7 @@ IDLE = 2
 class Side:
     """One worker, and what it has cost so far."""
 
-    worker: Worker
+    worker: RunningWorker
     stack: Stack
     cpu_s: list[float] = field(default_factory=list[float])
     """A session."""
@@ -85,13 +85,13 @@ class Side:
         return held
 
 
-def processes(worker: Worker) -> list[psutil.Process]:
+def processes(worker: RunningWorker) -> list[psutil.Process]:
     """The worker's own and all below it."""
     main = psutil.Process(worker.pid)
     return [main, *main.children(recursive=True)]
 
 
-def cpu_s(worker: Worker) -> float:
+def cpu_s(worker: RunningWorker) -> float:
     """Seconds of the worker's processes, those that have ended too: who reaped them has it."""
     seconds = 0.0
     for process in processes(worker):

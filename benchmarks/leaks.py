@@ -27,7 +27,7 @@ from firstword.rehearsal.calls import calling
 from firstword.rehearsal.result import LOGS
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import simulators
-from firstword.rehearsal.workers import Worker, running_worker
+from firstword.rehearsal.workers import RunningWorker, running_worker
 
 AT_ONCE = 4
 TASKS_LEFT = "LEAKS_TASKS_LEFT"
@@ -90,7 +90,12 @@ async def measure(executor: str, sessions: int, rows: int) -> list[Held]:
 
 
 async def _rows(
-    worker: Worker, process: psutil.Process, stack: Stack, environment: Mapping[str, str], sessions: int, rows: int
+    worker: RunningWorker,
+    process: psutil.Process,
+    stack: Stack,
+    environment: Mapping[str, str],
+    sessions: int,
+    rows: int,
 ) -> list[Held]:
     found: list[Held] = []
     done = 0

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.run import Run
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.vocabulary import CONNECT, WAIT
 
 TASKS, STEPS = 20, 20
@@ -90,7 +90,7 @@ def main() -> None:
             if kind == "bare":
                 asyncio.run(bare(ended))
             else:
-                asyncio.run(Run(plan.shape({}), given={}, trace=Trace(exporting)).perform())  # type: ignore[arg-type]
+                asyncio.run(Run(plan.shape({}), given={}, trace=StartTrace(exporting)).perform())  # type: ignore[arg-type]
             if number >= 20:  # the first ones warm up
                 cost[kind].append((ended[-1] - began) * 1e3)
     exporting.shutdown()

@@ -25,12 +25,12 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
-from firstword.rehearsal.workers import Worker, running_worker
+from firstword.rehearsal.workers import RunningWorker, running_worker
 
 SIDES = {"on": {}, "off": {"OTEL_SDK_DISABLED": "true"}}
 
 
-async def heard(stack: Stack, worker: Worker, number: int) -> float:
+async def heard(stack: Stack, worker: RunningWorker, number: int) -> float:
     """Seconds from calling connect to the first audible frame; infinite for a caller who heard nothing."""
     metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
     async with (
@@ -53,7 +53,7 @@ async def measure(sessions: int) -> dict[str, list[float]]:
         async with LocalStack(folder, jaeger=True) as stack, contextlib.AsyncExitStack() as running:
             choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
             place = await running.enter_async_context(opened(choice, folder))
-            workers: dict[str, Worker] = {}
+            workers: dict[str, RunningWorker] = {}
             for side, switched in SIDES.items():
                 environment = {**place.environment, **own_store(choice, folder, side), **switched}
                 made = running_worker(

@@ -33,12 +33,12 @@ from firstword.agent.flags.improvements import SUBJECTS, Improvement
 from firstword.agent.flags.writer import FlagFileWriter, begin
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import ServerError, started
-from firstword.rehearsal.rehearse import Rehearsal, Stage, call
+from firstword.rehearsal.rehearse import Rehearsal, RehearsalStage, call
 from firstword.rehearsal.result import Quantiles, Session
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
-from firstword.rehearsal.workers import FLAGS, Worker, running_worker
+from firstword.rehearsal.workers import FLAGS, RunningWorker, running_worker
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.observation import Observation, observation
 from firstword.tuning.sources import Query, SourceError
@@ -84,8 +84,8 @@ HEAD = "round  sessions    good    bad    p50    p90"
 class Live:
     """What runs, and what has come of it."""
 
-    stage: Stage
-    worker: Worker
+    stage: RehearsalStage
+    worker: RunningWorker
     jaeger: str
     flags: Path
     plan: Rehearsal
@@ -209,7 +209,7 @@ async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]
         plan = Rehearsal(
             (), options.sessions, concurrency=options.concurrency, stay=STAY_S, hear_out=False, flags=flags
         )
-        stage = Stage(stack, {FLAGS: worker}, rooms, (), folder, voice_is_known=True)
+        stage = RehearsalStage(stack, {FLAGS: worker}, rooms, (), folder, voice_is_known=True)
         deadline = time.monotonic() + 60 * options.minutes
         yield Live(stage, worker, str(stack.jaeger_url), flags, plan, bar, say, deadline)
 

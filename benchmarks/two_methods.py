@@ -34,7 +34,7 @@ from firstword.rehearsal.calls import calling
 from firstword.rehearsal.result import TRACES
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
-from firstword.rehearsal.workers import Worker, running_worker
+from firstword.rehearsal.workers import RunningWorker, running_worker
 from firstword.telemetry.vocabulary import DECLARED
 from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore
@@ -67,7 +67,7 @@ async def measure(sessions: int, folder: Path) -> dict[str, list[Pair]]:
     async with LocalStack(folder) as stack, contextlib.AsyncExitStack() as running:
         choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
         place = await running.enter_async_context(opened(choice, folder))
-        workers: list[Worker] = []
+        workers: list[RunningWorker] = []
         for profile in PROFILES:
             environment = {**place.environment, **own_store(choice, folder, profile), "FIRSTWORD_OBSERVE": "1"}
             made = running_worker(
@@ -84,7 +84,7 @@ async def measure(sessions: int, folder: Path) -> dict[str, list[Pair]]:
     return {profile: list(pairs(folder / TRACES / profile)) for profile in PROFILES}
 
 
-async def call(stack: Stack, worker: Worker, number: int) -> None:
+async def call(stack: Stack, worker: RunningWorker, number: int) -> None:
     """One caller, who hears the greeting; in every second round the job comes ahead."""
     metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
     ahead_by = 1.5 if number // 2 % 2 else None

@@ -12,7 +12,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, JobContext
 
-from firstword.agent.testing import Caller, FakeJob, FakeLiveKit, LiveKitTest
+from firstword.agent.testing import FakeCaller, FakeJob, FakeLiveKit, LiveKitTest
 from firstword.agent.testing.providers import FakeLLM, FakeSTT, FakeTTS, FakeVAD
 
 pytest_plugins = ["firstword.agent.testing.fixtures"]
@@ -36,7 +36,7 @@ def test_the_caller_is_greeted_and_answered(livekit_test: LiveKitTest) -> None:
         async def entrypoint(job: JobContext) -> None:
             await my_agent(job, stt, llm, tts)
 
-        caller = Caller(livekit)
+        caller = FakeCaller(livekit)
         job = asyncio.create_task(FakeJob(livekit).run(entrypoint))
         await caller.join()
         joined = time.time()  # on the virtual clock
@@ -57,7 +57,7 @@ def test_a_telephone_that_never_answers(livekit_test: LiveKitTest) -> None:
     async def scenario(livekit: FakeLiveKit) -> None:
         agent = rtc.Room()
         await agent.connect("ws://anywhere", livekit.token("call", "agent", kind="agent"))
-        phone = Caller(livekit, kind="sip", attributes={"sip.callStatus": "ringing"}, microphone=False)
+        phone = FakeCaller(livekit, kind="sip", attributes={"sip.callStatus": "ringing"}, microphone=False)
         await phone.join()
         assert not agent.remote_participants  # a server announces who only listens every three seconds
         await asyncio.sleep(3)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, Progress, Server, find
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, LocalServer, Progress, find
 
 
-def needed(markers: Iterable[str]) -> list[Server]:
+def needed(markers: Iterable[str]) -> list[LocalServer]:
     """The servers for tests that bear `markers`: LiveKit's where one is `real`, Jaeger where one is `jaeger`."""
     borne = set(markers)
     return [server for marker, server in (("real", LIVEKIT), ("jaeger", JAEGER)) if marker in borne]
 
 
-def make_available(servers: Iterable[Server], report: Callable[[Progress], None]) -> None:
+def make_available(servers: Iterable[LocalServer], report: Callable[[Progress], None]) -> None:
     """Find each, which may fetch or build it, in minutes; raises NoServer."""
     for server in servers:
         asyncio.run(find(server, report))

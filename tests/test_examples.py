@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from firstword.rehearsal.callers import Caller, join_token
+from firstword.rehearsal.callers import RehearsalCaller, join_token
 from firstword.rehearsal.processes import started
 from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import simulators
@@ -53,13 +53,13 @@ async def test_the_quickstart_is_heard_and_traced(tmp_path: Path) -> None:
             async with started(command, environment, output=output.fileno(), folder=tmp_path):
                 await until(lambda: b"registered worker" in log.read_bytes())
                 token = join_token(stack, room="quickstart", identity="caller")
-                start = await _start(Caller(stack.livekit_url, token), tmp_path)
+                start = await _start(RehearsalCaller(stack.livekit_url, token), tmp_path)
     assert start.attributes["startup.outcome"] == "first_word"
     assert start.attributes["startup.ttfw"] > 0
     assert start.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_STANDARD"
 
 
-async def _start(caller: Caller, folder: Path) -> Span:
+async def _start(caller: RehearsalCaller, folder: Path) -> Span:
     """The root span of the start, of a caller who has heard the agent."""
 
     def roots() -> list[Span]:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from benchmarks.contract import violations
-from firstword.rehearsal.callers import Caller
+from firstword.rehearsal.callers import RehearsalCaller
 from firstword.rehearsal.stack import Ports
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.sources import Query
@@ -94,7 +94,7 @@ async def test_the_readmes_up_says_where_everything_is_until_ctrl_c(tmp_path: Pa
 @contextlib.asynccontextmanager
 async def greeted(url: str, token: str) -> AsyncGenerator[str]:
     """Calls and hears the agent, hangs up on exit; the room's sid."""
-    caller = Caller(url, token)
+    caller = RehearsalCaller(url, token)
     try:
         await caller.connect()
         await caller.hear(PATIENCE)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from firstword.command.progress import Lines
 from firstword.command.signals import end_as_by_ctrl_c
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, NoServer, Server, find, go_toolchain, installed
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, LocalServer, NoServer, find, go_toolchain, installed
 
 SERVERS = {server.name: server for server in (LIVEKIT, JAEGER)}
 COMPILER = Path(__file__).parents[1] / "requirements-go.lock"
@@ -30,7 +30,7 @@ async def main(wanted: dict[str, str]) -> None:
         await find(SERVERS[name], Lines(say))
 
 
-def _timed(server: Server, minutes: str) -> str:
+def _timed(server: LocalServer, minutes: str) -> str:
     return f"{server.name} {server.version} (about {minutes} minutes)"
 
 

@@ -15,7 +15,7 @@ import pytest
 from firstword.agent.accounts import examples
 from firstword.agent.accounts.account_cache import FRESH, KEPT, UNKNOWN, AccountCache
 from firstword.agent.accounts.model import Account, GreetingFields, SessionRow
-from firstword.agent.accounts.store import AccountStore, Reason, StoreError
+from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
 from firstword.agent.cache.backend import Bounds
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
@@ -30,7 +30,7 @@ class WatchedStore(AccountStore):
 
     reads: Counter[str]
     delay = 0.0
-    down: Reason | None = None
+    down: StoreFailure | None = None
 
     async def greeting_fields(self, id: str) -> GreetingFields | None:
         await self._watched("first")
@@ -182,7 +182,7 @@ async def test_a_store_that_is_down_is_stood_in_for_by_an_older_copy(
 ) -> None:
     """For an hour; without a copy, and after that, the error is the session's to fall back from."""
     await read(store, kept, ADA.id)
-    store.down = Reason.UNREACHABLE
+    store.down = StoreFailure.UNREACHABLE
     clock.now += KEPT - 1
     assert await read(store, kept, ADA.id) == ADA
     with pytest.raises(StoreError):
@@ -240,9 +240,9 @@ async def test_one_broken_row_does_not_keep_the_others_from_being_preloaded(
 ) -> None:
     """While a store that is down ends the preloading, which has nothing to gain then."""
     await record(store, ADA.id, JONAS.id)
-    store.down = Reason.BROKEN
+    store.down = StoreFailure.BROKEN
     assert await cache.preload([ADA.id, JONAS.id]) == 2
-    store.down = Reason.UNREACHABLE
+    store.down = StoreFailure.UNREACHABLE
     with pytest.raises(StoreError):
         await cache.preload([ADA.id, JONAS.id])
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from firstword.agent.accounts import examples
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields, LastSession, SessionRow
-from firstword.agent.accounts.store import AccountStore, Reason, StoreError
+from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
 from tests.postgres import postgres_url as postgres_url
 
 ADA = examples.ACCOUNTS[0]
@@ -232,7 +232,7 @@ async def test_a_locked_store_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError) as raised:
             await opened.save(ADA)
-        assert raised.value.reason is Reason.LOCKED
+        assert raised.value.reason is StoreFailure.LOCKED
         writer.execute("ROLLBACK")
         await opened.save(ADA)
         writer.close()
@@ -276,13 +276,13 @@ async def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql+asyncpg://user:hidden@127.0.0.1:1/accounts", Reason.UNREACHABLE),
-        ("postgresql+asyncpg://user:hidden@127.0.0.1:1/accounts?sslmode=require", Reason.UNREACHABLE),
-        ("postgresql+asyncpg://user:hidden@/accounts?host=/nowhere", Reason.UNREACHABLE),
-        ("sqlite+aiosqlite:////proc/accounts.db", Reason.UNREACHABLE),
+        ("postgresql+asyncpg://user:hidden@127.0.0.1:1/accounts", StoreFailure.UNREACHABLE),
+        ("postgresql+asyncpg://user:hidden@127.0.0.1:1/accounts?sslmode=require", StoreFailure.UNREACHABLE),
+        ("postgresql+asyncpg://user:hidden@/accounts?host=/nowhere", StoreFailure.UNREACHABLE),
+        ("sqlite+aiosqlite:////proc/accounts.db", StoreFailure.UNREACHABLE),
     ],
 )
-async def test_a_store_that_is_not_there_is_unreachable(url: str, reason: Reason) -> None:
+async def test_a_store_that_is_not_there_is_unreachable(url: str, reason: StoreFailure) -> None:
     """Whether nobody listens, or the place can't exist; the text holds no password."""
     with pytest.raises(StoreError) as raised:
         await AccountStore.open(url)
@@ -296,7 +296,7 @@ async def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
     file.write_bytes(b"not a database" * 400)
     with pytest.raises(StoreError) as raised:
         await AccountStore.open(sqlite_url(file))
-    assert raised.value.reason is Reason.BROKEN
+    assert raised.value.reason is StoreFailure.BROKEN
     assert file.read_bytes() == b"not a database" * 400
 
 
@@ -310,7 +310,7 @@ async def test_a_row_by_other_hands_is_broken(tmp_path: Path, column: str) -> No
         other.close()
         with pytest.raises(StoreError) as raised:
             await opened.account(ADA.id)
-        assert raised.value.reason is Reason.BROKEN
+        assert raised.value.reason is StoreFailure.BROKEN
 
 
 async def test_a_missing_table_is_broken(url: str) -> None:
@@ -318,14 +318,14 @@ async def test_a_missing_table_is_broken(url: str) -> None:
     async with aclosing(AccountStore(url)) as unprepared:
         with pytest.raises(StoreError) as raised:
             await unprepared.account(ADA.id)
-    assert raised.value.reason is Reason.BROKEN
+    assert raised.value.reason is StoreFailure.BROKEN
 
 
 async def test_an_error_quotes_no_account(store: AccountStore) -> None:
     """A text that the database can't hold is refused without being repeated, and without a chained error that does."""
     with pytest.raises(StoreError) as raised:
         await store.save(replace(ADA, name="secret name \ud800"))
-    assert raised.value.reason is Reason.BROKEN
+    assert raised.value.reason is StoreFailure.BROKEN
     assert "secret" not in str(raised.value)
     assert raised.value.__suppress_context__
 
@@ -334,7 +334,7 @@ async def test_a_wrong_database_is_broken(postgres_url: str) -> None:
     """PostgreSQL is there and answers that the database isn't."""
     with pytest.raises(StoreError) as raised:
         await AccountStore.open(postgres_url.replace("/postgres?", "/nowhere?"))
-    assert raised.value.reason is Reason.BROKEN
+    assert raised.value.reason is StoreFailure.BROKEN
 
 
 async def test_a_connection_cut_while_idle_costs_no_session(postgres_url: str) -> None:

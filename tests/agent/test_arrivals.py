@@ -9,7 +9,7 @@ import pytest
 
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.greeting.text import greeting_text
-from firstword.agent.testing import Caller
+from firstword.agent.testing import FakeCaller
 from tests.agent.virtual_calls import ADA, BASELINE, TUNED, Shape, VirtualCall, VirtualCalls
 
 MS = 0.001
@@ -64,7 +64,7 @@ def test_two_callers(virtual_calls: VirtualCalls, shape: Shape) -> None:
     heard: list[float] = []
 
     async def both(call: VirtualCall) -> None:
-        second = Caller(call.livekit, identity="second")
+        second = FakeCaller(call.livekit, identity="second")
         await second.join()
         await call.hang_up(1.0)
         heard.extend(each.at for each in second.heard)

@@ -11,7 +11,7 @@ import pytest
 from firstword.agent.flags.assignment import draw_process, draw_session
 from firstword.agent.flags.improvements import PER_PROCESS, Flags, Improvement, UnknownFlag, profile
 from firstword.agent.settings import Settings
-from firstword.telemetry.vocabulary import DRAWN_BY, DRAWN_BY_PROCESS
+from firstword.telemetry.vocabulary import FLAGS_BY, FLAGS_BY_PROCESS
 from tests.agent.providers import made
 
 _deadline = count(1)
@@ -76,8 +76,8 @@ def test_by_what_the_flags_were_drawn_goes_into_the_trace(flag_file: Path, tmp_p
     process = draw_process(settings)
     for account, by in (("1001", "account"), (None, "room")):
         said = draw_session(settings, process, account, "room").attributes
-        assert said[DRAWN_BY] == by
-        assert set(said[DRAWN_BY_PROCESS].split(",")) == PER_PROCESS
+        assert said[FLAGS_BY] == by
+        assert set(said[FLAGS_BY_PROCESS].split(",")) == PER_PROCESS
 
 
 def test_a_changed_file_changes_the_sessions_of_a_process_and_not_the_process(flag_file: Path, tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from livekit import rtc
 from firstword.agent.audio.splice import frames_of, samples_of
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
-from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, Speech
+from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, CachedSpeech
 from firstword.agent.greeting.text import DayPart
 from firstword.rehearsal.providers.voice import speech
 
 RATE = 24_000
-ADA = Speech("1001", "aura-2-andromeda-en", "Good morning, Ada! How can I help you today?", DayPart.MORNING, RATE)
+ADA = CachedSpeech("1001", "aura-2-andromeda-en", "Good morning, Ada! How can I help you today?", DayPart.MORNING, RATE)
 AUDIO = speech(ADA.text, RATE)
 
 
@@ -61,7 +61,9 @@ async def test_what_was_spoken_is_found_sample_for_sample(cache: AudioCache) -> 
         replace(ADA, sample_rate=48_000),
     ],
 )
-async def test_another_account_voice_text_day_part_or_rate_is_another_speech(cache: AudioCache, other: Speech) -> None:
+async def test_another_account_voice_text_day_part_or_rate_is_another_speech(
+    cache: AudioCache, other: CachedSpeech
+) -> None:
     """Nobody is greeted with another's name, nor in the evening with a good morning."""
     await cache.put(ADA, frames_of(AUDIO, RATE))
     assert await cache.get(other) is None

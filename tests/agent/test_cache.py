@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from firstword.agent.cache.backend import Backend, Bounds, Reason
+from firstword.agent.cache.backend import Backend, Bounds, CacheFailure
 from firstword.agent.cache.cache import Cache, open_cache
 from firstword.agent.cache.redis import RedisServer
 from firstword.agent.cache.sqlite import SQLiteFile
@@ -184,7 +184,7 @@ async def test_a_damaged_value_is_a_miss_and_deleted(tmp_path: Path) -> None:
             beside.execute("UPDATE entries SET value = zeroblob(size)")
             assert await cache.get(("a",)) is None
             assert beside.execute("SELECT count(*) FROM entries").fetchone() == (0,)
-        assert cache.failures == {Reason.BROKEN: 1}
+        assert cache.failures == {CacheFailure.BROKEN: 1}
 
 
 async def test_what_is_of_nobody_known_is_forgotten(make: Make) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from firstword.agent.cache.backend import Reason
+from firstword.agent.cache.backend import CacheFailure
 from firstword.agent.cache.sqlite import SQLiteFile
 from tests.agent.caches import BYTES, DAY, WIDE, beside_it, file_cache, kept, newest, on_disk, pages
 
@@ -192,7 +192,7 @@ async def test_a_locked_file_is_still_read_and_a_write_gives_up(tmp_path: Path) 
             assert await cache.get(("a",))
             assert not await cache.put(("b",), b"1", owner="ada", lifetime=DAY)
             assert await cache.get(("a",))
-        assert cache.failures == {Reason.LOCKED: 1}
+        assert cache.failures == {CacheFailure.LOCKED: 1}
         assert await cache.put(("b",), b"1", owner="ada", lifetime=DAY)
 
 
@@ -206,7 +206,7 @@ async def test_a_folder_that_cannot_be_is_no_cache(tmp_path: Path, caplog: pytes
         assert await cache.forget_all_but(pages()) is None
         assert not await cache.delete(("a",))
     assert len(caplog.records) == 1
-    assert cache.failures == {Reason.UNREACHABLE: 3}
+    assert cache.failures == {CacheFailure.UNREACHABLE: 3}
 
 
 @pytest.mark.parametrize(
@@ -254,4 +254,4 @@ async def test_values_that_are_swapped_are_nobodys(tmp_path: Path) -> None:
             for old, new in ((one, ("x",)), (two, one), (("x",), two)):
                 other.execute("UPDATE entries SET key = ? WHERE key = ?", (*new, *old))
         assert [await cache.get((name,)) for name in ("ada", "bob")] == [None, None]
-    assert cache.failures == {Reason.BROKEN: 2}
+    assert cache.failures == {CacheFailure.BROKEN: 2}

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from firstword.agent.cache.backend import Bounds, CacheUnavailable, Reason
+from firstword.agent.cache.backend import Bounds, CacheFailure, CacheUnavailable
 from firstword.agent.cache.cache import Cache, open_cache
 from firstword.agent.cache.redis import RedisServer
 from firstword.agent.settings import SettingsError
@@ -22,7 +22,7 @@ async def test_an_unreachable_redis_is_no_cache() -> None:
     backend = RedisServer("redis://user:hunter2@127.0.0.1:9", "test", WIDE)
     with pytest.raises(CacheUnavailable) as raised:
         await backend.get("a")
-    assert (raised.value.reason, "hunter2" in str(raised.value)) == (Reason.UNREACHABLE, False)
+    assert (raised.value.reason, "hunter2" in str(raised.value)) == (CacheFailure.UNREACHABLE, False)
     async with aclosing(Cache(backend, deadline=0.2)) as cache:
         assert await cache.get(("a",)) is None
         assert await cache.forget_all_but(pages()) is None
@@ -43,7 +43,7 @@ async def test_a_redis_that_never_answers_costs_one_deadline_and_not_one_each_lo
     async with server, aclosing(Cache(RedisServer(f"redis://127.0.0.1:{port}", "test", WIDE), deadline=0.05)) as cache:
         assert [await cache.get(("a",)) for _ in range(20)] == [None] * 20
         assert not await cache.put(("a",), b"1", owner="ada", lifetime=DAY)
-        assert (cache.failures, accepted) == ({Reason.LATE: 1}, 1)
+        assert (cache.failures, accepted) == ({CacheFailure.LATE: 1}, 1)
 
 
 async def test_a_server_that_is_no_redis_is_no_cache() -> None:

@@ -13,7 +13,7 @@ from livekit.rtc._proto.participant_pb2 import ParticipantPermission
 
 from firstword.agent.call.caller import Caller, Callers, missed, server_ahead
 from firstword.agent.call.presence import ANNOUNCED_WITHIN_S, Presence
-from firstword.agent.call.standing import Standing, assists, is_caller, standing
+from firstword.agent.call.role import Role, assists, is_caller, standing
 from firstword.telemetry.testing import StartupTest
 
 KINDS = rtc.ParticipantKind
@@ -66,17 +66,17 @@ def _first(room: _Room, *, now: float = 1.0, told: list[str] | None = None) -> a
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        (KINDS.PARTICIPANT_KIND_STANDARD, Standing.CALLER),
-        (KINDS.PARTICIPANT_KIND_CONNECTOR, Standing.CALLER),
-        (KINDS.PARTICIPANT_KIND_BRIDGE, Standing.CALLER),
-        (99, Standing.CALLER),
-        (KINDS.PARTICIPANT_KIND_AGENT, Standing.HELPER),
-        (KINDS.PARTICIPANT_KIND_EGRESS, Standing.HELPER),
-        (KINDS.PARTICIPANT_KIND_INGRESS, Standing.HELPER),
-        (KINDS.PARTICIPANT_KIND_SIP, Standing.UNKNOWN),
+        (KINDS.PARTICIPANT_KIND_STANDARD, Role.CALLER),
+        (KINDS.PARTICIPANT_KIND_CONNECTOR, Role.CALLER),
+        (KINDS.PARTICIPANT_KIND_BRIDGE, Role.CALLER),
+        (99, Role.CALLER),
+        (KINDS.PARTICIPANT_KIND_AGENT, Role.HELPER),
+        (KINDS.PARTICIPANT_KIND_EGRESS, Role.HELPER),
+        (KINDS.PARTICIPANT_KIND_INGRESS, Role.HELPER),
+        (KINDS.PARTICIPANT_KIND_SIP, Role.UNKNOWN),
     ],
 )
-def test_kinds(kind: int, expected: Standing) -> None:
+def test_kinds(kind: int, expected: Role) -> None:
     """Whoever comes is greeted, of kinds that are still to come too; agents, recorders and streams never are."""
     assert standing(_Participant("a", kind)) is expected
 
@@ -85,14 +85,14 @@ def test_who_publishes_for_another_is_a_helper() -> None:
     """An avatar joins as a client would, but speaks for the agent."""
     avatar = _Participant("avatar")
     avatar.attributes["lk.publish_on_behalf"] = "agent"
-    assert standing(avatar) is Standing.HELPER
+    assert standing(avatar) is Role.HELPER
     assert assists(avatar)
 
 
 def test_who_may_not_publish_is_a_listener() -> None:
     """A supervisor; nobody misses a room in which only such are left."""
     monitor = _Participant("monitor", publishes=False)
-    assert standing(monitor) is Standing.LISTENER
+    assert standing(monitor) is Role.LISTENER
     assert assists(monitor)
     assert not assists(_Participant("caller"))
 

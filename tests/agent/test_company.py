@@ -13,7 +13,7 @@ from firstword.agent.call.limits import End
 from firstword.agent.call.presence import ANNOUNCED_WITHIN_S
 from firstword.agent.conversation.components import INTERRUPTIBLE_AFTER
 from firstword.agent.greeting.text import greeting_text
-from firstword.agent.testing import Caller
+from firstword.agent.testing import FakeCaller
 from firstword.agent.testing.livekit import FakeAPI
 from firstword.agent.testing.providers import Speaking
 from firstword.telemetry.record import Outcome
@@ -28,8 +28,8 @@ AVATAR: dict[str, Any] = {"attributes": {"lk.publish_on_behalf": "agent"}}
 async def _nobody(_: VirtualCall) -> None: ...
 
 
-def _other(call: VirtualCall, name: str, *, microphone: bool = False, **token: Any) -> Caller:
-    return Caller(call.livekit, identity=name, microphone=microphone, **token)
+def _other(call: VirtualCall, name: str, *, microphone: bool = False, **token: Any) -> FakeCaller:
+    return FakeCaller(call.livekit, identity=name, microphone=microphone, **token)
 
 
 def _heard(call: VirtualCall, name: str) -> float:

@@ -10,7 +10,7 @@ import pytest
 from livekit import rtc
 
 from firstword.agent.call.limits import End
-from firstword.agent.testing import Caller
+from firstword.agent.testing import FakeCaller
 from tests.agent.virtual_calls import BASELINE, TUNED, Shape, VirtualCall, VirtualCalls
 
 GONE = rtc.DisconnectReason
@@ -43,7 +43,7 @@ def test_the_caller_is_hung_up_on(
 
     async def scenario(call: VirtualCall) -> None:
         await call.heard()
-        others = [] if company is None else [Caller(call.livekit, identity="other", microphone=False, **company)]
+        others = [] if company is None else [FakeCaller(call.livekit, identity="other", microphone=False, **company)]
         for each in others:
             await each.join()
         for name, each in zip(("caller", "other"), (call.caller, *others), strict=False):

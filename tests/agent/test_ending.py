@@ -16,7 +16,7 @@ from livekit.agents import AgentSession, JobContext
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.identity import Identity, Trust
 from firstword.agent.accounts.model import LastSession, SessionRow
-from firstword.agent.accounts.store import Reason, StoreError
+from firstword.agent.accounts.store import StoreError, StoreFailure
 from firstword.agent.call import ending
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Callers
@@ -26,7 +26,7 @@ from firstword.agent.flags.improvements import profile
 from firstword.agent.process.job_process import Process
 from firstword.agent.process.unheard import Unheard
 from firstword.telemetry.plan import Plan
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.testing import EPOCH, StartupTest
 from firstword.telemetry.vocabulary import GREET
 from tests.agent.providers import made
@@ -55,7 +55,7 @@ async def _at_once() -> None: ...
 
 
 async def _away() -> None:
-    raise StoreError(Reason.UNREACHABLE, "refused")
+    raise StoreError(StoreFailure.UNREACHABLE, "refused")
 
 
 async def _never() -> None:
@@ -86,7 +86,7 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
         identity=Identity(),
         trust=Trust(frozenset(), None, "room", now=0.0),
         run=run,
-        trace=Trace(test.exporting),
+        trace=StartTrace(test.exporting),
         limits=Limits(run, room, settings),
         unheard=Unheard("AJ_1"),
         began=run.clock() / 1e9,

@@ -22,7 +22,7 @@ from firstword.agent.audio.splice import Samples, clicks, frames_of, largest_gap
 from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
-from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, Speech
+from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, CachedSpeech
 from firstword.agent.greeting.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
 from firstword.agent.greeting.text import GreetingText, greeting_text, opening_of
 from firstword.rehearsal.providers import voice
@@ -72,8 +72,8 @@ def _written(account: GreetingFields) -> GreetingText:
     return greeting_text(account, NOON)
 
 
-def _speech(text: str, account: str = "") -> Speech:
-    return Speech(account, ADA.voice, text, WRITTEN.day_part, SAMPLE_RATE)
+def _speech(text: str, account: str = "") -> CachedSpeech:
+    return CachedSpeech(account, ADA.voice, text, WRITTEN.day_part, SAMPLE_RATE)
 
 
 async def whole(greeting: Greeting) -> Samples:

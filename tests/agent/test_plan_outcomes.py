@@ -16,7 +16,7 @@ from livekit import api, rtc
 from firstword.agent.call.limits import End
 from firstword.agent.call.presence import ANNOUNCED_WITHIN_S
 from firstword.agent.greeting import greeting
-from firstword.agent.testing import Caller
+from firstword.agent.testing import FakeCaller
 from firstword.agent.testing.livekit import FakeAPI
 from firstword.telemetry.record import Outcome
 from tests.agent.virtual_calls import Ended, VirtualCall, VirtualCalls, shapes, speaking_shapes
@@ -98,7 +98,7 @@ async def _returns_too_late(call: VirtualCall) -> None:
 
 
 async def _comes_twice(call: VirtualCall) -> None:
-    again = Caller(call.livekit)
+    again = FakeCaller(call.livekit)
     await call.at(0.050)
     await again.join()
     await call.heard()
@@ -114,7 +114,7 @@ async def _comes_late(call: VirtualCall) -> None:
 
 
 async def _comes_after_a_recorder(call: VirtualCall) -> None:
-    recorder = Caller(call.livekit, identity="recorder", kind="egress", microphone=False)
+    recorder = FakeCaller(call.livekit, identity="recorder", kind="egress", microphone=False)
     await call.at(0.2)
     await recorder.join()
     await call.at(4.0)
@@ -133,7 +133,7 @@ async def _is_answered(call: VirtualCall) -> None:
 
 
 async def _recorder_alone(call: VirtualCall) -> None:
-    recorder = Caller(call.livekit, identity="recorder", kind="egress", microphone=False)
+    recorder = FakeCaller(call.livekit, identity="recorder", kind="egress", microphone=False)
     await recorder.join()
     await call.at(PATIENCE + 1)
     assert not call.livekit.connections("call", "recorder")[0].heard

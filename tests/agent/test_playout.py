@@ -12,7 +12,7 @@ from livekit import rtc
 
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting.text import greeting_text
-from firstword.agent.testing.participant import Heard
+from firstword.agent.testing.participant import HeardFrame
 from firstword.agent.testing.providers import Speaking
 from tests.agent.virtual_calls import ADA, BASELINE, TUNED, Scenario, Shape, VirtualCall, VirtualCalls
 from tests.agent.virtual_calls import VOICE as VOICE_TRACK
@@ -30,7 +30,7 @@ async def _hears_all(call: VirtualCall) -> None:
     await call.hang_up(10.0)
 
 
-def _seconds(heard: Sequence[Heard]) -> float:
+def _seconds(heard: Sequence[HeardFrame]) -> float:
     return sum(each.frame.duration for each in heard)
 
 

@@ -22,7 +22,7 @@ from firstword.agent.accounts.model import GENERIC, Account
 from firstword.agent.accounts.store import AccountStore
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import Synthesis, synthesis
-from firstword.agent.cache.backend import CacheUnavailable, Reason
+from firstword.agent.cache.backend import CacheFailure, CacheUnavailable
 from firstword.agent.cache.sqlite import SQLiteFile
 from firstword.agent.failures import BackOff
 from firstword.agent.flags.improvements import profile
@@ -263,7 +263,7 @@ async def test_a_cache_that_fills_up_ends_the_round(
 
     async def full(self: SQLiteFile, key: str, value: bytes, owner: str, lifetime: float) -> bool:
         if asked:
-            raise CacheUnavailable(Reason.FULL, "SQLITE_FULL")
+            raise CacheUnavailable(CacheFailure.FULL, "SQLITE_FULL")
         return await put(self, key, value, owner, lifetime)
 
     monkeypatch.setattr(SQLiteFile, "put", full)

@@ -26,7 +26,7 @@ from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
 from firstword.agent.conversation.components import build
 from firstword.agent.greeting import greeting as greetings
-from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, Speech
+from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, CachedSpeech
 from firstword.agent.greeting.greeting import SHIPPED_TEXT, Greeting, keep, make_ahead, prepared, shipped_audio
 from firstword.agent.greeting.text import greeting_text, opening_of
 from firstword.agent.settings import Settings
@@ -73,8 +73,8 @@ def seconds(frames: list[rtc.AudioFrame]) -> float:
     return sum(frame.duration for frame in frames)
 
 
-def speech(text: str, *, account: str = ADA.id, voice: str = ADA.voice) -> Speech:
-    return Speech(account, voice, text, WRITTEN.day_part, SAMPLE_RATE)
+def speech(text: str, *, account: str = ADA.id, voice: str = ADA.voice) -> CachedSpeech:
+    return CachedSpeech(account, voice, text, WRITTEN.day_part, SAMPLE_RATE)
 
 
 async def words(greeting: Greeting) -> str:

@@ -1,4 +1,4 @@
-"""Figures of starts reach the worker's own process, and nothing that goes wrong on the way costs anybody anything."""
+"""StartFigures of starts reach the worker's own process, and nothing that goes wrong on the way costs anybody anything."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from firstword.agent import run_folder
 from firstword.agent.failures import Failing
 from firstword.agent.process import start_metrics
 from firstword.telemetry import metrics
-from firstword.telemetry.metrics import Figures, TaskFigures
+from firstword.telemetry.metrics import StartFigures, TaskFigures
 from tests.calls.waiting import until
 
 TASK = TaskFigures("account", 0.2, 0.1, 0.01, fallback=False, error_type=None, cache="hit")
-FIGURES = Figures("first_word", "join", 0.8, 1.2, {"parallel-init": "on"}, (TASK,), 0xABC, 0xDEF)
+FIGURES = StartFigures("first_word", "join", 0.8, 1.2, {"parallel-init": "on"}, (TASK,), 0xABC, 0xDEF)
 SENDER = """
 import sys
 from firstword.agent.failures import Failing

@@ -21,21 +21,21 @@ from firstword.agent import entrypoint, startup
 from firstword.agent.accounts.account_cache import AccountCache
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account, GreetingFields, LastSession, SessionRow
-from firstword.agent.accounts.store import AccountStore, Reason, StoreError
+from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
 from firstword.agent.audio.provider_http import Judged, ProviderHTTP
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import Synthesis
-from firstword.agent.cache.backend import Entry
+from firstword.agent.cache.backend import CacheEntry
 from firstword.agent.cache.cache import Cache
 from firstword.agent.conversation.components import Components
-from firstword.agent.flags.assignment import Drawn
+from firstword.agent.flags.assignment import Assignment
 from firstword.agent.flags.improvements import Flags, Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.process.caches import Caches
 from firstword.agent.process.job_process import Process
 from firstword.agent.settings import Settings
-from firstword.agent.testing import Caller, FakeJob, FakeLiveKit
-from firstword.agent.testing.participant import Heard
+from firstword.agent.testing import FakeCaller, FakeJob, FakeLiveKit
+from firstword.agent.testing.participant import HeardFrame
 from firstword.agent.testing.providers import FakeLLM, FakeSTT, FakeTTS, FakeVAD
 from firstword.agent.testing.virtual import LiveKitTest
 from firstword.telemetry.clock import session_clock
@@ -120,7 +120,7 @@ class Store(AccountStore):
     async def _wait(self) -> None:
         await asyncio.sleep(self.read)
         if self.fails:
-            raise StoreError(Reason.UNREACHABLE, "told to fail")
+            raise StoreError(StoreFailure.UNREACHABLE, "told to fail")
 
 
 class Memory:
@@ -131,9 +131,9 @@ class Memory:
 
     async def prepare(self) -> None: ...
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str) -> CacheEntry | None:
         await asyncio.sleep(0.001)
-        return Entry(self._entries[key], 3600.0) if key in self._entries else None
+        return CacheEntry(self._entries[key], 3600.0) if key in self._entries else None
 
     async def put(self, key: str, value: bytes, owner: str, lifetime: float) -> bool:
         self._entries[key] = value
@@ -155,7 +155,7 @@ class Ended:
     """A call that is over."""
 
     spans: Sequence[ReadableSpan]
-    heard: Sequence[Heard]
+    heard: Sequence[HeardFrame]
     """By the caller, on the agent's voice; without silence."""
     ended: str
     """Why the job ended."""
@@ -203,7 +203,7 @@ class VirtualCall:
     """One call that goes on: what a scenario acts on."""
 
     livekit: FakeLiveKit
-    caller: Caller
+    caller: FakeCaller
     store: Store
     tts: FakeTTS
     stt: FakeSTT
@@ -265,7 +265,7 @@ class VirtualCalls:
         async def conduct(livekit: FakeLiveKit) -> Ended:
             livekit.room(room, {"departureTimeout": departure})
             process = _process(self._settings.model_copy(update=settings), shape, exporting or own)
-            caller = Caller(livekit, room, identity, microphone=microphone, **(token or {}))
+            caller = FakeCaller(livekit, room, identity, microphone=microphone, **(token or {}))
             parts = cast("Any", process.components)
             named = json.dumps({"account": ADA.id}) if shape.metadata else ""
             call = VirtualCall(
@@ -317,7 +317,7 @@ def _process(settings: Settings, shape: Shape, exporting: Exporting) -> Process:
     )
     return Process(
         settings=settings,
-        drawn=Drawn(Flags(on)),
+        drawn=Assignment(Flags(on)),
         exporting=exporting,
         store=store,
         accounts=None if accounts is None else AccountCache(store, accounts, patience=0.6),

@@ -12,12 +12,12 @@ from typing import Any
 
 from livekit import rtc
 
-from firstword.rehearsal.callers import Caller
+from firstword.rehearsal.callers import RehearsalCaller
 
 PATIENCE, PAUSE = 60.0, 1.5
 
 
-class SlowEar(Caller):
+class SlowEar(RehearsalCaller):
     """Tells of the subscription before it listens."""
 
     def _listen_to(self, track: rtc.Track, publication: Any, participant: Any) -> None:

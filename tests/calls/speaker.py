@@ -14,7 +14,7 @@ from livekit.agents.types import TOPIC_TRANSCRIPTION
 
 from firstword.agent.audio.synthesis import SAMPLE_RATE
 from firstword.rehearsal.alignment import Alignment, align
-from firstword.rehearsal.callers import AUDIBLE, EAR_RATE, MICROPHONE_RATE, Caller
+from firstword.rehearsal.callers import AUDIBLE, EAR_RATE, MICROPHONE_RATE, RehearsalCaller
 from tests.calls.sent import VOICE_TRACK, Samples
 from tests.calls.waiting import PATIENCE, until
 
@@ -26,7 +26,7 @@ PAUSE = 0.7
 """Seconds of silence after which a speech may have ended."""
 
 
-class Speaker(Caller):
+class Speaker(RehearsalCaller):
     """A caller who can also play recorded speech, and reads the transcripts."""
 
     def __init__(self, url: str, token: str) -> None:

@@ -22,7 +22,7 @@ from firstword.agent.accounts.store import AccountStore
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import simulators
-from firstword.rehearsal.workers import Worker, running_worker
+from firstword.rehearsal.workers import RunningWorker, running_worker
 from tests.calls import sent
 from tests.calls.sent import Samples
 from tests.calls.speaker import Speaker
@@ -48,7 +48,7 @@ class Actor:
 
     stage: Stage
     name: str
-    worker: Worker
+    worker: RunningWorker
     folder: Path
     profile: str
     store_url: str

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contract import violations
-from firstword.rehearsal.callers import Caller, join_token
+from firstword.rehearsal.callers import RehearsalCaller, join_token
 from firstword.rehearsal.processes import started
 from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import simulators
@@ -57,7 +57,7 @@ async def test_an_unchanged_agent_is_observed(
             async with started((sys.executable, *command), environment, output=output.fileno(), folder=tmp_path):
                 await until(lambda: b"registered worker" in log.read_bytes())
                 token = join_token(stack, room="unchanged", identity="caller")
-                caller = Caller(stack.livekit_url, token)
+                caller = RehearsalCaller(stack.livekit_url, token)
                 await caller.connect()
                 try:
                     await caller.hear(PATIENCE)

@@ -26,7 +26,7 @@ from firstword.agent.greeting.text import greeting_text
 from firstword.rehearsal.processes import ServerFailed
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.server import application
-from firstword.telemetry.vocabulary import DRAWN_BY
+from firstword.telemetry.vocabulary import FLAGS_BY
 from tests.calls.sent import whole
 from tests.calls.spoken import speech
 from tests.calls.stage import Actor, Stage
@@ -188,5 +188,5 @@ async def _drawn(actor: Actor) -> set[Improvement]:
     assert start.outcome == "first_word"
     assert "greeting.shipped" not in start.root.events
     assert start.root.events.count("feature_flag.evaluation") == len(Improvement)
-    assert start.root.attributes[DRAWN_BY] == "account"
+    assert start.root.attributes[FLAGS_BY] == "account"
     return {flag for flag in Improvement if start.root.attributes[f"startup.flag.{flag}"] == "on"}

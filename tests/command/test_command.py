@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from firstword.agent.flags.location import shipped_file
 from firstword.command.__main__ import SUBCOMMANDS, app, imported
 from firstword.command.rehearse import _remarks, _tables  # pyright: ignore[reportPrivateUsage]
-from firstword.rehearsal.result import Figures, Missed, Quantiles, Result, Session
+from firstword.rehearsal.result import Missed, ProfileFigures, Quantiles, Result, Session
 from firstword.telemetry.record import Dispatch
 
 COMMAND = [sys.executable, "-m", "firstword"]
@@ -103,8 +103,8 @@ def test_real_without_keys_names_them() -> None:
 
 def figures(
     ttfw: Quantiles | None, heard: Quantiles, errors: int = 0, untraced: int = 0, missed: Missed | None = None
-) -> Figures:
-    return Figures(20, errors, 0, ttfw, ttfw, heard, missed, untraced)
+) -> ProfileFigures:
+    return ProfileFigures(20, errors, 0, ttfw, ttfw, heard, missed, untraced)
 
 
 RESULT = Result(

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from firstword.command.__main__ import app
 from firstword.command.critical_chain import chain_lines, median_start
 from firstword.rehearsal.result import RESULT_FILE, TRACES, Result, save
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
+from firstword.telemetry.record import Dispatch, DispatchStage, LoopStep, Outcome, Phase, Start, Task, TaskState
 from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
@@ -46,7 +46,7 @@ def at(ms: float) -> int:
 
 def a_task(name: str, begin: float, end: float, *needs: str, held: float = 0, **more: object) -> Task:
     """A task that ran from ms to ms, and at first held the loop for so many."""
-    steps = (Step(at(begin), at(begin + held)),) if held else ()
+    steps = (LoopStep(at(begin), at(begin + held)),) if held else ()
     return Task(name, ready=at(begin), begin=at(begin), end=at(end), needs=needs, steps=steps, **more)  # type: ignore[arg-type]
 
 
@@ -131,16 +131,16 @@ STAGES = (("offer", 350), ("acceptance", 470), ("assignment", 590), ("process_wa
 def test_each_stage_of_a_long_dispatch_is_explained(tmp_path: Path) -> None:
     """The greatest part of a start with no idle process has names, reasons, and is what the session waited for most."""
     begins = (0, *(end for _, end in STAGES))
-    stages = [Stage(name, at(begin), at(end)) for begin, (name, end) in zip(begins, STAGES, strict=False)]
+    stages = [DispatchStage(name, at(begin), at(end)) for begin, (name, end) in zip(begins, STAGES, strict=False)]
     start = replace(
         a_start(),
         tasks=(a_task("playout", 940, 1000),),
         first_step=at(940),
         end=at(1000),
         phases=(Phase("connect", T0, at(1000)),),
-        dispatch_stages=(*stages, Stage("entrypoint", at(830), at(940))),
+        dispatch_stages=(*stages, DispatchStage("entrypoint", at(830), at(940))),
     )
-    slower = replace(start, dispatch_stages=(Stage("offer", T0, at(210)),), first_step=at(210), end=at(1100))
+    slower = replace(start, dispatch_stages=(DispatchStage("offer", T0, at(210)),), first_step=at(210), end=at(1100))
     write(tmp_path / "traces", start, slower)
     code, out, _ = typed("--traces", "traces")
     assert (code, out[out.index("Phases") :]) == (

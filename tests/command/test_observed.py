@@ -151,7 +151,7 @@ def test_statistics_count_them() -> None:
 def test_compare_takes_them_where_they_have_flags() -> None:
     """An agent may say its own on the root."""
     starts = [
-        observed_start(n, root={"startup.flag.quick": "on" if n % 2 else "off", "startup.drawn_by": "room"})
+        observed_start(n, root={"startup.flag.quick": "on" if n % 2 else "off", "startup.flags_by": "room"})
         for n in range(1, 9)
     ]
     Path("t.jsonl").write_text("".join(starts))

@@ -11,8 +11,8 @@ import pytest
 
 from firstword.command.__main__ import SUBCOMMANDS, imported
 from firstword.command.doctor import Finding
-from firstword.command.up import Addresses
-from firstword.rehearsal.result import Figures, Missed, Quantiles, Result
+from firstword.command.up import StackAddresses
+from firstword.rehearsal.result import Missed, ProfileFigures, Quantiles, Result
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.slow import as_json
 from firstword.tuning.start import Method, RecordedStart
@@ -20,7 +20,7 @@ from firstword.tuning.start import Method, RecordedStart
 ROOT = Path(__file__).parents[2]
 ONE_S = Quantiles(1, 1, 1, 1)
 START = RecordedStart("a", "b", "session.startup", 0, 1, Method.EXACT, ())
-RESULT = Result({"by-name": Figures(1, 0, 0, ONE_S, ONE_S, ONE_S, Missed(0, 0, 0, 0))}, Dispatch.JOIN, {}, {})
+RESULT = Result({"by-name": ProfileFigures(1, 0, 0, ONE_S, ONE_S, ONE_S, Missed(0, 0, 0, 0))}, Dispatch.JOIN, {}, {})
 
 
 def page(name: str) -> str:
@@ -38,7 +38,7 @@ def test_each_option_of_a_rehearsal_is_in_its_page() -> None:
     [
         ("rehearse", re.findall(r'"(\w+)":', json.dumps(RESULT.as_json()))),
         ("sessions", list(as_json(START, None))),
-        ("up", [field.name for field in fields(Addresses)]),
+        ("up", [field.name for field in fields(StackAddresses)]),
         ("doctor", ["healthy", *(field.name for field in fields(Finding))]),
     ],
 )

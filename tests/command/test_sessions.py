@@ -11,7 +11,7 @@ from inline_snapshot import snapshot
 from typer.testing import CliRunner
 
 from firstword.command.__main__ import app
-from firstword.telemetry.record import Outcome, Phase, Stage, Start, Task
+from firstword.telemetry.record import DispatchStage, Outcome, Phase, Start, Task
 from firstword.telemetry.vocabulary import CRITICAL_TASK, DECLARED, SAMPLING_PERCENT
 from tests.command.account_line import without_account
 from tests.tuning.answering import answering
@@ -50,7 +50,7 @@ def a_start(minute: int, waited: float, outcome: Outcome = Outcome.FIRST_WORD) -
         first_word_needs=("playout",),
         joined=None if outcome is Outcome.NO_CALLER else begin,
         received=begin,
-        dispatch_stages=(Stage("offer", begin, offered),),
+        dispatch_stages=(DispatchStage("offer", begin, offered),),
     )
 
 

@@ -19,7 +19,7 @@ from openai import AsyncClient
 
 from firstword.rehearsal.providers import hearing, voice
 from firstword.rehearsal.providers.latency import Latencies
-from firstword.rehearsal.providers.server import Addresses, simulators
+from firstword.rehearsal.providers.server import ProviderAddresses, simulators
 
 QUICK = """
 [connection]
@@ -37,7 +37,7 @@ IMPATIENT = APIConnectOptions(max_retry=0, timeout=0.2)
 SLOW = "faults = { slow = 1, slow_ms = 60000 }"
 
 Sound = NDArray[np.int16]
-Simulate = Callable[[str], AbstractAsyncContextManager[Addresses]]
+Simulate = Callable[[str], AbstractAsyncContextManager[ProviderAddresses]]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def simulate(tmp_path: Path) -> Simulate:
     """Run the simulators under a quick model with this TOML over it, with an HTTP session for the plugins."""
 
     @asynccontextmanager
-    async def running(changes: str = "") -> AsyncGenerator[Addresses]:
+    async def running(changes: str = "") -> AsyncGenerator[ProviderAddresses]:
         (tmp_path / "providers.toml").write_text(merged(QUICK, changes))
         async with simulators(Latencies.load(tmp_path / "providers.toml")) as addresses, http_context.open():
             yield addresses
@@ -61,7 +61,7 @@ def merged(model: str, changes: str) -> str:
     return model.replace(table, f"{table}\n{line}")
 
 
-async def stats(addresses: Addresses) -> dict[str, dict[str, int]]:
+async def stats(addresses: ProviderAddresses) -> dict[str, dict[str, int]]:
     async with http_context.http_session().get(addresses.stats) as response:
         return await response.json()
 
@@ -70,7 +70,7 @@ async def stats(addresses: Addresses) -> dict[str, dict[str, int]]:
 
 
 @asynccontextmanager
-async def model_at(addresses: Addresses) -> AsyncGenerator[openai.LLM]:
+async def model_at(addresses: ProviderAddresses) -> AsyncGenerator[openai.LLM]:
     model = openai.LLM(base_url=addresses.openai, api_key="x")
     try:
         yield model
@@ -214,7 +214,7 @@ def silence(seconds: float) -> Sound:
 
 
 async def transcribe(
-    addresses: Addresses,
+    addresses: ProviderAddresses,
     *sounds: Sound,
     utterances: int = 1,
     options: APIConnectOptions = ONCE,
@@ -308,7 +308,7 @@ async def spoken(mouth: deepgram.TTS, *pieces: str, options: APIConnectOptions =
 
 
 @asynccontextmanager
-async def mouth_at(addresses: Addresses) -> AsyncGenerator[deepgram.TTS]:
+async def mouth_at(addresses: ProviderAddresses) -> AsyncGenerator[deepgram.TTS]:
     mouth = deepgram.TTS(base_url=f"{addresses.deepgram}/speak", api_key="x")
     try:
         yield mouth

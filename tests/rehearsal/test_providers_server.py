@@ -15,13 +15,13 @@ import pytest
 
 from firstword.rehearsal.providers import deepgram, voice
 from firstword.rehearsal.providers.latency import Latencies
-from firstword.rehearsal.providers.server import Addresses, simulators
+from firstword.rehearsal.providers.server import ProviderAddresses, simulators
 
 LINEAR16 = "encoding=linear16&sample_rate=24000"
 
 
 @pytest.fixture
-async def addresses(tmp_path: Path) -> AsyncGenerator[Addresses]:
+async def addresses(tmp_path: Path) -> AsyncGenerator[ProviderAddresses]:
     """Simulators that are as quick as can be."""
     path = tmp_path / "providers.toml"
     path.write_text("connection = { median_ms = 0 }\ntts = { first_byte = { median_ms = 0 } }\n")
@@ -81,7 +81,7 @@ async def test_a_wrong_latency_file_ends_the_process_with_one_line(tmp_path: Pat
     "body", [b"{", b"[]", b"{}", b'{"messages": []}', b'{"messages": [{"role": "user", "content": "not streaming"}]}']
 )
 async def test_what_is_no_streaming_chat_request_gets_400(
-    addresses: Addresses, session: aiohttp.ClientSession, body: bytes
+    addresses: ProviderAddresses, session: aiohttp.ClientSession, body: bytes
 ):
     """With OpenAI's kind of error."""
     async with session.post(f"{addresses.openai}/chat/completions", data=body) as response:
@@ -92,7 +92,7 @@ async def test_what_is_no_streaming_chat_request_gets_400(
 @pytest.mark.parametrize("query", ["", "encoding=mp3&sample_rate=24000", "encoding=linear16&sample_rate=fast"])
 @pytest.mark.parametrize("path", ["speak", "listen"])
 async def test_another_sound_than_linear16_gets_400(
-    addresses: Addresses, session: aiohttp.ClientSession, path: str, query: str
+    addresses: ProviderAddresses, session: aiohttp.ClientSession, path: str, query: str
 ):
     """With Deepgram's kind of error, at the handshake."""
     async with session.get(f"{addresses.deepgram}/{path}?{query}") as response:
@@ -100,7 +100,7 @@ async def test_another_sound_than_linear16_gets_400(
         assert (await response.json())["err_code"] == "INVALID_QUERY_PARAMETER"
 
 
-async def test_clear_silences_the_voice(addresses: Addresses, session: aiohttp.ClientSession):
+async def test_clear_silences_the_voice(addresses: ProviderAddresses, session: aiohttp.ClientSession):
     """What is being said stops, what was buffered is forgotten, and the connection serves the next text."""
     async with session.ws_connect(f"{addresses.deepgram}/speak?{LINEAR16}") as ws:
         await ws.send_json({"type": "Speak", "text": "This would be a rather long sentence, if it were heard."})
@@ -117,7 +117,7 @@ async def test_clear_silences_the_voice(addresses: Addresses, session: aiohttp.C
 
 
 async def test_the_ear_hangs_up_on_a_silent_client(
-    addresses: Addresses, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    addresses: ProviderAddresses, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ):
     """As Deepgram does with a connection opened ahead that gets neither audio nor KeepAlive."""
     monkeypatch.setattr(deepgram, "IDLE_TIMEOUT", 0.05)

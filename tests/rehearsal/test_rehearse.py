@@ -14,7 +14,7 @@ import pytest
 from livekit import api, rtc
 
 from firstword.agent.flags.location import shipped_file
-from firstword.rehearsal.callers import AUDIBLE, BACKGROUND, EAR_RATE, MICROPHONE_RATE, Caller, join_token
+from firstword.rehearsal.callers import AUDIBLE, BACKGROUND, EAR_RATE, MICROPHONE_RATE, RehearsalCaller, join_token
 from firstword.rehearsal.missed import missed_of_tone
 from firstword.rehearsal.processes import ServerFailed, free_ports
 from firstword.rehearsal.rehearse import Group, Rehearsal, groups, rehearse
@@ -23,9 +23,9 @@ from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, NotUsable, Stack
 from firstword.rehearsal.surroundings import LOCAL, MissingKeys, choose, is_loopback, own_store
 from firstword.rehearsal.tone import SAMPLE_RATE, TONE
-from firstword.rehearsal.workers import Standing, dropped_variables, running_worker
+from firstword.rehearsal.workers import WorkerState, dropped_variables, running_worker
 from firstword.telemetry.record import Dispatch
-from firstword.telemetry.vocabulary import DRAWN_BY
+from firstword.telemetry.vocabulary import FLAGS_BY
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
 from firstword.tuning.start import start_of
@@ -60,7 +60,7 @@ def test_every_profile_has_its_sessions() -> None:
 
 def test_the_log_says_how_a_worker_stands() -> None:
     """Ready processes, jobs and their ends are counted; what isn't LiveKit's JSON changes nothing."""
-    standing = Standing()
+    standing = WorkerState()
     for record in (
         {"message": "process initialized", "pid": 7},
         {"message": "process initialized", "pid": 8},
@@ -74,12 +74,12 @@ def test_the_log_says_how_a_worker_stands() -> None:
         standing = standing.after(json.dumps(record))
     for noise in ("not JSON", "[1]", '"registered worker"', ""):
         standing = standing.after(noise)
-    assert standing == Standing(registered=True, warmed=3, taken=1, ended=frozenset({7, 8}))
+    assert standing == WorkerState(registered=True, warmed=3, taken=1, ended=frozenset({7, 8}))
 
 
 def test_threads_are_told_from_processes() -> None:
     """Their runners are counted alike."""
-    assert Standing().after('{"message": "job runner initialized"}') == Standing(warmed=1, threads=True)
+    assert WorkerState().after('{"message": "job runner initialized"}') == WorkerState(warmed=1, threads=True)
 
 
 def test_a_worker_sees_no_key_and_no_address_of_the_shell() -> None:
@@ -196,7 +196,7 @@ async def test_strangers_come_after_the_agent(tmp_path: Path) -> None:
         if trace.is_start
     ]
     found = [{task.name: task.cache for task in start.tasks if task.cache} for start in map(start_of, traces)]
-    assert [trace.root.attributes.get(DRAWN_BY) for trace in traces] == ["room", None]
+    assert [trace.root.attributes.get(FLAGS_BY) for trace in traces] == ["room", None]
     assert {trace.root.attributes["startup.dispatch"] for trace in traces} == {result.dispatch} == {"ahead"}
     assert result.unheard == 0
     assert found == [{"greeting": "hit"}, {"account": "miss", "greeting": "miss"}]
@@ -230,7 +230,7 @@ async def test_an_interrupted_run_gives_what_it_has(tmp_path: Path) -> None:
 async def test_nobody_there_is_an_error(tmp_path: Path) -> None:
     """A caller in a room without an agent hears nothing, and says so in time."""
     async with LocalStack(tmp_path) as stack:
-        caller = Caller(stack.livekit_url, join_token(stack, room="empty", identity="caller"))
+        caller = RehearsalCaller(stack.livekit_url, join_token(stack, room="empty", identity="caller"))
         await caller.connect()
         with pytest.raises(TimeoutError):
             await caller.hear(0.3)
@@ -254,7 +254,7 @@ async def test_background_audio_is_not_heard(tmp_path: Path) -> None:
             await published.wait_for_subscription()
             return source
 
-        caller = Caller(stack.livekit_url, join_token(stack, room="ambient", identity="caller"), record=True)
+        caller = RehearsalCaller(stack.livekit_url, join_token(stack, room="ambient", identity="caller"), record=True)
         await caller.connect()
         await (await publish(BACKGROUND)).capture_frame(tone)
         with pytest.raises(TimeoutError):
@@ -287,7 +287,7 @@ async def test_a_caller_speaks_hangs_up_and_comes_back(tmp_path: Path) -> None:
     """What is said reaches the agent as a tone of that frequency; the agent sees the caller go and return."""
     async with LocalStack(tmp_path) as stack:
         token = join_token(stack, room="talk", identity="caller", attributes={"firstword.account": "1001"})
-        caller = Caller(stack.livekit_url, token)
+        caller = RehearsalCaller(stack.livekit_url, token)
         room, seen, tracks = rtc.Room(), list[str](), asyncio.Queue[rtc.Track]()
 
         def came(who: rtc.RemoteParticipant) -> None:

@@ -9,8 +9,8 @@ import pytest
 from inline_snapshot import snapshot
 
 from firstword.rehearsal.result import (
-    Figures,
     Missing,
+    ProfileFigures,
     Quantiles,
     Result,
     Session,
@@ -63,7 +63,7 @@ def test_quantiles_are_sessions_that_took_place(count: int, expected: Quantiles)
 
 def test_no_sessions_have_no_quantiles() -> None:
     """An interrupted run may have a profile without a single session."""
-    assert figures([], {}) == Figures(0, 0, 0, None, None, None)
+    assert figures([], {}) == ProfileFigures(0, 0, 0, None, None, None)
 
 
 def test_an_error_is_infinitely_late() -> None:

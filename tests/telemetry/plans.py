@@ -14,7 +14,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from firstword.telemetry.plan import Plan, when
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
+from firstword.telemetry.record import Dispatch, DispatchStage, LoopStep, Outcome, Phase, Start, Task, TaskState
 from firstword.telemetry.vocabulary import CONNECT, WAIT
 
 EPOCH = 1_795_000_000_000_000_000
@@ -157,9 +157,11 @@ class Play:
             flags={"parallel-init": "off" if self.in_order else "on"},
         )
 
-    def _stages(self) -> tuple[Stage, ...]:
+    def _stages(self) -> tuple[DispatchStage, ...]:
         borders = [EPOCH + self.dispatch * percent // 100 for percent in (0, *self.stages, 100)]
-        return tuple(Stage(f"stage{i}", *span) for i, span in enumerate(pairwise(borders))) if self.stages else ()
+        return (
+            tuple(DispatchStage(f"stage{i}", *span) for i, span in enumerate(pairwise(borders))) if self.stages else ()
+        )
 
     def _end(self, times: Mapping[str, tuple[int, int, int]], needed: tuple[str, ...]) -> tuple[int, str | None]:
         if self.outcome is Outcome.FIRST_WORD:
@@ -197,7 +199,7 @@ class Play:
             needs=planned.needs,
             order=self.tasks[index - 1].name if self.in_order and index else None,
             outside=None if outside is None else EPOCH + outside,
-            steps=tuple(Step(s, s + part * hold // 100) for s, hold in zip(starts, planned.holds, strict=True)),
+            steps=tuple(LoopStep(s, s + part * hold // 100) for s, hold in zip(starts, planned.holds, strict=True)),
             readies=planned.name not in self.needed(),
             state=state,
             error_type="ConnectionError" if state is TaskState.FAILED else None,
@@ -212,7 +214,7 @@ class Play:
 
 
 def _deferred(index: int, end: int, duration: int) -> Task:
-    return Task(f"later{index}", ready=end, begin=end, end=end + duration, deferred=True, steps=(Step(end, end),))
+    return Task(f"later{index}", ready=end, begin=end, end=end + duration, deferred=True, steps=(LoopStep(end, end),))
 
 
 def _phases(times: Mapping[str, tuple[int, int, int]], end: int) -> tuple[Phase, ...]:
@@ -229,7 +231,7 @@ def as_of_the_end(start: Start) -> Start:
     def then(task: Task) -> Task:
         if task.end <= start.end:
             return task
-        steps = tuple(Step(s.start, min(s.end, start.end)) for s in task.steps if s.start < start.end)
+        steps = tuple(LoopStep(s.start, min(s.end, start.end)) for s in task.steps if s.start < start.end)
         return replace(task, end=start.end, steps=steps, state=TaskState.RUNNING, error_type=None)
 
     tasks = [then(task) for task in start.tasks if not task.deferred and task.begin <= start.end]

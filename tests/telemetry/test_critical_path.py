@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from firstword.telemetry.critical_path import Figures, Instants, analyse, resimulate, work
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
+from firstword.telemetry.critical_path import Instants, TaskAnalysis, analyse, resimulate, work
+from firstword.telemetry.record import Dispatch, DispatchStage, LoopStep, Outcome, Phase, Start, Task, TaskState
 
 MS = 1_000_000
 
@@ -24,7 +24,7 @@ def task(
 
 def holding(one: Task, *steps: tuple[int, int]) -> Task:
     """The task with steps, from and to in ms."""
-    return replace(one, steps=tuple(Step(begin * MS, end * MS) for begin, end in steps))
+    return replace(one, steps=tuple(LoopStep(begin * MS, end * MS) for begin, end in steps))
 
 
 def start(*tasks: Task, end: int, outcome: Outcome = Outcome.FIRST_WORD, last: str | None = "playout") -> Start:
@@ -268,7 +268,8 @@ def test_the_dispatch_by_its_stages() -> None:
     ends = (("offer", 4), ("acceptance", 4.4), ("assignment", 6), ("process_wait", 9.9), ("entrypoint", 10))
     begins = (0, *(end for _, end in ends))
     stages = tuple(
-        Stage(name, round(begin * MS), round(end * MS)) for begin, (name, end) in zip(begins, ends, strict=False)
+        DispatchStage(name, round(begin * MS), round(end * MS))
+        for begin, (name, end) in zip(begins, ends, strict=False)
     )
     cut = replace(start(task("playout", 10, 13), end=13), dispatch_stages=stages)
     assert path(cut) == [
@@ -279,7 +280,7 @@ def test_the_dispatch_by_its_stages() -> None:
     ]
     assert analyse(cut).critical_task == "dispatch.offer"
     assert analyse(replace(cut, tasks=(task("playout", 10, 14),), end=14 * MS)).critical_task == "playout"
-    short = replace(cut, dispatch_stages=tuple(Stage(s.name, s.start // 20, s.end // 20) for s in stages))
+    short = replace(cut, dispatch_stages=tuple(DispatchStage(s.name, s.start // 20, s.end // 20) for s in stages))
     assert path(replace(short, first_step=MS // 2))[0][0] == "dispatch.offer", "all are short: the longest"
 
 
@@ -314,8 +315,8 @@ def test_what_the_first_word_does_not_need_has_no_slack_to_tell_of() -> None:
     later = holding(replace(task("later", 70, 110, "room"), deferred=True), (80, 90))
     drawn = start(task("room", 10, 30), task("playout", 30, 70, "room"), task("idle", 10, 120), later, end=70)
     figures = analyse(drawn).figures
-    assert figures["idle"] == Figures(0, None, 0, 0, 0, 0)
-    assert figures["later"] == Figures(0, None, 0, 0, 0.01, 0)
+    assert figures["idle"] == TaskAnalysis(0, None, 0, 0, 0, 0)
+    assert figures["later"] == TaskAnalysis(0, None, 0, 0, 0.01, 0)
     assert path(drawn) == [("dispatch", 0, 10), ("room", 10, 30), ("playout", 30, 70)]
 
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstword.telemetry.critical_path import LEAST_LOOP_DELAY, Piece, PieceKind, analyse, resimulate, work
-from firstword.telemetry.foreign import NoRoot, Span, last_finishing_path, root_of
+from firstword.telemetry.critical_path import LEAST_LOOP_DELAY, PathPiece, PieceKind, analyse, resimulate, work
+from firstword.telemetry.inferred_path import NoRoot, TimedSpan, last_finishing_path, root_of
 from firstword.telemetry.layout import lay_out, unsettled
 from firstword.telemetry.record import Outcome, Start
 from tests.properties import examples
@@ -163,11 +163,11 @@ def test_an_absent_caller_is_nobodys(play: Play) -> None:
     assert round(sum(figures.critical for figures in analysis.figures.values()) * 1e9) == shares
 
 
-def spans_of(start: Start) -> tuple[list[Span], dict[str, str]]:
+def spans_of(start: Start) -> tuple[list[TimedSpan], dict[str, str]]:
     """The start laid out, as spans a stranger would read; and the names of those on the path by key."""
     spans = lay_out(start, analyse(start))
     names = {span.key: span.name.removeprefix("critical ") for span in spans if span.name.startswith("critical ")}
-    return [Span(s.key, s.parent_key, s.name, s.kind, s.start_us, s.end_us) for s in spans], names
+    return [TimedSpan(s.key, s.parent_key, s.name, s.kind, s.start_us, s.end_us) for s in spans], names
 
 
 @many
@@ -196,7 +196,7 @@ def test_a_viewer_that_knows_only_times_finds_the_exact_path(play: Play, order: 
                 assert names[at(guessed, (begin + end) // 2)] == piece.name
 
 
-def at(pieces: tuple[Piece, ...], instant: int) -> str:
+def at(pieces: tuple[PathPiece, ...], instant: int) -> str:
     """Whose the path is at an instant."""
     return next(piece.task or "" for piece in pieces if piece.start <= instant < piece.end)
 
@@ -237,7 +237,7 @@ def test_what_goes_out_at_the_first_word_stays_true(play: Play) -> None:
 
 strange_spans = st.lists(
     st.builds(
-        Span,
+        TimedSpan,
         span_id=st.sampled_from("abcdefgh"),
         parent_id=st.one_of(st.none(), st.sampled_from("abcdefghxy"), st.just("")),
         name=st.just("span"),
@@ -251,7 +251,7 @@ strange_spans = st.lists(
 
 @many
 @given(strange_spans, st.randoms(use_true_random=False), st.booleans())
-def test_any_trace_gets_a_path_or_a_clear_no(spans: list[Span], order: random.Random, as_jaeger: bool) -> None:
+def test_any_trace_gets_a_path_or_a_clear_no(spans: list[TimedSpan], order: random.Random, as_jaeger: bool) -> None:
     """Circles of parents, missing parents, several roots, times that run backwards: a path over one root, or NoRoot."""
     try:
         root = root_of(spans)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from firstword.telemetry.critical_path import analyse
-from firstword.telemetry.foreign import Span, last_finishing_path
+from firstword.telemetry.inferred_path import TimedSpan, last_finishing_path
 from firstword.telemetry.layout import MOST_STEPS, SpanData, lay_out, unsettled
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Stage, Start, Step, Task, TaskState
+from firstword.telemetry.record import Dispatch, DispatchStage, LoopStep, Outcome, Phase, Start, Task, TaskState
 
 MS = 1_000_000
 US = 1_000
@@ -51,7 +51,7 @@ PICTURE = Start(
     first_word_needs=("room", "account", "playout"),
     joined=0,
     received=2 * MS,
-    dispatch_stages=(Stage("offer", 0, 4 * MS), Stage("entrypoint", 4 * MS, 10 * MS)),
+    dispatch_stages=(DispatchStage("offer", 0, 4 * MS), DispatchStage("entrypoint", 4 * MS, 10 * MS)),
     ready=170 * MS,
     flags={"parallel-init": "on"},
     attributes={"lk.job_id": "AJ_1"},
@@ -113,7 +113,7 @@ def test_the_attributes_of_the_picture() -> None:
         "startup.method": "exact",
         "startup.outcome": "first_word",
         "startup.ttfw": 0.12,
-        "startup.raw": 0.12,
+        "startup.duration": 0.12,
         "startup.slow": False,
         "startup.dispatch": "join",
         "startup.critical_task": "account",
@@ -262,7 +262,8 @@ def test_a_detached_task_that_begins_where_a_phase_ends_does_not_take_its_place(
     session = replace(PICTURE.task("session"), ready=begin, begin=begin)
     start = replace(PICTURE, tasks=tuple(session if t.name == "session" else t for t in PICTURE.tasks))
     spans = [
-        Span(s.key, s.parent_key, s.name, s.kind, s.start_us, s.end_us) for s in reversed([*laid_out(start).values()])
+        TimedSpan(s.key, s.parent_key, s.name, s.kind, s.start_us, s.end_us)
+        for s in reversed([*laid_out(start).values()])
     ]
     assert [
         piece.task for piece in last_finishing_path(spans, as_jaeger=True) if str(piece.task).startswith("piece")
@@ -277,13 +278,13 @@ def test_a_detached_task_that_begins_where_a_phase_ends_does_not_take_its_place(
 
 def test_of_many_steps_those_near_each_other_are_one() -> None:
     """At most 24 in a span, the sum kept: what stays apart has time between it, or is long on both sides."""
-    short = [Step(begin * US, (begin + 50) * US) for begin in range(0, 20_000, 200)]
-    long = [Step(begin * MS, (begin + 10) * MS - US) for begin in range(100, 200, 10)]
-    alone = [Step(begin * MS, begin * MS + 100 * US) for begin in range(300, 400, 10)]
+    short = [LoopStep(begin * US, (begin + 50) * US) for begin in range(0, 20_000, 200)]
+    long = [LoopStep(begin * MS, (begin + 10) * MS - US) for begin in range(100, 200, 10)]
+    alone = [LoopStep(begin * MS, begin * MS + 100 * US) for begin in range(300, 400, 10)]
     room = replace(PICTURE.task("room"), begin=0, end=400 * MS, steps=tuple(short + long + alone))
     start = replace(PICTURE, tasks=(room, *PICTURE.tasks[1:]))
     spans = {span.key: span for span in lay_out(start, analyse(PICTURE))}
-    written = str(spans["task.room"].attributes["startup.steps"]).split()
+    written = str(spans["task.room"].attributes["startup.loop_holds"]).split()
     steps = [(int(begin), int(length)) for begin, length in (step.split("+") for step in written)]
     assert len(steps) == MOST_STEPS
     assert sum(length for _, length in steps) == 100 * 50 + 10 * 9_999 + 10 * 100

@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from firstword.telemetry.metrics import (
-    Figures,
+    StartFigures,
     StartInstruments,
     exporter_from_environment,
     meter_provider,
@@ -37,9 +37,9 @@ def points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
     return {metric.name: list(metric.data.data_points) for metric in metrics}
 
 
-def figures(test: StartupTest) -> Figures:
+def figures(test: StartupTest) -> StartFigures:
     start = test.run(a_plan(), given={"job": "job"}, flags={"deferred-setup": True}).start
-    return Figures.of(start, ROOT)
+    return StartFigures.of(start, ROOT)
 
 
 def test_a_start_fills_the_instruments(reader: InMemoryMetricReader, startup_test: StartupTest) -> None:
@@ -78,11 +78,11 @@ def test_a_start_fills_the_instruments(reader: InMemoryMetricReader, startup_tes
 def test_figures_travel_between_processes(startup_test: StartupTest) -> None:
     """What the job's process sends is what the worker records, and it fits a datagram; anything else is refused."""
     sent = figures(startup_test)
-    assert Figures.from_bytes(sent.to_bytes()) == sent
+    assert StartFigures.from_bytes(sent.to_bytes()) == sent
     assert len(sent.to_bytes()) < 8_000
     for broken in (b"", b"{}", b"[1]", b'{"tasks": [{"task": 1}]}', sent.to_bytes()[:-5]):
         with pytest.raises(ValueError, match=r"."):
-            Figures.from_bytes(broken)
+            StartFigures.from_bytes(broken)
 
 
 def test_processes_are_observed(reader: InMemoryMetricReader) -> None:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, TraceIdRatioBas
 from firstword.telemetry import livekit, observed_export
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.observed_export import agents_provider, exporting_of
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.vocabulary import ROOT
 from tests.tuning.test_blame import a_start
 
@@ -49,9 +49,9 @@ def a_provider(sampler: Sampler = ALWAYS_ON, service: str = "shop") -> tuple[Tra
     return provider, exported
 
 
-def export_one(exporting: Exporting) -> Trace:
+def export_one(exporting: Exporting) -> StartTrace:
     """A start through it, flushed as an observed one is."""
-    trace = Trace(exporting)
+    trace = StartTrace(exporting)
     trace.export(a_start(100), finished=True)
     assert exporting.flush(5.0)
     return trace
@@ -127,8 +127,8 @@ def test_a_declared_start_takes_the_observed_one_along(monkeypatch: pytest.Monke
     provider, _ = a_provider()
     monkeypatch.setattr(otel, "_TRACER_PROVIDER", provider)
     declared = job()
-    trace = Trace(own)
-    monkeypatch.setitem(livekit._declared, declared, livekit.Declared(trace.context, own))  # pyright: ignore[reportPrivateUsage]
+    trace = StartTrace(own)
+    monkeypatch.setitem(livekit._declared, declared, livekit.DeclaredStart(trace.context, own))  # pyright: ignore[reportPrivateUsage]
     assert exporting_of(declared) is own
     own.shutdown()
     provider.shutdown()

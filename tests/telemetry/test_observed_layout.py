@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firstword.telemetry import vocabulary as words
-from firstword.telemetry.foreign import Span, last_finishing_path
+from firstword.telemetry.inferred_path import TimedSpan, last_finishing_path
 from firstword.telemetry.layout import ROOT_KEY, SpanData
 from firstword.telemetry.merged_pieces import merged
 from firstword.telemetry.observed_layout import MOST_OBSERVED_SPANS, lay_out_observed
 from firstword.telemetry.observed_path import ObservedKind, ObservedPiece
-from firstword.telemetry.record import Outcome, Phase, Stage, Start
+from firstword.telemetry.record import DispatchStage, Outcome, Phase, Start
 from firstword.telemetry.source_lines import SourceLine
 from tests.properties import examples
 
@@ -46,7 +46,7 @@ def start_with(pieces: tuple[ObservedPiece, ...], *borders: int, dispatch: int =
 
 def by_jaeger(spans: tuple[SpanData, ...]) -> list[tuple[str, int, int]]:
     """What the rule of Jaeger's page marks: key, begin and end in µs."""
-    given = [Span(span.key, span.parent_key, span.name, span.kind, span.start_us, span.end_us) for span in spans]
+    given = [TimedSpan(span.key, span.parent_key, span.name, span.kind, span.start_us, span.end_us) for span in spans]
     found = last_finishing_path(given, ROOT_KEY, as_jaeger=True)
     return [(piece.task or "", piece.start // 1000, piece.end // 1000) for piece in found]
 
@@ -174,7 +174,7 @@ def test_the_stages_of_an_observed_dispatch() -> None:
     """As a declared start's; one may be what the caller waited for most."""
     pieces = path((ObservedKind.NETWORK, 100, LINES[0]), begin=300 * MS)
     start = start_with(pieces, dispatch=300 * MS)
-    stages = Stage("offer", 0, 200 * MS), Stage("process_start", 200 * MS, 300 * MS)
+    stages = DispatchStage("offer", 0, 200 * MS), DispatchStage("process_start", 200 * MS, 300 * MS)
     spans = lay_out_observed(replace(start, dispatch_stages=stages), pieces)
     assert [span.name for span in spans if span.parent_key == "phase.dispatch"] == [
         "critical dispatch.offer",

@@ -18,7 +18,7 @@ from livekit.agents.voice.avatar import DataStreamAudioOutput
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from firstword.agent.testing import Caller, FakeJob, FakeLiveKit, LiveKitTest
+from firstword.agent.testing import FakeCaller, FakeJob, FakeLiveKit, LiveKitTest
 from firstword.telemetry import observed_start
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.audible_frames import AUDIBLE, BACKGROUND_AUDIO
@@ -86,7 +86,7 @@ def call(entrypoint: Entrypoint, *, joins: float | None = 0.0, stays: float = 5.
         job = FakeJob(livekit)
 
         async def calls() -> None:
-            caller = Caller(livekit)
+            caller = FakeCaller(livekit)
             if joins is not None:
                 await asyncio.sleep(joins)
                 await caller.join()
@@ -185,7 +185,7 @@ def test_background_audio_is_not_the_first_word() -> None:
         await asyncio.sleep(1)
         await speak(job)
 
-    assert call(entrypoint).root[words.RAW] > 1
+    assert call(entrypoint).root[words.DURATION] > 1
 
 
 def test_silence_is_not_the_first_word() -> None:
@@ -199,7 +199,7 @@ def test_silence_is_not_the_first_word() -> None:
         await asyncio.sleep(1)
         await send(source, -AUDIBLE - 1)
 
-    assert call(entrypoint).root[words.RAW] > 1
+    assert call(entrypoint).root[words.DURATION] > 1
 
 
 def test_what_nobody_is_subscribed_to_is_not_the_first_word() -> None:
@@ -215,7 +215,7 @@ def test_what_nobody_is_subscribed_to_is_not_the_first_word() -> None:
 
     seen = call(entrypoint, joins=1.0)
     assert seen.root[words.OUTCOME] == "first_word"
-    assert 1.4 < seen.root[words.RAW] < 1.6
+    assert 1.4 < seen.root[words.DURATION] < 1.6
 
 
 def test_an_avatar_speaks_when_it_says_that_it_plays() -> None:
@@ -230,7 +230,7 @@ def test_an_avatar_speaks_when_it_says_that_it_plays() -> None:
 
     seen = call(entrypoint)
     assert seen.root[words.OUTCOME] == "first_word"
-    assert 0.7 < seen.root[words.RAW] < 0.9
+    assert 0.7 < seen.root[words.DURATION] < 0.9
 
 
 def test_an_agent_that_speaks_twice_has_one_start() -> None:
@@ -251,7 +251,7 @@ def test_two_agents_in_one_process() -> None:
 
     async def scenario(livekit: FakeLiveKit) -> None:
         async def one_call(room: str, thinks: float, memory: InMemorySpanExporter) -> None:
-            job, caller = FakeJob(livekit, room=room), Caller(livekit, room=room)
+            job, caller = FakeJob(livekit, room=room), FakeCaller(livekit, room=room)
 
             async def entrypoint(context: JobContext) -> None:
                 starts.append(ObservedStart(context, lambda: Exporting([memory])))
@@ -270,7 +270,7 @@ def test_two_agents_in_one_process() -> None:
     test.run(scenario)
     assert all(start.exported(5.0) for start in starts)
     raw = [
-        (span.attributes or {})[words.RAW]
+        (span.attributes or {})[words.DURATION]
         for memory in memories
         for span in memory.get_finished_spans()
         if span.name == words.ROOT
@@ -304,7 +304,7 @@ def test_an_agent_that_never_speaks() -> None:
 
     late = call(entrypoint, stays=80, ends=90)
     assert late.root[words.OUTCOME] == "timed_out"
-    assert late.root[words.RAW] == pytest.approx(60, abs=0.1)
+    assert late.root[words.DURATION] == pytest.approx(60, abs=0.1)
     assert rests(late) > 59
     gone = call(entrypoint, stays=2)
     assert gone.root[words.OUTCOME] == "abandoned"
@@ -350,7 +350,7 @@ def test_a_caller_who_is_told_of_after_the_first_word_came_before_it() -> None:
     assert (seen.root[words.DISPATCH_KIND], seen.root[words.OUTCOME]) == ("ahead", "first_word")
     assert seen.root[words.PARTICIPANT_KIND] == "PARTICIPANT_KIND_STANDARD"
     assert seen.root[words.TTFW] == pytest.approx(0.025, abs=0.01)
-    assert seen.root[words.RAW] == pytest.approx(1.55, abs=0.01)
+    assert seen.root[words.DURATION] == pytest.approx(1.55, abs=0.01)
 
 
 def test_an_agent_that_is_still_connecting_when_the_caller_comes_was_waited_for() -> None:

@@ -60,7 +60,7 @@ def observed_start(
         words.METHOD: words.OBSERVED,
         words.OUTCOME: "first_word",
         words.TTFW: took / 1000,
-        words.RAW: took / 1000,
+        words.DURATION: took / 1000,
         words.SLOW: False,
         words.DISPATCH_KIND: "join",
         words.FALLBACKS: 0,

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Step, Task
+from firstword.telemetry.record import Dispatch, LoopStep, Outcome, Phase, Start, Task
 from tests.tuning.written import T0
 
 FIRST_WORD = "playout"
@@ -57,7 +57,7 @@ def simulate(scripts: Sequence[Script], *, in_order: bool, dispatch: int = 0, jo
     ready = {name: dispatch for name, needed in edges.items() if not needed}
     begins: dict[str, int] = {}
     ends: dict[str, int] = {}
-    steps: dict[str, list[Step]] = {name: [] for name in names}
+    steps: dict[str, list[LoopStep]] = {name: [] for name in names}
     queue = [(dispatch, i, name, 0) for i, name in enumerate(ready)]
     heapq.heapify(queue)
     asked, free = len(queue), 0
@@ -73,7 +73,7 @@ def simulate(scripts: Sequence[Script], *, in_order: bool, dispatch: int = 0, jo
         if part < len(script.stretches):
             computes, waits = script.stretches[part]
             if computes:
-                steps[name].append(Step(T0 + free, T0 + free + computes))
+                steps[name].append(LoopStep(T0 + free, T0 + free + computes))
             free += computes
             asked += 1
             heapq.heappush(queue, (free + waits, asked, name, part + 1))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from firstword.telemetry.record import Dispatch, Outcome, Start
 from firstword.telemetry.vocabulary import SAMPLING_PERCENT
-from firstword.tuning.blame import Blame, NothingToBlame, Row, blame
+from firstword.tuning.blame import Blame, BlameRow, NothingToBlame, blame
 from firstword.tuning.costs import Among, Cause, Kind, costs_of
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
@@ -27,7 +27,7 @@ def blamed(folder: Path, *starts: Start) -> Blame:
     return blame(map(costs_of, Files(folder).traces(Query(), no_problem)))
 
 
-def row(found: Blame, name: str, kind: Kind = Kind.TASK) -> Row:
+def row(found: Blame, name: str, kind: Kind = Kind.TASK) -> BlameRow:
     return next(row for row in found.rows if row.cause == Cause(kind, name))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from firstword.telemetry.record import Outcome
 from firstword.tuning.compare import ERROR, NotComparable, Verdict, compare, sentence
-from firstword.tuning.observation import Drawn, Observation
+from firstword.tuning.observation import DrawnBy, Observation
 from firstword.tuning.sampling import Sampling
 from firstword.tuning.statistics import Floats, log_mixture
 from tests.tuning.sessions_drawn import World, draw, experiment
@@ -226,13 +226,13 @@ def test_a_flag_drawn_by_process_is_compared_by_process() -> None:
         dataclasses.replace(o, process=f"{o.flags['f']}-{n % 4}") for n, o in enumerate(experiment(1, 400, World(0.5)))
     ]
     result = compare(sessions, "f", share=0.5)
-    assert (result.drawn, dict(result.units)) == (Drawn.PROCESS, {"off": 4, "on": 4})
+    assert (result.drawn, dict(result.units)) == (DrawnBy.PROCESS, {"off": 4, "on": 4})
     assert result.verdict is Verdict.UNDECIDED
     assert result.split is None
     alone = compare([dataclasses.replace(o, process=str(n)) for n, o in enumerate(sessions)], "f")
-    assert (alone.drawn, alone.verdict) == (Drawn.SESSION, Verdict.FASTER)
+    assert (alone.drawn, alone.verdict) == (DrawnBy.SESSION, Verdict.FASTER)
     by_account = compare([dataclasses.replace(o, process=None, account=o.process) for o in sessions], "f")
-    assert by_account.drawn is Drawn.ACCOUNT
+    assert by_account.drawn is DrawnBy.ACCOUNT
 
 
 def test_a_tail_sampled_store_is_weighted() -> None:
@@ -281,7 +281,7 @@ def test_one_session_each_all_failed() -> None:
     assert sentence(result).startswith("not enough sessions yet")
 
 
-def _drawn(by: Drawn | None, of: list[Observation], by_process: str = "") -> list[Observation]:
+def _drawn(by: DrawnBy | None, of: list[Observation], by_process: str = "") -> list[Observation]:
     return [dataclasses.replace(o, drawn_by=by, by_process=by_process) for o in of]
 
 
@@ -289,18 +289,18 @@ def test_what_a_flag_was_drawn_by_is_taken_from_the_trace() -> None:
     """Not guessed: here every account has one session, so that nothing could be guessed; each then counts once."""
     sessions = experiment(1, 300, World(factor=0.5))
     named = [dataclasses.replace(o, account=f"{i:016x}") for i, o in enumerate(sessions)]
-    for by, drawn in ((Drawn.ACCOUNT, Drawn.ACCOUNT), (Drawn.SESSION, Drawn.SESSION), (None, Drawn.SESSION)):
+    for by, drawn in ((DrawnBy.ACCOUNT, DrawnBy.ACCOUNT), (DrawnBy.SESSION, DrawnBy.SESSION), (None, DrawnBy.SESSION)):
         found = compare(_drawn(by, named), "f")
         assert (found.drawn, found.unnamed, found.verdict) == (drawn, 0, Verdict.FASTER)
-    assert compare(_drawn(Drawn.ACCOUNT, named, by_process="e,f"), "f").drawn is Drawn.PROCESS
+    assert compare(_drawn(DrawnBy.ACCOUNT, named, by_process="e,f"), "f").drawn is DrawnBy.PROCESS
 
 
 def test_sessions_of_accounts_that_cannot_be_told_apart_have_no_verdict() -> None:
     """Two accounts that called 150 times each would otherwise be 300 independent sessions."""
     sessions = experiment(1, 300, World(factor=0.5))
-    found = compare(_drawn(Drawn.ACCOUNT, sessions), "f")
+    found = compare(_drawn(DrawnBy.ACCOUNT, sessions), "f")
     assert (found.verdict, found.unnamed, found.more) == (Verdict.DEPENDENT, 300, None)
     assert "FIRSTWORD_ACCOUNT_KEY" in sentence(found)
     # room and process tell themselves
-    assert compare(_drawn(Drawn.SESSION, sessions), "f").verdict is Verdict.FASTER
-    assert compare(_drawn(Drawn.ACCOUNT, sessions, by_process="f"), "f").verdict is Verdict.FASTER
+    assert compare(_drawn(DrawnBy.SESSION, sessions), "f").verdict is Verdict.FASTER
+    assert compare(_drawn(DrawnBy.ACCOUNT, sessions, by_process="f"), "f").verdict is Verdict.FASTER

@@ -15,7 +15,7 @@ from firstword.rehearsal.stack import LocalStack
 from firstword.tuning.files import Files
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.sessions import NoSession, median, named
-from firstword.tuning.sources import Query, Source, SourceError
+from firstword.tuning.sources import Query, SourceError, TraceSource
 from firstword.tuning.start import RecordedStart, start_of
 from tests.tuning.answering import answering
 from tests.tuning.test_sessions import a_start
@@ -102,7 +102,7 @@ def test_something_else_that_answers_is_said(status: int, body: bytes, says: str
     assert says in str(caught.value)
 
 
-def _starts(source: Source, query: Query | None = None) -> dict[str, RecordedStart]:
+def _starts(source: TraceSource, query: Query | None = None) -> dict[str, RecordedStart]:
     try:
         return {trace.trace_id: start_of(trace) for trace in source.traces(query or Query(), no_problem)}
     except SourceError:  # Jaeger knows no service before its first span

@@ -12,7 +12,7 @@ from firstword.telemetry.record import Outcome
 from firstword.tuning import observation as about
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Note, PassedOver
-from firstword.tuning.observation import Drawn, Observation, observation
+from firstword.tuning.observation import DrawnBy, Observation, observation
 from firstword.tuning.sampling import countable
 from firstword.tuning.sources import Query, SourceError
 from firstword.tuning.statistics import quantile, rate
@@ -59,11 +59,11 @@ def test_a_start_without_a_first_word(tmp_path: Path, outcome: str, ttfw: float,
 
 def test_what_flags_were_drawn_by_is_read(tmp_path: Path) -> None:
     """By account or room, and which of them by process."""
-    told = {"startup.outcome": "first_word", "startup.drawn_by.process": "cached-config,account-cache"}
-    for by, drawn in (("account", Drawn.ACCOUNT), ("room", Drawn.SESSION), ("moon", None)):
-        seen = read(tmp_path, {**told, "startup.drawn_by": by})
+    told = {"startup.outcome": "first_word", "startup.flags_by_process": "cached-config,account-cache"}
+    for by, drawn in (("account", DrawnBy.ACCOUNT), ("room", DrawnBy.SESSION), ("moon", None)):
+        seen = read(tmp_path, {**told, "startup.flags_by": by})
         assert seen is not None
-        assert (about.recorded(seen, "f"), about.recorded(seen, "account-cache")) == (drawn, Drawn.PROCESS)
+        assert (about.recorded(seen, "f"), about.recorded(seen, "account-cache")) == (drawn, DrawnBy.PROCESS)
 
 
 def test_many_sessions_take_half_a_kilobyte_each(tmp_path: Path) -> None:

@@ -11,9 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstword.telemetry.record import Outcome, Stage, Start, Task
+from firstword.telemetry.record import DispatchStage, Outcome, Start, Task
 from firstword.telemetry.vocabulary import SAMPLING_PERCENT
-from firstword.tuning.drawing import (
+from firstword.tuning.files import Files
+from firstword.tuning.palette import css, style_of
+from firstword.tuning.plot import NothingToPlot, percentiles
+from firstword.tuning.sampling import WEIGHTED
+from firstword.tuning.sources import Query
+from firstword.tuning.spans import Trace
+from firstword.tuning.start import start_of
+from firstword.tuning.svg import (
     LETTER,
     LETTERS,
     NARROWEST,
@@ -27,13 +34,6 @@ from firstword.tuning.drawing import (
     place,
     svg,
 )
-from firstword.tuning.files import Files
-from firstword.tuning.palette import css, style_of
-from firstword.tuning.plot import NothingToPlot, percentiles
-from firstword.tuning.sampling import WEIGHTED
-from firstword.tuning.sources import Query
-from firstword.tuning.spans import Trace
-from firstword.tuning.start import start_of
 from firstword.tuning.waterfall import waterfall
 from firstword.tuning.wording import date
 from tests.properties import examples
@@ -161,7 +161,7 @@ def test_a_stage_of_the_dispatch_says_why(tmp_path: Path) -> None:
     """In a row of its own; hovering explains it."""
     start = a_start(200)
     border = start.start + 30_000_000
-    stages = Stage("offer", start.start, border), Stage("process_start", border, start.first_step)
+    stages = DispatchStage("offer", start.start, border), DispatchStage("process_start", border, start.first_step)
     picture = picture_of(tmp_path, replace(start, dispatch_stages=stages))
     rows = {row.name: row for section in picture.sections if section.heading == "Dispatch" for row in section.rows}
     assert {name: row.note for name, row in rows.items()} == {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from firstword.tuning.observation import Drawn, Observation
-from firstword.tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Rollout, Step, plan
+from firstword.tuning.observation import DrawnBy, Observation
+from firstword.tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Rollout, RolloutStep, plan
 from tests.tuning.sessions_drawn import World, Worlds, draw, experiment
 
 
@@ -19,7 +19,7 @@ class Week:
     shares: dict[str, int]
     exposed: dict[str, int]
     """Sessions that had the flag on."""
-    moves: list[Step]
+    moves: list[RolloutStep]
     sessions: int
 
 
@@ -48,7 +48,7 @@ def week(seed: int, worlds: Worlds, rollouts: Sequence[Rollout], look: int = 250
     return ended
 
 
-def moved(rollout: Rollout, step: Step, now: float) -> Rollout:
+def moved(rollout: Rollout, step: RolloutStep, now: float) -> Rollout:
     if rollout.flag != step.flag:
         return rollout
     back = step.reason if step.action is Action.TURN_BACK else None
@@ -230,7 +230,7 @@ def test_what_promises_most_starts_first() -> None:
 def test_nothing_is_ramped_on_accounts_that_cannot_be_told_apart() -> None:
     """However much faster it looks; the reason says what to set. What looks like harm is turned back."""
     for world, action in ((World(0.5), Action.HOLD), (World(errors=0.5), Action.TURN_BACK)):
-        sessions = [dataclasses.replace(o, drawn_by=Drawn.ACCOUNT) for o in experiment(1, 400, world)]
+        sessions = [dataclasses.replace(o, drawn_by=DrawnBy.ACCOUNT) for o in experiment(1, 400, world)]
         (step,) = plan(sessions, [Rollout("f", 50)])
         assert step.action is action, step
         assert ("FIRSTWORD_ACCOUNT_KEY" in step.reason) is (action is Action.HOLD)

@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from firstword.telemetry.critical_path import Piece, analyse
+from firstword.telemetry.critical_path import PathPiece, analyse
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.run import waited_for
 from firstword.telemetry.testing import StartupTest
-from firstword.telemetry.vocabulary import CONNECT, DISPATCH, GREET, STEPS, WAIT
+from firstword.telemetry.vocabulary import CONNECT, DISPATCH, GREET, LOOP_HOLDS, WAIT
 from firstword.tuning.chain import chain_of
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
@@ -38,7 +38,7 @@ def read(folder: Path) -> dict[str, RecordedStart]:
     return {trace.trace_id: start_of(trace) for trace in Files(folder).traces(Query(), no_problem)}
 
 
-def name(piece: Piece) -> str:
+def name(piece: PathPiece) -> str:
     """What a piece read back is called."""
     return piece.name
 
@@ -266,7 +266,7 @@ def test_steps_nobody_can_read_are_none(startup_test: StartupTest, tmp_path: Pat
     write(tmp_path, startup_test.run(a_plan()).start)
     (trace,) = Files(tmp_path).traces(Query(), no_problem)
     spans = tuple(
-        replace(span, attributes={**span.attributes, STEPS: told}) if span.name == "account" else span
+        replace(span, attributes={**span.attributes, LOOP_HOLDS: told}) if span.name == "account" else span
         for span in trace.spans
     )
     (traced,) = (task for task in start_of(replace(trace, spans=spans)).tasks if task.name == "account")

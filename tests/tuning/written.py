@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 
 from firstword.telemetry.export import Exporting, FileExporter
 from firstword.telemetry.record import Start
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.tuning.notes import Given, Note, Used
 
 T0 = 1_795_000_000_000_000_000
@@ -22,7 +22,7 @@ T0 = 1_795_000_000_000_000_000
 def write(folder: Path, *starts: Start) -> list[str]:
     """Export the starts to OTLP JSON lines in `folder`, all through the worker's own exporter; their trace ids."""
     exporting = Exporting([FileExporter(folder)], resource=Resource({"service.name": "firstword"}))
-    traces = [Trace(exporting) for _ in starts]
+    traces = [StartTrace(exporting) for _ in starts]
     for trace, start in zip(traces, starts, strict=True):
         trace.export(start, finished=True)
         exporting.flush(5.0)  # more than its queue holds would be dropped

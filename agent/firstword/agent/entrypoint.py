@@ -19,7 +19,7 @@ from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Callers
 from firstword.agent.call.limits import End, Limits
 from firstword.agent.conversation import console
-from firstword.agent.flags.assignment import Drawn, draw_session
+from firstword.agent.flags.assignment import Assignment, draw_session
 from firstword.agent.flags.improvements import Flags, Improvement
 from firstword.agent.process.job_process import Process
 from firstword.agent.process.log_redaction import REDACTION
@@ -122,7 +122,7 @@ def _compose(job: JobContext, process: Process, trust: Trust, identity: Identity
     return call
 
 
-def _introduce(call: Call, drawn: Drawn) -> None:
+def _introduce(call: Call, drawn: Assignment) -> None:
     """Name the call in the log and on its trace: whose it is, who sent it, by what its flags were drawn."""
     REDACTION.hide(call.job.job.room.name, call.identity.account)
     trace_id = f"{call.trace.context.trace_id:032x}"

@@ -31,7 +31,7 @@ class EnvFileError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class EnvFault:
     """What is wrong, or may be, with one variable in the file."""
 
     variable: str
@@ -49,9 +49,9 @@ class EnvFile:
     """What the file sets, by names in capitals, and what is wrong with it."""
 
     values: Mapping[str, str] = field(default_factory=dict[str, str])
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[EnvFault, ...] = ()
 
-    def faults_in(self, environment: Mapping[str, str]) -> tuple[Fault, ...]:
+    def faults_in(self, environment: Mapping[str, str]) -> tuple[EnvFault, ...]:
         """The faults that matter where this is the environment: those of variables that the file sets, or would."""
         return tuple(
             fault
@@ -97,38 +97,38 @@ def parse(content: bytes) -> EnvFile:
         cause = "an editor saved it as UTF-16" if wide else "it is in an older encoding"
         raise EnvFileError(f"{ENV_FILE}: expected text in UTF-8; possible cause: {cause}") from None
     good: list[Binding] = []
-    lost: list[Fault] = []
+    lost: list[EnvFault] = []
     for each in parse_stream(StringIO(text)):
         name = (each.key or "").upper()
         if each.error:
             lost += _unreadable(each)
         elif each.value is not None and _NAME.fullmatch(name) and name.startswith(PREFIXES):
             if why := _lost(each):
-                lost += [Fault(variable, why, lost=True) for variable in (name, *_swallowed(each.value))]
+                lost += [EnvFault(variable, why, lost=True) for variable in (name, *_swallowed(each.value))]
             else:
                 good.append(each)
     # of the others python-dotenv would log what is said here by name
     resolved = dotenv_values(stream=StringIO("".join(each.original.string for each in good)))
     values: dict[str, str] = {}
-    faults: list[Fault] = []
+    faults: list[EnvFault] = []
     for each in good:
         name = (each.key or "").upper()
         if name in values:
-            faults.append(Fault(name, f"stands twice in {ENV_FILE}, and the last one counts", lost=False))
+            faults.append(EnvFault(name, f"stands twice in {ENV_FILE}, and the last one counts", lost=False))
         values[name] = resolved[each.key or ""] or ""
-        faults += [Fault(name, f"in {_place(each)}: {doubt}", lost=False) for doubt in _doubts(each)]
+        faults += [EnvFault(name, f"in {_place(each)}: {doubt}", lost=False) for doubt in _doubts(each)]
     # where another line sets the variable it is not lost, but may be another
     faults += [replace(each, lost=each.variable not in values) for each in lost]
     return EnvFile(values, tuple(faults))
 
 
-def _unreadable(statement: Binding) -> Iterator[Fault]:
+def _unreadable(statement: Binding) -> Iterator[EnvFault]:
     text = statement.original.string.lstrip()
     quote = text.partition("=")[2].lstrip()[:1]
     cause = f"a {quote} that is left open" if quote in ("'", '"') else "something after the value"
     expected = f"in {_place(statement)}: expected quotes around the whole value, or none; possible cause: {cause}"
     for variable in _assigned(text.splitlines()):
-        yield Fault(variable, expected, lost=True)
+        yield EnvFault(variable, expected, lost=True)
 
 
 def _lost(statement: Binding) -> str:

@@ -17,7 +17,7 @@ _SHOWN = 5
 _MOST_KINDS = 4
 
 
-class Account:
+class ReadingReport:
     """Adds up the notes of one reading, and says the sum when it is left; `report` is what a source wants."""
 
     def __init__(self, query: Query) -> None:
@@ -54,7 +54,7 @@ class Account:
             case PassedOver():
                 self._pieces[note.what] += note.pieces
 
-    def __enter__(self) -> Account:
+    def __enter__(self) -> ReadingReport:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:

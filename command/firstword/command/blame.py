@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.account import Account
+from firstword.command.account import ReadingReport
 from firstword.command.observed import Json, number
 from firstword.command.source_options import Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell, tell_json
-from firstword.tuning.blame import Blame, NothingToBlame, Quantiles, Row, blame
+from firstword.tuning.blame import Blame, BlameRow, NothingToBlame, TaskQuantiles, blame
 from firstword.tuning.costs import Among, Kind, costs_of
 from firstword.tuning.glance import Unfamiliar, glance
 from firstword.tuning.sampling import WEIGHTED
@@ -84,7 +84,7 @@ def as_json_object(found: Blame) -> Json:
     }
 
 
-def _row(row: Row) -> Json:
+def _row(row: BlameRow) -> Json:
     return {
         "kind": row.cause.kind.value,
         "name": row.cause.name,
@@ -99,13 +99,13 @@ def _row(row: Row) -> Json:
     }
 
 
-def _quantiles(of: Quantiles) -> Json:
+def _quantiles(of: TaskQuantiles) -> Json:
     return {"p50": number(of.p50), "p90": number(of.p90), "p99": number(of.p99)}
 
 
 def _blame(read: Reading, files: Path | None) -> Blame:
     try:
-        with Account(read.query) as account:
+        with ReadingReport(read.query) as account:
             if files is not None and read.query == Query():
                 try:
                     return blame(glance(files, account.report))

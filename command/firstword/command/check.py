@@ -12,7 +12,7 @@ import typer
 from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
-from firstword.tuning.objectives import Answer, ObjectiveError, answer, objective
+from firstword.tuning.objectives import ObjectiveError, ObjectiveResult, answer, objective
 from firstword.tuning.wording import amount
 
 
@@ -60,7 +60,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _print(answers: Sequence[Answer], missed: Sequence[Answer]) -> None:
+def _print(answers: Sequence[ObjectiveResult], missed: Sequence[ObjectiveResult]) -> None:
     for each in missed:
         say(str(each), "bold red")
     met = len(answers) - len(missed)
@@ -69,7 +69,7 @@ def _print(answers: Sequence[Answer], missed: Sequence[Answer]) -> None:
     say(f"{met} of {amount(len(answers), 'objective')} met{doubt}")
 
 
-def _as_json(each: Answer) -> Json:
+def _as_json(each: ObjectiveResult) -> Json:
     """The stable keys of one objective (docs/tuning.md)."""
     return {
         "objective": each.objective.text,
@@ -84,7 +84,7 @@ def _as_json(each: Answer) -> Json:
     }
 
 
-def _junit(answers: Sequence[Answer]) -> bytes:
+def _junit(answers: Sequence[ObjectiveResult]) -> bytes:
     missed = sum(not each.met for each in answers)
     suite = ElementTree.Element("testsuite", name="firstword check", tests=str(len(answers)), failures=str(missed))
     for each in answers:

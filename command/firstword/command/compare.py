@@ -12,7 +12,7 @@ from firstword.command.completion import flag_names
 from firstword.command.observed import Json, number, observed
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell_json
-from firstword.tuning.compare import Comparison, NotComparable, Row, Verdict, compare, sentence
+from firstword.tuning.compare import Comparison, ComparisonRow, NotComparable, Verdict, compare, sentence
 from firstword.tuning.wording import agree, amount
 
 _STYLES = {
@@ -88,7 +88,7 @@ def as_json_object(found: Comparison) -> Json:
     }
 
 
-def _row(row: Row) -> Json:
+def _row(row: ComparisonRow) -> Json:
     difference = {"low": number(row.difference.low), "high": number(row.difference.high)}
     return {"before": number(row.before), "after": number(row.after), "difference": difference}
 
@@ -121,7 +121,9 @@ def _print(found: Comparison) -> None:
     say(text[0].upper() + text[1:] + ".", _STYLES.get(found.verdict))
 
 
-def _table(title: str, found: Comparison, rows: Sequence[Row], shown: Callable[[float], str], unit: float) -> Columns:
+def _table(
+    title: str, found: Comparison, rows: Sequence[ComparisonRow], shown: Callable[[float], str], unit: float
+) -> Columns:
     table = Columns()
     table.add_column(title, width=21, overflow="fold")
     for heading in (found.before, found.after):
@@ -140,7 +142,7 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def _range(row: Row, unit: float) -> str:
+def _range(row: ComparisonRow, unit: float) -> str:
     """What the difference surely is; open where nothing bounds it."""
     low, high = row.difference.low / unit, row.difference.high / unit
     shown = "+.2f" if unit == 1 else "+.1f"

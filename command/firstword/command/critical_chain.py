@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from firstword.command.account import Account
+from firstword.command.account import ReadingReport
 from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, fail, say, say_text, styled, tell, tell_json
 from firstword.tuning import sessions
-from firstword.tuning.chain import Entry, KindTime, chain_of
+from firstword.tuning.chain import ChainEntry, KindTime, chain_of
 from firstword.tuning.dispatch import NOTABLE_US, explanation
 from firstword.tuning.files import Files
 from firstword.tuning.notes import Report, ignore
@@ -96,7 +96,7 @@ def command(
     session, options = options.of_session(session)
     read = options.reading()
     try:
-        with Account(read.query) as account:
+        with ReadingReport(read.query) as account:
             chosen = _chosen(read, session, slowest, account.report)
     except (SourceError, sessions.NoSession, OSError) as error:
         fail(str(error))
@@ -185,14 +185,14 @@ def _tree(start: RecordedStart, sources: SourceText | None) -> Iterator[Text]:
                 yield Text.assemble((below, _ON_PATH), (shown(text), _SPARED))
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: ChainEntry) -> str:
     kind = f", {_kind(entry.kinds[0])}" if len(entry.kinds) == 1 and entry.kinds[0].kind != entry.name else ""
     held_by = f", held by {entry.held_by}" if entry.held_by else ""
     when = _when(entry.start_us, entry.duration_us)
     return f"{entry.source or entry.name}{when}{kind}{held_by}{_notes(entry.task)}"
 
 
-def _below(entry: Entry, sources: SourceText | None) -> Iterator[str]:
+def _below(entry: ChainEntry, sources: SourceText | None) -> Iterator[str]:
     """What is said of an entry in grey: the line's text, its kinds where there are several, and what was spared."""
     if sources is not None and entry.source is not None and (text := sources.of(entry.source)):
         yield text

@@ -26,7 +26,7 @@ from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
 from firstword.agent.flags.location import flag_file
 from firstword.agent.settings import SettingsError, claim_key_missing, read_settings
 from firstword.command.terminal import console
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, Server, go_toolchain, installed
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, LocalServer, go_toolchain, installed
 from firstword.rehearsal.stack import Stack, running_stack
 from firstword.rehearsal.workers import START, worker_file
 from firstword.telemetry import otlp, switch
@@ -103,7 +103,7 @@ async def _examine() -> list[Finding]:
     ]
 
 
-async def _server(server: Server, *, needed: bool) -> Finding:
+async def _server(server: LocalServer, *, needed: bool) -> Finding:
     name = f"{server.name} {server.version}"
     if program := await installed(server):
         where = {"path": f"on PATH: {program.executable}", "docker": f"in Docker: {server.image}"}

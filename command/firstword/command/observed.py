@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from firstword.command.account import Account
+from firstword.command.account import ReadingReport
 from firstword.command.source_options import Reading, say_weighted
 from firstword.command.terminal import fail, tell
 from firstword.tuning.files import Files
@@ -57,7 +57,7 @@ def observe(read: Reading) -> Observed:
     whole = read
     if read.query.limit is None and not isinstance(read.source, Files):
         whole = replace(read, query=replace(read.query, limit=_MOST))
-    with Account(read.query) as account:
+    with ReadingReport(read.query) as account:
         for trace in whole.traces(account.report):
             if (seen := observation(trace)) is not None:
                 starts.append(seen)

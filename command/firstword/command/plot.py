@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.account import Account
+from firstword.command.account import ReadingReport
 from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, fail, tell, tell_json
 from firstword.tuning import sessions
-from firstword.tuning.drawing import html, svg
 from firstword.tuning.notes import Report
-from firstword.tuning.plot import Drawn, NothingToPlot, percentiles
+from firstword.tuning.plot import DrawnSessions, NothingToPlot, percentiles
 from firstword.tuning.sources import SourceError
 from firstword.tuning.start import method_of_all, start_of
+from firstword.tuning.svg import html, svg
 from firstword.tuning.waterfall import waterfall
 from firstword.tuning.wording import iso_date
 
@@ -60,7 +60,7 @@ def command(
     session, options = options.of_session(session)
     read = options.reading()
     try:
-        with Account(read.query) as account:
+        with ReadingReport(read.query) as account:
             drawn = _drawn(read, session, slowest, many, account.report)
     except NothingToPlot as error:
         fail(f"{error}, in {read.source.name}")
@@ -82,7 +82,7 @@ def command(
         tell(f"Written: {output}")
 
 
-def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report: Report) -> Drawn:
+def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report: Report) -> DrawnSessions:
     if many:
         return percentiles(read.traces(report))
     if session is not None:
@@ -90,7 +90,7 @@ def _drawn(read: Reading, session: str | None, slowest: bool, many: bool, report
     else:
         chosen = (sessions.slowest if slowest else sessions.median)(read.source, read.query, report)
     start = start_of(chosen.trace)
-    return Drawn(
+    return DrawnSessions(
         picture=waterfall(start, chosen.trace.spans),
         trace_ids=(start.trace_id,),
         began_ns=(start.start_ns,),

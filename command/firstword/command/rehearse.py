@@ -23,12 +23,12 @@ from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
-from firstword.rehearsal.result import LOGS, RESULT_FILE, TRACES, Figures, Quantiles, Result, new_folder, save
+from firstword.rehearsal.result import LOGS, RESULT_FILE, TRACES, ProfileFigures, Quantiles, Result, new_folder, save
 from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
-from firstword.tuning.drawing import html
 from firstword.tuning.start import RecordedStart
+from firstword.tuning.svg import html
 from firstword.tuning.waterfall import waterfall
 from firstword.tuning.wording import agree, amount
 
@@ -238,11 +238,11 @@ def _table(title: str, headings: Sequence[str]) -> Table:
     return table
 
 
-def _ttfw(figures: Figures) -> Quantiles | None:
+def _ttfw(figures: ProfileFigures) -> Quantiles | None:
     return figures.ttfw_s
 
 
-def _init(figures: Figures) -> Quantiles | None:
+def _init(figures: ProfileFigures) -> Quantiles | None:
     return figures.init_s
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.account import Account
+from firstword.command.account import ReadingReport
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import Columns, console, fail, say, tell, tell_json
 from firstword.tuning.slow import Listed, as_json, slowest_sessions, waited_s
-from firstword.tuning.sources import Source, SourceError
+from firstword.tuning.sources import SourceError, TraceSource
 from firstword.tuning.wording import amount, date
 
 _MOST = 20
@@ -38,7 +38,7 @@ def command(
     read = options.reading()
     tell(f"Traces: {read.source.name}", err=options.as_json)
     try:
-        with Account(read.query) as account:
+        with ReadingReport(read.query) as account:
             # no figure is made of them, so a store that keeps none but slow ones will do
             found = slowest_sessions(read.source.traces(read.query, account.report), most)
     except (SourceError, OSError) as error:
@@ -51,7 +51,7 @@ def command(
         _print(found, read.source)
 
 
-def _print(found: Listed, source: Source) -> None:
+def _print(found: Listed, source: TraceSource) -> None:
     shown = "all" if len(found.sessions) == found.starts else f"the {len(found.sessions):,} that waited longest"
     beside = [
         *([f"{found.no_caller:,} without a caller"] if found.no_caller else []),

@@ -1,6 +1,6 @@
 """The options of every command that reads traces: which source, which part of it, and how its problems and its sampling are said.
 
-Makes a `firstword.tuning.sources.Source` of what was typed. A rehearsal says where its traces are; `tuning` may not know rehearsals.
+Makes a `firstword.tuning.sources.TraceSource` of what was typed. A rehearsal says where its traces are; `tuning` may not know rehearsals.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from firstword.tuning.files import Files
 from firstword.tuning.notes import Report
 from firstword.tuning.one_trace import OneTrace
 from firstword.tuning.sampling import WEIGHTED, countable
-from firstword.tuning.sources import Query, Source
+from firstword.tuning.sources import Query, TraceSource
 from firstword.tuning.spans import Trace
 
 _HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(?P<value>[\x20-\x7e]*?)\s*")
@@ -100,7 +100,7 @@ class TraceOptions:
         """The file or folder that was named; None for another source."""
         return None if self.traces is None or _PAGE.fullmatch(self.traces.strip()) else Path(self.traces)
 
-    def _source(self) -> Source:
+    def _source(self) -> TraceSource:
         if page := _PAGE.fullmatch((self.jaeger or self.traces or "").strip()):
             option = "--traces" if self.jaeger is None else "--jaeger"
             return OneTrace(self._jaeger(option, page["url"]), page["id"])
@@ -118,7 +118,7 @@ class TraceOptions:
             fail("no last rehearsal to read traces of; run `firstword rehearse`, or give --traces or --jaeger")
         return Files(folder / TRACES, f"the last rehearsal, {folder}")
 
-    def _jaeger(self, option: str, url: str) -> Source:
+    def _jaeger(self, option: str, url: str) -> TraceSource:
         from firstword.tuning.jaeger import Jaeger  # what one source needs, the others don't wait for
 
         try:
@@ -160,7 +160,7 @@ def reads_traces(command: Callable[..., None]) -> Callable[..., None]:
 class Reading:
     """What a command reads."""
 
-    source: Source
+    source: TraceSource
     query: Query
 
     def traces(self, report: Report) -> Iterator[Trace]:

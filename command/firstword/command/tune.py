@@ -28,7 +28,7 @@ from firstword.command.terminal import BAD_INPUT, INTERRUPTED, Columns, console,
 from firstword.tuning.change import BadChange, nearest, read_changes
 from firstword.tuning.compare import gain
 from firstword.tuning.notes import ignore
-from firstword.tuning.rollout import Action, Step, plan
+from firstword.tuning.rollout import Action, RolloutStep, plan
 from firstword.tuning.sources import SourceError
 from firstword.tuning.whatif import NothingToPlay, predict
 from firstword.tuning.wording import amount
@@ -44,7 +44,7 @@ _STYLES = {Action.TURN_BACK: "bold red", Action.RAMP: "bold green", Action.START
 class _Round:
     """One look at the traces."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[RolloutStep, ...]
     source: str
     """Where the evidence came from."""
     sessions: int
@@ -242,7 +242,7 @@ def _print(look: _Round, path: Path, *, apply: bool) -> None:
         say("Nothing written; --apply does it.")
 
 
-def _table(steps: Sequence[Step]) -> Columns:
+def _table(steps: Sequence[RolloutStep]) -> Columns:
     table = Columns()
     table.add_column("flag", width=18, overflow="fold")
     table.add_column("at", width=5, justify="right")

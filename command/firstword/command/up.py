@@ -144,7 +144,7 @@ async def _prometheus(stack: Stack, port: int, folder: Path) -> AsyncGenerator[s
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class StackAddresses:
     """Where everything is: the stable keys of `up --json` (docs/up.md)."""
 
     livekit_url: str
@@ -168,9 +168,9 @@ class Addresses:
     """Logs and traces."""
 
 
-def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> Addresses:
+def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> StackAddresses:
     token = join_token(stack, room=ROOM, identity="you", agent_name=AGENT_NAME)
-    return Addresses(
+    return StackAddresses(
         livekit_url=stack.livekit_url,
         api_key=stack.api_key,
         secret_file=str(folder / LOGS / "livekit.yaml"),
@@ -188,7 +188,7 @@ def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> Addresses:
     )
 
 
-def _lines(at: Addresses) -> list[str]:
+def _lines(at: StackAddresses) -> list[str]:
     if at.jaeger_page:
         jaeger = f"Jaeger      {at.jaeger_url}/search?service=firstword"
     else:

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.account import Account
+from firstword.command.account import ReadingReport
 from firstword.command.environment import load_environment
 from firstword.command.observed import Json, number
 from firstword.command.source_options import Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell, tell_json
-from firstword.tuning.change import BadChange, Change, Effect, changes_of_flag, read_changes
+from firstword.tuning.change import BadChange, Effect, TaskChange, changes_of_flag, read_changes
 from firstword.tuning.sources import SourceError
 from firstword.tuning.statistics import Interval
 from firstword.tuning.whatif import Forecast, NothingToPlay, Prediction, predict
@@ -123,7 +123,7 @@ def _told(path: Path | None) -> tuple[Path, dict[str, str]]:
         fail(str(error), code=BAD_INPUT)
 
 
-def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[Change, ...]:
+def _changes(typed: list[str], flag: str | None, path: Path | None) -> tuple[TaskChange, ...]:
     """What was asked for. Ends the command where that is nothing, or wrong."""
     if typed and flag is not None:
         fail("TASK=CHANGE and --flag are two questions; give one", code=BAD_INPUT)
@@ -155,9 +155,9 @@ def _list(told: dict[str, str]) -> None:
         tell(f"{name}: {changes or 'no evidence in a trace without it; measure it'}", err=True)
 
 
-def _predict(read_from: Reading, changes: tuple[Change, ...], flag: str | None) -> Prediction:
+def _predict(read_from: Reading, changes: tuple[TaskChange, ...], flag: str | None) -> Prediction:
     try:
-        with Account(read_from.query) as account:
+        with ReadingReport(read_from.query) as account:
             return predict(read_from.traces(account.report), changes, flag=flag)
     except BadChange as error:
         fail(str(error), code=BAD_INPUT)

@@ -37,7 +37,7 @@ _HISS_PEAK = 4
 """Very soft noise, far below `AUDIBLE`: a microphone that is there, and nobody speaking."""
 
 
-class Heard(NamedTuple):
+class EarFrame(NamedTuple):
     """One frame of the agent's sound at the caller's ear."""
 
     at: float
@@ -70,7 +70,7 @@ def join_token(
     return token.to_jwt()
 
 
-class Caller:
+class RehearsalCaller:
     """One caller: `connect`, then `hear`, `say` and `leave` at will; to `connect` again is to come back.
 
     With `record` every frame of the agent's voice is kept; otherwise the ear closes at the first audible one.
@@ -80,7 +80,7 @@ class Caller:
 
     def __init__(self, url: str, token: str, *, record: bool = False) -> None:
         self._url, self._token, self._record = url, token, record
-        self._frames: dict[tuple[str, str], list[Heard]] = {}
+        self._frames: dict[tuple[str, str], list[EarFrame]] = {}
         self._spoken: deque[tuple[Samples, asyncio.Event]] = deque()
         self._room: rtc.Room | None = None
         self._source: rtc.AudioSource | None = None
@@ -90,11 +90,11 @@ class Caller:
         self._last_heard_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def heard_on(self, track: str) -> list[Heard]:
+    def heard_on(self, track: str) -> list[EarFrame]:
         """The frames of the agent's track of that name."""
         return sorted((frame for frames in self.streams_on(track) for frame in frames), key=lambda frame: frame.at)
 
-    def streams_on(self, track: str) -> list[list[Heard]]:
+    def streams_on(self, track: str) -> list[list[EarFrame]]:
         """The same, of each track by itself: an agent whose connection was lost publishes anew, and for a while both are heard."""
         return [list(frames) for (name, _), frames in self._frames.items() if name == track]
 
@@ -196,7 +196,7 @@ class Caller:
                 at = time.monotonic()
                 samples = np.frombuffer(event.frame.data, dtype=np.int16)
                 if self._record:
-                    self._frames.setdefault(track, []).append(Heard(at, samples.copy()))
+                    self._frames.setdefault(track, []).append(EarFrame(at, samples.copy()))
                 if np.abs(samples.astype(np.int32)).max(initial=0) > AUDIBLE:
                     self._last_heard_at = at
                     if first and not first.done():

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 
 from livekit import api
 
-from firstword.rehearsal.callers import Caller, join_token
+from firstword.rehearsal.callers import RehearsalCaller, join_token
 from firstword.rehearsal.stack import Stack
 
 
@@ -25,7 +25,7 @@ async def calling(
     metadata: str = "",
     ahead_by: float | None = None,
     record: bool = False,
-) -> AsyncGenerator[Caller]:
+) -> AsyncGenerator[RehearsalCaller]:
     """A caller of that agent in a `room` of their own, who has not connected yet. On exit they hang up, and the room is deleted, as a
     telephone call's is.
 
@@ -38,7 +38,7 @@ async def calling(
         await rooms.room.create_room(api.CreateRoomRequest(name=room, agents=[agent]))
         await asyncio.sleep(ahead_by)
         token = join_token(stack, room=room, identity="caller")
-    caller = Caller(stack.livekit_url, token, record=record)
+    caller = RehearsalCaller(stack.livekit_url, token, record=record)
     try:
         yield caller
     finally:

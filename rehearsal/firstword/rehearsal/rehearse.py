@@ -26,11 +26,11 @@ from firstword.agent.accounts.store import AccountStore
 from firstword.rehearsal.alignment import Samples
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.missed import missed_of_greeting, missed_of_tone
-from firstword.rehearsal.result import LOGS, TRACES, Figures, Result, Session, figures, read_starts
+from firstword.rehearsal.result import LOGS, TRACES, ProfileFigures, Result, Session, figures, read_starts
 from firstword.rehearsal.servers import LIVEKIT, Progress
 from firstword.rehearsal.stack import Stack
 from firstword.rehearsal.surroundings import Choice, opened, own_store, store_file
-from firstword.rehearsal.workers import FLAGS, FLOOR, Worker, running_worker
+from firstword.rehearsal.workers import FLAGS, FLOOR, RunningWorker, running_worker
 from firstword.telemetry.record import Dispatch
 
 PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
@@ -121,11 +121,11 @@ async def rehearse(
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RehearsalStage:
     """All that runs during a rehearsal."""
 
     stack: Stack
-    workers: Mapping[str, Worker]
+    workers: Mapping[str, RunningWorker]
     rooms: api.LiveKitAPI
     accounts: Sequence[Account]
     """Who calls, in turn: callers come back. Empty with the user's own store, and where flags are drawn: then the jobs name nobody."""
@@ -155,7 +155,7 @@ class _Recording:
 @contextlib.asynccontextmanager
 async def _stage(
     plan: Rehearsal, choice: Choice, folder: Path, report: Callable[[Progress], None]
-) -> AsyncGenerator[Stage]:
+) -> AsyncGenerator[RehearsalStage]:
     """Servers, simulators and a registered worker a profile, for as long as the rehearsal runs."""
     logs = folder / LOGS
     logs.mkdir(parents=True, exist_ok=True)
@@ -165,8 +165,8 @@ async def _stage(
         run = secrets.token_hex(3)
         # One for each caller at least: cold processes would drown what is measured, and the worker would decline jobs.
         idle = {"FIRSTWORD_IDLE_PROCESSES": os.environ.get("FIRSTWORD_IDLE_PROCESSES") or str(max(2, plan.concurrency))}
-        workers: dict[str, Worker] = {}
-        warming: list[Worker] = []
+        workers: dict[str, RunningWorker] = {}
+        warming: list[RunningWorker] = []
         for done, profile in enumerate(plan.workers):
             if len(warming) == AT_ONCE:
                 await warming.pop(0).registered()
@@ -193,7 +193,7 @@ async def _stage(
         # The example accounts are in the rehearsal's own stores, not in the user's.
         accounts = () if choice.real else ACCOUNTS
         known = choice.providers["deepgram"] is None
-        yield Stage(server, workers, await running.enter_async_context(rooms), accounts, folder, known)
+        yield RehearsalStage(server, workers, await running.enter_async_context(rooms), accounts, folder, known)
 
 
 def _flag_file(plan: Rehearsal, profile: str) -> dict[str, str]:
@@ -201,7 +201,9 @@ def _flag_file(plan: Rehearsal, profile: str) -> dict[str, str]:
     return {"FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(followed.resolve())} if followed else {}
 
 
-async def _perform(plan: Rehearsal, stage: Stage, sessions: list[Session], report: Callable[[Progress], None]) -> None:
+async def _perform(
+    plan: Rehearsal, stage: RehearsalStage, sessions: list[Session], report: Callable[[Progress], None]
+) -> None:
     """Group after group; each session goes into `sessions` as it ends."""
     total = plan.sessions * len(stage.workers)
     began = 0.0
@@ -226,7 +228,7 @@ async def _perform(plan: Rehearsal, stage: Stage, sessions: list[Session], repor
 
 
 async def call(
-    plan: Rehearsal, stage: Stage, worker: Worker, number: int, sessions: list[Session]
+    plan: Rehearsal, stage: RehearsalStage, worker: RunningWorker, number: int, sessions: list[Session]
 ) -> _Recording | None:
     """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up. `number` says whose call it is.
 
@@ -266,7 +268,7 @@ async def call(
     return _Recording(session, account, began, caller.voice()) if compares and heard is not None else None
 
 
-async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> Account:
+async def _whose(plan: Rehearsal, stage: RehearsalStage, worker: RunningWorker, number: int) -> Account:
     """Whose call it is; the generic account where the job names none. A stranger is written into the worker's store now: it is read ahead otherwise.
 
     Where flags are drawn they would be drawn by account, and a few accounts that call in turn are a few draws.
@@ -284,7 +286,7 @@ async def _whose(plan: Rehearsal, stage: Stage, worker: Worker, number: int) -> 
     return account
 
 
-def _figures(profile: str, sessions: Sequence[Session], folder: Path) -> Figures:
+def _figures(profile: str, sessions: Sequence[Session], folder: Path) -> ProfileFigures:
     starts = None if profile == FLOOR else read_starts(folder / TRACES / profile)
     return figures([session for session in sessions if session.profile == profile], starts)
 

@@ -100,7 +100,7 @@ class Quantiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ProfileFigures:
     """One profile's sessions in figures; `ttfw_s` and `init_s` are None where there are no traces, as for the floor."""
 
     sessions: int
@@ -121,7 +121,7 @@ class Figures:
 class Result:
     """A whole rehearsal."""
 
-    profiles: Mapping[str, Figures]
+    profiles: Mapping[str, ProfileFigures]
     dispatch: Dispatch
     providers: Mapping[str, str]
     versions: Mapping[str, str]
@@ -143,13 +143,13 @@ class Result:
         }
 
 
-def figures(sessions: Sequence[Session], starts: Mapping[str, RecordedStart] | None) -> Figures:
+def figures(sessions: Sequence[Session], starts: Mapping[str, RecordedStart] | None) -> ProfileFigures:
     """The figures of one profile's `sessions`; `starts` by room id, None for a profile that leaves no traces."""
     heard = [math.inf if session.heard_s is None else session.heard_s for session in sessions]
     missed = Missed.of([session.missing for session in sessions if session.missing is not None])
     if starts is None:
         errors = sum(math.isinf(seconds) for seconds in heard)
-        return Figures(len(sessions), errors, 0, None, None, Quantiles.of(heard), missed)
+        return ProfileFigures(len(sessions), errors, 0, None, None, Quantiles.of(heard), missed)
     errors = fallbacks = untraced = 0
     ttfw: list[float] = []
     init: list[float] = []
@@ -166,7 +166,7 @@ def figures(sessions: Sequence[Session], starts: Mapping[str, RecordedStart] | N
             # A caller who heard the agent stayed on: a start that never got ready by then counts as never.
             ttfw.append(math.inf if start.ttfw_s is None else start.ttfw_s)
             init.append(math.inf if start.init_s is None else start.init_s)
-    return Figures(
+    return ProfileFigures(
         len(sessions), errors, fallbacks, Quantiles.of(ttfw), Quantiles.of(init), Quantiles.of(heard), missed, untraced
     )
 
@@ -216,7 +216,7 @@ def _last_file() -> Path:
     return platformdirs.user_state_path("firstword") / "last-rehearsal"
 
 
-def _figures_json(figures: Figures) -> dict[str, Any]:
+def _figures_json(figures: ProfileFigures) -> dict[str, Any]:
     values = asdict(figures)
     del values["untraced"]
     for key in ("ttfw_s", "init_s", "heard_s"):

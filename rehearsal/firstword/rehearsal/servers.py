@@ -34,7 +34,7 @@ class NoServer(ServerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class LocalServer:
     """A server that local runs need, and each way of having it; `build_environment` is for `go build` alone."""
 
     name: str
@@ -45,14 +45,14 @@ class Server:
     build_environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-LIVEKIT: Final = Server(
+LIVEKIT: Final = LocalServer(
     name="livekit-server",
     version="v1.11.0",
     image="livekit/livekit-server:v1.11.0",
     module="deploy/local/livekit",
     package="github.com/livekit/livekit-server/cmd/server",
 )
-JAEGER: Final = Server(
+JAEGER: Final = LocalServer(
     name="jaeger",
     version="v1.76.0",
     image="jaegertracing/jaeger:2.13.0",
@@ -66,7 +66,7 @@ JAEGER: Final = Server(
 class Program:
     """A server that can be run here: `executable` is the server itself or, for origin `docker`, Docker's client."""
 
-    server: Server
+    server: LocalServer
     origin: Origin
     executable: Path
 
@@ -95,7 +95,7 @@ class Progress:
     total: int = 0
 
 
-async def find(server: Server, report: Callable[[Progress], None] = lambda _: None) -> Program:
+async def find(server: LocalServer, report: Callable[[Progress], None] = lambda _: None) -> Program:
     """The way to run `server` here; the first time on a machine it may have to be fetched or built, in minutes.
 
     `report` is called as that goes on. Raises NoServer with what to install, or with the end of the build's output.
@@ -113,7 +113,7 @@ async def find(server: Server, report: Callable[[Progress], None] = lambda _: No
     return await _built(server, go, report)
 
 
-async def installed(server: Server) -> Program | None:
+async def installed(server: LocalServer) -> Program | None:
     """The way to run `server` that needs no build: on PATH, in Docker, or built before; None when there is none."""
     if on_path := shutil.which(server.name):
         return Program(server, "path", Path(on_path))
@@ -135,7 +135,7 @@ def go_toolchain() -> Path | None:
     return None
 
 
-async def obtainable(servers: Iterable[Server]) -> bool:
+async def obtainable(servers: Iterable[LocalServer]) -> bool:
     """Whether `find` has a way to each of them here."""
     if go_toolchain():
         return True
@@ -159,7 +159,7 @@ async def _pull(program: Program, report: Callable[[Progress], None]) -> None:
     await _run((docker, "pull", "--quiet", image), lambda _: None)
 
 
-async def _built(server: Server, go: Path, report: Callable[[Progress], None]) -> Program:
+async def _built(server: LocalServer, go: Path, report: Callable[[Progress], None]) -> Program:
     """Builds `server` unless another command has done so while this one waited for its turn."""
     binary = _binary(server)
     folders.make_private(folders.cache_folder())
@@ -171,7 +171,7 @@ async def _built(server: Server, go: Path, report: Callable[[Progress], None]) -
     return Program(server, "built", binary)
 
 
-async def _build(server: Server, go: Path, folder: Path, report: Callable[[Progress], None]) -> Path:
+async def _build(server: LocalServer, go: Path, folder: Path, report: Callable[[Progress], None]) -> Path:
     """Builds the server in `folder`, from a copy of the pinned module: package data may be read-only."""
     for name in ("go.mod", "go.sum"):
         shutil.copyfile(data_file(f"{server.module}/{name}"), folder / name)
@@ -217,7 +217,7 @@ async def _run(
 
 
 @contextlib.asynccontextmanager
-async def _alone(lock: Path, server: Server, report: Callable[[Progress], None]) -> AsyncGenerator[None]:
+async def _alone(lock: Path, server: LocalServer, report: Callable[[Progress], None]) -> AsyncGenerator[None]:
     """Holds `lock`, which a dead command's is not: two commands that start at once build once."""
     with lock.open("w") as file:
         while True:
@@ -230,5 +230,5 @@ async def _alone(lock: Path, server: Server, report: Callable[[Progress], None])
         yield
 
 
-def _binary(server: Server) -> Path:
+def _binary(server: LocalServer) -> Path:
     return folders.cache_folder() / "bin" / f"{server.name}-{server.version}"

@@ -48,7 +48,7 @@ _DROPPED = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITE
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WorkerState:
     """How a worker stands, as its log tells."""
 
     registered: bool = False
@@ -61,7 +61,7 @@ class Standing:
     ended: frozenset[int] = field(default_factory=frozenset[int])
     """Process ids of the jobs that said goodbye, or ended without a word."""
 
-    def after(self, line: str) -> Standing:
+    def after(self, line: str) -> WorkerState:
         """How it stands after one more line of the log; a line that isn't LiveKit's JSON changes nothing."""
         try:
             record = json.loads(line)
@@ -84,7 +84,7 @@ class Standing:
                 return self
 
 
-class Worker:
+class RunningWorker:
     """A worker that runs; `running_worker` makes it."""
 
     def __init__(self, profile: str, agent_name: str, process: Process, log: Path) -> None:
@@ -93,7 +93,7 @@ class Worker:
         self._process = process
         self._log = log
         self._read = 0
-        self._standing = Standing()
+        self._standing = WorkerState()
         self._idle = 0
 
     @property
@@ -115,7 +115,7 @@ class Worker:
         Raises ServerFailed when the worker itself is gone.
         """
 
-        def at_rest(now: Standing) -> bool:
+        def at_rest(now: WorkerState) -> bool:
             replaced = now.warmed - now.taken >= self._idle
             gone = now.threads or (len(now.ended) >= now.taken and not any(map(psutil.pid_exists, now.ended)))
             return replaced and gone
@@ -127,7 +127,7 @@ class Worker:
         await self._process.wait()
         raise ServerFailed(self._last_words())
 
-    async def _until(self, reached: Callable[[Standing], bool], within: float) -> bool:
+    async def _until(self, reached: Callable[[WorkerState], bool], within: float) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while not reached(self._look()):
@@ -137,7 +137,7 @@ class Worker:
                 return True
         return False
 
-    def _look(self) -> Standing:
+    def _look(self) -> WorkerState:
         """Read on in the log, whole lines only."""
         with self._log.open("rb") as log:
             log.seek(self._read)
@@ -164,7 +164,7 @@ async def running_worker(
     environment: Mapping[str, str],
     real: bool = False,
     entrypoint: Path | None = None,
-) -> AsyncGenerator[Worker]:
+) -> AsyncGenerator[RunningWorker]:
     """Runs the worker of `profile` (`floor`, `flags`, `baseline`, `tuned`, flags by name) and ends it on exit.
 
 
@@ -195,7 +195,7 @@ async def running_worker(
         # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
         place = None if real else folder
         async with started(command, {**own, **environment}, output=output.fileno(), folder=place) as process:
-            yield Worker(profile, agent_name, process, log)
+            yield RunningWorker(profile, agent_name, process, log)
 
 
 def dropped_variables(environment: Iterable[str]) -> set[str]:

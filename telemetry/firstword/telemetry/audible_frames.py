@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from firstword.telemetry.guard import guarded
-from firstword.telemetry.hooks import Function, Hooks, Place
+from firstword.telemetry.hooks import Function, HookPlace, Hooks
 
 if TYPE_CHECKING:
     from livekit import rtc
@@ -157,15 +157,15 @@ def _on_playback_started(original: Function) -> Function:
     return on_playback_started
 
 
-def _places() -> Sequence[Place]:
+def _places() -> Sequence[HookPlace]:
     from livekit import rtc
     from livekit.agents.voice import io
 
     return (
-        Place(rtc.AudioSource, "capture_frame", _capture_frame),
-        Place(rtc.LocalAudioTrack, "create_audio_track", _create_audio_track),
-        Place(rtc.Room, "connect", _connect),
-        Place(io.AudioOutput, "on_playback_started", _on_playback_started),
+        HookPlace(rtc.AudioSource, "capture_frame", _capture_frame),
+        HookPlace(rtc.LocalAudioTrack, "create_audio_track", _create_audio_track),
+        HookPlace(rtc.Room, "connect", _connect),
+        HookPlace(io.AudioOutput, "on_playback_started", _on_playback_started),
     )
 
 

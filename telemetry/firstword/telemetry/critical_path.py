@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from operator import attrgetter
 
-from firstword.telemetry.record import Outcome, Start, Step, Task, TaskState
+from firstword.telemetry.record import LoopStep, Outcome, Start, Task, TaskState
 from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP, STAGE_PREFIX
 
 LEAST_LOOP_DELAY = 1_000_000
@@ -34,11 +34,11 @@ class PieceKind(StrEnum):
     EVENT_LOOP = EVENT_LOOP
     ABSENT_CALLER = ABSENT_CALLER
     SPAN = "span"
-    """A span of a trace that isn't ours (`firstword.telemetry.foreign`)."""
+    """A span of a trace that isn't ours (`firstword.telemetry.inferred_path`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PathPiece:
     """One stretch of the critical path."""
 
     kind: PieceKind
@@ -58,7 +58,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class TaskAnalysis:
     """What one task cost and how much room it had, in seconds.
 
     Without a first word, "the first word" below is the event at which the path is walked back from its task.
@@ -82,9 +82,9 @@ class Figures:
 class Analysis:
     """The answer for one start."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PathPiece, ...]
     """In time order, from the root's start to its end, without gap or overlap; none is empty."""
-    figures: Mapping[str, Figures]
+    figures: Mapping[str, TaskAnalysis]
     """By task, in order of declaration; deferred tasks too."""
     critical_task: str | None
     """The task, or stage of the dispatch, with the most time on the path; on a tie a task, of these the one declared first.
@@ -131,7 +131,7 @@ def analyse(start: Start) -> Analysis:
     slack = _slack(network, target)
     drag = _drag(network, target, critical)
     figures = {
-        task.name: Figures(
+        task.name: TaskAnalysis(
             critical=critical.get(task.name, 0) / 1e9,
             slack=slack[task.name] / 1e9 if task.name in slack else None,
             drag=drag.get(task.name, 0) / 1e9,
@@ -199,14 +199,14 @@ def _within(task: Task, start: Start) -> bool:
     return not task.deferred and task.begin <= start.end
 
 
-def _pieces(start: Start, target: Task | None) -> tuple[Piece, ...]:
+def _pieces(start: Start, target: Task | None) -> tuple[PathPiece, ...]:
     tasks = {task.name: task for task in start.tasks if _within(task, start)}
-    found: list[Piece] = []
+    found: list[PathPiece] = []
 
     def add(kind: PieceKind, begin: int, end: int, task: str | None = None) -> None:
         if begin < end:
             held_by = _holder(tasks.values(), begin, end) if kind is PieceKind.EVENT_LOOP else None
-            found.append(Piece(kind, task, begin, end, held_by))
+            found.append(PathPiece(kind, task, begin, end, held_by))
 
     first_step = max(start.first_step, start.start)
     until = start.end
@@ -232,19 +232,19 @@ def _pieces(start: Start, target: Task | None) -> tuple[Piece, ...]:
     return tuple(reversed(found))
 
 
-def dispatch_pieces(start: Start, until: int) -> list[Piece]:
+def dispatch_pieces(start: Start, until: int) -> list[PathPiece]:
     """The dispatch up to `until`, stage by stage, in time order."""
     if start.start >= until:
         return []
-    found: list[Piece] = []
+    found: list[PathPiece] = []
     begin = start.start
     for stage in start.dispatch_stages:
         if min(stage.end, until) - begin >= LEAST_STAGE:
-            found.append(Piece(PieceKind.DISPATCH, None, begin, min(stage.end, until), stage=stage.name))
+            found.append(PathPiece(PieceKind.DISPATCH, None, begin, min(stage.end, until), stage=stage.name))
             begin = found[-1].end
     if not found:
         longest = max(start.dispatch_stages, key=lambda stage: stage.end - stage.start, default=None)
-        return [Piece(PieceKind.DISPATCH, None, begin, until, stage=longest and longest.name)]
+        return [PathPiece(PieceKind.DISPATCH, None, begin, until, stage=longest and longest.name)]
     found[-1] = replace(found[-1], end=until)
     return found
 
@@ -275,7 +275,7 @@ def _holder(tasks: Iterable[Task], begin: int, end: int) -> str | None:
     return most if most is not None and held[most] else None
 
 
-def _contention(task: Task, start: Start, pieces: Iterable[Piece]) -> int:
+def _contention(task: Task, start: Start, pieces: Iterable[PathPiece]) -> int:
     others = _held(task.steps, start.start, start.end)
     for piece in pieces:
         if piece.task == task.name or piece.kind is PieceKind.ABSENT_CALLER:
@@ -283,7 +283,7 @@ def _contention(task: Task, start: Start, pieces: Iterable[Piece]) -> int:
     return others
 
 
-def _held(steps: Sequence[Step], begin: int, end: int) -> int:
+def _held(steps: Sequence[LoopStep], begin: int, end: int) -> int:
     """How long steps (ascending, not overlapping) ran inside a window."""
     held = 0
     for i in range(bisect_right(steps, begin, key=attrgetter("end")), len(steps)):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 Function = Callable[..., Any]
 
 
-class Place(NamedTuple):
+class HookPlace(NamedTuple):
     """A method to wrap."""
 
     owner: type[Any]
@@ -28,7 +28,7 @@ class Hooks:
     does nothing without a user.
     """
 
-    def __init__(self, places: Callable[[], Sequence[Place]]) -> None:
+    def __init__(self, places: Callable[[], Sequence[HookPlace]]) -> None:
         """places: asked when the hooks are set, since it may import what is wrapped."""
         self._places = places
         self._set: list[_Hook] = []
@@ -55,7 +55,7 @@ class Hooks:
 class _Hook:
     """One method, wrapped."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: HookPlace) -> None:
         self.place = place
         found = vars(place.owner).get(place.name)
         self._own = found

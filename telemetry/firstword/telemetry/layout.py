@@ -1,7 +1,7 @@
 """A start and its critical path become spans as plain data: names, times, attributes, links; no OpenTelemetry.
 
 Between `firstword.telemetry.critical_path` and `firstword.telemetry.spans`, which gives each span its ids. The shape is startup-trace.md's.
-A viewer that knows only times walks back from the root's end over the child that finished last (`firstword.telemetry.foreign`). In this
+A viewer that knows only times walks back from the root's end over the child that finished last (`firstword.telemetry.inferred_path`). In this
 shape it finds the exact path. That rule works in whole microseconds, and wants the next child to end strictly before. So neighbours are 1
 µs apart, and nothing else ends where a phase does.
 """
@@ -14,7 +14,7 @@ from itertools import count, pairwise
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from firstword.telemetry import vocabulary as words
-from firstword.telemetry.critical_path import Analysis, Figures, Piece, PieceKind, running_at_end
+from firstword.telemetry.critical_path import Analysis, PathPiece, PieceKind, TaskAnalysis, running_at_end
 from firstword.telemetry.record import Outcome, Phase, Start, Task, TaskState
 from firstword.telemetry.times import initialization
 
@@ -50,7 +50,7 @@ class SpanData:
     error: bool = False
 
 
-class Stretch(Protocol):
+class PhaseStretch(Protocol):
     """One stretch of a critical path, whoever found it; ns since the Unix epoch."""
 
     @property
@@ -64,7 +64,7 @@ class Stretch(Protocol):
         ...
 
 
-S = TypeVar("S", bound=Stretch)
+S = TypeVar("S", bound=PhaseStretch)
 
 
 class PieceSpan(NamedTuple):
@@ -122,7 +122,7 @@ def lay_out_path(
     return tuple(spans)
 
 
-def without_shortest_delay(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+def without_shortest_delay(pieces: tuple[PathPiece, ...]) -> tuple[PathPiece, ...]:
     """The path with the event loop's shortest delay joined to the task's piece after it; the same where there is none.
 
     For a start that would have more spans than it may: the path still covers the start, and its tasks are as they were.
@@ -189,7 +189,7 @@ def _root(start: Start, method: str, critical_task: str | None, slow: float) -> 
         **start.attributes,
         words.METHOD: method,
         words.OUTCOME: start.outcome.value,
-        words.RAW: (start.end - start.start) / 1e9,
+        words.DURATION: (start.end - start.start) / 1e9,
         words.SLOW: _is_slow(start, slow),
         words.DISPATCH_KIND: start.dispatch.value,
         # of those that had ended: what a detached task does later is not known when the root is exported
@@ -232,7 +232,7 @@ def _stretches(pieces: Sequence[S], phase: Phase, begin: int, end: int) -> list[
     return [*stretches, (last, begin, end)]
 
 
-def _piece(piece: Piece) -> PieceSpan:
+def _piece(piece: PathPiece) -> PieceSpan:
     attributes: dict[str, Attribute] = {}
     links: tuple[tuple[str, str], ...] = ()
     if piece.task is not None:
@@ -243,7 +243,7 @@ def _piece(piece: Piece) -> PieceSpan:
     return PieceSpan(piece.name, attributes, links)
 
 
-def _task(task: Task, start: Start, figures: Figures, phases: _Phases) -> Iterator[SpanData]:
+def _task(task: Task, start: Start, figures: TaskAnalysis, phases: _Phases) -> Iterator[SpanData]:
     """The task's span; before it, for one that the first word left running, the span that takes it off the path."""
     key, name = task_key(task.name), task.name
     attributes = _task_attributes(task, figures, phases, _steps(task, start))
@@ -269,7 +269,7 @@ def _task(task: Task, start: Start, figures: Figures, phases: _Phases) -> Iterat
         yield SpanData(key, name, f"detached.{name}", "consumer", begin, end, attributes, links, error)
 
 
-def _task_attributes(task: Task, figures: Figures, phases: _Phases, steps: str) -> dict[str, Attribute]:
+def _task_attributes(task: Task, figures: TaskAnalysis, phases: _Phases, steps: str) -> dict[str, Attribute]:
     attributes: dict[str, Attribute] = {
         words.NEEDS: task.needs,
         words.CRITICAL: figures.critical,
@@ -281,7 +281,7 @@ def _task_attributes(task: Task, figures: Figures, phases: _Phases, steps: str) 
     optional = {
         words.PHASE: phases.name_at(task.begin),
         words.SLACK: figures.slack,
-        words.STEPS: steps or None,
+        words.LOOP_HOLDS: steps or None,
         words.CACHE: task.cache,
         words.ERROR_TYPE: task.error_type,
         words.DEFERRED: task.deferred or None,

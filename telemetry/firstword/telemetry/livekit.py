@@ -18,7 +18,7 @@ from firstword.telemetry.clock import Clock, process_created
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan, Shape
 from firstword.telemetry.run import Run, end_marker, waited_for
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.times import JOIN_WINDOW
 from firstword.telemetry.vocabulary import (
     ACCEPTANCE,
@@ -55,15 +55,15 @@ def start_of(
     deadlines: Mapping[str, float] | None = None,
     flags: Mapping[str, str] | None = None,
     join_window: float = JOIN_WINDOW,
-) -> tuple[Run, Trace]:
+) -> tuple[Run, StartTrace]:
     """A run of the plan for this job, and its trace: LiveKit's job trace is linked both ways, the dispatch back-dated.
 
-    The values `job` and `run` are given to the plan where it takes them. slow: as for `Trace`; the others: as for `Run`.
+    The values `job` and `run` are given to the plan where it takes them. slow: as for `StartTrace`; the others: as for `Run`.
     """
     job_span = otel.get_current_span()
-    trace = Trace(exporting, links=[(job_span.get_span_context(), EDGE_JOB)], slow=slow)
+    trace = StartTrace(exporting, links=[(job_span.get_span_context(), EDGE_JOB)], slow=slow)
     job_span.add_link(trace.context, {EDGE: EDGE_JOB})
-    _declared[job] = Declared(trace.context, exporting)
+    _declared[job] = DeclaredStart(trace.context, exporting)
     shape = plan.shape({}) if isinstance(plan, Plan) else plan
     values: dict[str, Any] = {"job": job, "run": None, **given}
     run = Run(
@@ -85,7 +85,7 @@ def start_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredStart:
     """A job's start that has a plan."""
 
     context: SpanContext
@@ -93,10 +93,10 @@ class Declared:
     exporting: Exporting
 
 
-_declared: WeakKeyDictionary[JobContext, Declared] = WeakKeyDictionary()
+_declared: WeakKeyDictionary[JobContext, DeclaredStart] = WeakKeyDictionary()
 
 
-def declared_start(job: JobContext) -> Declared | None:
+def declared_start(job: JobContext) -> DeclaredStart | None:
     """The start that `start_of` made for this job; None where it has no plan, or did not come so far."""
     return _declared.get(job)
 

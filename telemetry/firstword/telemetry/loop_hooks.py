@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from inspect import iscoroutinefunction
 from typing import Any
 
-from firstword.telemetry.hooks import Function, Hooks, Place
+from firstword.telemetry.hooks import Function, HookPlace, Hooks
 from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.observable import why_not
 
@@ -237,20 +237,20 @@ _DATAGRAMS: type[Any] = vars(selector_events)["_SelectorDatagramTransport"]
 _LOOP = selector_events.BaseSelectorEventLoop
 
 _PLACES = (
-    Place(events.Handle, "__init__", _handle_init),
-    Place(events.Handle, "_run", _handle_run),
-    Place(base_events.BaseEventLoop, "_add_callback", _add_callback),
-    Place(base_events.BaseEventLoop, "create_task", _create_task),
-    Place(base_events.BaseEventLoop, "run_in_executor", _run_in_executor),
-    Place(_LOOP, "_add_reader", _adds(False)),
-    Place(_LOOP, "_add_writer", _adds(True)),
-    Place(_LOOP, "sock_connect", _loop_writes(True)),
-    Place(_LOOP, "sock_sendall", _loop_writes(False)),
-    Place(_LOOP, "sock_sendto", _loop_writes(False)),
-    Place(_LOOP, "sock_sendfile", _loop_writes(False)),
-    Place(_SOCKETS, "write", _transport_writes),
-    Place(_SOCKETS, "writelines", _transport_writes),
-    Place(_DATAGRAMS, "sendto", _transport_writes),
+    HookPlace(events.Handle, "__init__", _handle_init),
+    HookPlace(events.Handle, "_run", _handle_run),
+    HookPlace(base_events.BaseEventLoop, "_add_callback", _add_callback),
+    HookPlace(base_events.BaseEventLoop, "create_task", _create_task),
+    HookPlace(base_events.BaseEventLoop, "run_in_executor", _run_in_executor),
+    HookPlace(_LOOP, "_add_reader", _adds(False)),
+    HookPlace(_LOOP, "_add_writer", _adds(True)),
+    HookPlace(_LOOP, "sock_connect", _loop_writes(True)),
+    HookPlace(_LOOP, "sock_sendall", _loop_writes(False)),
+    HookPlace(_LOOP, "sock_sendto", _loop_writes(False)),
+    HookPlace(_LOOP, "sock_sendfile", _loop_writes(False)),
+    HookPlace(_SOCKETS, "write", _transport_writes),
+    HookPlace(_SOCKETS, "writelines", _transport_writes),
+    HookPlace(_DATAGRAMS, "sendto", _transport_writes),
 )
 
 _hooks = Hooks(lambda: _PLACES)

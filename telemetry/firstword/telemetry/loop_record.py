@@ -20,7 +20,7 @@ from types import BuiltinMethodType
 from typing import Any, cast
 
 from firstword.telemetry.frames import Frames, await_chain, users_frame
-from firstword.telemetry.loop_steps import Call, Event, Life, Origin, Step, Timer, call_of_thread, name_of
+from firstword.telemetry.loop_steps import Event, ExecutorCall, Life, Origin, Step, Timer, call_of_thread, name_of
 
 MOST_STEPS = 20_000
 """Steps of one record; LiveKit's quickstart has some 830. Past that the record gives up, so that memory is bounded (some 10 MB)."""
@@ -75,7 +75,7 @@ class LoopRecord:
         self._watches: dict[int, _Watch] = {}
         self._watched: dict[tuple[int, bool], int] = {}
         self._requests: dict[tuple[int, bool], tuple[Step | None, int]] = {}
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, ExecutorCall] = {}
         self._first: Step | None = None
 
     def begin_inside(self, task: asyncio.Task[Any] | None) -> None:
@@ -137,11 +137,11 @@ class LoopRecord:
         """Something was written: the next read event answers it. writing: a connection is asked for; the next write event answers."""
         self._requests[descriptor, writing] = (self.current, self.clock())
 
-    def submitted(self, function: Callable[..., Any]) -> Call:
+    def submitted(self, function: Callable[..., Any]) -> ExecutorCall:
         """A function is handed to an executor."""
-        return Call(function, self, self.clock(), self.current, users_frame())
+        return ExecutorCall(function, self, self.clock(), self.current, users_frame())
 
-    def submitted_as(self, call: Call, future: object) -> None:
+    def submitted_as(self, call: ExecutorCall, future: object) -> None:
         """The loop's future of a call in an executor."""
         call.future = weakref.ref(future)
         self._calls[id(future)] = call
@@ -235,7 +235,7 @@ class LoopRecord:
         life = self._lives[id(task)] = Life(task, self.current, made_at)
         return life
 
-    def _call_of(self, handle: Any) -> Call | None:
+    def _call_of(self, handle: Any) -> ExecutorCall | None:
         """The executor's call that another thread schedules this for: it runs there, or this hands its result to the loop."""
         call = call_of_thread()
         result_of = handle._args[0] if handle._args else None

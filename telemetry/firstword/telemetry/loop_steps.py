@@ -80,7 +80,7 @@ class Step:
         """`end` is 0 while it runs."""
         self.outer: Step | None = None
         """The step that it ran inside of, where a loop is run inside of a callback."""
-        self.detail: Timer | Event | Call | None = None
+        self.detail: Timer | Event | ExecutorCall | None = None
         self.life: Life | None = None
         self.ended_task = False
         """Whether the task's coroutine ended in it."""
@@ -118,7 +118,7 @@ class Event:
         """When what it answers was written; 0 where it was not asked for."""
 
 
-class Call:
+class ExecutorCall:
     """A call in an executor. What it is wrapped in is called by a thread of the executor."""
 
     __slots__ = (
@@ -166,14 +166,14 @@ class Call:
 
 
 class _Thread(threading.local):
-    call: Callable[[], Call | None] | None = None
+    call: Callable[[], ExecutorCall | None] | None = None
     """A weak reference to the executor's call that this thread runs, or ran last."""
 
 
 _thread = _Thread()
 
 
-def call_of_thread() -> Call | None:
+def call_of_thread() -> ExecutorCall | None:
     """The executor's call that this thread runs, or ran last, while somebody keeps it."""
     return None if _thread.call is None else _thread.call()
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from firstword.telemetry.clock import Clock
-from firstword.telemetry.record import Step
+from firstword.telemetry.record import LoopStep
 
 MOST_STEPS = 20_000
 """Steps kept for one start; past that they are only counted, so that memory is bounded."""
@@ -35,9 +35,9 @@ class StepLog:
         self.end(instant)
         self._closed = True
 
-    def of(self, task: str) -> tuple[Step, ...]:
+    def of(self, task: str) -> tuple[LoopStep, ...]:
         """The steps of a task, in the order they ran."""
-        return tuple(Step(start, end) for name, start, end in self._steps if name == task)
+        return tuple(LoopStep(start, end) for name, start, end in self._steps if name == task)
 
     def begin(self, task: str) -> None:
         """A step of the task begins."""

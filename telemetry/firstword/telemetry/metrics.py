@@ -1,7 +1,7 @@
 """The figures a dashboard needs of every start: OpenTelemetry instruments, filled from the record of a finished start.
 
 Beside `firstword.telemetry.spans`: both are handed the same record. A job's process lives for one call, and a series that lives for one
-call adds up to nothing. So the process that ran the start makes `Figures` of it, and the worker's own process, which lives on, records
+call adds up to nothing. So the process that ran the start makes `StartFigures` of it, and the worker's own process, which lives on, records
 them. Cardinality is bounded: names come from the plan and the flags, never from callers.
 """
 
@@ -49,7 +49,7 @@ class TaskFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class StartFigures:
     """What the instruments need of one start; seconds. Small enough for a datagram."""
 
     outcome: str
@@ -62,7 +62,7 @@ class Figures:
     span_id: int
 
     @classmethod
-    def of(cls, start: Start, context: SpanContext) -> Figures:
+    def of(cls, start: Start, context: SpanContext) -> StartFigures:
         """The figures of a finished start; `context`: its root span's, for exemplars."""
         figures = analyse(start).figures
         ended = (task for task in start.tasks if task.state not in (TaskState.RUNNING, TaskState.CANCELLED))
@@ -93,7 +93,7 @@ class Figures:
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Figures:
+    def from_bytes(cls, data: bytes) -> StartFigures:
         """Back from `to_bytes`; ValueError for anything else."""
         try:
             fields: dict[str, Any] = json.loads(data)
@@ -128,7 +128,7 @@ class StartInstruments:
         self._cache = meter.create_counter("startup.cache", unit="{lookup}", description="Cache lookups, by result")
         self._dropped = meter.create_counter("startup.spans.dropped", unit="{span}", description="Spans dropped")
 
-    def record(self, figures: Figures) -> None:
+    def record(self, figures: StartFigures) -> None:
         """Add one start. Its trace becomes the exemplar of what is recorded."""
         span = SpanContext(
             figures.trace_id, figures.span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)

@@ -29,7 +29,7 @@ from firstword.telemetry.observed_layout import absence, lay_out_observed
 from firstword.telemetry.observed_path import ObservedPiece, observed_path
 from firstword.telemetry.record import Outcome, Phase, Start
 from firstword.telemetry.source_lines import started_folder
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.times import dispatch_stages, root_start
 from firstword.telemetry.vocabulary import (
     AGENT_NAME,
@@ -257,7 +257,7 @@ class ObservedStart:
             start, pieces, absent=absence(start, pieces, self._connected), folder=self._folder, slow=self._slow
         )
         exporting = self._exporting()
-        trace = Trace(exporting, links=links)
+        trace = StartTrace(exporting, links=links)
         self._job_span.add_link(trace.context, {EDGE: EDGE_JOB})
         for stage, instant in job_instants(self._job).items():
             trace.event(f"job.{stage}", instant, {})

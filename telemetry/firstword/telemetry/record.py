@@ -42,7 +42,7 @@ class TaskState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LoopStep:
     """One stretch in which a task's coroutine (or one it started) held the event loop."""
 
     start: int
@@ -69,7 +69,7 @@ class Task:
     Of the task that waits for the caller: the root's end where nobody had come by then; None where the caller was there
     before it began, since what it waited for was then their answer to us.
     """
-    steps: tuple[Step, ...] = ()
+    steps: tuple[LoopStep, ...] = ()
     """When it held the loop: ascending, not overlapping."""
     deferred: bool = False
     """Started only after the first word."""
@@ -96,7 +96,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DispatchStage:
     """A contiguous stretch of the dispatch (`firstword.telemetry.vocabulary`, "Stages of the dispatch")."""
 
     name: str
@@ -131,7 +131,7 @@ class Start:
     """When the caller joined; None when nobody came."""
     received: int | None = None
     """When the worker learnt of the job."""
-    dispatch_stages: tuple[Stage, ...] = ()
+    dispatch_stages: tuple[DispatchStage, ...] = ()
     """What the dispatch consisted of: contiguous, from `start` to `first_step`; empty where nobody says."""
     ready: int | None = None
     """When the session could hold a conversation; None when it never could."""

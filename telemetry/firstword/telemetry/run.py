@@ -18,7 +18,7 @@ from firstword.telemetry.clock import Clock, session_clock
 from firstword.telemetry.loop_time import StepLog, attribute_to, install
 from firstword.telemetry.plan import ERROR, Node, Shape
 from firstword.telemetry.record import Outcome, Phase, Start, Task, TaskState
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.times import JOIN_WINDOW, dispatch_stages, root_start
 from firstword.telemetry.vocabulary import WAIT
 
@@ -111,7 +111,7 @@ class Run:
         shape: Shape,
         *,
         given: Mapping[str, Any],
-        trace: Trace | None = None,
+        trace: StartTrace | None = None,
         clock: Clock | None = None,
         received: int | None = None,
         dispatch_ends: Sequence[tuple[str, int]] = (),

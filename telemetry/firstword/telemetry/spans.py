@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
-from firstword.telemetry.critical_path import Analysis, Piece, analyse
+from firstword.telemetry.critical_path import Analysis, PathPiece, analyse
 from firstword.telemetry.export import Exporting, enter
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.layout import ROOT_KEY, SpanData, lay_out, task_key, unsettled, without_shortest_delay
@@ -44,7 +44,7 @@ def most_spans(start: Start) -> int:
     return MOST_SPANS_IN_ORDER if any(task.order for task in start.tasks) else MOST_SPANS
 
 
-class Trace:
+class StartTrace:
     """The spans of one start. Nothing of it is exported before `export()` is called the first time.
 
     What goes wrong in a method is logged and nothing is raised (`firstword.telemetry.guard`): it is never the call's.
@@ -67,7 +67,7 @@ class Trace:
         self._contexts: dict[str, SpanContext] = {ROOT_KEY: root.get_span_context()}
         self._exported: set[str] = set()
         self._explained = 0
-        self._pieces: tuple[Piece, ...] | None = None
+        self._pieces: tuple[PathPiece, ...] | None = None
         exporting.open(self.context.trace_id, otel_context.get_current())
 
     @property

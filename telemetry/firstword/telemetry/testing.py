@@ -38,7 +38,7 @@ from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Start, Task
 from firstword.telemetry.run import Run
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.times import JOIN_WINDOW
 from firstword.telemetry.vocabulary import CRITICAL_PREFIX, EDGE
 
@@ -207,7 +207,7 @@ class StartupTest:
         return Run(
             plan.shape(flags or {}, in_order=in_order),
             given=given or {},
-            trace=Trace(self.exporting),
+            trace=StartTrace(self.exporting),
             clock=self.loop.clock,
             received=received,
             deadlines=deadlines,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from firstword.telemetry.record import Dispatch, Stage, Start
+from firstword.telemetry.record import Dispatch, DispatchStage, Start
 from firstword.telemetry.vocabulary import ENTRYPOINT
 
 JOIN_WINDOW = 5.0
@@ -27,17 +27,17 @@ def root_start(received: int, joined: int | None, join_window: float = JOIN_WIND
     return joined, Dispatch.JOIN
 
 
-def dispatch_stages(ends: Sequence[tuple[str, int]], start: int, first_step: int) -> tuple[Stage, ...]:
+def dispatch_stages(ends: Sequence[tuple[str, int]], start: int, first_step: int) -> tuple[DispatchStage, ...]:
     """The stages of the dispatch; one that was over before the root's start, or took no time, is left out.
 
     ends: when each stage ended, in order, but of the last, which ends with the first step; empty where nobody says. ns.
     """
-    stages: list[Stage] = []
+    stages: list[DispatchStage] = []
     begin = start
     for name, end in (*ends, (ENTRYPOINT, first_step)) if ends else ():
         until = min(max(end, begin), first_step)
         if until > begin:
-            stages.append(Stage(name, begin, until))
+            stages.append(DispatchStage(name, begin, until))
         begin = max(begin, until)
     return tuple(stages)
 

@@ -18,7 +18,7 @@ from firstword.tuning.wording import amount
 
 
 @dataclass(frozen=True, slots=True)
-class Quantiles:
+class TaskQuantiles:
     """Seconds."""
 
     p50: float
@@ -27,7 +27,7 @@ class Quantiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BlameRow:
     """One cause over all starts; seconds are means over all of them, also over those that don't have it."""
 
     cause: Cause
@@ -40,7 +40,7 @@ class Row:
     """Time on the critical path."""
     critical: float
     """In which share of the starts it was on the path."""
-    duration: Quantiles
+    duration: TaskQuantiles
     """Of the task, in the starts that have it; of what is no task, its time on the path."""
     loop_time: float | None
     hits: float
@@ -61,9 +61,9 @@ class Blame:
     """Starts left out because nobody came."""
     weighted: bool
     """The store was sampled, and each start counts for as many as it stands for."""
-    waited: Quantiles
+    waited: TaskQuantiles
     """Time to first word; of others than heard starts, how long they took."""
-    rows: tuple[Row, ...]
+    rows: tuple[BlameRow, ...]
     """The greatest drag first; what is no task by its time on the path."""
     folded: Mapping[tuple[str, Cause], float]
     """Phase and piece -> µs on the path, all starts together."""
@@ -191,10 +191,10 @@ class _Tally:
         return self.others.setdefault(cause, _Sums())
 
 
-def _row(cause: Cause, sums: _Sums, whole: float) -> Row:
+def _row(cause: Cause, sums: _Sums, whole: float) -> BlameRow:
     """whole: the weight of all starts."""
     task = cause.kind is Kind.TASK
-    return Row(
+    return BlameRow(
         cause=cause,
         starts=len(sums.durations),
         drag=fsum(sums.drag) / whole if task else None,
@@ -208,6 +208,6 @@ def _row(cause: Cause, sums: _Sums, whole: float) -> Row:
     )
 
 
-def _quantiles(sums: _Sums) -> Quantiles:
+def _quantiles(sums: _Sums) -> TaskQuantiles:
     of = sample(sums.durations, weights=sums.weights)
-    return Quantiles(quantile(of, 0.5), quantile(of, 0.9), quantile(of, 0.99))
+    return TaskQuantiles(quantile(of, 0.5), quantile(of, 0.9), quantile(of, 0.99))

@@ -26,7 +26,7 @@ class KindTime(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChainEntry:
     """One link of the chain: what was waited for, in µs from the root's start."""
 
     name: str
@@ -44,11 +44,11 @@ class Entry:
     """Of an observed start, the longest first."""
 
 
-def chain_of(start: RecordedStart) -> tuple[Entry, ...]:
+def chain_of(start: RecordedStart) -> tuple[ChainEntry, ...]:
     """The chain from the first word (or what the start ended with) back: each entry waited for the one after it."""
     tasks = {task.name: task for task in start.tasks}
     shown = {piece.task for piece in start.path}
-    entries: list[Entry] = []
+    entries: list[ChainEntry] = []
     for pieces in reversed(_runs(start)):
         first, last = pieces[0], pieces[-1]
         task = tasks.get(first.task) if first.task else None
@@ -59,7 +59,7 @@ def chain_of(start: RecordedStart) -> tuple[Entry, ...]:
         kinds = sorted(_kinds(pieces), key=lambda each: -each.duration_us)
         held_by = first.held_by if not kinds else kinds[0].held_by if len(kinds) == 1 else None
         entries.append(
-            Entry(
+            ChainEntry(
                 name=first.name,
                 task=task,
                 start_us=first.start_us,

@@ -39,7 +39,7 @@ class BadChange(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TaskChange:
     """One change to one task."""
 
     task: str
@@ -55,23 +55,23 @@ class Change:
         return f"{self.task} {self.effect.value}"
 
 
-def read_change(text: str) -> Change:
+def read_change(text: str) -> TaskChange:
     """TASK=CHANGE. Raises BadChange."""
     task, equals, change = (part.strip() for part in text.partition("="))
     if not task or not equals:
         raise BadChange(f"{text!r} is no change; expected TASK=CHANGE, and CHANGE {EXPECTED}")
     if change in _NAMED:
-        return Change(task, Effect(change))
+        return TaskChange(task, Effect(change))
     shift = re.fullmatch(r"([+-]\d+(?:\.\d+)?)\s*(ms|s)", change)
     if shift:
-        return Change(task, Effect.SHIFTED, float(shift[1]) * (1_000 if shift[2] == "ms" else 1_000_000))
+        return TaskChange(task, Effect.SHIFTED, float(shift[1]) * (1_000 if shift[2] == "ms" else 1_000_000))
     if re.fullmatch(r"\d+(\.\d+)?|\.\d+", change):
-        return Change(task, Effect.SCALED, float(change))
+        return TaskChange(task, Effect.SCALED, float(change))
     near = difflib.get_close_matches(change, _NAMED, n=1, cutoff=0.75)
     raise BadChange(f"{task} can't become {change!r}; expected {near[0] if near else EXPECTED}")
 
 
-def read_changes(texts: Iterable[str]) -> tuple[Change, ...]:
+def read_changes(texts: Iterable[str]) -> tuple[TaskChange, ...]:
     """Changes to different tasks. Raises BadChange."""
     changes = tuple(read_change(text) for text in texts)
     tasks = [change.task for change in changes]
@@ -81,7 +81,7 @@ def read_changes(texts: Iterable[str]) -> tuple[Change, ...]:
     return changes
 
 
-def changes_of_flag(told: Mapping[str, str], flag: str) -> tuple[Change, ...]:
+def changes_of_flag(told: Mapping[str, str], flag: str) -> tuple[TaskChange, ...]:
     """What a flag says that it changes; empty where it leaves no evidence. Raises BadChange.
 
     told: flag name -> its changes as text, with blanks between.

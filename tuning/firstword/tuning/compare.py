@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 
 from firstword.tuning import observation as about
-from firstword.tuning.observation import Drawn, Observation
+from firstword.tuning.observation import DrawnBy, Observation
 from firstword.tuning.statistics import (
     Interval,
     Sample,
@@ -66,7 +66,7 @@ class NotComparable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparisonRow:
     """One figure of both variants; seconds, or shares of the sessions."""
 
     name: str
@@ -111,13 +111,13 @@ class Comparison:
     sessions: Mapping[str, int]
     units: Mapping[str, int]
     """What counts as independent: sessions, or the processes or accounts they were drawn by."""
-    drawn: Drawn
+    drawn: DrawnBy
     unnamed: int
     """Sessions that were drawn by account and don't say by which: each was counted as independent."""
-    ttfw: tuple[Row, ...]
-    init: tuple[Row, ...]
-    errors: Row
-    abandoned: Row
+    ttfw: tuple[ComparisonRow, ...]
+    init: tuple[ComparisonRow, ...]
+    errors: ComparisonRow
+    abandoned: ComparisonRow
     split: Split | None
     among: Mapping[str, str]
     """Only sessions with these variants of other flags were compared, because those were spread unevenly."""
@@ -205,7 +205,7 @@ def gain(found: Comparison) -> str:
     return in_words((sure or [found.ttfw[0]])[0])
 
 
-def in_words(row: Row) -> str:
+def in_words(row: ComparisonRow) -> str:
     """`p90 0.31 s earlier (0.12 to 0.47)`: the difference of a quantile of the time to first word."""
     by = row.after - row.before
     low, high = row.difference.low, row.difference.high
@@ -287,26 +287,28 @@ def _confounding(
     return (), dict(zip(uneven, best, strict=True))
 
 
-def _quantiles(a: Sample, b: Sample) -> tuple[Row, ...]:
+def _quantiles(a: Sample, b: Sample) -> tuple[ComparisonRow, ...]:
     return tuple(
-        Row(f"p{p * 100:.0f}", quantile(a, p), quantile(b, p), quantile_difference(a, b, p, ERROR / _LOOKS))
+        ComparisonRow(f"p{p * 100:.0f}", quantile(a, p), quantile(b, p), quantile_difference(a, b, p, ERROR / _LOOKS))
         for p in QUANTILES
     )
 
 
-def _rates(name: str, a: Sample, b: Sample) -> Row:
-    return Row(name, rate(a), rate(b), rate_difference(a, b, ERROR / _LOOKS))
+def _rates(name: str, a: Sample, b: Sample) -> ComparisonRow:
+    return ComparisonRow(name, rate(a), rate(b), rate_difference(a, b, ERROR / _LOOKS))
 
 
-def _split(observations: Sequence[Observation], flag: str, after: str, share: float, drawn: Drawn) -> Split | None:
+def _split(observations: Sequence[Observation], flag: str, after: str, share: float, drawn: DrawnBy) -> Split | None:
     """Not of a flag drawn by process: processes outlive a change of the share, and have sessions as they come."""
-    if drawn is Drawn.PROCESS:
+    if drawn is DrawnBy.PROCESS:
         return None
     seen = about.share(observations, lambda o: o.flags.get(flag) == after, drawn)
     return Split(share, rate(seen), share_evidence(seen, share) if 0 < share < 1 else 0.0)
 
 
-def _verdict(rows: tuple[Row, ...], errors: Row, abandoned: Row, split: Split | None) -> Verdict:
+def _verdict(
+    rows: tuple[ComparisonRow, ...], errors: ComparisonRow, abandoned: ComparisonRow, split: Split | None
+) -> Verdict:
     deciding = rows[: len(_DECIDING)]
     faster = any(row.difference.high < 0 for row in deciding)
     slower = any(row.difference.low > 0 for row in deciding)

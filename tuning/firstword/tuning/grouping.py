@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO
 from zlib import crc32
 
-from firstword.telemetry.foreign import NoRoot
+from firstword.telemetry.inferred_path import NoRoot
 from firstword.tuning.notes import Problem, Report
 from firstword.tuning.spans import Span, Trace, trace_of
 

@@ -36,7 +36,7 @@ class HttpError(Exception):
     """There is no answer to use; the message says why, in the server's words where it has some."""
 
 
-class Server:
+class QueryServer:
     """A server, by the address that all paths begin with."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:

@@ -19,12 +19,12 @@ from firstword.telemetry.vocabulary import JOB_ID, ROOM_SID, ROOT
 from firstword.tuning.documents import spans_in
 from firstword.tuning.error_answer import words_in
 from firstword.tuning.grouping import traces_of
-from firstword.tuning.http_get import HttpError, Server
+from firstword.tuning.http_get import HttpError, QueryServer
 from firstword.tuning.json_shape import as_list, as_object
 from firstword.tuning.notes import Note, Problem, Report, Used, Warned
 from firstword.tuning.sources import Query, SourceError, counted
 from firstword.tuning.spans import Trace
-from firstword.tuning.whole_windows import Answer, NotWhole, WholeWindows
+from firstword.tuning.whole_windows import NotWhole, WholeWindows, WindowAnswer
 from firstword.tuning.wording import shown
 
 SERVICE = "firstword"
@@ -56,7 +56,7 @@ class Jaeger:
 
         headers: are sent to it, and to nobody else. page_size: how many traces to ask for at once. version: of the API; by default 3 where it is there.
         """
-        self._server = Server(url, headers)
+        self._server = QueryServer(url, headers)
         self._page_size = page_size
         self._windows = WholeWindows(page_size)
         self._v3 = None if version is None else version == 3
@@ -133,7 +133,7 @@ class Jaeger:
         finally:
             report(Used(self.name, spans, noun="service"))
 
-    def _window(self, parameters: Mapping[str, str | None], begin: int, end: int, most: int) -> Answer:
+    def _window(self, parameters: Mapping[str, str | None], begin: int, end: int, most: int) -> WindowAnswer:
         """So many traces of a window at most."""
         notes: list[Note] = []
         if self._has_v3():
@@ -150,7 +150,7 @@ class Jaeger:
 
     def _answer(
         self, path: str, parameters: Mapping[str, object], report: Report, notes: list[Note] | None = None
-    ) -> Answer:
+    ) -> WindowAnswer:
         """What the server answers. Raises SourceError where it is of no use: nobody knows what it should have been."""
 
         def heard(note: Note) -> None:
@@ -163,9 +163,9 @@ class Jaeger:
 
         content = self._get(path, parameters)
         if content is None or content.strip() in (b"", b"{}"):
-            return Answer([])
+            return WindowAnswer([])
         spans = spans_in(io.BytesIO(content), f"{self.name}{path}", heard, may_be_empty=True)
-        return Answer(list(traces_of(spans, report)), _count(content), notes or [])
+        return WindowAnswer(list(traces_of(spans, report)), _count(content), notes or [])
 
     def _check_service(self, service: str) -> None:
         """Raises SourceError where Jaeger has heard nothing of the service: a wrong name looks like silence."""

@@ -45,7 +45,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ObjectiveResult:
     """What came of one objective."""
 
     objective: Objective
@@ -95,18 +95,18 @@ def objective(text: str) -> Objective:
         raise ObjectiveError(f"{text!r}: {number!r} is no number; expected one as 1.5") from None
 
 
-def answer(objective: Objective, observations: Sequence[Observation]) -> Answer:
+def answer(objective: Objective, observations: Sequence[Observation]) -> ObjectiveResult:
     """Hold the sessions against the objective. Raises ObjectiveError for a task that no session has."""
     name, _, quantile_name = objective.name.rpartition(".")
     if objective.name in RATES:
         seen = about.share(observations, RATES[objective.name])
-        return Answer(objective, rate(seen), rate_interval(seen, ERROR), len(observations))
+        return ObjectiveResult(objective, rate(seen), rate_interval(seen, ERROR), len(observations))
     seen = TIMES[name](observations) if name in TIMES else _task(name.removeprefix("task."), objective, observations)
     p = QUANTILES[quantile_name]
     if p < 1:
-        return Answer(objective, quantile(seen, p), quantile_interval(seen, p, ERROR), len(seen.values))
+        return ObjectiveResult(objective, quantile(seen, p), quantile_interval(seen, p, ERROR), len(seen.values))
     value = float(seen.values.max(initial=-math.inf)) if len(seen.values) else math.nan
-    return Answer(
+    return ObjectiveResult(
         objective, value, Interval(value, value), len(seen.values)
     )  # of these sessions, so nothing is in doubt
 

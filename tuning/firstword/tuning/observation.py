@@ -25,7 +25,7 @@ _ERRORS = (Outcome.FAILED, Outcome.TIMED_OUT)
 _PROCESS = ("service.instance.id", "process.pid")
 
 
-class Drawn(StrEnum):
+class DrawnBy(StrEnum):
     """What was given a variant: all sessions of a process, all of an account, or each session."""
 
     PROCESS = "process"
@@ -33,7 +33,7 @@ class Drawn(StrEnum):
     SESSION = "session"
 
 
-_DRAWN_BY: Mapping[object, Drawn] = {"account": Drawn.ACCOUNT, "room": Drawn.SESSION}
+_DRAWN_BY: Mapping[object, DrawnBy] = {"account": DrawnBy.ACCOUNT, "room": DrawnBy.SESSION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Observation:
     process: str | None = None
     account: str | None = None
     """Keyed hash."""
-    drawn_by: Drawn | None = None
+    drawn_by: DrawnBy | None = None
     """What its flags were drawn for, as its trace says; None where it doesn't."""
     by_process: str = ""
     """Names of the flags that were drawn by process instead, with commas."""
@@ -103,8 +103,8 @@ def observation(trace: Trace) -> Observation | None:
         sampling=sampling_of(trace),
         process=None if process is None else word(process),
         account=account if isinstance(account, str) else None,
-        drawn_by=_DRAWN_BY.get(told.get(words.DRAWN_BY)),
-        by_process=word(str(told.get(words.DRAWN_BY_PROCESS, ""))),
+        drawn_by=_DRAWN_BY.get(told.get(words.FLAGS_BY)),
+        by_process=word(str(told.get(words.FLAGS_BY_PROCESS, ""))),
         method=start.method,
     )
 
@@ -112,12 +112,12 @@ def observation(trace: Trace) -> Observation | None:
 Of: TypeAlias = Sequence[Observation]
 
 
-def ttfw(of: Of, drawn: Drawn = Drawn.SESSION) -> Sample:
+def ttfw(of: Of, drawn: DrawnBy = DrawnBy.SESSION) -> Sample:
     """Time to first word: an error is infinitely late, who left is censored."""
     return _sample(of, drawn, [o.ttfw for o in of], [o.abandoned for o in of])
 
 
-def init(of: Of, drawn: Drawn = Drawn.SESSION) -> Sample:
+def init(of: Of, drawn: DrawnBy = DrawnBy.SESSION) -> Sample:
     """Initialization: as `ttfw`; where a session ended before it was ready, nothing is known of it."""
     values = [math.inf if o.error else (o.init or 0.0) for o in of]
     return _sample(of, drawn, values, [o.init is None and not o.error for o in of])
@@ -126,10 +126,10 @@ def init(of: Of, drawn: Drawn = Drawn.SESSION) -> Sample:
 def task(of: Of, name: str) -> Sample:
     """How long a task took, in the starts that have it."""
     having = [o for o in of if name in o.tasks]
-    return _sample(having, Drawn.SESSION, [o.tasks[name] for o in having])
+    return _sample(having, DrawnBy.SESSION, [o.tasks[name] for o in having])
 
 
-def share(of: Of, which: Callable[[Observation], bool], drawn: Drawn = Drawn.SESSION) -> Sample:
+def share(of: Of, which: Callable[[Observation], bool], drawn: DrawnBy = DrawnBy.SESSION) -> Sample:
     """1 for the starts of which `which` is true, 0 for the others: its rate is their share."""
     return _sample(of, drawn, [float(which(o)) for o in of])
 
@@ -154,17 +154,17 @@ def task_names(of: Iterable[Observation]) -> list[str]:
     return sorted({name for o in of for name in o.tasks})
 
 
-def recorded(o: Observation, flag: str) -> Drawn | None:
+def recorded(o: Observation, flag: str) -> DrawnBy | None:
     """What a flag was drawn for, as the start says; None where it doesn't."""
-    return Drawn.PROCESS if flag in o.by_process.split(",") else o.drawn_by
+    return DrawnBy.PROCESS if flag in o.by_process.split(",") else o.drawn_by
 
 
 def unnamed(o: Observation, flag: str) -> bool:
     """For what was drawn by an account that the trace does not tell from others."""
-    return recorded(o, flag) is Drawn.ACCOUNT and o.account is None
+    return recorded(o, flag) is DrawnBy.ACCOUNT and o.account is None
 
 
-def drawn_by(of: Of, flag: str) -> Drawn:
+def drawn_by(of: Of, flag: str) -> DrawnBy:
     """What a flag was drawn for: as the starts say it; of several kinds the one whose sessions depend most on each other.
 
     Where some don't say it, as they show it. It is by process if several processes had more than one session and none had two variants.
@@ -172,8 +172,8 @@ def drawn_by(of: Of, flag: str) -> Drawn:
     """
     said = {recorded(o, flag) for o in of if flag in o.flags}
     if said and None not in said:
-        return next(drawn for drawn in Drawn if drawn in said)
-    for drawn in (Drawn.PROCESS, Drawn.ACCOUNT):
+        return next(drawn for drawn in DrawnBy if drawn in said)
+    for drawn in (DrawnBy.PROCESS, DrawnBy.ACCOUNT):
         variants: dict[str, list[str]] = {}
         for o in of:
             if flag in o.flags and (key := _key(o, drawn)) is not None:
@@ -181,16 +181,16 @@ def drawn_by(of: Of, flag: str) -> Drawn:
         repeated = [seen for seen in variants.values() if len(seen) > 1]
         if len(repeated) > 1 and all(len(set(seen)) == 1 for seen in repeated):
             return drawn
-    return Drawn.SESSION
+    return DrawnBy.SESSION
 
 
-def _sample(of: Of, drawn: Drawn, values: Sequence[float], censored: Sequence[bool] | None = None) -> Sample:
+def _sample(of: Of, drawn: DrawnBy, values: Sequence[float], censored: Sequence[bool] | None = None) -> Sample:
     weights = [o.sampling.weight for o in of]
     heaviest = max((o.sampling.heaviest for o in of), default=1.0)
     # a session without the key stands alone
-    groups = None if drawn is Drawn.SESSION else [_key(o, drawn) or index for index, o in enumerate(of)]
+    groups = None if drawn is DrawnBy.SESSION else [_key(o, drawn) or index for index, o in enumerate(of)]
     return sample(values, censored=censored, weights=weights, heaviest=heaviest, groups=groups)
 
 
-def _key(o: Observation, drawn: Drawn) -> str | None:
-    return o.process if drawn is Drawn.PROCESS else o.account
+def _key(o: Observation, drawn: DrawnBy) -> str | None:
+    return o.process if drawn is DrawnBy.PROCESS else o.account

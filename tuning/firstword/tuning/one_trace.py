@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from firstword.tuning.notes import Report
-from firstword.tuning.sources import Query, Source, SourceError
+from firstword.tuning.sources import Query, SourceError, TraceSource
 from firstword.tuning.spans import Trace
 
 
 class OneTrace:
     """The trace of that id, where `source` has it."""
 
-    def __init__(self, source: Source, trace_id: str) -> None:
+    def __init__(self, source: TraceSource, trace_id: str) -> None:
         self._source, self._trace_id = source, trace_id.lower()
 
     @property

@@ -1,6 +1,6 @@
 """Which colour a name has: the same in every picture, so that two of them can lie side by side.
 
-Below `firstword.tuning.drawing`. Red is left to the critical path, grey to whatever belongs to no task.
+Below `firstword.tuning.svg`. Red is left to the critical path, grey to whatever belongs to no task.
 """
 
 from __future__ import annotations

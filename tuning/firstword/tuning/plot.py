@@ -1,6 +1,6 @@
 """Where the time of many sessions goes: a bar for each percentile session, by what its caller waited for.
 
-After `firstword.tuning.costs`, before `firstword.tuning.drawing`; for `firstword plot --many`.
+After `firstword.tuning.costs`, before `firstword.tuning.svg`; for `firstword plot --many`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from firstword.telemetry.vocabulary import EVENT_LOOP
 from firstword.tuning.costs import Among, Cause, Kind, costs_of
-from firstword.tuning.drawing import Bar, Key, Picture, Section, Strip, duration
 from firstword.tuning.palette import style_of
 from firstword.tuning.sampling import WEIGHTED, place
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import Method
+from firstword.tuning.svg import Bar, Key, Picture, Section, Strip, duration
 from firstword.tuning.wording import amount, date
 
 PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
@@ -25,7 +25,7 @@ _ROOM = 0.62
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnSessions:
     """A picture, and of which sessions it is."""
 
     picture: Picture
@@ -56,7 +56,7 @@ class _Waited:
     method: Method
 
 
-def percentiles(traces: Iterable[Trace]) -> Drawn:
+def percentiles(traces: Iterable[Trace]) -> DrawnSessions:
     """Where the sessions at p10 to p99 of the time to first word spent it.
 
     Of those with a first word. Where none had one, of those without. Where no trace is a start of ours, of all, by duration. Raises
@@ -80,7 +80,7 @@ def percentiles(traces: Iterable[Trace]) -> Drawn:
     raise NothingToPlot("no trace in which a caller was there")
 
 
-def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
+def _many(among: Among, ordered: Sequence[_Waited]) -> DrawnSessions:
     shown: dict[str, list[int]] = {}
     count, weights = len(ordered), [session.weight for session in ordered]
     for percent in PERCENTILES:
@@ -99,7 +99,7 @@ def _many(among: Among, ordered: Sequence[_Waited]) -> Drawn:
         legend.append(Key(f"{amount(len(rest), 'other')} {duration(sum(means[name] for name in rest))}", "rest"))
     weighted = any(weight != 1.0 for weight in weights)
     began = [session.began_ns for session in ordered]
-    return Drawn(
+    return DrawnSessions(
         Picture(
             title=_title(among, count),
             lines=(

@@ -2,7 +2,7 @@
 
 Between `firstword.tuning.start` and `firstword.tuning.whatif`. Pure; whole microseconds from the root's start.
 
-`firstword.telemetry.critical_path.resimulate` knows needs only. Here a task is what its trace says of it (`startup.steps`): it waits,
+`firstword.telemetry.critical_path.resimulate` knows needs only. Here a task is what its trace says of it (`startup.loop_holds`): it waits,
 holds the one event loop for a step, waits again. Steps take turns on the loop, first come, first served, none cut short.
 What a library left running after a task (`firstword.tuning.left_running`) is played like a task, for those that use it.
 """
@@ -15,13 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from firstword.tuning.change import BadChange, Change, Effect
+from firstword.tuning.change import BadChange, Effect, TaskChange
 from firstword.tuning.left_running import Use
-from firstword.tuning.start import RecordedStart, Step, TracedTask
+from firstword.tuning.start import LoopHold, RecordedStart, TracedTask
 
 _ADJOINING_US = 200
 """A step that begins so soon after another's end had to wait for it."""
-_NOTHING = Change("", Effect.SCALED, 1.0)
+_NOTHING = TaskChange("", Effect.SCALED, 1.0)
 _AWAY = (Effect.GONE, Effect.DEFERRED, Effect.BEFORE_JOB)
 _OFF_THE_CHAIN = (Effect.EARLIER, Effect.GONE, Effect.DEFERRED)
 
@@ -94,7 +94,7 @@ def model_of(start: RecordedStart, uses: Iterable[Use] = ()) -> Model:
     return replace(model, error=_play(model)[last] - ends[last])
 
 
-def first_word(model: Model, changes: Sequence[Change] = ()) -> int:
+def first_word(model: Model, changes: Sequence[TaskChange] = ()) -> int:
     """When the first word would have come under these changes, µs from the root's start.
 
     Changes to tasks that the start hasn't are passed over. Raises BadChange for one that can't be made.
@@ -103,7 +103,7 @@ def first_word(model: Model, changes: Sequence[Change] = ()) -> int:
     return max(_play(changed)[model.last] - model.error, 0)
 
 
-def ttfw(model: Model, changes: Sequence[Change] = ()) -> float:
+def ttfw(model: Model, changes: Sequence[TaskChange] = ()) -> float:
     """The time to first word under these changes, in seconds. Raises BadChange."""
     return max(first_word(model, changes) - model.joined, 0) / 1e6
 
@@ -129,7 +129,7 @@ def _chain(tasks: Sequence[TracedTask], ends: Mapping[str, int]) -> dict[str, st
 def _work(
     task: TracedTask,
     tasks: Sequence[TracedTask],
-    steps: Mapping[str, Sequence[Step]],
+    steps: Mapping[str, Sequence[LoopHold]],
     before: str | None,
     ends: Mapping[str, int],
     first_step: int,
@@ -159,7 +159,7 @@ def _work(
     return Work(task.name, needs, before, tuple(turns), own)
 
 
-def _until_its_end(task: TracedTask, told: Iterable[Step]) -> list[Step]:
+def _until_its_end(task: TracedTask, told: Iterable[LoopHold]) -> list[LoopHold]:
     """Its steps, the first where it begins and one where it ends, without length where the trace has none."""
     begin, end = task.start_us, task.start_us + task.duration_us
     steps = [step._replace(start_us=max(step.start_us, begin)) for step in told]
@@ -169,15 +169,15 @@ def _until_its_end(task: TracedTask, told: Iterable[Step]) -> list[Step]:
         last = own[-1]
         own[-1] = last._replace(duration_us=min(last.duration_us, end - last.start_us))
     if not own or own[0].start_us > begin:
-        own.insert(0, Step(begin, 0))
+        own.insert(0, LoopHold(begin, 0))
     if own[-1].start_us + own[-1].duration_us < end:
-        own.append(Step(end, 0))
+        own.append(LoopHold(end, 0))
     return own + [step for step in steps if step.start_us > end]
 
 
-def _asked(instant: int, others: Sequence[Step]) -> int:
+def _asked(instant: int, others: Sequence[LoopHold]) -> int:
     """When a step that began at `instant` is taken to have asked for the loop: when the one that held it until then began."""
-    before = bisect_left(others, Step(instant, 0)) - 1
+    before = bisect_left(others, LoopHold(instant, 0)) - 1
     if before < 0:
         return instant
     begin, length = others[before]
@@ -221,7 +221,7 @@ def _with_left_running(works: Iterable[Work], tasks: Iterable[TracedTask], uses:
 # Changing it
 
 
-def _changed(model: Model, changes: Mapping[str, Change]) -> Model:
+def _changed(model: Model, changes: Mapping[str, TaskChange]) -> Model:
     # what a task left running shares its fate
     begun_by = {work.name: work.left_by for work in model.tasks if work.left_by is not None}
     away = {task: change for task, change in changes.items() if change.effect in _AWAY}
@@ -261,7 +261,7 @@ def _check(model: Model, effects: Mapping[str, Effect]) -> None:
             raise BadChange(f"{work.name} needs {late[0]}, so both are deferred or none; add {work.name}=deferred")
 
 
-def _reworked(work: Work, change: Change) -> Work:
+def _reworked(work: Work, change: TaskChange) -> Work:
     own = work.turns[: work.own]
     whole = sum(turn.waiting + turn.computing for turn in own) - _lag(work)
     match change.effect:

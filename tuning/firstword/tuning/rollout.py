@@ -67,7 +67,7 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RolloutStep:
     """What to do with one flag."""
 
     flag: str
@@ -102,7 +102,7 @@ def plan(
     predicted: Mapping[str, float] | None = None,
     *,
     reliable: bool = True,
-) -> tuple[Step, ...]:
+) -> tuple[RolloutStep, ...]:
     """A step for each flag, the one to take first: at most one of them `moves`.
 
     observations: all that is known; those before the last move, or just after it, are not used.
@@ -125,7 +125,7 @@ def _is_moving(rollout: Rollout) -> bool:
     return 0 < rollout.percent < 100 and rollout.fixed is None
 
 
-def _rank(step: Step) -> tuple[int, int, float, int, str]:
+def _rank(step: RolloutStep) -> tuple[int, int, float, int, str]:
     """Harm comes first, that of most sessions before others. Then comes what saves most; of equals, what is furthest on. What nobody knows
     comes last."""
     order = [Action.TURN_BACK, Action.RAMP, Action.HOLD, Action.START, Action.WAIT, Action.DONE, Action.LEFT]
@@ -134,11 +134,11 @@ def _rank(step: Step) -> tuple[int, int, float, int, str]:
     return (order.index(step.action), -exposed, -saves, -step.percent, step.flag)
 
 
-def _waits(step: Step, first: Step) -> Step:
+def _waits(step: RolloutStep, first: RolloutStep) -> RolloutStep:
     """One flag at a time: the others wait for the first."""
     if not step.moves or not (first.moves or first.action is Action.HOLD):
         return step
-    return Step(
+    return RolloutStep(
         step.flag,
         Action.WAIT,
         step.percent,
@@ -149,15 +149,15 @@ def _waits(step: Step, first: Step) -> Step:
     )
 
 
-def _held(step: Step, reason: str) -> Step:
+def _held(step: RolloutStep, reason: str) -> RolloutStep:
     if not step.moves or step.action is Action.TURN_BACK:
         return step
-    return Step(step.flag, Action.HOLD, step.percent, step.percent, reason, step.predicted, step.comparison)
+    return RolloutStep(step.flag, Action.HOLD, step.percent, step.percent, reason, step.predicted, step.comparison)
 
 
-def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None) -> Step:
-    def step(action: Action, reason: str, to: int = rollout.percent) -> Step:
-        return Step(rollout.flag, action, rollout.percent, to, reason, gain)
+def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None) -> RolloutStep:
+    def step(action: Action, reason: str, to: int = rollout.percent) -> RolloutStep:
+        return RolloutStep(rollout.flag, action, rollout.percent, to, reason, gain)
 
     if rollout.fixed is not None:
         return step(Action.LEFT, rollout.fixed)
@@ -177,12 +177,12 @@ def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None
     return step(Action.START, promise, START)
 
 
-def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | None, reliable: bool) -> Step:
+def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | None, reliable: bool) -> RolloutStep:
     percent = rollout.percent
     to = next(share for share in LADDER if share > percent)
 
-    def step(action: Action, reason: str, to: int = percent, comparison: Comparison | None = None) -> Step:
-        return Step(rollout.flag, action, percent, to, reason, predicted, comparison)
+    def step(action: Action, reason: str, to: int = percent, comparison: Comparison | None = None) -> RolloutStep:
+        return RolloutStep(rollout.flag, action, percent, to, reason, predicted, comparison)
 
     try:
         found = compare(recent, rollout.flag, share=None if rollout.by_process else percent / 100)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from firstword.telemetry.vocabulary import TTFW
 from firstword.tuning.notes import Note, Report, ignore
 from firstword.tuning.sampling import countable, place, sampling_of
-from firstword.tuning.sources import Query, Source, session_ids
+from firstword.tuning.sources import Query, TraceSource, session_ids
 from firstword.tuning.spans import Trace, plausible
 from firstword.tuning.wording import amount
 
@@ -38,7 +38,7 @@ class Chosen:
     """The store was sampled, and each session counted for as many as it stands for."""
 
 
-def named(source: Source, session: str, query: Query, report: Report) -> Chosen:
+def named(source: TraceSource, session: str, query: Query, report: Report) -> Chosen:
     """The session with this trace id (or the only one that begins so), room sid or job id.
 
     A start goes before other traces of the same room, a declared one before the same one observed. Raises NoSession, SourceError.
@@ -65,7 +65,7 @@ def named(source: Source, session: str, query: Query, report: Report) -> Chosen:
     return Chosen(_again(source, matches[0]), "the session asked for")
 
 
-def median(source: Source, query: Query, report: Report) -> Chosen:
+def median(source: TraceSource, query: Query, report: Report) -> Chosen:
     """The session in the middle by time to first word; of an even number the faster of the two in the middle.
 
     Of those that had a first word. Where none had, in the middle by duration of those that had none; where no trace is
@@ -79,7 +79,7 @@ def median(source: Source, query: Query, report: Report) -> Chosen:
     return Chosen(_again(source, middle.trace_id), f"the median of {ranking.counted}", any(w != 1.0 for w in weights))
 
 
-def slowest(source: Source, query: Query, report: Report) -> Chosen:
+def slowest(source: TraceSource, query: Query, report: Report) -> Chosen:
     """The session with the longest time to first word; where none had one, as `median` says. Raises as `median`."""
     ranking = _Ranking.of(source, query, report)
     return Chosen(_again(source, ranking.ordered[-1].trace_id), f"the slowest of {ranking.counted}")
@@ -114,7 +114,7 @@ class _Ranking:
     others: list[_Ranked] = field(default_factory=list[_Ranked])
 
     @staticmethod
-    def of(source: Source, query: Query, report: Report) -> _Ranking:
+    def of(source: TraceSource, query: Query, report: Report) -> _Ranking:
         ranking = _Ranking()
         for trace in countable(source.traces(query, report), report):
             ttfw, weight = plausible(trace.root.attributes.get(TTFW)), sampling_of(trace).weight
@@ -141,7 +141,7 @@ class _Ranking:
         return f"{amount(len(self.others), 'trace')}; none is a start of ours"
 
 
-def _again(source: Source, trace_id: str) -> Trace:
+def _again(source: TraceSource, trace_id: str) -> Trace:
     trace = source.trace(trace_id, ignore)
     if trace is None:
         raise NoSession(f"trace {trace_id} is gone from {source.name}")
@@ -161,7 +161,7 @@ def _begins(trace: Trace, asked: str) -> bool:
     return _is_hex(asked) and (trace.trace_id.startswith(asked) or trace.trace_id.lstrip("0").startswith(asked))
 
 
-def _nothing_like(session: str, known: Sequence[str], source: Source) -> str:
+def _nothing_like(session: str, known: Sequence[str], source: TraceSource) -> str:
     if not known:
         return f"no session {session} in {source.name}, and no other"
     near = difflib.get_close_matches(session, known, n=_MOST_NAMED, cutoff=0.6)

@@ -45,7 +45,7 @@ class Query:
         return f" with this {' and '.join(named)}" if named else ""
 
 
-class Source(Protocol):
+class TraceSource(Protocol):
     """Somewhere traces are."""
 
     @property

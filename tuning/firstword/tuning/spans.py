@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from firstword.telemetry import foreign
+from firstword.telemetry import inferred_path
 from firstword.telemetry.vocabulary import DECLARED, OUTCOME, ROOT
 from firstword.tuning.json_shape import TRACE_ID_DIGITS, same_trace
 
@@ -94,7 +94,7 @@ def plausible(value: object) -> float | None:
 def trace_of(spans: Iterable[Span]) -> Trace:
     """The trace of these spans, which have one trace id, whatever their order.
 
-    Its root is our `session.startup`, of several the longest; else the span that `firstword.telemetry.foreign` walks back from.
+    Its root is our `session.startup`, of several the longest; else the span that `firstword.telemetry.inferred_path` walks back from.
     Raises NoRoot where each span's parent is another of the spans.
     """
     by_id: dict[str, Span] = {}
@@ -107,14 +107,16 @@ def trace_of(spans: Iterable[Span]) -> Trace:
     if ours:
         root = min(ours, key=lambda span: (span.start_ns - span.end_ns, span.start_ns, span.span_id))
     else:
-        root = by_id[foreign.root_of(without_needs(span) for span in known)]
+        root = by_id[inferred_path.root_of(without_needs(span) for span in known)]
     return Trace(root.trace_id, known, root)
 
 
-def without_needs(span: Span) -> foreign.Span:
+def without_needs(span: Span) -> inferred_path.TimedSpan:
     """The span as the rule for foreign traces wants it, in Jaeger's microseconds."""
     start_us = span.start_ns // 1000
-    return foreign.Span(span.span_id, span.parent_id, span.name, span.kind, start_us, start_us + span.duration_us)
+    return inferred_path.TimedSpan(
+        span.span_id, span.parent_id, span.name, span.kind, start_us, start_us + span.duration_us
+    )
 
 
 def _precedence(span: Span) -> tuple[int, int, str, str, int]:

@@ -2,7 +2,7 @@
 
 After `firstword.tuning.sources`; every command that explains or compares asks here. The path of a start that `telemetry` wrote, declared or
 observed, is read from its `critical` spans, and nothing is computed again. That of any other trace is guessed by
-`firstword.telemetry.foreign`.
+`firstword.telemetry.inferred_path`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from firstword.telemetry import vocabulary as words
-from firstword.telemetry.foreign import last_finishing_path
+from firstword.telemetry.inferred_path import last_finishing_path
 from firstword.telemetry.record import Outcome
 from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning.spans import Span, Trace, Value, plausible, without_needs
@@ -85,7 +85,7 @@ class Stretch:
     duration_us: int
 
 
-class Step(NamedTuple):
+class LoopHold(NamedTuple):
     """One stretch in which a task held the event loop, in µs from the root's start."""
 
     start_us: int
@@ -129,10 +129,10 @@ class TracedTask:
     left_running: tuple[LeftRunning, ...] = ()
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[LoopHold, ...]:
         """Ascending; its own, and what it started goes on with after its end. Nothing of what can't be read."""
         found = (re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})", step) for step in self.steps_told.split())
-        return tuple(sorted(Step(self.start_us + int(step[1]), int(step[2])) for step in found if step))
+        return tuple(sorted(LoopHold(self.start_us + int(step[1]), int(step[2])) for step in found if step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +345,7 @@ def _task(
         error_type=_text(told, words.ERROR_TYPE),
         deferred=told.get(words.DEFERRED) is True,
         detached=span.parent_id in detached,
-        steps_told=_text(told, words.STEPS) or "",
+        steps_told=_text(told, words.LOOP_HOLDS) or "",
         left_running=tuple(_left_running(span, root, inside)),
     )
 

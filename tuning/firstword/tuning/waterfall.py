@@ -1,6 +1,6 @@
 """The waterfall of one session: what its caller waited for, and when each task computed, waited, and could have waited.
 
-After `firstword.tuning.start`, before `firstword.tuning.drawing`; for `firstword plot` and the pictures of a rehearsal.
+After `firstword.tuning.start`, before `firstword.tuning.svg`; for `firstword plot` and the pictures of a rehearsal.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import replace
 from firstword.telemetry.record import Outcome
 from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, EVENT_LOOP, STAGE_PREFIX
 from firstword.tuning.dispatch import explanation
-from firstword.tuning.drawing import Bar, Key, Picture, Section, Strip, duration
 from firstword.tuning.palette import style_of
 from firstword.tuning.spans import Span
 from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask
+from firstword.tuning.svg import Bar, Key, Picture, Section, Strip, duration
 from firstword.tuning.wording import amount, date
 
 _MOST_ROWS = 80

@@ -14,7 +14,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from firstword.tuning.change import BadChange, Change, nearest
+from firstword.tuning.change import BadChange, TaskChange, nearest
 from firstword.tuning.left_running import Use, uses_in
 from firstword.tuning.observation import observation
 from firstword.tuning.replay import NotPlayable, model_of, ttfw
@@ -48,7 +48,7 @@ class Forecast:
 class Prediction:
     """The answer for a source."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[TaskChange, ...]
     sessions: int
     """In which a caller was there."""
     played: int
@@ -68,7 +68,7 @@ class NothingToPlay(LookupError):
     """There is no start that can be played; the message says why."""
 
 
-def predict(traces: Iterable[Trace], changes: Sequence[Change], *, flag: str | None = None) -> Prediction:
+def predict(traces: Iterable[Trace], changes: Sequence[TaskChange], *, flag: str | None = None) -> Prediction:
     """Play all starts under the changes.
 
     flag: whose changes these are: starts that have it on are left out, and tasks that they don't have are passed over.
@@ -121,7 +121,7 @@ class _Seen:
     censored: list[bool] = field(default_factory=list[bool])
     tasks: set[str] = field(default_factory=set[str])
 
-    def check(self, changes: Sequence[Change], flag: str | None) -> None:
+    def check(self, changes: Sequence[TaskChange], flag: str | None) -> None:
         if not self.traces:
             raise NothingToPlay("no trace")
         if not self.played:
@@ -140,7 +140,7 @@ class _Seen:
             return f"no start of ours with a caller among {amount(self.traces, 'trace')}"
         return f"no start can be played, of {amount(self.sessions, 'start')}: no first word, no plan, or spans are lost"
 
-    def prediction(self, changes: tuple[Change, ...], uses: tuple[Use, ...]) -> Prediction:
+    def prediction(self, changes: tuple[TaskChange, ...], uses: tuple[Use, ...]) -> Prediction:
         now, predicted = np.array(self.now), np.array(self.predicted)
         weights, censored = np.array(self.weights), np.array(self.censored)
         with np.errstate(invalid="ignore"):

@@ -22,7 +22,7 @@ class NotWhole(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WindowAnswer:
     """What the server gave for one window."""
 
     traces: list[Trace]
@@ -36,7 +36,7 @@ class Answer:
         return {trace.trace_id for trace in self.traces}
 
 
-Ask = Callable[[int, int, int], Answer]
+Ask = Callable[[int, int, int], WindowAnswer]
 """Asks for the traces that begin in a window (µs, the end left out), and how many at most."""
 
 
@@ -70,7 +70,7 @@ class WholeWindows:
                     seen.add(trace.trace_id)
                     yield trace
 
-    def _halves(self, begin: int, end: int, answer: Answer, most: int, ask: Ask) -> list[tuple[int, int]]:
+    def _halves(self, begin: int, end: int, answer: WindowAnswer, most: int, ask: Ask) -> list[tuple[int, int]]:
         """The two windows to read in place of one whose answer may not be whole; none where it is. Raises NotWhole."""
         length = len(answer.traces)
         full = length >= most or answer.count > length or (self._cut is not None and length >= self._cut)
@@ -93,7 +93,7 @@ class WholeWindows:
         return [(begin, middle), (middle, end)]
 
 
-def _middle(begin: int, end: int, answer: Answer) -> int:
+def _middle(begin: int, end: int, answer: WindowAnswer) -> int:
     """Where half of what came began, so that each part has half of it; a trace may begin outside of the window."""
     begins = sorted(trace.root.start_ns // 1000 for trace in answer.traces)
     middle = begins[len(begins) // 2] if begins else begin

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, cast
 
 from firstword.agent.accounts.model import Account, GreetingFields
-from firstword.agent.accounts.store import AccountStore, Reason, StoreError
+from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
 from firstword.agent.cache.backend import Bounds
 from firstword.agent.cache.cache import Cache
 
@@ -89,7 +89,9 @@ class AccountCache:
                 try:
                     await asyncio.shield(self._once("whole", id, lambda id=id: self._read_whole(id)))
                 except StoreError as error:
-                    if error.reason is not Reason.BROKEN:  # a row that can't be read is that account's trouble alone
+                    if (
+                        error.reason is not StoreFailure.BROKEN
+                    ):  # a row that can't be read is that account's trouble alone
                         raise
                 read += 1
         return read

@@ -67,7 +67,7 @@ _POSTGRES_UNREACHABLE: Final = ("08", "53", "57P")  # connection, resources (too
 T = TypeVar("T")
 
 
-class Reason(StrEnum):
+class StoreFailure(StrEnum):
     """Why the store could not serve."""
 
     UNREACHABLE = "unreachable"
@@ -83,7 +83,7 @@ class Reason(StrEnum):
 class StoreError(Exception):
     """The store could not serve; `reason` says why. Its text holds no account data and no password."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: StoreFailure, detail: str) -> None:
         self.reason: Final = reason
         super().__init__(f"account store {reason}: {detail}")
 
@@ -317,7 +317,7 @@ def _account(values: Iterable[Any]) -> Account:
 
 def _texts(column: Any) -> tuple[str, ...]:
     if not isinstance(column, list) or not all(isinstance(item, str) for item in cast("list[Any]", column)):
-        raise StoreError(Reason.BROKEN, "a row whose tools or knowledge is no list of strings")
+        raise StoreError(StoreFailure.BROKEN, "a row whose tools or knowledge is no list of strings")
     return tuple(cast("list[str]", column))
 
 
@@ -329,23 +329,23 @@ def _our_errors() -> Generator[None]:
     except DBAPIError as error:
         raise StoreError(_reason(error), _detail(error)) from None
     except TimeoutError:
-        raise StoreError(Reason.LATE, "no answer in time") from None
+        raise StoreError(StoreFailure.LATE, "no answer in time") from None
     except OSError as error:  # asyncpg opens its socket outside SQLAlchemy's guard
-        raise StoreError(Reason.UNREACHABLE, type(error).__name__) from None
+        raise StoreError(StoreFailure.UNREACHABLE, type(error).__name__) from None
     except ValueError as error:  # a text no database can hold, or a JSON column that isn't
-        raise StoreError(Reason.BROKEN, type(error).__name__) from None
+        raise StoreError(StoreFailure.BROKEN, type(error).__name__) from None
 
 
-def _reason(error: DBAPIError) -> Reason:
+def _reason(error: DBAPIError) -> StoreFailure:
     """By the drivers' own codes: sqlite3's result code (its low byte is the primary one), PostgreSQL's SQLSTATE."""
     sqlite: int = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     postgres: str = getattr(error.orig, "sqlstate", None) or ""
     if sqlite in _SQLITE_LOCKED or postgres in _POSTGRES_LOCKED:
-        return Reason.LOCKED
+        return StoreFailure.LOCKED
     lost = error.connection_invalidated or isinstance(error, InterfaceError)
     if lost or sqlite in _SQLITE_UNREACHABLE or postgres.startswith(_POSTGRES_UNREACHABLE):
-        return Reason.UNREACHABLE
-    return Reason.BROKEN
+        return StoreFailure.UNREACHABLE
+    return StoreFailure.BROKEN
 
 
 def _detail(error: DBAPIError) -> str:

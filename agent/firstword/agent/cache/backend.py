@@ -15,7 +15,7 @@ GONE_FOR: Final = 300.0
 """Seconds for which nothing of a deleted owner is taken: another process may still hold, and speak, what it read."""
 
 
-class Reason(StrEnum):
+class CacheFailure(StrEnum):
     """Why a cache could not serve."""
 
     UNREACHABLE = "unreachable"
@@ -33,7 +33,7 @@ class Reason(StrEnum):
 class CacheUnavailable(Exception):
     """The cache could not serve; `reason` says why. Its text holds neither key nor value."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: CacheFailure, detail: str) -> None:
         self.reason: Final = reason
         super().__init__(f"cache {reason}: {detail}")
 
@@ -48,7 +48,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Entry:
+class CacheEntry:
     """What was found."""
 
     value: bytes
@@ -63,7 +63,7 @@ class Backend(Protocol):
         """Open what the first lookup would open; drop what has expired."""
         ...
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str) -> CacheEntry | None:
         """The entry; None when there is none or it has expired."""
         ...
 

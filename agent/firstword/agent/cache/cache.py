@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from firstword.agent.cache.backend import Backend, Bounds, CacheUnavailable, Entry, Reason
+from firstword.agent.cache.backend import Backend, Bounds, CacheEntry, CacheFailure, CacheUnavailable
 from firstword.agent.failures import Failing
 from firstword.agent.folders import cache_folder
 from firstword.agent.settings import SettingsError, may_be, variable
@@ -60,7 +60,7 @@ class Cache:
     """A backend with deadlines, hashed keys and checked values; belongs to one event loop."""
 
     def __init__(self, backend: Backend, *, deadline: float, key: str = "", name: str = "test") -> None:
-        self.failures: Final = Counter[Reason]()
+        self.failures: Final = Counter[CacheFailure]()
         """How often it could not serve, by reason; each reason is logged the first time."""
         self._failing = Failing(f"{name} cache")
         self._backend = backend
@@ -72,7 +72,7 @@ class Cache:
         """Open what the first lookup would have to open; for an idle process."""
         await self._guarded(self._backend.prepare, WRITE_DEADLINE)
 
-    async def get(self, key: Key) -> Entry | None:
+    async def get(self, key: Key) -> CacheEntry | None:
         """The entry; None when there is none, or none could be had in time."""
         if time.monotonic() < self._paused_until:
             return None
@@ -82,10 +82,10 @@ class Cache:
             return None
         signature, value = entry.value[:_SIGNATURE], entry.value[_SIGNATURE:]
         if not hmac.compare_digest(signature, self._sign(hashed, value)):
-            self._failed(Reason.BROKEN, "a value that is damaged, or was not written by us under this key")
+            self._failed(CacheFailure.BROKEN, "a value that is damaged, or was not written by us under this key")
             await self.delete(key)
             return None
-        return Entry(value, entry.remaining)
+        return CacheEntry(value, entry.remaining)
 
     async def put(self, key: Key, value: bytes, *, owner: str, lifetime: float) -> bool:
         """Keep the value for `lifetime` seconds; False when it isn't. `owner` is whose it is: an account's id."""
@@ -140,13 +140,13 @@ class Cache:
             async with asyncio.timeout(within):
                 return await work()
         except TimeoutError:
-            self._failed(Reason.LATE, f"no answer within {within:g} s")
+            self._failed(CacheFailure.LATE, f"no answer within {within:g} s")
         except CacheUnavailable as error:
             self._failed(error.reason, str(error))
         return None
 
-    def _failed(self, reason: Reason, detail: str) -> None:
-        if reason in (Reason.UNREACHABLE, Reason.LATE):
+    def _failed(self, reason: CacheFailure, detail: str) -> None:
+        if reason in (CacheFailure.UNREACHABLE, CacheFailure.LATE):
             self._paused_until = time.monotonic() + PAUSE
         self._failing.failed(reason, f"sessions go on without the cache: {detail}")
         self.failures[reason] += 1

@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 
-from firstword.agent.cache.backend import GONE_FOR, Bounds, CacheUnavailable, Entry, Reason
+from firstword.agent.cache.backend import GONE_FOR, Bounds, CacheEntry, CacheFailure, CacheUnavailable
 
 _FORMAT: Final = "firstword:1"
 """Before every key; the number changes with the format of what is kept."""
@@ -99,13 +99,13 @@ class RedisServer:
         with _our_errors():
             await self._client.ping()
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str) -> CacheEntry | None:
         """The entry, in one round trip; None when there is none or it has expired. Raises CacheUnavailable."""
         name = f"{self._prefix}value:{key}"
         with _our_errors():
             async with self._client.pipeline(transaction=False) as pipeline:
                 value, milliseconds = await pipeline.get(name).pttl(name).execute()
-        return None if value is None else Entry(value, max(milliseconds, 0) / 1000)
+        return None if value is None else CacheEntry(value, max(milliseconds, 0) / 1000)
 
     async def put(self, key: str, value: bytes, owner: str, lifetime: float) -> bool:
         """Keep the value; False when it alone is beyond the bounds, or its owner was deleted. Raises CacheUnavailable."""
@@ -148,8 +148,8 @@ def _our_errors() -> Generator[None]:
     try:
         yield
     except OutOfMemoryError:
-        raise CacheUnavailable(Reason.FULL, "maxmemory") from None
+        raise CacheUnavailable(CacheFailure.FULL, "maxmemory") from None
     except (AuthenticationError, ResponseError) as error:
-        raise CacheUnavailable(Reason.BROKEN, type(error).__name__) from None
+        raise CacheUnavailable(CacheFailure.BROKEN, type(error).__name__) from None
     except (RedisError, OSError) as error:
-        raise CacheUnavailable(Reason.UNREACHABLE, type(error).__name__) from None
+        raise CacheUnavailable(CacheFailure.UNREACHABLE, type(error).__name__) from None

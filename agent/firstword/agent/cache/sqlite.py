@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from firstword.agent import folders
-from firstword.agent.cache.backend import GONE_FOR, Bounds, CacheUnavailable, Entry, Reason
+from firstword.agent.cache.backend import GONE_FOR, Bounds, CacheEntry, CacheFailure, CacheUnavailable
 
 _FORMAT: Final = 1
 """Part of the file's name; another number for another schema."""
@@ -67,7 +67,7 @@ class SQLiteFile:
         await asyncio.to_thread(self._write, self._drop_expired)
         await self.get("")
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str) -> CacheEntry | None:
         """The entry; None when there is none or it has expired. Raises CacheUnavailable."""
         try:
             return await self._read_when_free(key)
@@ -125,7 +125,7 @@ class SQLiteFile:
             try:
                 self._write(delete, empty_log=True)
             except CacheUnavailable as error:
-                if error.reason not in (Reason.FULL, Reason.LOCKED):
+                if error.reason not in (CacheFailure.FULL, CacheFailure.LOCKED):
                     raise
                 self._start_anew()
 
@@ -137,7 +137,7 @@ class SQLiteFile:
 
     # --- reading, on the event loop
 
-    async def _read_when_free(self, key: str) -> Entry | None:
+    async def _read_when_free(self, key: str) -> CacheEntry | None:
         for wait in _AGAIN_AFTER:
             try:
                 return self._read(key)
@@ -147,7 +147,7 @@ class SQLiteFile:
             await asyncio.sleep(wait)
         return self._read(key)
 
-    def _read(self, key: str) -> Entry | None:
+    def _read(self, key: str) -> CacheEntry | None:
         reader = self._current_reader()
         if reader is None:
             return None
@@ -157,7 +157,7 @@ class SQLiteFile:
         rows = reader.execute(
             "SELECT value, expires - ? FROM entries WHERE key = ? AND stored <= ? AND expires > ?", (now, key, now, now)
         ).fetchall()
-        return Entry(*rows[0]) if rows else None
+        return CacheEntry(*rows[0]) if rows else None
 
     def _current_reader(self) -> sqlite3.Connection | None:
         """A connection to the newest file; None when there is no file. The check costs 2 us."""
@@ -304,7 +304,7 @@ def _empty_log(connection: sqlite3.Connection) -> None:
     """Empty the log, in which deleted bytes still are. Raises CacheUnavailable while a reader keeps it from that."""
     ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # waits for `_BUSY` seconds
     if busy:
-        raise CacheUnavailable(Reason.LOCKED, "the log is being read")
+        raise CacheUnavailable(CacheFailure.LOCKED, "the log is being read")
 
 
 def _remove(path: Path) -> None:
@@ -326,7 +326,9 @@ def _inode(path: Path) -> int | None:
 def _unusable(error: OSError) -> CacheUnavailable:
     """A folder or file that cannot be used; FULL where there is no room."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return CacheUnavailable(Reason.FULL if full else Reason.UNREACHABLE, error.strerror or type(error).__name__)
+    return CacheUnavailable(
+        CacheFailure.FULL if full else CacheFailure.UNREACHABLE, error.strerror or type(error).__name__
+    )
 
 
 def _code(error: sqlite3.Error) -> int:
@@ -346,8 +348,8 @@ def _unavailable(error: sqlite3.Error) -> CacheUnavailable:
     code = _code(error)
     detail = getattr(error, "sqlite_errorname", type(error).__name__)
     if _is_locked(error):
-        return CacheUnavailable(Reason.LOCKED, detail)
+        return CacheUnavailable(CacheFailure.LOCKED, detail)
     # SQLite calls a write beyond a quota or a file-size limit an I/O error.
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
-        return CacheUnavailable(Reason.FULL, detail)
-    return CacheUnavailable(Reason.BROKEN if _is_damage(error) else Reason.UNREACHABLE, detail)
+        return CacheUnavailable(CacheFailure.FULL, detail)
+    return CacheUnavailable(CacheFailure.BROKEN if _is_damage(error) else CacheFailure.UNREACHABLE, detail)

@@ -25,7 +25,7 @@ from firstword.agent.accounts.identity import (
 )
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Caller, until_only_others
-from firstword.agent.call.standing import SIP_CALL_STATUS, is_known
+from firstword.agent.call.role import SIP_CALL_STATUS, is_known
 from firstword.agent.process.log_redaction import REDACTION
 from firstword.telemetry.vocabulary import ACCOUNT_HASH, EDGE_CALLER, PARTICIPANT_KIND
 

@@ -27,7 +27,7 @@ from firstword.agent.flags.improvements import Flags
 from firstword.agent.process.job_process import Process
 from firstword.agent.process.unheard import Unheard
 from firstword.telemetry.run import Run
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 
 
 @dataclass(eq=False, repr=False)  # it is one and no other; what it holds of a caller belongs in no log
@@ -43,7 +43,7 @@ class Call:
     """Who may name an account in this call."""
     run: Run
     """Its start. Tasks ask its clock for the time, so that all of a call is on one clock."""
-    trace: Trace
+    trace: StartTrace
     limits: Limits
     unheard: Unheard
     began: float

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from livekit import rtc
 
-from firstword.agent.call.standing import SIP_CALL_STATUS, Standing, is_caller, standing
+from firstword.agent.call.role import SIP_CALL_STATUS, Role, is_caller, standing
 
 logger = logging.getLogger("firstword")
 
@@ -63,7 +63,7 @@ class _Sight:
     """When somebody was first seen, seconds on the loop's clock."""
     age: float
     """How long they had been in the room by then, seconds."""
-    standing: Standing
+    standing: Role
 
 
 class Callers:
@@ -107,7 +107,7 @@ class Callers:
         for participant in present:
             self._see(participant)
         for participant in present:
-            if standing(participant) is Standing.CALLER:
+            if standing(participant) is Role.CALLER:
                 return self._as_caller(participant), None
         waits: list[float] = []
         for participant in present:
@@ -125,7 +125,7 @@ class Callers:
             self._sights[participant.sid] = _Sight(asyncio.get_running_loop().time(), age, standing(participant))
 
     def _as_caller(self, participant: rtc.RemoteParticipant) -> Caller:
-        answered_later = self._sights[participant.sid].standing is Standing.RINGING
+        answered_later = self._sights[participant.sid].standing is Role.RINGING
         return Caller(participant, joined=None if answered_later else round(_joined_at(participant) * 1e9) or None)
 
     def _wait(self, participant: rtc.RemoteParticipant) -> float | None:
@@ -133,9 +133,9 @@ class Callers:
         sight = self._sights[participant.sid]
         seen = asyncio.get_running_loop().time() - sight.at
         match standing(participant):
-            case Standing.UNKNOWN:
+            case Role.UNKNOWN:
                 return self._wait_unknown(participant, sight.age + seen)
-            case Standing.LISTENER:
+            case Role.LISTENER:
                 if seen > LISTENER_GREETED_S - _DUE_S:
                     self._tell("caller.listener")
                     logger.warning("somebody who may not publish is greeted as the caller: nobody else has come")

@@ -19,13 +19,13 @@ from firstword.agent.accounts.model import SessionRow
 from firstword.agent.accounts.store import StoreError
 from firstword.agent.call.call import Call
 from firstword.agent.call.limits import End
-from firstword.agent.call.standing import assists
+from firstword.agent.call.role import assists
 from firstword.agent.conversation import console
 from firstword.agent.conversation.apology import apologize
 from firstword.agent.conversation.assistant import HangUp
 from firstword.agent.process import start_metrics
 from firstword.telemetry.guard import guarded
-from firstword.telemetry.metrics import Figures
+from firstword.telemetry.metrics import StartFigures
 
 logger = logging.getLogger("firstword")
 
@@ -38,7 +38,7 @@ FREED_WITHIN_S = 3.0
 @guarded
 def send_figures(call: Call) -> None:
     """Tell the worker how the start went, and how many spans were dropped."""
-    start_metrics.send(Figures.of(call.run.record(), call.trace.context))
+    start_metrics.send(StartFigures.of(call.run.record(), call.trace.context))
     start_metrics.send_dropped(call.process.exporting.newly_dropped())
 
 

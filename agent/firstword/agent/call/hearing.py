@@ -14,7 +14,7 @@ from firstword.agent import livekit_private
 from firstword.agent.audio.early_input import EarlyInput
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import by_arrival
-from firstword.agent.call.standing import is_caller
+from firstword.agent.call.role import is_caller
 from firstword.agent.conversation import console
 
 logger = logging.getLogger("firstword")

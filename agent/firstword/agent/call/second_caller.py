@@ -12,7 +12,7 @@ from livekit import rtc
 
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Caller
-from firstword.agent.call.standing import is_caller
+from firstword.agent.call.role import is_caller
 
 logger = logging.getLogger("firstword")
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from firstword.agent.flags.improvements import PER_PROCESS, Flags, Improvement, profile
 from firstword.agent.settings import Settings
-from firstword.telemetry.vocabulary import DRAWN_BY, DRAWN_BY_PROCESS
+from firstword.telemetry.vocabulary import FLAGS_BY, FLAGS_BY_PROCESS
 
 if TYPE_CHECKING:
     from firstword.agent.flags.flag_source import Evaluation, FlagSource
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Assignment:
     """Flags, and for each that a source drew the attributes of its standard event (`feature_flag.evaluation`)."""
 
     flags: Flags
@@ -28,10 +28,10 @@ class Drawn:
     """Of the trace's root: by what they were drawn."""
 
 
-def draw_process(settings: Settings) -> Drawn:
+def draw_process(settings: Settings) -> Assignment:
     """The flags that act before any session, once a process; with a profile, all flags. Raises UnknownFlag."""
     if settings.profile is not None:
-        return Drawn(profile(settings.profile))
+        return Assignment(profile(settings.profile))
     return _drawn(_source(settings).draw_process())
 
 
@@ -43,16 +43,16 @@ def possible_for_a_process(settings: Settings) -> Flags:
     return Flags(frozenset(map(Improvement, possible)))
 
 
-def draw_session(settings: Settings, process: Drawn, account: str | None, room: str) -> Drawn:
+def draw_session(settings: Settings, process: Assignment, account: str | None, room: str) -> Assignment:
     """The flags of one session: those of its process, and the others drawn by account, else by room, so that they stick."""
     if settings.profile is not None:
         return process
     source = _source(settings)
     session = _drawn(source.draw_session(account, room))
-    return Drawn(
+    return Assignment(
         Flags(process.flags.on | session.flags.on),
         (*process.events, *session.events),
-        {DRAWN_BY: "account" if account else "room", DRAWN_BY_PROCESS: ",".join(sorted(PER_PROCESS))},
+        {FLAGS_BY: "account" if account else "room", FLAGS_BY_PROCESS: ",".join(sorted(PER_PROCESS))},
     )
 
 
@@ -75,7 +75,7 @@ def _opened(spec: str | None, deadline: float, secret: str) -> FlagSource:
     )
 
 
-def _drawn(evaluations: Iterable[Evaluation]) -> Drawn:
+def _drawn(evaluations: Iterable[Evaluation]) -> Assignment:
     known = tuple(evaluations)
     on = frozenset(Improvement(evaluation.flag) for evaluation in known if evaluation.on)
-    return Drawn(Flags(on), tuple(evaluation.attributes() for evaluation in known))
+    return Assignment(Flags(on), tuple(evaluation.attributes() for evaluation in known))

@@ -26,7 +26,7 @@ _BYTES_PER_SAMPLE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Speech:
+class CachedSpeech:
     """What is spoken: the same audio whenever all of this is the same."""
 
     account: str
@@ -45,7 +45,7 @@ class AudioCache:
         self._cache = cache
         self._lifetime = days * _DAY
 
-    async def get(self, speech: Speech) -> list[rtc.AudioFrame] | None:
+    async def get(self, speech: CachedSpeech) -> list[rtc.AudioFrame] | None:
         """The audio; None when it must be made, could not be had in time, or can't be all of the text. Never raises."""
         entry = await self._cache.get(_key(speech))
         if entry is None or len(entry.value) % _BYTES_PER_SAMPLE or not _is_speech(entry.value, speech):
@@ -56,7 +56,7 @@ class AudioCache:
         """Whether something can be kept now."""
         return await self._cache.keeps()
 
-    async def put(self, speech: Speech, audio: Iterable[rtc.AudioFrame]) -> bool:
+    async def put(self, speech: CachedSpeech, audio: Iterable[rtc.AudioFrame]) -> bool:
         """Keep the audio without the silence that TTS puts before it and after it: the caller would wait for that too.
 
         False when it isn't kept, as what is all silence, or too short for its text, never is. Raises ValueError for frames
@@ -68,10 +68,10 @@ class AudioCache:
         )
 
 
-def _is_speech(value: bytes, speech: Speech) -> bool:
+def _is_speech(value: bytes, speech: CachedSpeech) -> bool:
     """Whether there is sound, and enough of it for the text."""
     return bool(value) and len(value) / _BYTES_PER_SAMPLE / speech.sample_rate >= shortest(speech.text)
 
 
-def _key(speech: Speech) -> Key:
+def _key(speech: CachedSpeech) -> Key:
     return "speech", speech.account, speech.voice, speech.text, speech.day_part or "", str(speech.sample_rate)

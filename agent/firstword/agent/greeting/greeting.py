@@ -19,7 +19,7 @@ from livekit import rtc
 from firstword.agent.accounts.model import GreetingFields
 from firstword.agent.audio.splice import Joint, joined
 from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis
-from firstword.agent.greeting.audio_cache import AudioCache, Speech
+from firstword.agent.greeting.audio_cache import AudioCache, CachedSpeech
 from firstword.agent.greeting.text import GreetingText, opening_of, rest_of
 
 SHIPPED_TEXT = "Hello! How can I help you today?"
@@ -116,7 +116,7 @@ class Greeting:
     audio: Audio | None = None
     hit: bool | None = None
     """Whether the audio was cached; None where no cache was asked."""
-    missing: tuple[Speech, ...] = ()
+    missing: tuple[CachedSpeech, ...] = ()
     """What the cache did not have."""
 
     @property
@@ -207,12 +207,12 @@ async def make_ahead(
     return made
 
 
-def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tuple[Speech, Speech | None]:
+def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tuple[CachedSpeech, CachedSpeech | None]:
     """The whole greeting, which is the account's own, and its opening, which names nobody."""
     opening = opening_of(account, written)
     return (
-        Speech(account.id, voice, written.text, written.day_part, SAMPLE_RATE),
-        None if opening is None else Speech("", voice, opening, written.day_part, SAMPLE_RATE),
+        CachedSpeech(account.id, voice, written.text, written.day_part, SAMPLE_RATE),
+        None if opening is None else CachedSpeech("", voice, opening, written.day_part, SAMPLE_RATE),
     )
 
 

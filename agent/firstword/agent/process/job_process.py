@@ -27,7 +27,7 @@ from firstword.agent.accounts.store import AccountStore, StoreError
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.conversation.components import Components, build
 from firstword.agent.failures import Failing
-from firstword.agent.flags.assignment import Drawn, draw_process
+from firstword.agent.flags.assignment import Assignment, draw_process
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.process import log_redaction, start_metrics
@@ -59,7 +59,7 @@ class Process:
     """What a session has from its process. `store` is the session's own: one belongs to the event loop that uses it."""
 
     settings: Settings
-    drawn: Drawn
+    drawn: Assignment
     """The flags that act before any session; `draw_session` adds the others."""
     exporting: Exporting
     store: AccountStore

@@ -24,7 +24,7 @@ from opentelemetry.sdk.resources import Resource
 from firstword.agent import failures, run_folder
 from firstword.telemetry import metrics
 from firstword.telemetry.export import resource
-from firstword.telemetry.metrics import Figures, StartInstruments
+from firstword.telemetry.metrics import StartFigures, StartInstruments
 
 logger = logging.getLogger("firstword")
 
@@ -42,7 +42,7 @@ def named() -> Resource:
     return resource("firstword", version("firstword"))
 
 
-def send(figures: Figures) -> bool:
+def send(figures: StartFigures) -> bool:
     """Send them to the worker; False where there is none, or it has more than it can take."""
     return run_folder.send(figures.to_bytes())
 
@@ -91,7 +91,7 @@ class Recorder:
             "firstword.datagrams.lost",
             [lambda _: [Observation(run_folder.lost(folder))]],
             unit="{datagram}",
-            description="Figures that the worker's socket had no room for",
+            description="StartFigures that the worker's socket had no room for",
         )
 
     def record_all(self, receiver: socket.socket) -> None:
@@ -113,4 +113,4 @@ class Recorder:
         elif failures.HELPER in fields:
             self._failures.add(1, {key: str(fields[key])[:_LONGEST_WORD] for key in (failures.HELPER, failures.REASON)})
         else:
-            self._starts.record(Figures.from_bytes(datagram))
+            self._starts.record(StartFigures.from_bytes(datagram))

@@ -3,10 +3,10 @@
 `livekit.rtc` and `livekit.agents` stay LiveKit's own; only the server and the native client below them are ours.
 """
 
-from firstword.agent.testing.caller import Caller
+from firstword.agent.testing.caller import FakeCaller
 from firstword.agent.testing.job import FakeJob
 from firstword.agent.testing.livekit import FakeLiveKit
 from firstword.agent.testing.room import Delays
 from firstword.agent.testing.virtual import LiveKitTest
 
-__all__ = ["Caller", "Delays", "FakeJob", "FakeLiveKit", "LiveKitTest"]
+__all__ = ["Delays", "FakeCaller", "FakeJob", "FakeLiveKit", "LiveKitTest"]

@@ -8,13 +8,13 @@ import numpy as np
 from livekit import rtc
 
 from firstword.agent.testing.livekit import URL, FakeLiveKit
-from firstword.agent.testing.participant import Heard
+from firstword.agent.testing.participant import HeardFrame
 
 _RATE = 16_000
 _CHUNK = _RATE // 50
 
 
-class Caller:
+class FakeCaller:
     """Joins a room, speaks, hears, leaves; to join again is to come back.
 
     microphone: whether it publishes one, as callers do. token: what `FakeLiveKit.token` takes (kind, attributes, grants).
@@ -42,7 +42,7 @@ class Caller:
         return self._room
 
     @property
-    def heard(self) -> list[Heard]:
+    def heard(self) -> list[HeardFrame]:
         """Every frame that has reached it, over all its connections."""
         connections = self._livekit.connections(self._name, self._identity)
         return [heard for connection in connections for heard in connection.heard]

@@ -26,7 +26,7 @@ class Played(NamedTuple):
     frame: rtc.AudioFrame
 
 
-class Source:
+class FakeAudioSource:
     """An audio source: frames play one after the other; `capture` is done once the queue has room for more."""
 
     def __init__(self, rate: int, channels: int, queue: float) -> None:
@@ -68,7 +68,7 @@ class Source:
 class Track:
     """A track, local or at a subscriber: what `AudioStream` listens to."""
 
-    def __init__(self, name: str, source: Source | None) -> None:
+    def __init__(self, name: str, source: FakeAudioSource | None) -> None:
         self.name, self.source = name, source
         self.streams: list[Stream] = []
         self.muted = False
@@ -132,7 +132,7 @@ def register(native: Native) -> None:
     """Answer what is asked of sources, tracks and streams."""
 
     def new_source(request: Any) -> Fields:
-        source = Source(request.sample_rate, request.num_channels, request.queue_size_ms / 1e3)
+        source = FakeAudioSource(request.sample_rate, request.num_channels, request.queue_size_ms / 1e3)
         return {"source": {"handle": native.owned(source), "info": {"type": request.type}}}
 
     def capture(request: Any, done: Done) -> None:

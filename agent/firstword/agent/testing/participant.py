@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JOINED, ACTIVE = proto.ParticipantState.PARTICIPANT_STATE_JOINED, proto.ParticipantState.PARTICIPANT_STATE_ACTIVE
 
 
-class Heard(NamedTuple):
+class HeardFrame(NamedTuple):
     """A frame that reached a participant."""
 
     at: float
@@ -63,7 +63,7 @@ class Publication:
         if self.track.muted:
             return
         for subscriber, track in list(self.subscribers.items()):
-            subscriber.heard.append(Heard(played.at, self.track.name, played.frame))
+            subscriber.heard.append(HeardFrame(played.at, self.track.name, played.frame))
             track.play(played)
 
     def silence(self) -> None:
@@ -97,7 +97,7 @@ class Participant:
     def __init__(self, room: ServerRoom, native: Native, info: proto.ParticipantInfo, *, auto_subscribe: bool) -> None:
         self.room, self.info, self.auto_subscribe = room, info, auto_subscribe
         self.publications: dict[str, Publication] = {}
-        self.heard: list[Heard] = []
+        self.heard: list[HeardFrame] = []
         self.left = False
         self.connected = False
         """Its media connection is up."""

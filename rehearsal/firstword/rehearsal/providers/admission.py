@@ -1,7 +1,7 @@
 """What every simulated provider does with a request before it answers: counts it, lets it pay, or fails it.
 
 Between the web server and the protocols (`openai.py`, `deepgram.py`), which know nothing of latencies or faults but
-what an `Answer` says.
+what an `Admission` says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from firstword.rehearsal.providers.latency import Distribution, Faults, Latencie
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Admission:
     """What one answer suffers."""
 
     delay: float
@@ -71,11 +71,11 @@ class Provider:
         if self._faults.draw(self._refusals).refused:
             raise self.error(web.HTTPServiceUnavailable, "the simulated provider refuses this request")
 
-    def answer(self, delay: Distribution) -> Answer:
+    def answer(self, delay: Distribution) -> Admission:
         """Draw what the next answer suffers; its delay includes a slow answer's extra time."""
         self._answers += 1
         fault = self._faults.draw(self._answer_faults)
-        return Answer(delay=delay.draw(self._delays) + fault.delay, cut=fault.cut)
+        return Admission(delay=delay.draw(self._delays) + fault.delay, cut=fault.cut)
 
     def error(self, kind: type[web.HTTPError], message: str) -> web.HTTPError:
         """An HTTP error with the provider's own kind of body, to be raised."""

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from firstword.rehearsal.providers import hearing, voice
-from firstword.rehearsal.providers.admission import Answer, Connections, Provider
+from firstword.rehearsal.providers.admission import Admission, Connections, Provider
 from firstword.rehearsal.providers.latency import Body, Distribution, Latencies
 
 IDLE_TIMEOUT = 10.0
@@ -69,7 +69,7 @@ class Listen:
 class _Listening:
     """One open `listen` stream."""
 
-    def __init__(self, request: web.Request, ws: web.WebSocketResponse, ear: hearing.Ear, answer: Answer) -> None:
+    def __init__(self, request: web.Request, ws: web.WebSocketResponse, ear: hearing.Ear, answer: Admission) -> None:
         self._request = request
         self._ws = ws
         self._ear = ear
@@ -238,7 +238,7 @@ class _Speaking:
         self._text = ""
 
     async def _say(self, queue: asyncio.Queue[str | _Mark]) -> None:
-        answer: Answer | None = None
+        answer: Admission | None = None
         while (item := await queue.get()) is not _Mark.CLOSE:
             if item is _Mark.FLUSH:
                 await self._send({"type": "Flushed", "sequence_id": self._flushes})

@@ -48,7 +48,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RequestFault:
     """What one request suffers; mostly nothing."""
 
     refused: bool
@@ -66,10 +66,10 @@ class Faults:
     slow: float
     slow_ms: float
 
-    def draw(self, stream: random.Random) -> Fault:
+    def draw(self, stream: random.Random) -> RequestFault:
         """The stream's next fault. One draw takes three values from the stream, also when nothing can fail."""
         refuse, cut, slow = stream.random(), stream.random(), stream.random()
-        return Fault(
+        return RequestFault(
             refused=refuse < self.refuse, cut=cut < self.cut, delay=self.slow_ms / 1e3 if slow < self.slow else 0.0
         )
 

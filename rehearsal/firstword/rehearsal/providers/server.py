@@ -29,7 +29,7 @@ _SHUTDOWN_TIMEOUT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class ProviderAddresses:
     """Where the simulators are: base addresses as OPENAI_BASE_URL and DEEPGRAM_BASE_URL want them, and the counts."""
 
     openai: str
@@ -53,14 +53,14 @@ def application(latencies: Latencies) -> web.Application:
 
 
 @asynccontextmanager
-async def simulators(latencies: Latencies, *, port: int = 0) -> AsyncGenerator[Addresses]:
+async def simulators(latencies: Latencies, *, port: int = 0) -> AsyncGenerator[ProviderAddresses]:
     """Run the simulators on a loopback port, a free one when 0, until the block ends. OSError when the port is taken."""
     runner = web.AppRunner(application(latencies), access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
         origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield Addresses(openai=f"{origin}/v1", deepgram=f"{origin}/v1", stats=f"{origin}/stats")
+        yield ProviderAddresses(openai=f"{origin}/v1", deepgram=f"{origin}/v1", stats=f"{origin}/stats")
     finally:
         await runner.cleanup()
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from firstword.telemetry.critical_path import Piece, PieceKind
+from firstword.telemetry.critical_path import PathPiece, PieceKind
 
 
 class NoRoot(ValueError):
@@ -21,7 +21,7 @@ class NoRoot(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimedSpan:
     """What the rule needs of a span; times in microseconds since the Unix epoch."""
 
     span_id: str
@@ -34,8 +34,8 @@ class Span:
 
 
 def last_finishing_path(
-    spans: Iterable[Span], root: str | None = None, *, as_jaeger: bool = False
-) -> tuple[Piece, ...]:
+    spans: Iterable[TimedSpan], root: str | None = None, *, as_jaeger: bool = False
+) -> tuple[PathPiece, ...]:
     """The path under one root: pieces that cover it without gap or overlap, in time order, whatever the spans' order.
 
     root: a span's id; by default `root_of(spans)`. A child is cut to its parent, and dropped where it lies outside. A consumer under a
@@ -46,15 +46,15 @@ def last_finishing_path(
     by_id = _by_id(spans)
     top = by_id[_root(by_id) if root is None else root]
     children = _children(by_id, top)
-    pieces: list[Piece] = []
+    pieces: list[PathPiece] = []
 
-    def add(span: Span, begin: int, end: int) -> None:
+    def add(span: TimedSpan, begin: int, end: int) -> None:
         if begin == end:
             return
         if pieces and pieces[-1].task == span.span_id:
             pieces[-1] = replace(pieces[-1], start=begin * 1000)
         else:
-            pieces.append(Piece(PieceKind.SPAN, span.span_id, begin * 1000, end * 1000))
+            pieces.append(PathPiece(PieceKind.SPAN, span.span_id, begin * 1000, end * 1000))
 
     way = [top]
     reached = top.end_us
@@ -78,7 +78,7 @@ def last_finishing_path(
     return tuple(reversed(pieces))
 
 
-def root_of(spans: Iterable[Span]) -> str:
+def root_of(spans: Iterable[TimedSpan]) -> str:
     """The id of the span to walk back from: the longest of those without a parent, else of those whose parent is missing.
 
     On a tie the one that starts first, then the lower id. Raises NoRoot where there is none.
@@ -86,7 +86,7 @@ def root_of(spans: Iterable[Span]) -> str:
     return _root(_by_id(spans))
 
 
-def _root(by_id: dict[str, Span]) -> str:
+def _root(by_id: dict[str, TimedSpan]) -> str:
     tops = [span for span in by_id.values() if not span.parent_id]
     tops = tops or [span for span in by_id.values() if span.parent_id not in by_id]
     if not tops:
@@ -94,8 +94,8 @@ def _root(by_id: dict[str, Span]) -> str:
     return min(tops, key=lambda span: (span.start_us - span.end_us, span.start_us, span.span_id)).span_id
 
 
-def _by_id(spans: Iterable[Span]) -> dict[str, Span]:
-    found: dict[str, Span] = {}
+def _by_id(spans: Iterable[TimedSpan]) -> dict[str, TimedSpan]:
+    found: dict[str, TimedSpan] = {}
     for span in spans:
         if span.end_us < span.start_us:
             span = replace(span, end_us=span.start_us)
@@ -105,17 +105,17 @@ def _by_id(spans: Iterable[Span]) -> dict[str, Span]:
     return found
 
 
-def _precedence(span: Span) -> tuple[int, int, str, str, str]:
+def _precedence(span: TimedSpan) -> tuple[int, int, str, str, str]:
     return (span.end_us - span.start_us, -span.start_us, span.parent_id or "", span.name, span.kind)
 
 
-def _children(by_id: dict[str, Span], top: Span) -> dict[str, list[Span]]:
+def _children(by_id: dict[str, TimedSpan], top: TimedSpan) -> dict[str, list[TimedSpan]]:
     """By parent, cut to it, the last to finish at the end; only what lies below `top`: a circle of parents never does."""
-    below: dict[str, list[Span]] = {span_id: [] for span_id in by_id}
+    below: dict[str, list[TimedSpan]] = {span_id: [] for span_id in by_id}
     for span in by_id.values():
         if span.parent_id in below and span.span_id != top.span_id:
             below[span.parent_id].append(span)
-    kept: dict[str, list[Span]] = {}
+    kept: dict[str, list[TimedSpan]] = {}
     pending = [top]
     while pending:
         parent = pending.pop()
@@ -128,7 +128,7 @@ def _children(by_id: dict[str, Span], top: Span) -> dict[str, list[Span]]:
     return kept
 
 
-def _cut(child: Span, parent: Span) -> Span | None:
+def _cut(child: TimedSpan, parent: TimedSpan) -> TimedSpan | None:
     if parent.kind == "producer" and child.kind == "consumer":
         return None
     if child.start_us >= parent.end_us or (child.start_us < parent.start_us and child.end_us <= parent.start_us):

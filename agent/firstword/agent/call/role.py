@@ -22,7 +22,7 @@ _HELPERS: Final = frozenset(
 )
 
 
-class Standing(Enum):
+class Role(Enum):
     """What a participant is to the agent, now; it may change."""
 
     CALLER = auto()
@@ -37,24 +37,24 @@ class Standing(Enum):
     """An agent, a recorder, a stream from elsewhere, or somebody who publishes for another."""
 
 
-def standing(participant: rtc.RemoteParticipant) -> Standing:
+def standing(participant: rtc.RemoteParticipant) -> Role:
     """What this participant is to the agent. A kind that we don't know is somebody to greet."""
     if participant.kind in _HELPERS or participant.attributes.get(PUBLISH_ON_BEHALF):
-        return Standing.HELPER
+        return Role.HELPER
     if participant.kind == _KINDS.PARTICIPANT_KIND_SIP:
         status = participant.attributes.get(SIP_CALL_STATUS)
         if status is None:
-            return Standing.UNKNOWN
-        return Standing.CALLER if status == "active" else Standing.RINGING
+            return Role.UNKNOWN
+        return Role.CALLER if status == "active" else Role.RINGING
     permissions = participant.permissions
     if permissions.HasField("can_publish") and not permissions.can_publish:
-        return Standing.LISTENER
-    return Standing.CALLER
+        return Role.LISTENER
+    return Role.CALLER
 
 
 def is_caller(participant: rtc.RemoteParticipant) -> bool:
     """Whether it is somebody to greet."""
-    return standing(participant) is Standing.CALLER
+    return standing(participant) is Role.CALLER
 
 
 def is_known(kind: int) -> bool:
@@ -64,4 +64,4 @@ def is_known(kind: int) -> bool:
 
 def assists(participant: rtc.RemoteParticipant) -> bool:
     """Whether it stays in a room only for somebody else's sake, so that nobody misses the room."""
-    return standing(participant) in (Standing.HELPER, Standing.LISTENER)
+    return standing(participant) in (Role.HELPER, Role.LISTENER)

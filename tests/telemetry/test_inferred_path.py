@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from firstword.telemetry.foreign import NoRoot, Span, last_finishing_path, root_of
+from firstword.telemetry.inferred_path import NoRoot, TimedSpan, last_finishing_path, root_of
 
 
-def span(span_id: str, start: int, end: int, parent: str | None = None, kind: str = "internal") -> Span:
+def span(span_id: str, start: int, end: int, parent: str | None = None, kind: str = "internal") -> TimedSpan:
     """A span named by its id; times in microseconds."""
-    return Span(span_id, parent, span_id, kind, start, end)
+    return TimedSpan(span_id, parent, span_id, kind, start, end)
 
 
-def path(*spans: Span, root: str | None = None) -> list[tuple[str | None, int, int]]:
+def path(*spans: TimedSpan, root: str | None = None) -> list[tuple[str | None, int, int]]:
     """The pieces in microseconds: whose, from, to."""
     return [(piece.task, piece.start // 1000, piece.end // 1000) for piece in last_finishing_path(spans, root)]
 
@@ -150,7 +150,7 @@ def test_the_same_span_twice() -> None:
 def test_a_hundred_thousand_spans_deep_and_wide() -> None:
     """No depth of recursion, nothing quadratic."""
     depth = 100_000
-    deep = [Span(str(i), str(i - 1) if i else None, "span", "internal", i, 2 * depth - i) for i in range(depth)]
+    deep = [TimedSpan(str(i), str(i - 1) if i else None, "span", "internal", i, 2 * depth - i) for i in range(depth)]
     assert len(last_finishing_path(deep)) == 2 * depth - 1
     wide = [span("r", 0, 2 * depth), *(span(str(i), 2 * i, 2 * i + 1, "r") for i in range(depth))]
     assert len(last_finishing_path(wide)) == 2 * depth
