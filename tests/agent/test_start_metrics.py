@@ -1,4 +1,4 @@
-"""StartFigures of starts reach the worker's own process, and nothing that goes wrong on the way costs anybody anything."""
+"""Figures of starts reach the worker's own process, and nothing that goes wrong on the way costs anybody anything."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SENDER = """
 import sys
 from firstword.agent.failures import Failing
 from firstword.agent.process import start_metrics
-from firstword.telemetry.metrics import Figures
-assert start_metrics.send(Figures.from_bytes(sys.stdin.buffer.read()))
+from firstword.telemetry.metrics import StartFigures
+assert start_metrics.send(StartFigures.from_bytes(sys.stdin.buffer.read()))
 """
 WRONG_TYPES = b'{"outcome":1,"dispatch":2,"ttfw":"x","init":[],"flags":3,"tasks":[],"trace_id":"a","span_id":"b"}'
 

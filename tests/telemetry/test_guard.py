@@ -42,8 +42,8 @@ def test_the_call_goes_on_and_the_log_says_so_once(
         start = startup_test.loop.run_until_complete(run.perform())
     assert start.outcome is Outcome.FIRST_WORD
     assert [message.partition(";")[0] for message in caplog.messages] == [
-        "Trace.enter_task failed",
-        "Trace.export failed",
+        "StartTrace.enter_task failed",
+        "StartTrace.export failed",
     ]
 
 

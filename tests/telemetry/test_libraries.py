@@ -21,7 +21,7 @@ from firstword.telemetry import libraries
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.run import Run
-from firstword.telemetry.spans import Trace
+from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.vocabulary import GREET
 
 memory = InMemorySpanExporter()
@@ -83,7 +83,7 @@ async def main():
     store = await AccountStore.open(f"sqlite+aiosqlite:///{sys.argv[1]}/accounts.db")
     redis = Redis.from_url(sys.argv[2])
     given = {"url": f"http://localhost:{port}/", "store": store, "redis": redis}
-    run = Run(plan.shape({}), given=given, trace=Trace(exporting))
+    run = Run(plan.shape({}), given=given, trace=StartTrace(exporting))
     await run.perform()
     await redis.aclose()
     await store.account("1002")  # after the start: not part of it

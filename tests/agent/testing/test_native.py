@@ -7,10 +7,10 @@ import sys
 
 _PROGRAM = """
 from livekit.rtc import _ffi_client
-from firstword.agent.testing import Caller, LiveKitTest
+from firstword.agent.testing import FakeCaller, LiveKitTest
 
 async def scenario(livekit):
-    caller = Caller(livekit)
+    caller = FakeCaller(livekit)
     await caller.join()
     return caller
 
