@@ -66,12 +66,12 @@ class Speaker(RehearsalCaller):
 
         self._start(read())
 
-    async def reads(self, text: str) -> None:
-        """Wait until a transcript, of the agent's words or of ours, holds this text. TimeoutError names what was read."""
+    async def reads(self, *texts: str) -> None:
+        """Wait until a transcript, of the agent's words or of ours, holds one of these. TimeoutError names what was read."""
         try:
-            await until(lambda: any(text in each for each in self.texts))
+            await until(lambda: any(text in each for text in texts for each in self.texts))
         except TimeoutError:
-            raise TimeoutError(f"{text!r} is not in {self.texts}") from None
+            raise TimeoutError(f"none of {texts} is in {self.texts}") from None
 
     async def meets_agent(self) -> None:
         """Wait until the agent is in the room."""

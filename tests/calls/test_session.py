@@ -204,6 +204,7 @@ async def test_interruption(tuned: Actor) -> None:
     await caller.connect()
     await caller.hear(PATIENCE)
     await caller.play(SPEECH)
-    await caller.reads("You said: ")
+    # the simulator understands pitches, and recorded speech has several: it may ask for a tool
+    await caller.reads("You said: ", "The answer is: ")
     await caller.leave()
     assert begun(speech(long.strip()))(tuned.takes(room)[0])
