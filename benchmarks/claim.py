@@ -19,11 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from livekit import api
 
+from benchmarks.one_call import heard
 from firstword.agent.accounts.claim import signed_claim
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.rehearsal.calls import calling
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
 from firstword.rehearsal.workers import RunningWorker, running_worker
@@ -32,27 +31,11 @@ KEY = secrets.token_hex(32)
 SIDES = ("claim", "metadata")
 
 
-async def heard(stack: Stack, worker: RunningWorker, side: str, number: int, ahead_by: float | None) -> float:
-    """Seconds from calling connect to the first audible frame; infinite for a caller who heard nothing."""
+async def called(stack: Stack, worker: RunningWorker, side: str, number: int, ahead_by: float | None) -> float:
+    """Seconds until the caller of that round heard the agent, their account named this side's way."""
     room, account = secrets.token_hex(6), ACCOUNTS[number % len(ACCOUNTS)].id
     named = {"account": account} if side == "metadata" else {"claim": signed_claim(account, room, KEY, now=time.time())}
-    async with (
-        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
-        calling(
-            stack,
-            rooms,
-            room=room,
-            agent_name=worker.agent_name,
-            metadata=json.dumps(named),
-            ahead_by=ahead_by,
-        ) as caller,
-    ):
-        await caller.connect()
-        with contextlib.suppress(TimeoutError):
-            seconds = await caller.hear(15)
-            await asyncio.sleep(0.5)
-            return seconds
-        return float("inf")
+    return await heard(stack, room=room, agent_name=worker.agent_name, metadata=json.dumps(named), ahead_by=ahead_by)
 
 
 async def measure(profile: str, sessions: int, ahead_by: float | None) -> dict[str, list[float]]:
@@ -70,7 +53,7 @@ async def measure(profile: str, sessions: int, ahead_by: float | None) -> dict[s
             await worker.registered()
             for number in range(sessions):
                 for side in sorted(SIDES, reverse=number % 2 == 0):
-                    seconds[side].append(await heard(stack, worker, side, number, ahead_by))
+                    seconds[side].append(await called(stack, worker, side, number, ahead_by))
                     await worker.at_rest()
                 print(f"\r{number + 1} of {sessions} rounds", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)

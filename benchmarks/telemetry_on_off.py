@@ -19,30 +19,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from livekit import api
 
+from benchmarks.one_call import heard
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.rehearsal.calls import calling
-from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.stack import LocalStack
 from firstword.rehearsal.surroundings import Choice, opened, own_store
 from firstword.rehearsal.workers import RunningWorker, running_worker
 
 SIDES = {"on": {}, "off": {"OTEL_SDK_DISABLED": "true"}}
-
-
-async def heard(stack: Stack, worker: RunningWorker, number: int) -> float:
-    """Seconds from calling connect to the first audible frame; infinite for a caller who heard nothing."""
-    metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
-    async with (
-        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
-        calling(stack, rooms, room=secrets.token_hex(6), agent_name=worker.agent_name, metadata=metadata) as caller,
-    ):
-        await caller.connect()
-        with contextlib.suppress(TimeoutError):
-            seconds = await caller.hear(15)
-            await asyncio.sleep(0.5)
-            return seconds
-        return float("inf")
 
 
 async def measure(sessions: int) -> dict[str, list[float]]:
@@ -63,7 +47,9 @@ async def measure(sessions: int) -> dict[str, list[float]]:
                 await workers[side].registered()
             for number in range(sessions):
                 for side in sorted(SIDES, reverse=number % 2 == 0):
-                    seconds[side].append(await heard(stack, workers[side], number))
+                    metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
+                    room, agent_name = secrets.token_hex(6), workers[side].agent_name
+                    seconds[side].append(await heard(stack, room=room, agent_name=agent_name, metadata=metadata))
                     await workers[side].at_rest()
                 print(f"\r{number + 1} of {sessions} rounds", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)

@@ -254,7 +254,7 @@ async def test_a_deadline_holds_while_the_store_is_locked(tmp_path: Path, monkey
 
 
 async def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path) -> None:
-    """As often as it may be: a connection that stays open is a thread that keeps the process."""
+    """However often it is cancelled: a connection that stays open has a thread, which keeps the process from ending."""
     file = tmp_path / "accounts.db"
     opened = await AccountStore.open(sqlite_url(file))
     writer = sqlite3.connect(file, isolation_level=None)

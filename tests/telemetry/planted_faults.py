@@ -35,7 +35,7 @@ def speak_first(connection: socket) -> None:
 
 
 class Fault(NamedTuple):
-    """An agent whose line `# here` takes 0.3 s, of which kind, and what listens on its port."""
+    """An agent whose line `# here` takes 0.3 s, the kind of that wait, and what listens on the agent's port."""
 
     kind: ObservedKind
     source: str

@@ -32,7 +32,7 @@ ENTRYPOINT: Final = "entrypoint"
 """From the hand-over to the process until the plan's first step."""
 STAGE_PREFIX: Final = f"{DISPATCH}."
 
-# Phases, of which the first is the dispatch
+# Phases; the dispatch is the first
 CONNECT: Final = "connect"
 WAIT: Final = "wait"
 GREET: Final = "greet"
