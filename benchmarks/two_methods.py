@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import secrets
 import statistics
-import sys
 import tempfile
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -26,15 +24,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from livekit import api
+from rich.console import Console
+from rich.progress import track
 
 from benchmarks.contract import violations
+from benchmarks.in_turn import Side, by_metadata, heard, started
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.rehearsal.calls import calling
 from firstword.rehearsal.result import TRACES
-from firstword.rehearsal.stack import LocalStack, Stack
-from firstword.rehearsal.surroundings import Choice, opened, own_store
-from firstword.rehearsal.workers import RunningWorker, running_worker
+from firstword.rehearsal.stack import LocalStack
 from firstword.telemetry.vocabulary import DECLARED
 from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore
@@ -42,6 +39,7 @@ from firstword.tuning.sources import Query
 from firstword.tuning.start import Piece, RecordedStart, start_of
 
 PROFILES = ("baseline", "tuned")
+AHEAD_BY_S = 1.5
 NEAR_US = 1_000
 """Two instants that are nearer are one: the declared path takes a task's end when its value is there, the observed when it wakes another."""
 LEAST_US = 2_000
@@ -64,39 +62,16 @@ class Pair:
 
 async def measure(sessions: int, folder: Path) -> dict[str, list[Pair]]:
     """The pairs of each profile; `folder` gets the traces."""
+    sides = {profile: Side(profile, {"FIRSTWORD_OBSERVE": "1"}) for profile in PROFILES}
     async with LocalStack(folder) as stack, contextlib.AsyncExitStack() as running:
-        choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
-        place = await running.enter_async_context(opened(choice, folder))
-        workers: list[RunningWorker] = []
-        for profile in PROFILES:
-            environment = {**place.environment, **own_store(choice, folder, profile), "FIRSTWORD_OBSERVE": "1"}
-            made = running_worker(
-                profile, agent_name=profile, folder=folder, stack=stack, environment=environment, real=False
-            )
-            workers.append(await running.enter_async_context(made))
-            await workers[-1].registered()
-        for number in range(sessions):
-            for worker in workers if number % 2 else reversed(workers):
-                await call(stack, worker, number)
+        workers = await started(sides, stack, folder, running)
+        for number in track(range(sessions), "rounds", console=Console(stderr=True)):
+            for worker in list(workers.values())[:: 1 if number % 2 else -1]:
+                metadata = by_metadata(ACCOUNTS[number % len(ACCOUNTS)].id, "")
+                ahead_by = AHEAD_BY_S if number // 2 % 2 else None  # both orders with both dispatches
+                await heard(stack, secrets.token_hex(6), worker.agent_name, metadata, ahead_by)
                 await worker.at_rest()
-            print(f"\r{number + 1} of {sessions} rounds", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-    return {profile: list(pairs(folder / TRACES / profile)) for profile in PROFILES}
-
-
-async def call(stack: Stack, worker: RunningWorker, number: int) -> None:
-    """One caller, who hears the greeting; in every second round the job comes ahead."""
-    metadata = json.dumps({"account": ACCOUNTS[number % len(ACCOUNTS)].id})
-    ahead_by = 1.5 if number // 2 % 2 else None
-    name, room = worker.agent_name, secrets.token_hex(6)
-    async with (
-        api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
-        calling(stack, rooms, room=room, agent_name=name, metadata=metadata, ahead_by=ahead_by) as caller,
-    ):
-        await caller.connect()
-        with contextlib.suppress(TimeoutError):
-            await caller.hear(15)
-            await asyncio.sleep(0.5)
+    return {profile: list(pairs(folder / profile / TRACES / profile)) for profile in PROFILES}
 
 
 def pairs(folder: Path) -> Iterator[Pair]:

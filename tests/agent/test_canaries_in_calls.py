@@ -18,7 +18,11 @@ from typing import Any
 import pytest
 from livekit.agents import telemetry as livekit_telemetry
 from livekit.agents.cli.log import JsonFormatter
+from livekit.agents.telemetry import otel_metrics
 from opentelemetry import trace as otel
+from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from firstword.agent import entrypoint, run_folder
@@ -130,10 +134,22 @@ def logged(redaction: LogRedaction | None) -> Generator[StringIO]:
         root.setLevel(level)
 
 
+def livekit_instruments(monkeypatch: pytest.MonkeyPatch) -> InMemoryMetricReader:
+    """What LiveKit's own instruments are told, which otherwise go to a provider that a process sets once."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("livekit-agents")
+    for name, instrument in list(vars(otel_metrics).items()):
+        if isinstance(instrument, Histogram):
+            monkeypatch.setattr(otel_metrics, name, meter.create_histogram(name.lstrip("_")))
+        elif isinstance(instrument, Counter):
+            monkeypatch.setattr(otel_metrics, name, meter.create_counter(name.lstrip("_")))
+    return reader
+
+
 def left_behind(
     calls: VirtualCalls, folder: Path, monkeypatch: pytest.MonkeyPatch, *, number: int, redact: bool
 ) -> tuple[list[dict[str, str]], bytes]:
-    """What strangers filled in, each call's, and all that was exported, logged and sent to the worker's metrics, with names of files."""
+    """What strangers filled in, each call's, and all that was exported, logged, measured and sent to the worker's metrics, with names of files."""
     redaction = LogRedaction()
     for module in (arrival, entrypoint):
         monkeypatch.setattr(module, "REDACTION", redaction)
@@ -144,6 +160,7 @@ def left_behind(
         return True
 
     monkeypatch.setattr(run_folder, "send", send)
+    instruments = livekit_instruments(monkeypatch)
     exporting = Exporting([FileExporter(folder)], resource=Resource({}), redact=redact)
     livekit_telemetry.set_tracer_provider(exporting.outside)
     everybody: list[dict[str, str]] = []
@@ -156,13 +173,17 @@ def left_behind(
     finally:
         livekit_telemetry.set_tracer_provider(otel.NoOpTracerProvider())
         exporting.shutdown()
+    measured = instruments.get_metrics_data()
+    assert measured is not None
+    metrics = measured.to_json()
+    assert '"genai_operation_duration"' in metrics
     files = list(folder.rglob("*"))
     names = "\n".join(map(str, files)).encode()
     spans = b"".join(file.read_bytes() for file in files)
     assert spans.count(f'"name":"{ROOT}"'.encode()) == number
     assert spans.count(b'"name":"user_turn"') >= number
     assert len(sent) >= number
-    return everybody, b"\n".join([names, spans, log.getvalue().encode(), *sent])
+    return everybody, b"\n".join([names, spans, log.getvalue().encode(), metrics.encode(), *sent])
 
 
 def one_call(calls: VirtualCalls, number: int, canaries: dict[str, str], exporting: Exporting) -> None:

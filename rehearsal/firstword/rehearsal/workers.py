@@ -164,6 +164,7 @@ async def running_worker(
     environment: Mapping[str, str],
     real: bool = False,
     entrypoint: Path | None = None,
+    python: Path = Path(sys.executable),
 ) -> AsyncGenerator[RunningWorker]:
     """Runs the worker of `profile` (`floor`, `flags`, `baseline`, `tuned`, flags by name) and ends it on exit.
 
@@ -171,6 +172,7 @@ async def running_worker(
     `folder` gets `logs/PROFILE.log`, `traces/PROFILE/` and, as XDG_CACHE_HOME, a cache that no other worker shares.
     `environment` says where the providers, the store and the flag file are. Nothing else that names a server or a key
     comes from the shell, unless `real`. `entrypoint`: the file that has the `server`, instead of the profile's own.
+    `python`: the interpreter that runs it, of an environment of its own.
     The worker may not be registered yet. Raises OSError.
     """
     log, traces, cache = folder / LOGS / f"{profile}.log", folder / TRACES / profile, folder / "cache" / profile
@@ -190,7 +192,7 @@ async def running_worker(
     }
     dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
     server = entrypoint or worker_file(profile)
-    command = (*_without(dropped), sys.executable, *START, str(server))
+    command = (*_without(dropped), str(python), *START, str(server))
     with log.open("ab") as output:
         # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
         place = None if real else folder
