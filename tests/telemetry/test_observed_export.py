@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, TraceIdRatioBas
 
 from firstword.telemetry import livekit, observed_export
 from firstword.telemetry.export import Exporting
-from firstword.telemetry.observed_export import agents_provider, exporting_of
+from firstword.telemetry.observed_export import agents_provider, exporting_of, slow_after
 from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.vocabulary import ROOT
 from tests.tuning.test_blame import a_start
@@ -132,3 +132,15 @@ def test_a_declared_start_takes_the_observed_one_along(monkeypatch: pytest.Monke
     assert exporting_of(declared) is own
     own.shutdown()
     provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 1.5), ("0.8", 0.8), ("soon", 1.5), ("0", 1.5), ("inf", 1.5), ("nan", 1.5)]
+)
+def test_how_slow_is_slow(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, text: str, seconds: float
+) -> None:
+    """What is no number of seconds above 0 is said, and counts for nothing."""
+    monkeypatch.setenv("FIRSTWORD_SLOW", text)
+    assert slow_after() == seconds
+    assert ("expected seconds above 0" in caplog.text) == (text not in ("", "0.8"))

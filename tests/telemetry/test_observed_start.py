@@ -136,6 +136,7 @@ def test_a_start_is_a_trace_by_the_contract() -> None:
         "ahead",
     )
     assert 0.3 < seen.root[words.TTFW] < 0.5
+    assert seen.root[words.SLOW] is False
     spans = {span.name: span for span in seen.spans}
     assert {words.CONNECT, words.WAIT, words.GREET, words.DISPATCH} <= set(spans)
     phases = [spans[name] for name in (words.CONNECT, words.WAIT, words.GREET)]
@@ -146,6 +147,12 @@ def test_a_start_is_a_trace_by_the_contract() -> None:
     assert sleep[words.FILE] == "test_observed_start.py"
     assert sleep[words.FUNCTION] == "greet"
     assert seen.lasted("critical greet") == pytest.approx(0.3, abs=0.01)
+
+
+def test_how_slow_is_slow_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same one as the shipped worker's, so that the collector's sampling means the same."""
+    monkeypatch.setenv("FIRSTWORD_SLOW", "0.2")
+    assert call(greet).root[words.SLOW] is True
 
 
 def test_nothing_of_the_hooks_is_left() -> None:

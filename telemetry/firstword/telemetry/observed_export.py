@@ -33,6 +33,9 @@ logger = logging.getLogger("firstword")
 
 TRACES: Final = "FIRSTWORD_TRACES"
 """A folder: each process appends its spans to a file in it, as OTLP JSON lines."""
+SLOW: Final = "FIRSTWORD_SLOW"
+"""Seconds to the first word above which a start is slow."""
+_USUALLY_SLOW: Final = 1.5
 _FLUSH_MS: Final = 5_000
 _SERVICE: Final = "firstword"
 """The service's name where nobody gives one: that of the traces that the commands look for in a Jaeger."""
@@ -49,6 +52,19 @@ def exporting_of(job: JobContext) -> Exporting:
         return declared.exporting
     provider = agents_provider()
     return _from_environment() if provider is None else _through(provider)
+
+
+def slow_after() -> float:
+    """Seconds to the first word above which a start is slow: the variable's, or 1.5. A wrong value is said, and counts for nothing."""
+    text = os.environ.get(SLOW, "").strip()
+    try:
+        seconds = float(text or _USUALLY_SLOW)
+    except ValueError:
+        seconds = 0.0
+    if 0 < seconds < float("inf"):
+        return seconds
+    logger.warning("%s is %.60r; expected seconds above 0; %g s count", SLOW, text, _USUALLY_SLOW)
+    return _USUALLY_SLOW
 
 
 def agents_provider() -> TracerProvider | None:

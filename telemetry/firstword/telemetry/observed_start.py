@@ -24,7 +24,7 @@ from firstword.telemetry.loop_hooks import Unobservable, start_record, stop_reco
 from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.loop_samples import LoopSampler
 from firstword.telemetry.loop_steps import Step
-from firstword.telemetry.observed_export import exporting_of
+from firstword.telemetry.observed_export import exporting_of, slow_after
 from firstword.telemetry.observed_layout import absence, lay_out_observed
 from firstword.telemetry.observed_path import ObservedPiece, observed_path
 from firstword.telemetry.record import Outcome, Phase, Start
@@ -85,7 +85,6 @@ class ObservedStart:
         *,
         folder: str = "",
         most_seconds: float = MOST_SECONDS,
-        slow: float = 1.5,
     ) -> None:
         """folder: of the file that was started; the lines' files are relative to it."""
         self.attributes: dict[str, str | bool | int | float] = {}
@@ -93,7 +92,6 @@ class ObservedStart:
         self._job = job
         self._exporting = exporting
         self._folder = folder
-        self._slow = slow
         self._most_seconds = most_seconds
         self._loop = asyncio.get_running_loop()
         self._clock = session_clock()
@@ -254,7 +252,7 @@ class ObservedStart:
             self.attributes[DECLARED] = f"{declared.context.trace_id:032x}"
         start, pieces = self._start(), self._pieces()
         spans = lay_out_observed(
-            start, pieces, absent=absence(start, pieces, self._connected), folder=self._folder, slow=self._slow
+            start, pieces, absent=absence(start, pieces, self._connected), folder=self._folder, slow=slow_after()
         )
         exporting = self._exporting()
         trace = StartTrace(exporting, links=links)
