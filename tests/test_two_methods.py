@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.two_methods import Pair, instants, pairs, passages, report, shared_us
 from firstword.telemetry.record import Dispatch, Outcome, Phase, Start, Task
-from firstword.telemetry.vocabulary import DECLARED, TIMER
+from firstword.telemetry.vocabulary import COMPUTING, DECLARED, TIMER
 from tests.tuning.observed import Stretch, line, observed_start
 from tests.tuning.written import T0, write
 
@@ -68,10 +68,18 @@ def test_a_path_that_goes_another_way_is_told_by_its_borders(tmp_path: Path) -> 
     """Here it never goes over from the account to the greeting, and the first word comes 20 ms later."""
     pair = both(tmp_path, ("load", 370, line(TIMER, 9, "load")))
     assert instants(pair)["first word"] == 20_000
-    (missed,) = (passage for passage in passages(pair) if passage.distance_us > 1_000)
+    (missed,) = (passage for passage in passages(pair) if passage.is_missed)
     assert (missed.name, missed.distance_us, missed.across) == (
         "account > greeting",
         149_999,
         "timer my_agent.py:9 load",
     )
     assert not report("tuned", [pair], 1)
+
+
+def test_a_busy_loop_may_have_no_border(tmp_path: Path) -> None:
+    """Where both tasks computed, one after the other, nobody waited for anything: the paths do not contradict each other."""
+    pair = both(tmp_path, ("load", 350, line(COMPUTING, 9, "load")))
+    (passage,) = (passage for passage in passages(pair) if not passage.is_border)
+    assert (passage.name, passage.is_busy, passage.is_missed) == ("account > greeting", True, False)
+    assert report("tuned", [pair], 1)
