@@ -27,9 +27,9 @@ from livekit import api
 from benchmarks.contract import violations
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.environment import Choice, own_store, running_servers
 from firstword.rehearsal.privacy import private_in
 from firstword.rehearsal.stack import LocalStack, Stack
-from firstword.rehearsal.surroundings import Choice, opened, own_store
 from firstword.rehearsal.workers import RunningWorker, running_worker
 from firstword.telemetry.inferred_path import TimedSpan as ForeignSpan
 from firstword.telemetry.inferred_path import last_finishing_path
@@ -102,11 +102,11 @@ async def main(sessions: int) -> int:
         faults.write_text(FAULTS)
         async with LocalStack(folder, jaeger=True) as stack, contextlib.AsyncExitStack() as running:
             choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False, latencies=faults)
-            place = await running.enter_async_context(opened(choice, folder))
+            servers = await running.enter_async_context(running_servers(choice, folder))
             workers: list[RunningWorker] = []
             for profile in PROFILES:
                 environment = {
-                    **place.environment,
+                    **servers.variables,
                     **own_store(choice, folder, profile),
                     "OTEL_BSP_SCHEDULE_DELAY": "500",
                     "FIRSTWORD_OBSERVE": "1",

@@ -28,8 +28,8 @@ from livekit import api
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.environment import LOCAL, own_store, running_servers
 from firstword.rehearsal.stack import Stack
-from firstword.rehearsal.surroundings import LOCAL, opened, own_store
 from firstword.rehearsal.workers import RunningWorker, running_worker
 
 QUICKSTART = Path(__file__).with_name("quickstart_worker.py")
@@ -104,22 +104,22 @@ def cpu_s(worker: RunningWorker) -> float:
 async def running(folder: Path) -> AsyncGenerator[dict[str, Side]]:
     """Both workers, warm."""
     async with contextlib.AsyncExitStack() as everything:
-        place = await everything.enter_async_context(opened(LOCAL, folder))
+        servers = await everything.enter_async_context(running_servers(LOCAL, folder))
         sides: dict[str, Side] = {}
         for name, entrypoint in (("quickstart", QUICKSTART), ("tuned", None)):
             worker = running_worker(
                 name,
                 agent_name=name,
                 folder=folder,
-                stack=place.stack,
+                stack=servers.stack,
                 environment={
-                    **place.environment,
+                    **servers.variables,
                     **own_store(LOCAL, folder, name),
                     "FIRSTWORD_IDLE_PROCESSES": str(IDLE),
                 },
                 entrypoint=entrypoint,
             )
-            sides[name] = Side(await everything.enter_async_context(worker), place.stack)
+            sides[name] = Side(await everything.enter_async_context(worker), servers.stack)
             await sides[name].worker.registered()
         yield sides
 

@@ -28,11 +28,11 @@ from rich.progress import Progress as Bar
 
 from benchmarks.improvement_tables import Cell, Key, Lived, cells, quantiles, tables
 from firstword.command.environment import load_environment
+from firstword.rehearsal.environment import Choice, choose
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
 from firstword.rehearsal.result import TRACES, Result, new_folder
 from firstword.rehearsal.servers import Progress
-from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.files import Files

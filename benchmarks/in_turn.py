@@ -24,8 +24,8 @@ from rich.progress import track
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.environment import Choice, own_store, running_servers
 from firstword.rehearsal.stack import LocalStack, Stack
-from firstword.rehearsal.surroundings import Choice, opened, own_store
 from firstword.rehearsal.workers import RunningWorker, running_worker
 
 PATIENCE_S = 15.0
@@ -90,7 +90,7 @@ async def started(
 ) -> dict[str, RunningWorker]:
     """The workers of the sides, registered, which end with `running`. Raises ServerError."""
     choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
-    place = await running.enter_async_context(opened(choice, folder))
+    servers = await running.enter_async_context(running_servers(choice, folder))
     workers: dict[str, RunningWorker] = {}
     for name, side in sides.items():
         worker = running_worker(
@@ -98,7 +98,7 @@ async def started(
             agent_name=name,
             folder=folder / name,
             stack=stack,
-            environment={**place.environment, **own_store(choice, folder, name), **side.environment},
+            environment={**servers.variables, **own_store(choice, folder, name), **side.environment},
             python=side.python,
             entrypoint=side.entrypoint,
         )

@@ -24,9 +24,9 @@ from livekit import api
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.result import LOGS
 from firstword.rehearsal.stack import LocalStack, Stack
-from firstword.rehearsal.surroundings import simulators
 from firstword.rehearsal.workers import RunningWorker, running_worker
 
 AT_ONCE = 4

@@ -24,11 +24,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from firstword.command.environment import load_environment
+from firstword.rehearsal.environment import choose
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
 from firstword.rehearsal.result import RESULT_FILE, Quantiles, new_folder, save
 from firstword.rehearsal.servers import Progress
-from firstword.rehearsal.surroundings import choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 

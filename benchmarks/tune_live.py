@@ -31,13 +31,13 @@ from benchmarks import planted
 from firstword.agent.flags.flag_file import read
 from firstword.agent.flags.improvements import SUBJECTS, Improvement
 from firstword.agent.flags.writer import FlagFileWriter, begin
+from firstword.rehearsal.environment import Choice, own_store, running_servers
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import ServerError, started
-from firstword.rehearsal.rehearse import Rehearsal, RehearsalStage, call
+from firstword.rehearsal.rehearse import Rehearsal, RunningRehearsal, call
 from firstword.rehearsal.result import Quantiles, Session
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack
-from firstword.rehearsal.surroundings import Choice, opened, own_store
 from firstword.rehearsal.workers import FLAGS, RunningWorker, running_worker
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.observation import Observation, observation
@@ -84,7 +84,7 @@ HEAD = "round  sessions    good    bad    p50    p90"
 class Live:
     """What runs, and what has come of it."""
 
-    stage: RehearsalStage
+    rehearsal: RunningRehearsal
     worker: RunningWorker
     jaeger: str
     flags: Path
@@ -117,7 +117,7 @@ class Live:
 
     async def _call(self, numbers: Iterator[int], done: Callable[[], None]) -> None:
         for number in numbers:
-            await call(self.plan, self.stage, self.worker, number, self.calls)
+            await call(self.plan, self.rehearsal, self.worker, number, self.calls)
             done()
 
     async def _in_jaeger(self, began: int) -> list[Observation]:
@@ -185,10 +185,10 @@ async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]
         logs = folder / "servers"
         stack = await running.enter_async_context(LocalStack(logs, jaeger=True, report=report))
         choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
-        place = await running.enter_async_context(opened(choice, logs, report=report))
+        servers = await running.enter_async_context(running_servers(choice, logs, report=report))
         report(Progress("warming the worker"))
         environment = {
-            **place.environment,
+            **servers.variables,
             **own_store(choice, folder, FLAGS),
             "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(flags.resolve()),
             "FIRSTWORD_IDLE_PROCESSES": str(2 * options.concurrency),
@@ -209,9 +209,9 @@ async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]
         plan = Rehearsal(
             (), options.sessions, concurrency=options.concurrency, stay=STAY_S, hear_out=False, flags=flags
         )
-        stage = RehearsalStage(stack, {FLAGS: worker}, rooms, (), folder, voice_is_known=True)
+        rehearsal = RunningRehearsal(stack, {FLAGS: worker}, rooms, (), folder, voice_is_known=True)
         deadline = time.monotonic() + 60 * options.minutes
-        yield Live(stage, worker, str(stack.jaeger_url), flags, plan, bar, say, deadline)
+        yield Live(rehearsal, worker, str(stack.jaeger_url), flags, plan, bar, say, deadline)
 
 
 async def perform(options: argparse.Namespace, bar: Bar) -> Sequence[Round]:

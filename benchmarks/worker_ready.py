@@ -22,14 +22,14 @@ from rich.progress import track
 
 from benchmarks.footprint import QUICKSTART, cpu_s, shown
 from benchmarks.in_turn import Side, difference, other_checkout
-from firstword.rehearsal.surroundings import LOCAL, Surroundings, opened, own_store
+from firstword.rehearsal.environment import LOCAL, RunningServers, own_store, running_servers
 from firstword.rehearsal.workers import running_worker
 
 SIDES = {"quickstart": Side("quickstart", entrypoint=QUICKSTART), "baseline": Side("baseline"), "tuned": Side("tuned")}
 IDLE = 1
 
 
-async def start(side: Side, place: Surroundings) -> tuple[float, float]:
+async def start(side: Side, servers: RunningServers) -> tuple[float, float]:
     """One start in an empty folder: seconds until it was ready, and seconds of CPU."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
@@ -37,9 +37,9 @@ async def start(side: Side, place: Surroundings) -> tuple[float, float]:
             side.profile,
             agent_name=side.profile,
             folder=Path(folder),
-            stack=place.stack,
+            stack=servers.stack,
             environment={
-                **place.environment,
+                **servers.variables,
                 **own_store(LOCAL, Path(folder), side.profile),
                 "FIRSTWORD_IDLE_PROCESSES": str(IDLE),
             },
@@ -55,12 +55,12 @@ async def measure(sides: Mapping[str, Side], starts: int) -> dict[str, list[tupl
     """So many starts of each."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as folder:
-        async with opened(LOCAL, Path(folder)) as place:
+        async with running_servers(LOCAL, Path(folder)) as servers:
             names = list(sides)
             for number in track(range(starts), "starts of each", console=Console(stderr=True)):
                 turn = number % len(names)
                 for name in (*names[turn:], *names[:turn]):
-                    found[name].append(await start(sides[name], place))
+                    found[name].append(await start(sides[name], servers))
     return found
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from firstword.rehearsal.callers import RehearsalCaller, join_token
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.processes import started
 from firstword.rehearsal.stack import LocalStack
-from firstword.rehearsal.surroundings import simulators
 from firstword.telemetry.vocabulary import ROOT
 from tests.calls.traces import Span, spans_of
 from tests.calls.waiting import PATIENCE, until

@@ -15,11 +15,11 @@ from livekit import api
 from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableCounter, ObservableUpDownCounter
 
 from firstword.agent.process.start_metrics import Recorder
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.stack import LocalStack
-from firstword.rehearsal.surroundings import simulators
 from firstword.telemetry.metrics import observe_processes
-from tests.calls.stage import Stage
 from tests.calls.waiting import PATIENCE, until
+from tests.calls.workers import CallServers
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 SHOWN: tuple[str, ...] = (
@@ -88,7 +88,7 @@ async def test_a_session_reaches_prometheus(tmp_path: Path) -> None:
         api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
     ):
         providers = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()}
-        stage = Stage(stack, providers, tmp_path, rooms)
+        servers = CallServers(stack, providers, tmp_path, rooms)
         assert stack.otlp_endpoint is not None
         assert stack.metrics_url is not None
         environment = {
@@ -97,12 +97,12 @@ async def test_a_session_reaches_prometheus(tmp_path: Path) -> None:
             "OTEL_METRIC_EXPORT_INTERVAL": "2000",
             "FIRSTWORD_STORE_URL": "sqlite:////proc/nowhere/accounts.db",
         }
-        async with stage.actor("tuned", environment) as actor:
-            caller = actor.caller(account="1001")
+        async with servers.worker("tuned", environment) as worker:
+            caller = worker.caller(account="1001")
             await caller.connect()
             sid = await caller.room.sid
             await caller.hear(PATIENCE)
-            trace = int((await actor.trace(sid)).root.trace_id, 16)
+            trace = int((await worker.trace(sid)).root.trace_id, 16)
             exemplars = [EXEMPLAR.format(name, trace) for name in ("ttfw", "init", "task_duration")]
             missing = {*SHOWN, *exemplars}
             looking = asyncio.create_task(_find(stack.metrics_url, missing))

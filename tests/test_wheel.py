@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from firstword.rehearsal.callers import join_token
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.processes import started
 from firstword.rehearsal.stack import LocalStack
-from firstword.rehearsal.surroundings import simulators
-from tests.calls.stage import PATIENCE, Speaker, until
+from tests.calls.workers import PATIENCE, Speaker, until
 
 ROOT = Path(__file__).parents[1]
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-cache-dir")

@@ -13,7 +13,7 @@ from livekit.rtc._proto.participant_pb2 import ParticipantPermission
 
 from firstword.agent.call.caller import Caller, Callers, missed, server_ahead
 from firstword.agent.call.presence import ANNOUNCED_WITHIN_S, Presence
-from firstword.agent.call.role import Role, assists, is_caller, standing
+from firstword.agent.call.role import Role, assists, is_caller, role_of
 from firstword.telemetry.testing import StartupTest
 
 KINDS = rtc.ParticipantKind
@@ -78,21 +78,21 @@ def _first(room: _Room, *, now: float = 1.0, told: list[str] | None = None) -> a
 )
 def test_kinds(kind: int, expected: Role) -> None:
     """Whoever comes is greeted, of kinds that are still to come too; agents, recorders and streams never are."""
-    assert standing(_Participant("a", kind)) is expected
+    assert role_of(_Participant("a", kind)) is expected
 
 
 def test_who_publishes_for_another_is_a_helper() -> None:
     """An avatar joins as a client would, but speaks for the agent."""
     avatar = _Participant("avatar")
     avatar.attributes["lk.publish_on_behalf"] = "agent"
-    assert standing(avatar) is Role.HELPER
+    assert role_of(avatar) is Role.HELPER
     assert assists(avatar)
 
 
 def test_who_may_not_publish_is_a_listener() -> None:
     """A supervisor; nobody misses a room in which only such are left."""
     monitor = _Participant("monitor", publishes=False)
-    assert standing(monitor) is Role.LISTENER
+    assert role_of(monitor) is Role.LISTENER
     assert assists(monitor)
     assert not assists(_Participant("caller"))
 

@@ -1,6 +1,6 @@
 """What an agent sends, sample by sample: written down in its process where it goes into LiveKit's client, read in the tests.
 
-Between `recording_worker`, which switches it on, and `stage`. What arrives depends on whatever else the machine does; this
+Between `recording_worker`, which switches it on, and `workers`. What arrives depends on whatever else the machine does; this
 does not.
 """
 

@@ -16,8 +16,8 @@ import pytest
 from firstword.rehearsal import workers
 from firstword.rehearsal.processes import started
 from tests.agent.silent_server import silent_server
-from tests.calls.stage import Stage
 from tests.calls.waiting import PATIENCE
+from tests.calls.workers import CallServers
 
 pytestmark = [pytest.mark.soak, pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -34,7 +34,7 @@ def nice() -> Generator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
-async def test_no_process_is_killed_for_our_own_waiting(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_process_is_killed_for_our_own_waiting(servers: CallServers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four idle processes beside four busy loops, with a PostgreSQL that accepts and never answers."""
     monkeypatch.setattr(workers, "REGISTER_S", 600.0)
     async with silent_server() as store, contextlib.AsyncExitStack() as busy:
@@ -47,13 +47,13 @@ async def test_no_process_is_killed_for_our_own_waiting(stage: Stage, monkeypatc
             "FIRSTWORD_STORE_DEADLINE": "1",
         }
         with nice():
-            async with stage.actor("tuned", environment) as actor:
+            async with servers.worker("tuned", environment) as worker:
                 for _ in range(3):
-                    caller = actor.caller()
+                    caller = worker.caller()
                     await caller.connect()
                     await caller.hear(PATIENCE)
                     await caller.leave()
-                log = actor.log
+                log = worker.log
     assert not [line for line in log if "initialization timed out" in json.dumps(line)]
     said = [line["message"] for line in log]
     assert any(message.startswith("caches and store could not be prepared within") for message in said)

@@ -14,25 +14,25 @@ from livekit import api, rtc
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from tests.calls.spoken import greeting_of
-from tests.calls.stage import Actor, Stage
 from tests.calls.waiting import PATIENCE, until
+from tests.calls.workers import CallServers, WorkerUnderTest
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 ADA = ACCOUNTS[0]
 
 
-async def _dispatched(stage: Stage, actor: Actor, room: str, **metadata: str) -> str:
+async def _dispatched(servers: CallServers, worker: WorkerUnderTest, room: str, **metadata: str) -> str:
     """Call the agent into a room by the API, as an outbound call does; the room's sid."""
-    await stage.rooms.room.create_room(api.CreateRoomRequest(name=room, departure_timeout=1, empty_timeout=60))
-    await stage.rooms.agent_dispatch.create_dispatch(
-        api.CreateAgentDispatchRequest(agent_name=actor.name, room=room, metadata=json.dumps(metadata))
+    await servers.rooms.room.create_room(api.CreateRoomRequest(name=room, departure_timeout=1, empty_timeout=60))
+    await servers.rooms.agent_dispatch.create_dispatch(
+        api.CreateAgentDispatchRequest(agent_name=worker.name, room=room, metadata=json.dumps(metadata))
     )
-    (listed,) = (await stage.rooms.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms
+    (listed,) = (await servers.rooms.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms
     return listed.sid
 
 
-async def test_back_after_subscribing(slow_tuned: Actor) -> None:
+async def test_back_after_subscribing(slow_tuned: WorkerUnderTest) -> None:
     """A caller who had the agent's track already and comes back hears the greeting from its beginning, on a new subscription."""
     account = await slow_tuned.stranger()
     caller = slow_tuned.caller(account=account.id, departure_timeout=20)
@@ -50,7 +50,7 @@ async def test_back_after_subscribing(slow_tuned: Actor) -> None:
     assert "caller.returned" in start.root.events
 
 
-async def test_a_first_caller_who_speaks_at_once(slow_tuned: Actor) -> None:
+async def test_a_first_caller_who_speaks_at_once(slow_tuned: WorkerUnderTest) -> None:
     """The first answer waits for the rest of the account: it is the full assistant's."""
     caller = slow_tuned.caller(account=(await slow_tuned.stranger()).id)
     await caller.connect()
@@ -61,12 +61,12 @@ async def test_a_first_caller_who_speaks_at_once(slow_tuned: Actor) -> None:
     assert "I have 3 tools" in next(text for text in caller.texts if "You said: " in text)
 
 
-async def test_caller_after_the_agent(stage: Stage, slow: Actor) -> None:
+async def test_caller_after_the_agent(servers: CallServers, slow: WorkerUnderTest) -> None:
     """An agent that is there first greets the caller who comes; waiting for them is no part of the time to first word."""
     room = slow.room()
-    sid = await _dispatched(stage, slow, room, account=ADA.id)
+    sid = await _dispatched(servers, slow, room, account=ADA.id)
     await slow.there(room)
-    caller = stage.caller(room)
+    caller = servers.caller(room)
     await caller.connect()
     await caller.hear(PATIENCE)
     start = await slow.trace(sid)
@@ -77,7 +77,7 @@ async def test_caller_after_the_agent(stage: Stage, slow: Actor) -> None:
     assert "critical absent caller" in start.names
 
 
-async def test_telephone(stage: Stage, tuned: Actor) -> None:
+async def test_telephone(servers: CallServers, tuned: WorkerUnderTest) -> None:
     """A telephone is greeted once it is answered, and its time to first word begins there."""
     caller = tuned.caller(
         kind="sip", may_update=True, attributes={"sip.callStatus": "ringing", "sip.phoneNumber": ADA.id}
@@ -96,10 +96,10 @@ async def test_telephone(stage: Stage, tuned: Actor) -> None:
     assert start.root.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_SIP"
 
 
-async def test_the_assistant_hangs_up_while_a_colleague_stays(stage: Stage, tuned: Actor) -> None:
+async def test_the_assistant_hangs_up_while_a_colleague_stays(servers: CallServers, tuned: WorkerUnderTest) -> None:
     """By the server's own rights: the caller is removed, the agent goes, and the room with the colleague stays."""
     room, told = tuned.room(), list[rtc.DisconnectReason.ValueType]()
-    caller, colleague = tuned.caller(room, account=ADA.id), stage.caller(room, identity="colleague")
+    caller, colleague = tuned.caller(room, account=ADA.id), servers.caller(room, identity="colleague")
     await caller.connect()
     try:
         await caller.reads(ADA.name)

@@ -16,8 +16,8 @@ import pytest
 from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
 
 from firstword.rehearsal.callers import AUDIBLE
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.processes import started
-from firstword.rehearsal.surroundings import simulators
 from firstword.rehearsal.workers import worker_file
 from firstword.telemetry.vocabulary import OUTCOME, ROOT
 from tests.calls.traces import Span, spans_of

@@ -26,17 +26,17 @@ from firstword.agent.audio.splice import samples_of
 from firstword.agent.audio.synthesis import SAMPLE_RATE
 from firstword.agent.call.limits import End
 from firstword.agent.greeting.greeting import SHIPPED_TEXT, shipped_apology, shipped_audio
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.processes import ServerFailed, started
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.server import simulators as providers_here
-from firstword.rehearsal.surroundings import simulators
 from firstword.rehearsal.workers import worker_file
 from firstword.telemetry.vocabulary import ROOM_SID, ROOT
 from tests.calls.sent import Samples, ends_with, whole
 from tests.calls.speaker import Speaker
-from tests.calls.stage import Actor, Stage, stage
 from tests.calls.traces import Traced
 from tests.calls.waiting import PATIENCE, until
+from tests.calls.workers import CallServers, WorkerUnderTest, call_servers
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -49,15 +49,18 @@ TRIES = 4
 """How often LiveKit (1.8.9) tries a request to the LLM; the caller's next turn would end the trying."""
 
 
-async def test_everything_away(stage: Stage) -> None:
+async def test_everything_away(servers: CallServers) -> None:
     """Store, STT, LLM and TTS down and no collector: the caller hears the shipped greeting, and the process ends in time.
 
     Each span that the collector did not get is counted, also those whose export was still being tried at the end.
     """
-    model = stage.folder / "refuse.toml"
+    model = servers.folder / "refuse.toml"
     faults = "faults = { refuse = 1, cut = 0, slow = 0, slow_ms = 0 }"
     model.write_text("\n".join(f"[{provider}]\n{faults}" for provider in ("llm", "tts", "stt")))
-    async with simulators(model, stage.folder / "refusing.log") as addresses, metrics_received() as (endpoint, dropped):
+    async with (
+        simulators(model, servers.folder / "refusing.log") as addresses,
+        metrics_received() as (endpoint, dropped),
+    ):
         environment = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()} | {
             "FIRSTWORD_STORE_URL": "sqlite:////proc/nowhere/accounts.db",
             "FIRSTWORD_SPEECH_DEADLINE": "2",
@@ -66,15 +69,15 @@ async def test_everything_away(stage: Stage) -> None:
             "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
             "OTEL_METRIC_EXPORT_INTERVAL": "200",
         }
-        async with stage.actor("tuned", environment) as actor:
-            caller = actor.caller(account=ADA.id)
+        async with servers.worker("tuned", environment) as worker:
+            caller = worker.caller(account=ADA.id)
             await caller.connect()
             sid = await caller.room.sid
             await caller.reads(SHIPPED_TEXT)
-            await actor.says(caller, whole(await shipped("hello")))
+            await worker.says(caller, whole(await shipped("hello")))
             await caller.leave()
-            start = await actor.trace(sid, whole=True)
-            (written,) = (spans for spans in actor.spans_by_process if start.root in spans)
+            start = await worker.trace(sid, whole=True)
+            (written,) = (spans for spans in worker.spans_by_process if start.root in spans)
             await until(lambda: bool(dropped) and dropped[-1] == len(written))
     assert start.outcome == "first_word"
     assert start.root.attributes["startup.account.result"] == "fallback"
@@ -110,13 +113,14 @@ async def metrics_received() -> AsyncGenerator[tuple[str, list[int]]]:
         yield str(server.make_url("/v1/metrics")), told
 
 
-async def test_a_voice_that_fails_after_the_opening(stage: Stage, tmp_path: Path) -> None:
+async def test_a_voice_that_fails_after_the_opening(servers: CallServers, tmp_path: Path) -> None:
     """The caller hears the shipped greeting then; the session knows what was said, and the trace why."""
     model = tmp_path / "tts.toml"
     deadline = {"FIRSTWORD_GREETING_DEADLINE": "5"}
     async with contextlib.AsyncExitStack() as well:
         address = (await well.enter_async_context(providers_here(Latencies.load()))).deepgram
-        async with stage.actor("tuned", {**deadline, "DEEPGRAM_BASE_URL": address}) as actor:  # which makes openings
+        environment = {**deadline, "DEEPGRAM_BASE_URL": address}
+        async with servers.worker("tuned", environment) as worker:  # which makes openings
             await well.aclose()
             for fault, reason, named in (
                 ("slow = 1, slow_ms = 60000", "TimeoutError", False),
@@ -124,38 +128,38 @@ async def test_a_voice_that_fails_after_the_opening(stage: Stage, tmp_path: Path
             ):
                 model.write_text(f"[tts]\nfaults = {{ {fault} }}")
                 async with providers_here(Latencies.load(model), port=urlsplit(address).port or 0):
-                    stranger = await actor.stranger()
-                    caller = actor.caller(account=stranger.id)
+                    stranger = await worker.stranger()
+                    caller = worker.caller(account=stranger.id)
                     await caller.connect()
                     sid = await caller.room.sid
                     await caller.reads(SHIPPED_TEXT)
                     assert any(stranger.name in text for text in caller.texts) == named, fault
                     await caller.leave()
-                    start = await actor.trace(sid, whole=True)
+                    start = await worker.trace(sid, whole=True)
                 assert start.outcome == "first_word"
                 late = start["deferred.greeting_cache"]
                 assert late.events.count("greeting.shipped") == 1
                 assert late.attributes["error.type"] == reason
 
 
-async def test_a_start_that_takes_too_long(stage: Stage) -> None:
+async def test_a_start_that_takes_too_long(servers: CallServers) -> None:
     """The caller is told so, and is out of the room; the trace says what took so long, the row how it ended."""
-    model, store = stage.folder / "stuck.toml", stage.folder / "stuck.db"
+    model, store = servers.folder / "stuck.toml", servers.folder / "stuck.db"
     model.write_text("[store]\nread = { median_ms = 20000, sigma = 0 }\n")
     environment = {
         "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{store}?latency={model}",
         "FIRSTWORD_ACCOUNT_DEADLINE": "60",
         "FIRSTWORD_START_TIMEOUT": "5",
     }
-    async with stage.actor("baseline", environment) as actor:
-        caller = actor.caller(account=ADA.id)
+    async with servers.worker("baseline", environment) as worker:
+        caller = worker.caller(account=ADA.id)
         await caller.connect()
         sid = await caller.room.sid
-        await actor.says(caller, ends_with(await shipped("sorry")))
+        await worker.says(caller, ends_with(await shipped("sorry")))
         await until(lambda: not caller.room.isconnected())
-        start = await actor.trace(sid)
+        start = await worker.trace(sid)
         await caller.leave()
-        await actor.rests()
+        await worker.rests()
     assert start.outcome == "timed_out"
     assert start.root.attributes["startup.slow"] is True
     assert start.root.attributes["startup.critical_task"] == "account"
@@ -166,18 +170,18 @@ async def test_server_restarted(tmp_path: Path) -> None:
     """LiveKit's server dies while a caller is about to be greeted: the start ends with a trace; once it is back, callers are greeted."""
     environment = {**_slow_store(tmp_path / "slow"), "FIRSTWORD_START_TIMEOUT": "10"}
     start: Traced | None = None
-    with contextlib.suppress(ServerFailed):  # the stage's, for its server that ended
-        async with stage(tmp_path) as here, here.actor("baseline", environment) as actor:
-            caller, sid = await _waiting(actor)
+    with contextlib.suppress(ServerFailed):  # of `call_servers`, for its server that ended
+        async with call_servers(tmp_path) as here, here.worker("baseline", environment) as worker:
+            caller, sid = await _waiting(worker)
             server = _server(tmp_path)
             command = server.cmdline()
             server.send_signal(signal.SIGKILL)
-            start = await actor.trace(sid)
+            start = await worker.trace(sid)
             await caller.leave()
             async with started(command, {}, output=asyncio.subprocess.DEVNULL):
-                await until(lambda: [line["message"] for line in actor.log].count("registered worker") == 2)
-                await actor.rests()
-                caller = actor.caller()
+                await until(lambda: [line["message"] for line in worker.log].count("registered worker") == 2)
+                await worker.rests()
+                caller = worker.caller()
                 await caller.connect()
                 await caller.reads(GENERIC.greeting)
                 await caller.leave()
@@ -185,29 +189,29 @@ async def test_server_restarted(tmp_path: Path) -> None:
     assert start.outcome in ("failed", "timed_out")
 
 
-async def test_processes_that_end_before_the_first_word(stage: Stage) -> None:
+async def test_processes_that_end_before_the_first_word(servers: CallServers) -> None:
     """A job's that the kernel kills takes its start along, and the next caller is greeted.
 
     So they are by a worker that is told to end while their greeting is prepared; it exports the start, and ends well with its call.
     """
-    async with stage.actor("baseline", _slow_store(stage.folder / "ending")) as actor:
-        killed, lost = await _waiting(actor)
-        os.kill(next(line["pid"] for line in actor.log if line["message"] == "initializing process"), signal.SIGKILL)
+    async with servers.worker("baseline", _slow_store(servers.folder / "ending")) as worker:
+        killed, lost = await _waiting(worker)
+        os.kill(next(line["pid"] for line in worker.log if line["message"] == "initializing process"), signal.SIGKILL)
         await killed.leave()
-        caller, sid = await _waiting(actor)
-        os.kill(actor.pid, signal.SIGTERM)
+        caller, sid = await _waiting(worker)
+        os.kill(worker.pid, signal.SIGTERM)
         await caller.reads(ADA.name)
         await caller.leave()
         with pytest.raises(ServerFailed, match=r"exit code 0"):
             async with asyncio.timeout(PATIENCE):
-                await actor.worker.ended()
-        assert (await actor.trace(sid)).outcome == "first_word"
-        assert lost not in [span.attributes.get(ROOM_SID) for span in actor.spans if span.name == ROOT]
+                await worker.running.ended()
+        assert (await worker.trace(sid)).outcome == "first_word"
+        assert lost not in [span.attributes.get(ROOM_SID) for span in worker.spans if span.name == ROOT]
 
 
-async def _waiting(actor: Actor) -> tuple[Speaker, str]:
+async def _waiting(worker: WorkerUnderTest) -> tuple[Speaker, str]:
     """A caller whom the agent has seen, and who has heard nothing yet; the room's sid."""
-    caller = actor.caller(account=ADA.id)
+    caller = worker.caller(account=ADA.id)
     await caller.connect()
     sid = await caller.room.sid
     await caller.is_seen()
@@ -222,24 +226,26 @@ def _slow_store(database: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("refusing", "profile"), [("stt", "tuned"), ("llm", "baseline")])
-async def test_a_conversation_that_fails_is_excused(stage: Stage, tmp_path: Path, refusing: str, profile: str) -> None:
+async def test_a_conversation_that_fails_is_excused(
+    servers: CallServers, tmp_path: Path, refusing: str, profile: str
+) -> None:
     """Greeted anyway, and once LiveKit gives STT or LLM up told so: on the voice that is there, or on a track of its own."""
     model = tmp_path / "refuse.toml"
     model.write_text(f"[{refusing}]\nfaults = {{ refuse = 1, cut = 0, slow = 0, slow_ms = 0 }}\n")
     async with providers_here(Latencies.load(model)) as addresses:
         environment = {"OPENAI_BASE_URL": addresses.openai, "DEEPGRAM_BASE_URL": addresses.deepgram}
-        async with stage.actor(profile, environment) as actor:
-            room = actor.room()
-            caller = actor.caller(room, account=ADA.id)
+        async with servers.worker(profile, environment) as worker:
+            room = worker.room()
+            caller = worker.caller(room, account=ADA.id)
             await caller.connect()
             await caller.reads(ADA.name)
             if refusing == "llm":
-                await _asks_in_vain(caller, addresses.stats, lambda: len(actor.takes(room)) > 1)
-            await actor.says(caller, ends_with(await shipped("sorry")))
+                await _asks_in_vain(caller, addresses.stats, lambda: len(worker.takes(room)) > 1)
+            await worker.says(caller, ends_with(await shipped("sorry")))
             await until(lambda: not caller.room.isconnected())
             await caller.leave()
-            await actor.rests()
-            assert _ended(actor.folder / "accounts.db") == [f"conversation failed: {refusing}_error"]
+            await worker.rests()
+            assert _ended(worker.folder / "accounts.db") == [f"conversation failed: {refusing}_error"]
 
 
 async def _asks_in_vain(caller: Speaker, stats: str, given_up: Callable[[], bool]) -> None:

@@ -20,8 +20,8 @@ from firstword.rehearsal.providers.hearing import SENTENCES
 from firstword.telemetry.vocabulary import OUTCOME, ROOT
 from tests.calls.sent import VOICE_TRACK
 from tests.calls.speaker import Speaker
-from tests.calls.stage import Actor
 from tests.calls.waiting import PATIENCE, until
+from tests.calls.workers import WorkerUnderTest
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -32,23 +32,25 @@ RECORDING = "lk.agent.pre-connect-audio-buffer"
 
 
 @pytest.fixture(params=["baseline", "tuned"])
-def actor(request: pytest.FixtureRequest) -> Actor:
+def worker(request: pytest.FixtureRequest) -> WorkerUnderTest:
     """Each profile."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("dispatch", ["join", "ahead"])
-async def test_what_was_recorded_before_the_connection_is_heard(actor: Actor, dispatch: str) -> None:
+async def test_what_was_recorded_before_the_connection_is_heard(worker: WorkerUnderTest, dispatch: str) -> None:
     """As LiveKit's clients do it: the microphone is announced with a recording, sent once when the agent is active."""
-    room = actor.room()
+    room = worker.room()
     if dispatch == "ahead":
-        agent = api.RoomAgentDispatch(agent_name=actor.name)
-        await actor.stage.rooms.room.create_room(api.CreateRoomRequest(name=room, agents=[agent], departure_timeout=1))
-        await actor.there(room)
-        token = actor.stage.token(room)
+        agent = api.RoomAgentDispatch(agent_name=worker.name)
+        await worker.servers.rooms.room.create_room(
+            api.CreateRoomRequest(name=room, agents=[agent], departure_timeout=1)
+        )
+        await worker.there(room)
+        token = worker.servers.token(room)
     else:
-        token = actor.stage.token(room, agent_name=actor.name)
-    caller = Recorder(actor.stage.stack.livekit_url, token)
+        token = worker.servers.token(room, agent_name=worker.name)
+    caller = Recorder(worker.servers.stack.livekit_url, token)
     await caller.connect()
     try:
         await caller.reads(SENTENCES[600])
@@ -56,7 +58,7 @@ async def test_what_was_recorded_before_the_connection_is_heard(actor: Actor, di
         await caller.leave()
 
 
-async def test_what_is_said_before_the_greeting_is_heard(slow_tuned: Actor) -> None:
+async def test_what_is_said_before_the_greeting_is_heard(slow_tuned: WorkerUnderTest) -> None:
     """The account takes two seconds to read, and the session comes after the greeting; the caller speaks before both."""
     caller = slow_tuned.caller(account=(await slow_tuned.stranger()).id)
     await caller.connect()
@@ -102,12 +104,12 @@ class Recorder(Speaker):
 
 
 @pytest.mark.parametrize("stopped", [0.0, 1.5], ids=["quick", "slow"])
-async def test_a_slow_ear_is_not_called_whole(tuned: Actor, tmp_path: Path, stopped: float) -> None:
+async def test_a_slow_ear_is_not_called_whole(tuned: WorkerUnderTest, tmp_path: Path, stopped: float) -> None:
     """The caller's machine stands still as it subscribes: the trace has its first word all the same, and a rehearsal says what was missed."""
     account, file, room = ACCOUNTS[0], tmp_path / "heard", tuned.room()
-    token = tuned.stage.token(room, agent_name=tuned.name, metadata=json.dumps({"account": account.id}))
+    token = tuned.servers.token(room, agent_name=tuned.name, metadata=json.dumps({"account": account.id}))
     began = time.time()
-    command = (sys.executable, "-m", "tests.calls.slow_ear", tuned.stage.stack.livekit_url, token, str(file))
+    command = (sys.executable, "-m", "tests.calls.slow_ear", tuned.servers.stack.livekit_url, token, str(file))
     async with started(command, {}, folder=REPOSITORY) as caller, asyncio.timeout(PATIENCE):
         assert caller.stdout is not None
         while (line := await caller.stdout.readline()).strip() != VOICE_TRACK.encode():

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.contract import violations
 from firstword.rehearsal.callers import RehearsalCaller, join_token
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.processes import started
 from firstword.rehearsal.stack import LocalStack
-from firstword.rehearsal.surroundings import simulators
 from firstword.telemetry import vocabulary as words
 from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore

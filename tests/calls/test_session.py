@@ -22,9 +22,9 @@ from tests.agent.test_startup_plan import BRIEF
 from tests.calls.sent import begun, whole
 from tests.calls.speaker import SPEECH
 from tests.calls.spoken import after_its_opening, in_one_go, speech
-from tests.calls.stage import Actor
 from tests.calls.traces import Traced
 from tests.calls.waiting import PATIENCE, until
+from tests.calls.workers import WorkerUnderTest
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
@@ -45,7 +45,7 @@ TUNED_LATE = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def greeted(tuned: Actor) -> Traced:
+async def greeted(tuned: WorkerUnderTest) -> Traced:
     """The trace of a tuned session from its start to the end of its process."""
     return await tuned.greets(ADA)
 
@@ -60,7 +60,7 @@ def _phases(start: Traced) -> list[str]:
     return [span.name for span in below if span.name in PHASES]
 
 
-async def test_baseline_greets(baseline: Actor) -> None:
+async def test_baseline_greets(baseline: WorkerUnderTest) -> None:
     """With every improvement off a caller hears their account's greeting, after every step of the brief, one by one."""
     start = await baseline.greets(ADA)
     assert start.outcome == "first_word"
@@ -96,16 +96,16 @@ async def test_tuned_greets(greeted: Traced) -> None:
     assert len(start.spans) <= MOST_SPANS
 
 
-async def test_traces_are_whole_and_tell_nothing(tuned: Actor, greeted: Traced) -> None:
+async def test_traces_are_whole_and_tell_nothing(tuned: WorkerUnderTest, greeted: Traced) -> None:
     """LiveKit's own trace of the job is exported to its last span, is linked with the start's, and nothing private is in any."""
     (job_trace,) = greeted.root.edges
     job = [span for span in tuned.spans if span.trace_id == job_trace]
     (entry,) = (span for span in job if span.name == "job_entrypoint")
     assert entry.edges[greeted.root.trace_id] == greeted.root.edges[job_trace] == "job"
-    assert private_in(tuned.exported, tuned.stage.stack) == []
+    assert private_in(tuned.exported, tuned.servers.stack) == []
 
 
-async def test_the_callers_own_traces_are_linked(tuned: Actor) -> None:
+async def test_the_callers_own_traces_are_linked(tuned: WorkerUnderTest) -> None:
     """Who asks for the agent and who calls may each name a trace, also where only the former names the account."""
     asked, called = secrets.token_hex(16), secrets.token_hex(16)
     metadata = json.dumps({"account": ADA.id, "traceparent": f"00-{asked}-{secrets.token_hex(8)}-01"})
@@ -120,7 +120,7 @@ async def test_the_callers_own_traces_are_linked(tuned: Actor) -> None:
     assert root.trace_id not in (asked, called)
 
 
-async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
+async def test_log_carries_the_trace(tuned: WorkerUnderTest, greeted: Traced) -> None:
     """What a session logs, LiveKit's lines too, names its trace, and none of it is an error."""
     start = greeted
     lines = [line for line in tuned.log if line.get("job_id") == start.root.attributes["lk.job_id"]]
@@ -130,14 +130,14 @@ async def test_log_carries_the_trace(tuned: Actor, greeted: Traced) -> None:
     assert not [line["message"] for line in lines if line["level"] == "ERROR" and line["name"] != "livekit"]
 
 
-async def test_registers_once_greetings_are_there(tuned: Actor) -> None:
+async def test_registers_once_greetings_are_there(tuned: WorkerUnderTest) -> None:
     """Jobs come no earlier than what is made ahead for them; LiveKit's own part of the worker has begun meanwhile."""
     messages = [line["message"] for line in tuned.log]
     made = next(index for index, message in enumerate(messages) if message.startswith("made ahead: "))
     assert messages.index("preloading plugins") < made < messages.index("registered worker")
 
 
-async def test_conversation(tuned: Actor) -> None:
+async def test_conversation(tuned: WorkerUnderTest) -> None:
     """After the greeting the caller is understood and answered by the full assistant, tools included, again and again.
 
     Nothing of it leaves the worker in a span: no name or number, nothing said, no instruction, no tool's result.
@@ -157,7 +157,7 @@ async def test_conversation(tuned: Actor) -> None:
     (job_trace,) = (await tuned.trace(sid, whole=True)).root.edges
     turns = [span.name for span in tuned.spans if span.trace_id == job_trace]
     assert {"llm_request", "function_tool"} <= set(turns)
-    assert private_in(tuned.exported, tuned.stage.stack) == []
+    assert private_in(tuned.exported, tuned.servers.stack) == []
     await tuned.rests()
     store = await AccountStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
     last = await store.resumption(ADA.id)
@@ -168,7 +168,7 @@ async def test_conversation(tuned: Actor) -> None:
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["made ahead", "opening and synthesis"])
-async def test_the_greeting_is_one_continuous_sound(tuned: Actor, cached: bool) -> None:
+async def test_the_greeting_is_one_continuous_sound(tuned: WorkerUnderTest, cached: bool) -> None:
     """Through the hand-over to the session, and from a cached opening to the personal part: no gap, no click, all of it, once."""
     account = ADA if cached else await tuned.stranger()
     room = tuned.room()
@@ -185,7 +185,7 @@ async def test_the_greeting_is_one_continuous_sound(tuned: Actor, cached: bool) 
     assert not clicks(take, SAMPLE_RATE).size
 
 
-async def test_a_caller_who_speaks_at_once(tuned: Actor) -> None:
+async def test_a_caller_who_speaks_at_once(tuned: WorkerUnderTest) -> None:
     """The first answer is the full assistant's, also when the caller talks into the greeting's first second."""
     caller = tuned.caller(account=ADA.id)
     await caller.connect()
@@ -195,7 +195,7 @@ async def test_a_caller_who_speaks_at_once(tuned: Actor) -> None:
     await caller.leave()
 
 
-async def test_interruption(tuned: Actor) -> None:
+async def test_interruption(tuned: WorkerUnderTest) -> None:
     """The caller can interrupt the greeting by speaking, and is answered."""
     long = f"Good day. {'I have been looking forward to this call for quite a while. ' * 4}"
     account = await tuned.stranger(greeting=long)

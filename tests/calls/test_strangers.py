@@ -18,8 +18,8 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.accounts.store import AccountStore
 from firstword.rehearsal.privacy import PHONE
-from tests.calls.stage import SENT, Actor, Kind, Stage
 from tests.calls.waiting import PATIENCE
+from tests.calls.workers import SENT, CallServers, Kind, WorkerUnderTest
 from tests.canaries import found
 
 ADA = ACCOUNTS[0]
@@ -31,31 +31,31 @@ pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def guarded(stage: Stage) -> AsyncGenerator[Actor]:
+async def guarded(servers: CallServers) -> AsyncGenerator[WorkerUnderTest]:
     """A worker as it is by default, with a key for claims, that also takes a telephone's number."""
     environment = {"FIRSTWORD_ACCOUNT_SOURCES": "claim,caller-id", "FIRSTWORD_CLAIM_KEY": KEY}
-    async with stage.actor("tuned", environment) as actor:
-        store = await AccountStore.open(actor.store_url.partition("?")[0])
+    async with servers.worker("tuned", environment) as worker:
+        store = await AccountStore.open(worker.store_url.partition("?")[0])
         await store.save(replace(ADA, id=PHONE))
         await store.aclose()
-        yield actor
+        yield worker
 
 
-async def events_of(actor: Actor, says: str, room: str, **token: Any) -> list[str]:
+async def events_of(worker: WorkerUnderTest, says: str, room: str, **token: Any) -> list[str]:
     """Events on the trace of a caller who was told so, and not LiveKit's own."""
-    caller = actor.caller(room, **token)
+    caller = worker.caller(room, **token)
     await caller.connect()
     try:
         sid = await caller.room.sid
         await caller.reads(says)
     finally:
         await caller.leave()
-    root = (await actor.trace(sid)).root
+    root = (await worker.trace(sid)).root
     return [event for event in root.events if not event.startswith("job.")]
 
 
 @pytest.mark.parametrize("carrier", ["job", "caller"])
-async def test_a_claim_is_greeted_by_name(guarded: Actor, carrier: str) -> None:
+async def test_a_claim_is_greeted_by_name(guarded: WorkerUnderTest, carrier: str) -> None:
     """Whether the job's metadata or a caller who may write their attributes carries it."""
     room = guarded.room()
     claim = signed_claim(ADA.id, room, KEY, now=time.time())
@@ -68,7 +68,7 @@ async def test_a_claim_is_greeted_by_name(guarded: Actor, carrier: str) -> None:
 
 
 @pytest.mark.parametrize("attack", ["metadata", "attribute", "another room", "differ"])
-async def test_nobody_is_greeted_as_somebody_else(guarded: Actor, attack: str) -> None:
+async def test_nobody_is_greeted_as_somebody_else(guarded: WorkerUnderTest, attack: str) -> None:
     """What LiveKit's endpoint copies from a browser, another room's claim, and two claims that differ: the generic greeting."""
     room = guarded.room()
     ada, other = (signed_claim(id, room, KEY, now=time.time()) for id in (ADA.id, ACCOUNTS[1].id))
@@ -81,7 +81,7 @@ async def test_nobody_is_greeted_as_somebody_else(guarded: Actor, attack: str) -
     assert "account.rejected" in await events_of(guarded, GENERIC.greeting, room, **token)
 
 
-async def test_a_caller_id_opens_the_greeting_alone(guarded: Actor) -> None:
+async def test_a_caller_id_opens_the_greeting_alone(guarded: WorkerUnderTest) -> None:
     """The name is said; asked about the account, the assistant has none of its tools."""
     attributes = {"sip.phoneNumber": PHONE, "sip.callStatus": "active"}
     caller = guarded.caller(kind="sip", identity="sip_x", attributes=attributes)
@@ -103,7 +103,7 @@ def filled() -> dict[str, str]:
     return {name: f"Canary{secrets.token_hex(8)}" for name in FIELDS}
 
 
-async def call_as(kind: Kind, canaries: dict[str, str], actor: Actor) -> None:
+async def call_as(kind: Kind, canaries: dict[str, str], worker: WorkerUnderTest) -> None:
     """A stranger calls, types and leaves; another one in the room presses what is no key, and sends."""
     attributes = {
         "sip.callStatus": "active",
@@ -111,8 +111,8 @@ async def call_as(kind: Kind, canaries: dict[str, str], actor: Actor) -> None:
         "sip.hostname": canaries["host"],
     }
     room = canaries["room"]
-    caller = actor.caller(room, kind=kind, identity=canaries["identity"], attributes=attributes)
-    other = actor.stage.caller(room, identity=f"other-{canaries['identity']}")
+    caller = worker.caller(room, kind=kind, identity=canaries["identity"], attributes=attributes)
+    other = worker.servers.caller(room, identity=f"other-{canaries['identity']}")
     await caller.connect()
     sid = await caller.room.sid
     await caller.hear(PATIENCE)
@@ -123,25 +123,25 @@ async def call_as(kind: Kind, canaries: dict[str, str], actor: Actor) -> None:
     await caller.room.local_participant.send_text(canaries["chat"], topic="lk.chat")
     await asyncio.sleep(3)
     await asyncio.gather(caller.leave(), other.leave())
-    await actor.trace(sid, whole=True)
+    await worker.trace(sid, whole=True)
 
 
-def left_behind(actor: Actor) -> bytes:
+def left_behind(worker: WorkerUnderTest) -> bytes:
     """All that its calls have left: traces, log, and names of files."""
-    paths = [path for path in actor.folder.rglob("*") if SENT not in path.parts]  # ours, a file a room
-    log = "\n".join(json.dumps(line, ensure_ascii=False) for line in actor.log)
-    return actor.exported + log.encode() + "\n".join(map(str, paths)).encode()
+    paths = [path for path in worker.folder.rglob("*") if SENT not in path.parts]  # ours, a file a room
+    log = "\n".join(json.dumps(line, ensure_ascii=False) for line in worker.log)
+    return worker.exported + log.encode() + "\n".join(map(str, paths)).encode()
 
 
 @pytest.mark.parametrize("redaction", ["on", "off"])
-async def test_a_stranger_is_found_nowhere(stage: Stage, redaction: str) -> None:
+async def test_a_stranger_is_found_nowhere(servers: CallServers, redaction: str) -> None:
     """In no trace, log or name of a file: neither a telephone nor who else is in the room. Without redaction they are."""
     canaries = filled()
     environment = {"FIRSTWORD_CLAIM_KEY": KEY, "FIRSTWORD_REDACTION": redaction}
-    async with stage.actor("tuned", environment) as actor:
-        await call_as("sip", canaries, actor)
-        held = found(canaries, left_behind(actor))
-        requests = (stage.folder / "providers.log").read_text() if (stage.folder / "providers.log").exists() else ""
+    async with servers.worker("tuned", environment) as worker:
+        await call_as("sip", canaries, worker)
+        held = found(canaries, left_behind(worker))
+        requests = (servers.folder / "providers.log").read_text() if (servers.folder / "providers.log").exists() else ""
     assert canaries["key"] not in requests
     if redaction == "on":
         assert held == set()
@@ -150,13 +150,13 @@ async def test_a_stranger_is_found_nowhere(stage: Stage, redaction: str) -> None
 
 
 @pytest.mark.soak
-async def test_a_hundred_strangers_are_found_nowhere(stage: Stage) -> None:
+async def test_a_hundred_strangers_are_found_nowhere(servers: CallServers) -> None:
     """Telephones, connectors and clients, one after the other; tests/agent/test_canaries_in_calls.py has all fields."""
     everybody: list[dict[str, str]] = []
-    async with stage.actor("tuned", {"FIRSTWORD_CLAIM_KEY": KEY}) as actor:
+    async with servers.worker("tuned", {"FIRSTWORD_CLAIM_KEY": KEY}) as worker:
         for number in range(HUNDRED):
             everybody.append(filled())
-            await call_as(KINDS[number % len(KINDS)], everybody[-1], actor)
-        held = left_behind(actor)
+            await call_as(KINDS[number % len(KINDS)], everybody[-1], worker)
+        held = left_behind(worker)
     for canaries in everybody:
         assert found(canaries, held) == set()

@@ -29,88 +29,88 @@ from firstword.rehearsal.providers.server import application
 from firstword.telemetry.vocabulary import FLAGS_BY
 from tests.calls.sent import whole
 from tests.calls.spoken import speech
-from tests.calls.stage import Actor, Stage
 from tests.calls.waiting import PATIENCE, until
+from tests.calls.workers import CallServers, WorkerUnderTest
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 ADA = ACCOUNTS[0]
 
 
-async def test_the_llm_writes_the_greeting(stage: Stage) -> None:
+async def test_the_llm_writes_the_greeting(servers: CallServers) -> None:
     """While the caller waits; or, where greetings are kept, during one call what is said in the next."""
     environment = {"FIRSTWORD_GREETING_WRITER": "llm"}
     written = "You said: Write the"
-    async with stage.actor("baseline", environment) as now:
+    async with servers.worker("baseline", environment) as now:
         await _said_to(now, ADA, written)
-    async with stage.actor("tuned", environment) as later:
+    async with servers.worker("tuned", environment) as later:
         stranger = await later.stranger()
         template = greeting_text(stranger, time.time()).text
         assert written not in await _said_to(later, stranger, template, keeping=True)
         await _said_to(later, stranger, written)
 
 
-async def _said_to(actor: Actor, account: Account, text: str, *, keeping: bool = False) -> str:
+async def _said_to(worker: WorkerUnderTest, account: Account, text: str, *, keeping: bool = False) -> str:
     """What a caller of that account hears, until it holds this text; keeping: until what is said next time is kept, too."""
-    caller = actor.caller(account=account.id)
+    caller = worker.caller(account=account.id)
     await caller.connect()
     await caller.reads(text)
     if keeping:
-        await until(lambda: "deferred.next_greeting" in [span.name for span in actor.spans])
+        await until(lambda: "deferred.next_greeting" in [span.name for span in worker.spans])
     await caller.leave()
-    await actor.rests()
+    await worker.rests()
     return " ".join(caller.texts)
 
 
-async def test_automatic_dispatch_and_drain(stage: Stage) -> None:
+async def test_automatic_dispatch_and_drain(servers: CallServers) -> None:
     """Without an agent name any caller's room gets the agent; at SIGTERM the call goes on, no other begins, the worker ends well."""
-    async with stage.actor("tuned", name="") as actor:
-        room = actor.room()
-        caller = stage.caller(room)
+    async with servers.worker("tuned", name="") as worker:
+        room = worker.room()
+        caller = servers.caller(room)
         await caller.connect()
         await caller.hear(PATIENCE)
-        os.kill(actor.pid, signal.SIGTERM)
-        await until(lambda: _logged(actor, "draining worker") == 1)
-        another = stage.caller(actor.room())
+        os.kill(worker.pid, signal.SIGTERM)
+        await until(lambda: _logged(worker, "draining worker") == 1)
+        another = servers.caller(worker.room())
         await another.connect()
-        await actor.says(caller, whole(speech("Hello! How can I help you today?")))
+        await worker.says(caller, whole(speech("Hello! How can I help you today?")))
         sid = await caller.room.sid
         assert not another.room.remote_participants
         await asyncio.gather(caller.leave(), another.leave())
-        await stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
+        await servers.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
         with pytest.raises(ServerFailed, match=r"exit code 0"):
             async with asyncio.timeout(PATIENCE):
-                await actor.worker.ended()
-        start = await actor.trace(sid)
+                await worker.running.ended()
+        start = await worker.trace(sid)
         assert start.outcome == "first_word"
         assert start["deferred.analytics"]
-        assert _logged(actor, "received job request") == 1
+        assert _logged(worker, "received job request") == 1
 
 
-def _logged(actor: Actor, message: str) -> int:
-    return [line["message"] for line in actor.log].count(message)
+def _logged(worker: WorkerUnderTest, message: str) -> int:
+    return [line["message"] for line in worker.log].count(message)
 
 
-async def test_jobs_as_threads(stage: Stage) -> None:
+async def test_jobs_as_threads(servers: CallServers) -> None:
     """With threads for jobs callers at once are each heard and spoken to in their own language, voice and name, with a whole trace of their own."""
     accounts = [replace(account, id=f"30{account.id}", name=f"{account.name} the Elder") for account in ACCOUNTS[:3]]
     environment = {"FIRSTWORD_EXECUTOR": "thread", "FIRSTWORD_IDLE_PROCESSES": "3"}
     async with (
         _listening_providers() as (requests, address),
-        stage.actor("tuned", {**environment, "DEEPGRAM_BASE_URL": address}) as actor,
+        servers.worker("tuned", {**environment, "DEEPGRAM_BASE_URL": address}) as worker,
     ):
-        store = await AccountStore.open(f"sqlite+aiosqlite:///{actor.folder / 'accounts.db'}")
+        store = await AccountStore.open(f"sqlite+aiosqlite:///{worker.folder / 'accounts.db'}")
         for account in accounts:  # nobody has greeted them ahead
             await store.save(account)
         await store.aclose()
-        callers = [actor.caller(account=account.id) for account in accounts]
+        callers = [worker.caller(account=account.id) for account in accounts]
         await asyncio.gather(*(caller.connect() for caller in callers))
         await asyncio.gather(*(caller.hear(PATIENCE) for caller in callers))
         await asyncio.gather(*(c.reads(a.name) for c, a in zip(callers, accounts, strict=True)))
         sids = [await caller.room.sid for caller in callers]
-        await until(lambda: [span.name for span in actor.spans].count("deferred.analytics") == len(callers))
+        await until(lambda: [span.name for span in worker.spans].count("deferred.analytics") == len(callers))
         await asyncio.gather(*(caller.leave() for caller in callers))
-        starts = [await actor.trace(sid) for sid in sids]
+        starts = [await worker.trace(sid) for sid in sids]
     for caller, account in zip(callers, accounts, strict=True):
         assert not [text for text in caller.texts for other in accounts if other != account and other.name in text]
         spoken = {query["model"] for path, query, text in requests if path == "/v1/speak" and account.name in text}
@@ -152,12 +152,12 @@ async def _listening_providers() -> AsyncGenerator[tuple[list[Request], str]]:
         await runner.cleanup()
 
 
-async def test_flags_by_file(stage: Stage) -> None:
+async def test_flags_by_file(servers: CallServers) -> None:
     """Without a profile a running worker follows its flag file; each session's trace says what was drawn, and why.
 
     Whichever of the improvements are on, a caller is greeted by name, and not by what is shipped.
     """
-    file = stage.folder / "flags.json"
+    file = servers.folder / "flags.json"
     flags = json.loads(shipped_file().read_text())
 
     def write(chosen: set[Improvement]) -> None:
@@ -171,20 +171,20 @@ async def test_flags_by_file(stage: Stage) -> None:
     some = [{flag for flag in Improvement if drawn.random() < 0.5} for _ in range(2)]
     write(set())
     environment = {"FIRSTWORD_PROFILE": "", "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(file)}
-    async with stage.actor("by-file", environment) as actor:
-        assert await _drawn(actor) == set()
+    async with servers.worker("by-file", environment) as worker:
+        assert await _drawn(worker) == set()
         for chosen in (*some, set(Improvement)):
             write(chosen)
             found = None
             for _ in range(6):  # the keeper looks once a second; an idle process has drawn what acts before a session
-                if (found := await _drawn(actor)) == chosen:
+                if (found := await _drawn(worker)) == chosen:
                     break
             assert found == chosen
 
 
-async def _drawn(actor: Actor) -> set[Improvement]:
+async def _drawn(worker: WorkerUnderTest) -> set[Improvement]:
     """What is on in one more session: by the attributes of its root, each flag with an event."""
-    start = await actor.greets(ADA, whole=False)
+    start = await worker.greets(ADA, whole=False)
     assert start.outcome == "first_word"
     assert "greeting.shipped" not in start.root.events
     assert start.root.events.count("feature_flag.evaluation") == len(Improvement)

@@ -15,13 +15,13 @@ from livekit import api, rtc
 
 from firstword.agent.flags.location import shipped_file
 from firstword.rehearsal.callers import AUDIBLE, BACKGROUND, EAR_RATE, MICROPHONE_RATE, RehearsalCaller, join_token
+from firstword.rehearsal.environment import LOCAL, MissingKeys, choose, is_loopback, own_store
 from firstword.rehearsal.missed import missed_of_tone
 from firstword.rehearsal.processes import ServerFailed, free_ports
 from firstword.rehearsal.rehearse import Group, Rehearsal, groups, rehearse
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, NotUsable, Stack
-from firstword.rehearsal.surroundings import LOCAL, MissingKeys, choose, is_loopback, own_store
 from firstword.rehearsal.tone import SAMPLE_RATE, TONE
 from firstword.rehearsal.workers import WorkerState, dropped_variables, running_worker
 from firstword.telemetry.record import Dispatch
@@ -60,7 +60,7 @@ def test_every_profile_has_its_sessions() -> None:
 
 def test_the_log_says_how_a_worker_stands() -> None:
     """Ready processes, jobs and their ends are counted; what isn't LiveKit's JSON changes nothing."""
-    standing = WorkerState()
+    state = WorkerState()
     for record in (
         {"message": "process initialized", "pid": 7},
         {"message": "process initialized", "pid": 8},
@@ -71,10 +71,10 @@ def test_the_log_says_how_a_worker_stands() -> None:
         {"message": "process exited with non-zero exit code 255", "pid": 8},
         {"message": "a plugin says hello"},
     ):
-        standing = standing.after(json.dumps(record))
+        state = state.after(json.dumps(record))
     for noise in ("not JSON", "[1]", '"registered worker"', ""):
-        standing = standing.after(noise)
-    assert standing == WorkerState(registered=True, warmed=3, taken=1, ended=frozenset({7, 8}))
+        state = state.after(noise)
+    assert state == WorkerState(registered=True, warmed=3, taken=1, ended=frozenset({7, 8}))
 
 
 def test_threads_are_told_from_processes() -> None:

@@ -20,11 +20,11 @@ from firstword.command.critical_chain import chain_lines, median_start
 from firstword.command.environment import load_environment
 from firstword.command.progress import progress
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
+from firstword.rehearsal.environment import Choice, choose
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
 from firstword.rehearsal.result import LOGS, RESULT_FILE, TRACES, ProfileFigures, Quantiles, Result, new_folder, save
-from firstword.rehearsal.surroundings import Choice, choose
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.start import RecordedStart

@@ -20,12 +20,12 @@ from firstword.command.environment import load_environment
 from firstword.command.progress import Lines
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, fail
 from firstword.rehearsal.callers import join_token
+from firstword.rehearsal.environment import choose, own_store, running_servers
 from firstword.rehearsal.processes import Child, ServerError, running
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.result import LOGS, new_folder
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, Ports, Stack, published, running_stack
-from firstword.rehearsal.surroundings import choose, opened, own_store
 from firstword.rehearsal.workers import running_worker
 
 AGENT_NAME = "firstword"
@@ -94,7 +94,9 @@ async def _up(profile_name: str, latencies: Path | None, real: bool, as_json: bo
     logs = folder / LOGS
     async with contextlib.AsyncExitStack() as everything:
         stack = await everything.enter_async_context(LocalStack(logs, jaeger=True, ports=ports, report=report))
-        place = await everything.enter_async_context(opened(replace(choice, stack=stack), logs, report=report))
+        servers = await everything.enter_async_context(
+            running_servers(replace(choice, stack=stack), logs, report=report)
+        )
         prometheus = await everything.enter_async_context(_prometheus(stack, ports.prometheus, folder))
         report(Progress("starting the worker"))
         worker = await everything.enter_async_context(
@@ -103,7 +105,7 @@ async def _up(profile_name: str, latencies: Path | None, real: bool, as_json: bo
                 agent_name=AGENT_NAME,
                 folder=folder,
                 stack=stack,
-                environment={**place.environment, **own_store(choice, folder, profile_name)},
+                environment={**servers.variables, **own_store(choice, folder, profile_name)},
                 real=real,
             )
         )

@@ -25,11 +25,11 @@ from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.accounts.store import AccountStore
 from firstword.rehearsal.alignment import Samples
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.environment import Choice, own_store, running_servers, store_file
 from firstword.rehearsal.missed import missed_of_greeting, missed_of_tone
 from firstword.rehearsal.result import LOGS, TRACES, ProfileFigures, Result, Session, figures, read_starts
 from firstword.rehearsal.servers import LIVEKIT, Progress
 from firstword.rehearsal.stack import Stack
-from firstword.rehearsal.surroundings import Choice, opened, own_store, store_file
 from firstword.rehearsal.workers import FLAGS, FLOOR, RunningWorker, running_worker
 from firstword.telemetry.record import Dispatch
 
@@ -106,8 +106,8 @@ async def rehearse(
     sessions: list[Session] = []
     interrupted = False
     try:
-        async with _stage(plan, choice, folder, report) as stage:
-            await _perform(plan, stage, sessions, report)
+        async with _running_rehearsal(plan, choice, folder, report) as running:
+            await _perform(plan, running, sessions, report)
     except asyncio.CancelledError:
         interrupted = True
     return Result(
@@ -121,8 +121,8 @@ async def rehearse(
 
 
 @dataclass(frozen=True, slots=True)
-class RehearsalStage:
-    """All that runs during a rehearsal."""
+class RunningRehearsal:
+    """All that runs during a rehearsal, and who calls."""
 
     stack: Stack
     workers: Mapping[str, RunningWorker]
@@ -153,15 +153,15 @@ class _Recording:
 
 
 @contextlib.asynccontextmanager
-async def _stage(
+async def _running_rehearsal(
     plan: Rehearsal, choice: Choice, folder: Path, report: Callable[[Progress], None]
-) -> AsyncGenerator[RehearsalStage]:
+) -> AsyncGenerator[RunningRehearsal]:
     """Servers, simulators and a registered worker a profile, for as long as the rehearsal runs."""
     logs = folder / LOGS
     logs.mkdir(parents=True, exist_ok=True)
-    async with contextlib.AsyncExitStack() as running:
+    async with contextlib.AsyncExitStack() as everything:
         report(Progress("starting the servers"))
-        place = await running.enter_async_context(opened(choice, logs, report=report))
+        servers = await everything.enter_async_context(running_servers(choice, logs, report=report))
         run = secrets.token_hex(3)
         # One for each caller at least: cold processes would drown what is measured, and the worker would decline jobs.
         idle = {"FIRSTWORD_IDLE_PROCESSES": os.environ.get("FIRSTWORD_IDLE_PROCESSES") or str(max(2, plan.concurrency))}
@@ -175,25 +175,25 @@ async def _stage(
                 profile,
                 agent_name=f"rehearsal-{run}-{done}",
                 folder=folder,
-                stack=place.stack,
+                stack=servers.stack,
                 environment={
-                    **place.environment,
+                    **servers.variables,
                     **own_store(choice, folder, profile),
                     **idle,
                     **_flag_file(plan, profile),
                 },
                 real=choice.real,
             )
-            workers[profile] = await running.enter_async_context(worker)
+            workers[profile] = await everything.enter_async_context(worker)
             warming.append(workers[profile])
         for each in warming:
             await each.registered()
-        server = place.stack
-        rooms = api.LiveKitAPI(server.livekit_url, server.api_key, server.api_secret)
+        stack = servers.stack
+        rooms = api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret)
         # The example accounts are in the rehearsal's own stores, not in the user's.
         accounts = () if choice.real else ACCOUNTS
         known = choice.providers["deepgram"] is None
-        yield RehearsalStage(server, workers, await running.enter_async_context(rooms), accounts, folder, known)
+        yield RunningRehearsal(stack, workers, await everything.enter_async_context(rooms), accounts, folder, known)
 
 
 def _flag_file(plan: Rehearsal, profile: str) -> dict[str, str]:
@@ -202,14 +202,14 @@ def _flag_file(plan: Rehearsal, profile: str) -> dict[str, str]:
 
 
 async def _perform(
-    plan: Rehearsal, stage: RehearsalStage, sessions: list[Session], report: Callable[[Progress], None]
+    plan: Rehearsal, running: RunningRehearsal, sessions: list[Session], report: Callable[[Progress], None]
 ) -> None:
     """Group after group; each session goes into `sessions` as it ends."""
-    total = plan.sessions * len(stage.workers)
+    total = plan.sessions * len(running.workers)
     began = 0.0
     for group in groups(plan):
-        worker = stage.workers[group.profile]
-        for each in stage.workers.values():
+        worker = running.workers[group.profile]
+        for each in running.workers.values():
             await each.at_rest()
         if plan.rate:
             await asyncio.sleep(began - time.monotonic())
@@ -217,31 +217,31 @@ async def _perform(
         report(Progress(f"session {len(sessions) + 1} of {total}: {group.profile}", len(sessions), total))
         async with asyncio.TaskGroup() as calls:
             numbers = range(group.first, group.first + group.size)
-            group_calls = [calls.create_task(call(plan, stage, worker, number, sessions)) for number in numbers]
+            group_calls = [calls.create_task(call(plan, running, worker, number, sessions)) for number in numbers]
         for recording in filter(None, (each.result() for each in group_calls)):  # while nobody listens
             sessions[sessions.index(recording.session)] = await asyncio.to_thread(recording.compared)
         report(Progress(f"session {len(sessions)} of {total}: {group.profile}", len(sessions), total))
     # What a worker has not written yet is written as the last processes end.
     report(Progress("waiting for the last traces", total, total))
-    for each in stage.workers.values():
+    for each in running.workers.values():
         await each.at_rest()
 
 
 async def call(
-    plan: Rehearsal, stage: RehearsalStage, worker: RunningWorker, number: int, sessions: list[Session]
+    plan: Rehearsal, running: RunningRehearsal, worker: RunningWorker, number: int, sessions: list[Session]
 ) -> _Recording | None:
     """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up. `number` says whose call it is.
 
     Returns what was heard, where that can be compared with what there was to say.
     """
-    began, compares = time.time(), plan.hear_out and stage.voice_is_known
+    began, compares = time.time(), plan.hear_out and running.voice_is_known
     room = f"{worker.agent_name}-{secrets.token_hex(4)}"
-    account = await _whose(plan, stage, worker, number)
+    account = await _whose(plan, running, worker, number)
     metadata = json.dumps({"account": account.id}) if account.id else ""
     ahead_by = plan.ahead_by if plan.dispatch is Dispatch.AHEAD else None
     call = calling(
-        stage.stack,
-        stage.rooms,
+        running.stack,
+        running.rooms,
         room=room,
         agent_name=worker.agent_name,
         metadata=metadata,
@@ -268,17 +268,17 @@ async def call(
     return _Recording(session, account, began, caller.voice()) if compares and heard is not None else None
 
 
-async def _whose(plan: Rehearsal, stage: RehearsalStage, worker: RunningWorker, number: int) -> Account:
+async def _whose(plan: Rehearsal, running: RunningRehearsal, worker: RunningWorker, number: int) -> Account:
     """Whose call it is; the generic account where the job names none. A stranger is written into the worker's store now: it is read ahead otherwise.
 
     Where flags are drawn they would be drawn by account, and a few accounts that call in turn are a few draws.
     """
-    if not stage.accounts or worker.profile == FLAGS:
+    if not running.accounts or worker.profile == FLAGS:
         return GENERIC
-    account = stage.accounts[number % len(stage.accounts)]
+    account = running.accounts[number % len(running.accounts)]
     if plan.strangers and worker.profile != FLOOR:
         account = replace(account, id=f"stranger-{number}")
-        store = AccountStore(f"sqlite+aiosqlite:///{store_file(stage.folder, worker.profile)}")
+        store = AccountStore(f"sqlite+aiosqlite:///{store_file(running.folder, worker.profile)}")
         try:
             await store.save(account)
         finally:

@@ -49,7 +49,7 @@ _DROPPED = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITE
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """How a worker stands, as its log tells."""
+    """The state of a worker, as its log tells."""
 
     registered: bool = False
     warmed: int = 0
@@ -62,7 +62,7 @@ class WorkerState:
     """Process ids of the jobs that said goodbye, or ended without a word."""
 
     def after(self, line: str) -> WorkerState:
-        """How it stands after one more line of the log; a line that isn't LiveKit's JSON changes nothing."""
+        """The state after one more line of the log; a line that isn't LiveKit's JSON changes nothing."""
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
@@ -93,7 +93,7 @@ class RunningWorker:
         self._process = process
         self._log = log
         self._read = 0
-        self._standing = WorkerState()
+        self._state = WorkerState()
         self._idle = 0
 
     @property
@@ -107,7 +107,7 @@ class RunningWorker:
             raise ServerFailed(
                 f"the worker of {self.profile} did not register within {REGISTER_S:g} s; see {self._log}"
             )
-        self._idle = self._standing.warmed
+        self._idle = self._state.warmed
 
     async def at_rest(self, within: float = REST_S) -> bool:
         """Returns when the processes of past jobs are gone and their replacements ready; False after `within` seconds.
@@ -145,8 +145,8 @@ class RunningWorker:
         whole = new[: new.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            self._standing = self._standing.after(line)
-        return self._standing
+            self._state = self._state.after(line)
+        return self._state
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()[-5:]

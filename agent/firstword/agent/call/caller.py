@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from livekit import rtc
 
-from firstword.agent.call.role import SIP_CALL_STATUS, Role, is_caller, standing
+from firstword.agent.call.role import SIP_CALL_STATUS, Role, is_caller, role_of
 
 logger = logging.getLogger("firstword")
 
@@ -63,7 +63,7 @@ class _Sight:
     """When somebody was first seen, seconds on the loop's clock."""
     age: float
     """How long they had been in the room by then, seconds."""
-    standing: Role
+    role: Role
 
 
 class Callers:
@@ -107,7 +107,7 @@ class Callers:
         for participant in present:
             self._see(participant)
         for participant in present:
-            if standing(participant) is Role.CALLER:
+            if role_of(participant) is Role.CALLER:
                 return self._as_caller(participant), None
         waits: list[float] = []
         for participant in present:
@@ -122,17 +122,17 @@ class Callers:
         if participant.sid not in self._sights:
             joined = _joined_at(participant)
             age = max(self._now() / 1e9 - joined, 0.0) if joined else 0.0
-            self._sights[participant.sid] = _Sight(asyncio.get_running_loop().time(), age, standing(participant))
+            self._sights[participant.sid] = _Sight(asyncio.get_running_loop().time(), age, role_of(participant))
 
     def _as_caller(self, participant: rtc.RemoteParticipant) -> Caller:
-        answered_later = self._sights[participant.sid].standing is Role.RINGING
+        answered_later = self._sights[participant.sid].role is Role.RINGING
         return Caller(participant, joined=None if answered_later else round(_joined_at(participant) * 1e9) or None)
 
     def _wait(self, participant: rtc.RemoteParticipant) -> float | None:
         """Seconds until who is no caller yet is looked at again, 0 or less: greeted now; None: never by themselves."""
         sight = self._sights[participant.sid]
         seen = asyncio.get_running_loop().time() - sight.at
-        match standing(participant):
+        match role_of(participant):
             case Role.UNKNOWN:
                 return self._wait_unknown(participant, sight.age + seen)
             case Role.LISTENER:

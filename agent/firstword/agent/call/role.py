@@ -37,7 +37,7 @@ class Role(Enum):
     """An agent, a recorder, a stream from elsewhere, or somebody who publishes for another."""
 
 
-def standing(participant: rtc.RemoteParticipant) -> Role:
+def role_of(participant: rtc.RemoteParticipant) -> Role:
     """What this participant is to the agent. A kind that we don't know is somebody to greet."""
     if participant.kind in _HELPERS or participant.attributes.get(PUBLISH_ON_BEHALF):
         return Role.HELPER
@@ -54,7 +54,7 @@ def standing(participant: rtc.RemoteParticipant) -> Role:
 
 def is_caller(participant: rtc.RemoteParticipant) -> bool:
     """Whether it is somebody to greet."""
-    return standing(participant) is Role.CALLER
+    return role_of(participant) is Role.CALLER
 
 
 def is_known(kind: int) -> bool:
@@ -64,4 +64,4 @@ def is_known(kind: int) -> bool:
 
 def assists(participant: rtc.RemoteParticipant) -> bool:
     """Whether it stays in a room only for somebody else's sake, so that nobody misses the room."""
-    return standing(participant) in (Role.HELPER, Role.LISTENER)
+    return role_of(participant) in (Role.HELPER, Role.LISTENER)

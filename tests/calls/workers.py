@@ -1,4 +1,4 @@
-"""The stage of the session tests: LiveKit's server, the provider simulators and real workers, each a process of its own.
+"""What the session tests call: LiveKit's server, the provider simulators and real workers, each a process of its own.
 
 Above rehearsal's own parts: adds the tokens that only tests need, and the way to what a worker said, logged and exported.
 """
@@ -19,9 +19,9 @@ from livekit import api
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account
 from firstword.agent.accounts.store import AccountStore
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import LocalStack, Stack
-from firstword.rehearsal.surroundings import simulators
 from firstword.rehearsal.workers import RunningWorker, running_worker
 from tests.calls import sent
 from tests.calls.sent import Samples
@@ -43,12 +43,12 @@ Kind = Literal["standard", "sip", "connector", "egress", "agent"]
 
 
 @dataclass
-class Actor:
+class WorkerUnderTest:
     """One worker under test, and the way to its callers, log and traces."""
 
-    stage: Stage
+    servers: CallServers
     name: str
-    worker: RunningWorker
+    running: RunningWorker
     folder: Path
     profile: str
     store_url: str
@@ -58,10 +58,10 @@ class Actor:
         return f"{self.profile}-{secrets.token_hex(4)}"
 
     def caller(self, room: str | None = None, *, account: str | None = None, **token: Any) -> Speaker:
-        """A caller whose coming dispatches this agent; `token` as for `Stage.token`."""
+        """A caller whose coming dispatches this agent; `token` as for `CallServers.token`."""
         if account is not None:
             token["metadata"] = json.dumps({"account": account})
-        return self.stage.caller(room or self.room(), agent_name=self.name, **token)
+        return self.servers.caller(room or self.room(), agent_name=self.name, **token)
 
     async def greets(self, account: Account, *, whole: bool = True) -> Traced:
         """The trace of a caller who was greeted by name and left, and whose room was closed. whole: who heard all of it."""
@@ -76,7 +76,7 @@ class Actor:
             sid = await caller.room.sid
         finally:
             await caller.leave()
-            await self.stage.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
+            await self.servers.rooms.room.delete_room(api.DeleteRoomRequest(room=room))
         return await self.trace(sid, whole=whole)
 
     def takes(self, room: str) -> list[Samples]:
@@ -103,7 +103,7 @@ class Actor:
         """Wait until somebody is active in that room, as the server sees it: an agent that was called ahead."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                there = await self.stage.rooms.room.list_participants(api.ListParticipantsRequest(room=room))
+                there = await self.servers.rooms.room.list_participants(api.ListParticipantsRequest(room=room))
                 if any(each.state == api.ParticipantInfo.ACTIVE for each in there.participants):
                     return
                 await asyncio.sleep(0.05)
@@ -159,7 +159,9 @@ class Actor:
 
     async def rests(self) -> None:
         """Wait until the processes of past calls are gone and their replacements ready."""
-        assert await self.worker.at_rest(PATIENCE), "a process of a past call is still there, or its replacement is not"
+        assert await self.running.at_rest(PATIENCE), (
+            "a process of a past call is still there, or its replacement is not"
+        )
 
     @property
     def _traces(self) -> Path:
@@ -167,7 +169,7 @@ class Actor:
 
 
 @dataclass
-class Stage:
+class CallServers:
     """Server and providers, and the workers started so far."""
 
     stack: Stack
@@ -207,9 +209,9 @@ class Stage:
         return token.to_jwt()
 
     @contextlib.asynccontextmanager
-    async def actor(
+    async def worker(
         self, profile: str, environment: Mapping[str, str] | None = None, *, name: str | None = None
-    ) -> AsyncGenerator[Actor]:
+    ) -> AsyncGenerator[WorkerUnderTest]:
         """A registered worker of `profile`, with `environment` over the usual one; gone on exit."""
         own = secrets.token_hex(3)
         folder = self.folder / own
@@ -226,16 +228,16 @@ class Stage:
         }
         environment = {**usual, **(environment or {})}
         (folder / SENT).mkdir(parents=True)
-        running = running_worker(
+        worker = running_worker(
             profile, agent_name=name, folder=folder, stack=self.stack, environment=environment, entrypoint=WORKER
         )
-        async with running as worker:
-            await worker.registered()
-            yield Actor(self, name, worker, folder, profile, environment["FIRSTWORD_STORE_URL"])
+        async with worker as running:
+            await running.registered()
+            yield WorkerUnderTest(self, name, running, folder, profile, environment["FIRSTWORD_STORE_URL"])
 
 
 @contextlib.asynccontextmanager
-async def stage(folder: Path) -> AsyncGenerator[Stage]:
+async def call_servers(folder: Path) -> AsyncGenerator[CallServers]:
     """Server and simulators in `folder`; gone on exit."""
     async with (
         LocalStack(folder) as stack,
@@ -243,4 +245,4 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
         api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
     ):
         providers = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()}
-        yield Stage(stack, providers, folder, rooms)
+        yield CallServers(stack, providers, folder, rooms)

@@ -1,6 +1,6 @@
-"""Where sessions take place: which LiveKit server and which providers, chosen before anything starts, then opened.
+"""Which LiveKit server and which providers sessions use: chosen before anything starts, then started where they are missing.
 
-`choose` reads the environment and decides, so that the first line of output can say which; `opened` starts what is missing.
+`choose` reads the environment and decides, so that the first line of output can say which; `running_servers` starts what is missing.
 Rehearsals and `firstword up` share both. Keys and addresses in the shell count only where they lead to this machine,
 or with `real`.
 """
@@ -69,11 +69,11 @@ LOCAL = Choice(stack=None, livekit="a server of its own", providers={"openai": N
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What runs, and what a worker's environment says of it."""
+class RunningServers:
+    """The servers of a rehearsal, and the environment variables that lead a worker to them."""
 
     stack: Stack
-    environment: Mapping[str, str]
+    variables: Mapping[str, str]
 
 
 async def choose(shell: Mapping[str, str], *, real: bool = False, latencies: Path | None = None) -> Choice:
@@ -120,9 +120,9 @@ def is_loopback(url: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def running_servers(
     choice: Choice, folder: Path, *, report: Callable[[Progress], None] = lambda _: None
-) -> AsyncGenerator[Surroundings]:
+) -> AsyncGenerator[RunningServers]:
     """Start what `choice` lacks, with logs in `folder`, and end it on exit.
 
     Raises ServerError, before anything starts where the LiveKit server that `choice` names can't be used.
@@ -136,7 +136,7 @@ async def opened(
             report(Progress("starting the simulated providers"))
             simulated = await servers.enter_async_context(simulators(choice.latencies, folder / "providers.log"))
             addresses = {**simulated, **addresses}
-        yield Surroundings(stack, _environment(choice, addresses, stack))
+        yield RunningServers(stack, _environment(choice, addresses, stack))
 
 
 def _environment(choice: Choice, addresses: Mapping[str, str], stack: Stack) -> dict[str, str]:
