@@ -42,6 +42,11 @@ class SourceText:
         text = lines[line.line - 1].strip()
         return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 
+    def tree(self, file: str) -> ast.Module | None:
+        """What Python makes of a file; None where `of` would not read it."""
+        content = self._read(file)
+        return None if content is None else content[1]
+
     def _content(self, file: str) -> tuple[list[str], ast.Module] | None:
         """The lines of a file, and what Python makes of them."""
         try:

@@ -1,0 +1,77 @@
+"""The rules of an audit, each on a small agent that has its fault and no other, and what they predict against what the mended agent takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from firstword.telemetry.vocabulary import OFFER
+from firstword.tuning.audit.facts import AgentFacts, FirstVoice, ImportTime
+from firstword.tuning.audit.opportunities import RULES, Opportunity, opportunities
+from firstword.tuning.audit.played import observed_chain
+from firstword.tuning.audit.rule import AuditedStart
+from firstword.tuning.audit.statements import AgentSource
+from firstword.tuning.source_text import SourceText
+from firstword.tuning.start import RecordedStart
+from tests.tuning.audit.agents import Studio
+from tests.tuning.audit.faulty_agents import AGENTS, SOUND, FaultyAgent
+
+EAR_S = 0.05
+"""From the first frame to the caller's ear."""
+
+
+def audited(
+    start: RecordedStart, folder: Path, agent: FaultyAgent | None = None, voice: FirstVoice = FirstVoice.GREETS
+) -> AuditedStart:
+    """The start as the rules look at it."""
+    chain = observed_chain(start, AgentSource(SourceText(folder), "my_agent.py"))
+    assert chain is not None
+    assert start.ttfw_s is not None
+    imports = (ImportTime("heavy", agent.imports_s),) if agent is not None and agent.imports_s else ()
+    idle = None if agent is None else agent.idle_processes
+    facts = AgentFacts(folder / "my_agent.py", "3.11", "1.8.9", idle_processes=idle, imports=imports)
+    return AuditedStart(chain, voice, facts, start.ttfw_s + EAR_S, 0.3)
+
+
+def found(agent: FaultyAgent, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Opportunity, ...]:
+    start = Studio(folder, monkeypatch).start(agent.source, dispatch=agent.dispatch)
+    return opportunities([audited(start, folder, agent)])
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_rule_finds_its_own_fault(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other rule finds anything; what it saves is what the agent's construction says."""
+    agent = AGENTS[name]
+    (only,) = found(agent, tmp_path, monkeypatch)
+    assert only.rule.name == agent.rule
+    assert only.saving_s == pytest.approx(agent.saving_s, abs=0.002)
+    assert only.saving_s in only.saving_range
+    assert only.evidence
+
+
+def test_every_rule_has_an_agent() -> None:
+    assert {agent.rule for agent in AGENTS.values()} == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize("dispatch", [None, {OFFER: 0.05}])
+def test_a_sound_agent_is_offered_nothing(
+    dispatch: dict[str, float] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Studio(tmp_path, monkeypatch).start(SOUND, dispatch=dispatch)
+    assert opportunities([audited(start, tmp_path)]) == ()
+
+
+@pytest.mark.parametrize("name", [name for name, agent in AGENTS.items() if agent.after])
+def test_the_mended_agent_saves_what_was_predicted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are run: the difference is the prediction."""
+    agent = AGENTS[name]
+    starts: list[RecordedStart] = []
+    for version, source in (("before", agent.source), ("after", agent.after)):
+        (folder := tmp_path / version).mkdir()
+        starts.append(Studio(folder, monkeypatch).start(source, dispatch=agent.dispatch))
+    before, after = starts
+    (only,) = opportunities([audited(before, tmp_path / "before", agent)])
+    assert before.ttfw_s is not None
+    assert after.ttfw_s is not None
+    assert before.ttfw_s - after.ttfw_s == pytest.approx(only.saving_s, abs=0.002)

@@ -1,0 +1,98 @@
+"""Opportunities before the agent's first line runs: how its process and its room come to be.
+
+A family of the rules of `firstword.tuning.audit.opportunities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from firstword.telemetry.record import Dispatch
+from firstword.telemetry.vocabulary import OFFER, PROCESS_START, PROCESS_WAIT, STAGE_PREFIX
+from firstword.tuning.audit.rule import AuditedStart, Finding, Rule, without
+from firstword.tuning.start import Piece
+
+_LONG_OFFER_S = 0.1
+"""LiveKit's server waits 0.2 s for a better worker (docs/decisions/dispatch.md), and not for a job that it had before."""
+_WAITING = ("wait_for_participant",)
+
+
+def no_idle_process(start: AuditedStart) -> Iterator[Finding]:
+    """A process was made for the job, and none is kept ready."""
+    if not start.agent.idle_processes:
+        yield from without(start, _stages(start, PROCESS_WAIT, PROCESS_START))
+
+
+def no_preloaded_modules(start: AuditedStart) -> Iterator[Finding]:
+    """The idle ones were taken, and a new one imported for as long as the agent's own modules take."""
+    pieces = _stages(start, PROCESS_START)
+    imports = sum(each.seconds for each in start.agent.imports)
+    took = sum(piece.duration_us for piece in pieces) / 1e6
+    if pieces and imports and start.agent.idle_processes:
+        saving = min(imports, took)
+        yield Finding(pieces, saving, 0.0, took)
+
+
+def room_made_at_the_join(start: AuditedStart) -> Iterator[Finding]:
+    """All that the agent did before it needed the caller could have been done before they came.
+
+    At best only the way from the agent's mouth to the caller's ear is left. At worst the caller's own joining takes as
+    long as the floor's whole start.
+    """
+    offer = _stages(start, OFFER)
+    offered_s = sum(piece.duration_us for piece in offer) / 1e6
+    if start.chain.start.dispatch != Dispatch.JOIN or offered_s < _LONG_OFFER_S:
+        return
+    pieces = start.chain.dispatch
+    for stretch in start.chain.stretches:
+        if stretch.statement is not None and stretch.statement.calls_any(*_WAITING):
+            break
+        pieces += stretch.pieces
+    else:
+        after = start.heard_s - start.chain.played_s()
+        most = max(start.heard_s - after, 0.0)
+        least = min(max(start.heard_s - start.floor_s, 0.0), most) if start.floor_s is not None else 0.0
+        yield Finding(pieces, (least + most) / 2, least, most)
+        return
+    for each in without(start, pieces):
+        yield Finding(each.pieces, each.saving_s, sum(p.duration_us for p in start.chain.dispatch) / 1e6, each.most_s)
+
+
+def _stages(start: AuditedStart, *names: str) -> tuple[Piece, ...]:
+    wanted = {f"{STAGE_PREFIX}{name}" for name in names}
+    return tuple(piece for piece in start.chain.dispatch if piece.name in wanted)
+
+
+RULES = (
+    Rule(
+        name="no-idle-process",
+        title="Keep a process ready",
+        why="No process was idle when the job came, so one was started and imported your agent while the caller waited.",
+        how="Let LiveKit keep some ready, as many as calls come within the seconds that one takes to start.",
+        code="server = AgentServer(num_idle_processes=4)",
+        link="https://docs.livekit.io/agents/server/options/",
+        find=no_idle_process,
+    ),
+    Rule(
+        name="no-preloaded-modules",
+        title="Import your modules once for all processes",
+        why="All idle processes were taken, and the new one imported your agent's modules again.",
+        how="Name them to LiveKit, which imports them in the process that the others are forked from.",
+        code='server = AgentServer(preload_modules=["my_package"])',
+        link="https://docs.livekit.io/agents/server/options/",
+        find=no_preloaded_modules,
+    ),
+    Rule(
+        name="room-made-at-join",
+        title="Make the room before the caller joins it",
+        why="LiveKit looks for an agent when the room is made, and the caller made it by joining.",
+        how="Create the room, with the agent, where your server hands out the caller's token.",
+        code=(
+            "await lkapi.agent_dispatch.create_dispatch(\n"
+            '    api.CreateAgentDispatchRequest(agent_name="my-agent", room=room)\n'
+            ")"
+        ),
+        link="https://docs.livekit.io/agents/server/agent-dispatch/",
+        find=room_made_at_the_join,
+    ),
+)

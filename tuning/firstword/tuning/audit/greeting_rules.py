@@ -1,0 +1,87 @@
+"""Opportunities in how the agent says its first words: who writes them, who speaks them, and what it does before.
+
+A family of the rules of `firstword.tuning.audit.opportunities`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from firstword.telemetry.vocabulary import COMPUTING, EVENT_LOOP
+from firstword.tuning.audit.facts import FirstVoice
+from firstword.tuning.audit.rule import AuditedStart, Finding, Rule, without
+from firstword.tuning.start import Piece
+
+_WRITING = re.compile(r"LLMStream\.")
+_CONNECTING = re.compile(r"(TTS|LLM|STT|\w*Stream|ConnectionPool|RealtimeSession)\.\w*connect")
+_JOINING = re.compile(r"(JobContext|Room)\.connect|connect$")
+_STARTING = ("session.start", "AgentSession.start")
+SPEAKING = ("generate_reply", "say")
+
+
+def written_by_the_llm(start: AuditedStart) -> Iterator[Finding]:
+    """All that the language model was waited for; an agent that answers needs it."""
+    if start.first_voice is FirstVoice.GREETS:
+        yield from without(start, start.chain.pieces(_is_writing))
+
+
+def connected_at_first_use(start: AuditedStart) -> Iterator[Finding]:
+    """The making of a connection to a provider that the first word waited for."""
+    pieces = start.chain.pieces(_is_connecting)
+    yield from without(start, pieces)
+
+
+def session_before_greeting(start: AuditedStart) -> Iterator[Finding]:
+    """What `session.start` did before anything was said, but for joining the room, which the greeting needs."""
+    pieces: list[Piece] = []
+    if start.first_voice is not FirstVoice.GREETS:
+        return
+    for stretch in start.chain.stretches[:-1]:
+        if stretch.statement is not None and stretch.statement.calls_any(*_STARTING):
+            pieces += [piece for piece in stretch.pieces if not _JOINING.search(piece.inside or "")]
+    yield from without(start, [piece for piece in pieces if not _is_writing(piece) and not _is_connecting(piece)])
+
+
+def _is_writing(piece: Piece) -> bool:
+    return piece.kind not in (COMPUTING, EVENT_LOOP) and bool(_WRITING.match(piece.inside or ""))
+
+
+def _is_connecting(piece: Piece) -> bool:
+    return bool(_CONNECTING.match(piece.inside or ""))
+
+
+RULES = (
+    Rule(
+        name="greeting-written-by-llm",
+        title="Let no language model write the greeting",
+        why="The first sentence is asked of the language model while the caller waits, and speech begins only after it.",
+        how="Say a text of your own. It may name the caller, and the model knows afterwards what was said.",
+        code='await session.say("Hello, how can I help you?")  # in place of generate_reply',
+        link="https://docs.livekit.io/agents/multimodality/audio/",
+        find=written_by_the_llm,
+    ),
+    Rule(
+        name="provider-connected-at-first-use",
+        title="Connect to the provider before its first use",
+        why="The connection is made when the first words are already due.",
+        how="Open it while the room connects: `prewarm` does that for LiveKit's plugins, before `ctx.connect`.",
+        code="tts = ...\ntts.prewarm()  # opens the connection in the background\nawait ctx.connect()",
+        link="https://docs.livekit.io/agents/models/tts/",
+        find=connected_at_first_use,
+    ),
+    Rule(
+        name="session-started-before-greeting",
+        title="Speak before the session is up",
+        why="Nothing is said until `session.start` is done, and the greeting needs little of it.",
+        how="Publish the voice and play the greeting while the session starts; it takes the greeting over.",
+        code=(
+            'track = rtc.LocalAudioTrack.create_audio_track("voice", source)\n'
+            "publication = await ctx.room.local_participant.publish_track(track)\n"
+            "greeting = asyncio.create_task(play_greeting(source, publication))\n"
+            "await session.start(agent, room=ctx.room)  # beside it"
+        ),
+        link="https://docs.livekit.io/agents/multimodality/audio/",
+        find=session_before_greeting,
+    ),
+)

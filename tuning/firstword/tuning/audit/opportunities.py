@@ -1,0 +1,157 @@
+"""What could be done about the waiting: the rules applied to all starts of an audit, each with what it is predicted to save.
+
+After the three families of rules, before `firstword.tuning.audit.report`. A saving is predicted for each start by playing it again
+(`firstword.tuning.audit.played`). What is said of all is the difference of medians, before and after, as two audits would measure it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from firstword.telemetry.source_lines import SourceLine
+from firstword.tuning.audit import dispatch_rules, entrypoint_rules, greeting_rules
+from firstword.tuning.audit.rule import LEAST_S, AuditedStart, Finding, Rule
+from firstword.tuning.start import Piece
+from firstword.tuning.statistics import Floats, Interval
+
+RULES = (*greeting_rules.RULES, *entrypoint_rules.RULES, *dispatch_rules.RULES)
+_RESAMPLES = 2000
+_ERROR = 0.05
+_SEED = 1
+_MOST_EVIDENCE = 4
+
+
+class Evidence(NamedTuple):
+    """What the callers waited for, in one line or stage; a median over the starts that have it."""
+
+    what: str
+    """Of a line its kind, else the stage's or the piece's name."""
+    source: SourceLine | None
+    text: str | None
+    """The line, as it stands in the file; None where it can't be shown."""
+    inside: str | None
+    """The library's function that was at work."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opportunity:
+    """One change that the evidence is for."""
+
+    rule: Rule
+    subject: str
+    starts: int
+    """In how many starts it was found."""
+    of: int
+    saving_s: float
+    """Of the median time until something is heard."""
+    saving_range: Interval
+    """Where the difference of two audits of so many sessions will lie, in 95 of 100."""
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def title(self) -> str:
+        """What to do, for people."""
+        return self.rule.title.format(subject=self.subject)
+
+    def as_json(self) -> dict[str, object]:
+        """Stable keys (docs/opportunities.md)."""
+        return {
+            "rule": self.rule.name,
+            "subject": self.subject or None,
+            "title": self.title,
+            "why": self.rule.why,
+            "saving_s": round(self.saving_s, 4),
+            "saving_range_s": [round(self.saving_range.low, 4), round(self.saving_range.high, 4)],
+            "starts": self.starts,
+            "of": self.of,
+            "evidence": [
+                {
+                    "what": each.what,
+                    "file": each.source and each.source.file,
+                    "line": each.source and each.source.line,
+                    "function": each.source and (each.source.function or None),
+                    "text": each.text,
+                    "inside": each.inside,
+                    "seconds": round(each.seconds, 6),
+                }
+                for each in self.evidence
+            ],
+            "how": self.rule.how,
+            "code": self.rule.code,
+            "link": self.rule.link,
+        }
+
+
+def opportunities(starts: Sequence[AuditedStart], rules: Sequence[Rule] = RULES) -> tuple[Opportunity, ...]:
+    """What these starts of one agent show, the greatest saving first; nothing that saves less than `LEAST_S` at the median."""
+    found: list[Opportunity] = []
+    for rule in rules:
+        by_subject: dict[str, dict[int, Finding]] = {}
+        for i, start in enumerate(starts):
+            for finding in rule.find(start):
+                if finding.saving_s >= LEAST_S / 2:
+                    by_subject.setdefault(finding.subject, {})[i] = finding
+        found += [_opportunity(rule, subject, findings, starts) for subject, findings in by_subject.items()]
+    worth = [each for each in found if each.saving_s >= LEAST_S]
+    return tuple(sorted(worth, key=lambda each: (-each.saving_s, each.rule.name, each.subject)))
+
+
+def _opportunity(rule: Rule, subject: str, findings: dict[int, Finding], starts: Sequence[AuditedStart]) -> Opportunity:
+    heard = np.array([start.heard_s for start in starts])
+
+    def saved(of: str) -> Floats:
+        return np.array([getattr(findings[i], of) if i in findings else 0.0 for i in range(len(starts))])
+
+    expected = heard - saved("saving_s")
+    saving = float(np.median(heard) - np.median(expected))
+    return Opportunity(
+        rule=rule,
+        subject=subject,
+        starts=len(findings),
+        of=len(starts),
+        saving_s=saving,
+        saving_range=_range(heard, heard - saved("least_s"), heard - saved("most_s"), saving),
+        evidence=_evidence(list(findings.values()), starts),
+    )
+
+
+def _range(heard: Floats, latest: Floats, soonest: Floats, saving: float) -> Interval:
+    """The percentile bootstrap (Efron 1979) of a difference of medians of two runs, each with sessions of its own.
+
+    latest, soonest: what would be heard, at the least saving and at the most.
+    """
+    random = np.random.default_rng(_SEED)
+    shape = (_RESAMPLES, len(heard))
+    before, after = (random.integers(0, len(heard), shape) for _ in range(2))
+    medians = np.median(heard[before], axis=1)
+    low = np.quantile(medians - np.median(latest[after], axis=1), _ERROR / 2)
+    high = np.quantile(medians - np.median(soonest[after], axis=1), 1 - _ERROR / 2)
+    return Interval(min(float(low), saving), max(float(high), saving))
+
+
+def _evidence(findings: Sequence[Finding], starts: Sequence[AuditedStart]) -> tuple[Evidence, ...]:
+    """The lines and stages that took longest."""
+    took: dict[tuple[str, SourceLine | None], list[list[Piece]]] = {}
+    for finding in findings:
+        here: dict[tuple[str, SourceLine | None], list[Piece]] = {}
+        for piece in finding.pieces:
+            here.setdefault((piece.kind or piece.name, piece.source), []).append(piece)
+        for what, pieces in here.items():
+            took.setdefault(what, []).append(pieces)
+    source = starts[0].chain.source
+    rows = [
+        Evidence(
+            what=what,
+            source=line,
+            text=None if line is None else source.text(line),
+            inside=max((piece for of in each for piece in of), key=lambda piece: piece.duration_us).inside,
+            seconds=float(np.median([sum(piece.duration_us for piece in of) / 1e6 for of in each])),
+        )
+        for (what, line), each in took.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.seconds)[:_MOST_EVIDENCE])

@@ -1,0 +1,126 @@
+"""An observed start as a chain that can be played again: what would the caller have waited, had a part of it been otherwise?
+
+Between `firstword.tuning.start` and the rules of `firstword.tuning.audit`. It is played by `firstword.tuning.replay`.
+
+An observed path has no plan, so it becomes the plan in which it was certain: each stretch for one line needs the one before it. A stretch
+is what its pieces say, in turns. A wait is a wait; computing, and a delay by the event loop, hold the loop. Played unchanged, the chain takes
+what the start took, to the microsecond. A change takes pieces out of it, or lets a stretch run beside others. Who then ends last decides,
+and on the loop who came first, as in the start itself. What ran beside the path is not in the trace, and so it is not played: a change that
+uncovers such work saves less than is said here. docs/opportunities.md says where that can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from firstword.telemetry import vocabulary as words
+from firstword.tuning.audit.statements import AgentSource, Statement
+from firstword.tuning.replay import Model, Turn, Work, ttfw
+from firstword.tuning.start import Piece, RecordedStart
+
+_HOLDS_THE_LOOP = (words.COMPUTING, words.EVENT_LOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Consecutive pieces for one statement of the outermost function."""
+
+    pieces: tuple[Piece, ...]
+    statement: Statement | None
+    """Of the entrypoint, or of another function that the library called; None where the source does not say."""
+
+    @property
+    def duration_us(self) -> int:
+        """Of all its pieces."""
+        return sum(piece.duration_us for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedChain:
+    """One start with a first word."""
+
+    start: RecordedStart
+    source: AgentSource
+    dispatch: tuple[Piece, ...]
+    stretches: tuple[Stretch, ...]
+
+    def pieces(self, which: Callable[[Piece], bool]) -> tuple[Piece, ...]:
+        """Of the stretches."""
+        return tuple(piece for stretch in self.stretches for piece in stretch.pieces if which(piece))
+
+    def calls(self, piece: Piece, *ends: str) -> bool:
+        """Whether the user's line of a piece calls something of such a name."""
+        statement = self.source.statement(piece.source)
+        return statement is not None and statement.calls_any(*ends)
+
+    def played_s(self) -> float:
+        """Seconds that the caller waited."""
+        return self._ttfw(self._works())
+
+    def without(self, gone: Collection[Piece]) -> float:
+        """Seconds that the caller would have waited had these pieces taken no time."""
+        ids = {piece.span_id for piece in gone}
+        return self._ttfw(self._works(ids), sum(piece.duration_us for piece in self.dispatch if piece.span_id in ids))
+
+    def beside(self, moved: range, after: int | None, until: int, *, in_a_thread: bool = False) -> float:
+        """Seconds, had the stretches `moved` run beside those around them.
+
+        after: the stretch that they need; None for none. until: the first stretch that needs them, behind them.
+        in_a_thread: what they compute does not hold the loop.
+        """
+        works = self._works()
+        names = [work.name for work in works]
+        for i in moved:
+            if in_a_thread:
+                works[i] = replace(works[i], turns=tuple(Turn(t.waiting + t.computing, 0) for t in works[i].turns))
+        works[moved.start] = replace(works[moved.start], needs=() if after is None else (names[after],))
+        # first come, first served: what is begun ahead comes first
+        last = names[moved[-1]]
+        before = names[moved.start - 1] if moved.start else None
+        if moved.stop < len(works):
+            works[moved.stop] = replace(works[moved.stop], needs=() if before is None else (before,))
+        works[until] = replace(works[until], needs=(*works[until].needs, last))
+        return self._ttfw([*(works[i] for i in moved), *(w for i, w in enumerate(works) if i not in moved)])
+
+    def _works(self, gone: Collection[str] = ()) -> list[Work]:
+        works: list[Work] = []
+        for i, stretch in enumerate(self.stretches):
+            turns = tuple(_turns([piece for piece in stretch.pieces if piece.span_id not in gone]))
+            works.append(Work(str(i), (str(i - 1),) if i else (), None, turns, len(turns)))
+        return works
+
+    def _ttfw(self, works: Sequence[Work], sooner_us: int = 0) -> float:
+        start = self.start
+        joined = 0 if start.ttfw_s is None else max(start.duration_us - round(start.ttfw_s * 1e6), 0)
+        dispatched = sum(piece.duration_us for piece in self.dispatch)
+        last = str(len(self.stretches) - 1)
+        return ttfw(Model(tuple(works), dispatched - sooner_us, last, joined, 0))
+
+
+def observed_chain(start: RecordedStart, source: AgentSource) -> ObservedChain | None:
+    """The chain of a start; None where it had no first word, or its path was not observed."""
+    if start.method.value != words.OBSERVED or start.ttfw_s is None:
+        return None
+    dispatch = tuple(piece for piece in start.path if piece.is_dispatch)
+    rest = [piece for piece in start.path if not piece.is_dispatch]
+    stretches = [
+        Stretch(tuple(pieces), statement)
+        for statement, pieces in groupby(rest, key=lambda piece: source.leading_to(piece.source))
+    ]
+    return ObservedChain(start, source, dispatch, tuple(stretches)) if stretches else None
+
+
+def _turns(pieces: Sequence[Piece]) -> Iterator[Turn]:
+    waiting, outside = 0, None
+    for piece in pieces:
+        if piece.name == words.ABSENT_CALLER:
+            waiting, outside = 0, piece.start_us + piece.duration_us
+        elif piece.kind in _HOLDS_THE_LOOP:
+            yield Turn(waiting, piece.duration_us, outside)
+            waiting, outside = 0, None
+        else:
+            waiting += piece.duration_us
+    if waiting or outside is not None or not pieces:
+        yield Turn(waiting, 0, outside)
