@@ -53,7 +53,7 @@ class ChunkedStream(tts.ChunkedStream):
     async def _run(self, output_emitter: tts.AudioEmitter) -> None:
         of = cast("TTS", self._tts)
         if not of.connected:
-            await of._connect_ws()
+            await of._connect_ws()  # pyright: ignore[reportPrivateUsage] # as in LiveKit's plugins, where a pool calls it
         await asyncio.sleep(FIRST_AUDIO)
         output_emitter.initialize(request_id="fake", sample_rate=24_000, num_channels=1, mime_type="audio/pcm")
         wave = 12_000 * np.sin(np.arange(24_000) * 2 * np.pi * 440 / 24_000)

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
-from typing import Literal
+from typing import Final, Literal
 
 from firstword.tuning import palette
 from firstword.tuning.wording import shown
@@ -134,8 +134,13 @@ def html(picture: Picture) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{_text(picture.title)}</title>'
-        f"<style>{_SCHEMES}{page}</style></head>\n<body>\n{_svg(picture)}</body></html>\n"
+        f"<style>{SCHEMES}{page}</style></head>\n<body>\n{_svg(picture)}</body></html>\n"
     )
+
+
+def embedded(picture: Picture) -> str:
+    """The picture as a part of a page, whose styles have `SCHEMES`."""
+    return _svg(picture)
 
 
 def duration(us: float) -> str:
@@ -196,7 +201,7 @@ def _svg(picture: Picture) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="{body.y + 14}" role="img">\n'
         f"<title>{_text(picture.title)}</title>\n"
-        f"<style>{_SCHEMES}{palette.css([*used, *(key.style for key in picture.legend)])}{_STYLE}</style>\n"
+        f"<style>{SCHEMES}{palette.css([*used, *(key.style for key in picture.legend)])}{_STYLE}</style>\n"
         f'<rect class="back" width="100%" height="100%"/>\n'
         f'<svg x="2%" y="10" width="96%" overflow="visible">\n{inner}\n</svg>\n</svg>\n'
     )
@@ -330,4 +335,5 @@ def _text(text: str) -> str:
     return escape(shown(text))
 
 
-_SCHEMES = f":root{{{_LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{_DARK}}}}}"
+SCHEMES: Final = f":root{{{_LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{_DARK}}}}}"
+"""The colours of a picture as CSS variables, light or dark as the reader's system is."""

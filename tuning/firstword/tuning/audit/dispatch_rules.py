@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from firstword.telemetry.record import Dispatch
 from firstword.telemetry.vocabulary import OFFER, PROCESS_START, PROCESS_WAIT, STAGE_PREFIX
-from firstword.tuning.audit.rule import AuditedStart, Finding, Rule, without
+from firstword.tuning.audit.rule import AuditedStart, RuleFinding, Rule, without
 from firstword.tuning.start import Piece
 
 _LONG_OFFER_S = 0.1
@@ -17,23 +17,23 @@ _LONG_OFFER_S = 0.1
 _WAITING = ("wait_for_participant",)
 
 
-def no_idle_process(start: AuditedStart) -> Iterator[Finding]:
+def no_idle_process(start: AuditedStart) -> Iterator[RuleFinding]:
     """A process was made for the job, and none is kept ready."""
     if not start.agent.idle_processes:
         yield from without(start, _stages(start, PROCESS_WAIT, PROCESS_START))
 
 
-def no_preloaded_modules(start: AuditedStart) -> Iterator[Finding]:
+def no_preloaded_modules(start: AuditedStart) -> Iterator[RuleFinding]:
     """The idle ones were taken, and a new one imported for as long as the agent's own modules take."""
     pieces = _stages(start, PROCESS_START)
     imports = sum(each.seconds for each in start.agent.imports)
     took = sum(piece.duration_us for piece in pieces) / 1e6
     if pieces and imports and start.agent.idle_processes:
         saving = min(imports, took)
-        yield Finding(pieces, saving, 0.0, took)
+        yield RuleFinding(pieces, saving, 0.0, took)
 
 
-def room_made_at_the_join(start: AuditedStart) -> Iterator[Finding]:
+def room_made_at_the_join(start: AuditedStart) -> Iterator[RuleFinding]:
     """All that the agent did before it needed the caller could have been done before they came.
 
     At best only the way from the agent's mouth to the caller's ear is left. At worst the caller's own joining takes as
@@ -52,10 +52,12 @@ def room_made_at_the_join(start: AuditedStart) -> Iterator[Finding]:
         after = start.heard_s - start.chain.played_s()
         most = max(start.heard_s - after, 0.0)
         least = min(max(start.heard_s - start.floor_s, 0.0), most) if start.floor_s is not None else 0.0
-        yield Finding(pieces, (least + most) / 2, least, most)
+        yield RuleFinding(pieces, (least + most) / 2, least, most)
         return
     for each in without(start, pieces):
-        yield Finding(each.pieces, each.saving_s, sum(p.duration_us for p in start.chain.dispatch) / 1e6, each.most_s)
+        yield RuleFinding(
+            each.pieces, each.saving_s, sum(p.duration_us for p in start.chain.dispatch) / 1e6, each.most_s
+        )
 
 
 def _stages(start: AuditedStart, *names: str) -> tuple[Piece, ...]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, EVENT_LOOP
 from firstword.tuning.audit.greeting_rules import SPEAKING
-from firstword.tuning.audit.played import Stretch
-from firstword.tuning.audit.rule import AuditedStart, Finding, Rule, found, without
+from firstword.tuning.audit.played import LineStretch
+from firstword.tuning.audit.rule import AuditedStart, RuleFinding, Rule, found, without
 from firstword.tuning.audit.statements import Statement, first_use
 from firstword.tuning.start import Piece
 
@@ -43,7 +43,7 @@ _BLOCKING_INSIDE = re.compile(
 )
 
 
-def read_in_line(start: AuditedStart) -> Iterator[Finding]:
+def read_in_line(start: AuditedStart) -> Iterator[RuleFinding]:
     """A wait of the agent's own that others next to it did not need, nor it them."""
     for moved in _own_runs(start):
         stretches = start.chain.stretches[moved.start : moved.stop]
@@ -54,7 +54,7 @@ def read_in_line(start: AuditedStart) -> Iterator[Finding]:
             yield from _moved(start, moved, _needed(start, moved))
 
 
-def no_account_in_metadata(start: AuditedStart) -> Iterator[Finding]:
+def no_account_in_metadata(start: AuditedStart) -> Iterator[RuleFinding]:
     """A read that waited for the caller to learn who they are."""
     if start.agent.metadata or start.chain.source.mentions("metadata"):
         return
@@ -64,12 +64,12 @@ def no_account_in_metadata(start: AuditedStart) -> Iterator[Finding]:
             yield from _moved(start, moved, None)
 
 
-def model_loaded(start: AuditedStart) -> Iterator[Finding]:
+def model_loaded(start: AuditedStart) -> Iterator[RuleFinding]:
     """The loading of a model, by line."""
     yield from _by_line(start, start.chain.pieces(lambda piece: _is_loading(start, piece)))
 
 
-def imports(start: AuditedStart) -> Iterator[Finding]:
+def imports(start: AuditedStart) -> Iterator[RuleFinding]:
     """Imports that a line made, by module."""
     by_module: dict[str, list[Piece]] = {}
     for piece in start.chain.pieces(lambda piece: _is_importing(start, piece)):
@@ -78,7 +78,7 @@ def imports(start: AuditedStart) -> Iterator[Finding]:
         yield from without(start, pieces, module)
 
 
-def blocking_call(start: AuditedStart) -> Iterator[Finding]:
+def blocking_call(start: AuditedStart) -> Iterator[RuleFinding]:
     """A call that holds the event loop until another machine answers, by line: in a thread, it runs beside others."""
     for moved in _own_runs(start):
         pieces = [
@@ -89,12 +89,12 @@ def blocking_call(start: AuditedStart) -> Iterator[Finding]:
                 yield found(pieces, each.saving_s, each.subject)
 
 
-def computing(start: AuditedStart) -> Iterator[Finding]:
+def computing(start: AuditedStart) -> Iterator[RuleFinding]:
     """What the agent's own lines compute, by line, but for what the other rules name."""
     yield from _by_line(start, start.chain.pieces(lambda piece: _is_computing(start, piece)))
 
 
-def default_connect(start: AuditedStart) -> Iterator[Finding]:
+def default_connect(start: AuditedStart) -> Iterator[RuleFinding]:
     """The room joined with all of LiveKit's defaults.
 
     How much lighter options spare depends on the caller's tracks, and no start tells. So this is what they spared the shipped worker's
@@ -107,7 +107,7 @@ def default_connect(start: AuditedStart) -> Iterator[Finding]:
             pieces += stretch.pieces
     took = sum(piece.duration_us for piece in pieces) / 1e6
     if took:
-        yield Finding(tuple(pieces), min(0.057, took), 0.0, min(0.130, took))
+        yield RuleFinding(tuple(pieces), min(0.057, took), 0.0, min(0.130, took))
 
 
 _LIGHT = {"auto_subscribe", "single_peer_connection", "rtc_config"}
@@ -122,7 +122,9 @@ def _own_runs(start: AuditedStart) -> Iterator[range]:
             yield range(i, i + 1)
 
 
-def _moved(start: AuditedStart, moved: range, needed: int | None, *, in_a_thread: bool = False) -> Iterator[Finding]:
+def _moved(
+    start: AuditedStart, moved: range, needed: int | None, *, in_a_thread: bool = False
+) -> Iterator[RuleFinding]:
     stretch = start.chain.stretches[moved.start]
     after_s = start.chain.beside(moved, needed, _until(start, moved), in_a_thread=in_a_thread)
     yield found(stretch.pieces, start.chain.played_s() - after_s, _subject(stretch))
@@ -196,7 +198,7 @@ def _is_computing(start: AuditedStart, piece: Piece) -> bool:
     return said is not None and not said.calls_any(*_LIVEKIT)
 
 
-def _by_line(start: AuditedStart, pieces: tuple[Piece, ...]) -> Iterator[Finding]:
+def _by_line(start: AuditedStart, pieces: tuple[Piece, ...]) -> Iterator[RuleFinding]:
     lines: dict[str, list[Piece]] = {}
     for piece in pieces:
         lines.setdefault(f"{piece.source.file}:{piece.source.line}" if piece.source else "", []).append(piece)
@@ -204,12 +206,12 @@ def _by_line(start: AuditedStart, pieces: tuple[Piece, ...]) -> Iterator[Finding
         yield from without(start, of, line)
 
 
-def _subject(stretch: Stretch) -> str:
+def _subject(stretch: LineStretch) -> str:
     said = stretch.statement
     return "" if said is None else f"{said.file}:{said.line}"
 
 
-def _pieces(stretches: tuple[Stretch, ...]) -> list[Piece]:
+def _pieces(stretches: tuple[LineStretch, ...]) -> list[Piece]:
     return [piece for stretch in stretches for piece in stretch.pieces]
 
 
@@ -279,7 +281,7 @@ RULES = (
         name="default-connect-options",
         title="Join the room with less",
         why="The room is joined with two connections, and with all tracks of all participants.",
-        how="Use one connection, and subscribe to the caller's microphone alone. Needs LiveKit server 1.9 or newer.",
+        how="Use one connection, and subscribe to the caller's microphone alone.",
         code="await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY, single_peer_connection=True)",
         link="https://docs.livekit.io/agents/server/job/",
         find=default_connect,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import COMPUTING, EVENT_LOOP
 from firstword.tuning.audit.facts import FirstVoice
-from firstword.tuning.audit.rule import AuditedStart, Finding, Rule, without
+from firstword.tuning.audit.rule import AuditedStart, RuleFinding, Rule, without
 from firstword.tuning.start import Piece
 
 _WRITING = re.compile(r"LLMStream\.")
@@ -20,19 +20,19 @@ _STARTING = ("session.start", "AgentSession.start")
 SPEAKING = ("generate_reply", "say")
 
 
-def written_by_the_llm(start: AuditedStart) -> Iterator[Finding]:
+def written_by_the_llm(start: AuditedStart) -> Iterator[RuleFinding]:
     """All that the language model was waited for; an agent that answers needs it."""
     if start.first_voice is FirstVoice.GREETS:
         yield from without(start, start.chain.pieces(_is_writing))
 
 
-def connected_at_first_use(start: AuditedStart) -> Iterator[Finding]:
+def connected_at_first_use(start: AuditedStart) -> Iterator[RuleFinding]:
     """The making of a connection to a provider that the first word waited for."""
     pieces = start.chain.pieces(_is_connecting)
     yield from without(start, pieces)
 
 
-def session_before_greeting(start: AuditedStart) -> Iterator[Finding]:
+def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
     """What `session.start` did before anything was said, but for joining the room, which the greeting needs."""
     pieces: list[Piece] = []
     if start.first_voice is not FirstVoice.GREETS:

@@ -14,7 +14,7 @@ import numpy as np
 
 from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning.audit import dispatch_rules, entrypoint_rules, greeting_rules
-from firstword.tuning.audit.rule import LEAST_S, AuditedStart, Finding, Rule
+from firstword.tuning.audit.rule import LEAST_S, AuditedStart, RuleFinding, Rule
 from firstword.tuning.start import Piece
 from firstword.tuning.statistics import Floats, Interval
 
@@ -26,7 +26,7 @@ _MOST_EVIDENCE = 4
 
 
 class Evidence(NamedTuple):
-    """What the callers waited for, in one line or stage; a median over the starts that have it."""
+    """What the callers waited for, in one line or stage; a median over the starts of the opportunity."""
 
     what: str
     """Of a line its kind, else the stage's or the piece's name."""
@@ -91,7 +91,7 @@ def opportunities(starts: Sequence[AuditedStart], rules: Sequence[Rule] = RULES)
     """What these starts of one agent show, the greatest saving first; nothing that saves less than `LEAST_S` at the median."""
     found: list[Opportunity] = []
     for rule in rules:
-        by_subject: dict[str, dict[int, Finding]] = {}
+        by_subject: dict[str, dict[int, RuleFinding]] = {}
         for i, start in enumerate(starts):
             for finding in rule.find(start):
                 if finding.saving_s >= LEAST_S / 2:
@@ -101,7 +101,9 @@ def opportunities(starts: Sequence[AuditedStart], rules: Sequence[Rule] = RULES)
     return tuple(sorted(worth, key=lambda each: (-each.saving_s, each.rule.name, each.subject)))
 
 
-def _opportunity(rule: Rule, subject: str, findings: dict[int, Finding], starts: Sequence[AuditedStart]) -> Opportunity:
+def _opportunity(
+    rule: Rule, subject: str, findings: dict[int, RuleFinding], starts: Sequence[AuditedStart]
+) -> Opportunity:
     heard = np.array([start.heard_s for start in starts])
 
     def saved(of: str) -> Floats:
@@ -134,7 +136,7 @@ def _range(heard: Floats, latest: Floats, soonest: Floats, saving: float) -> Int
     return Interval(min(float(low), saving), max(float(high), saving))
 
 
-def _evidence(findings: Sequence[Finding], starts: Sequence[AuditedStart]) -> tuple[Evidence, ...]:
+def _evidence(findings: Sequence[RuleFinding], starts: Sequence[AuditedStart]) -> tuple[Evidence, ...]:
     """The lines and stages that took longest."""
     took: dict[tuple[str, SourceLine | None], list[list[Piece]]] = {}
     for finding in findings:
@@ -150,8 +152,15 @@ def _evidence(findings: Sequence[Finding], starts: Sequence[AuditedStart]) -> tu
             source=line,
             text=None if line is None else source.text(line),
             inside=max((piece for of in each for piece in of), key=lambda piece: piece.duration_us).inside,
-            seconds=float(np.median([sum(piece.duration_us for piece in of) / 1e6 for of in each])),
+            seconds=_median_s(each, len(findings)),
         )
         for (what, line), each in took.items()
     ]
-    return tuple(sorted(rows, key=lambda row: -row.seconds)[:_MOST_EVIDENCE])
+    shown = sorted((row for row in rows if row.seconds), key=lambda row: -row.seconds)
+    return tuple(shown[:_MOST_EVIDENCE])
+
+
+def _median_s(of: Sequence[Sequence[Piece]], starts: int) -> float:
+    """Of so many starts, in those that have none of it 0."""
+    took = [sum(piece.duration_us for piece in each) / 1e6 for each in of]
+    return float(np.median([*took, *[0.0] * (starts - len(took))]))

@@ -2,11 +2,11 @@
 
 Between `firstword.tuning.start` and the rules of `firstword.tuning.audit`. It is played by `firstword.tuning.replay`.
 
-An observed path has no plan, so it becomes the plan in which it was certain: each stretch for one line needs the one before it. A stretch
-is what its pieces say, in turns. A wait is a wait; computing, and a delay by the event loop, hold the loop. Played unchanged, the chain takes
-what the start took, to the microsecond. A change takes pieces out of it, or lets a stretch run beside others. Who then ends last decides,
-and on the loop who came first, as in the start itself. What ran beside the path is not in the trace, and so it is not played: a change that
-uncovers such work saves less than is said here. docs/opportunities.md says where that can be.
+An observed path has no plan. So it becomes one: each stretch for one line needs the one before it. A stretch is what its pieces say, in
+turns. A wait is a wait; computing, and a delay by the event loop, hold the loop. Played unchanged, the chain takes what the start took, but
+for the microsecond between pieces. A change takes pieces out of it, or lets a stretch run beside others. Who then ends last decides, and on
+the loop who came first, as in the start itself. What ran beside the path is not in the trace, so it is not played. A change that uncovers
+such work saves less than is said here. docs/opportunities.md says where that can be.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HOLDS_THE_LOOP = (words.COMPUTING, words.EVENT_LOOP)
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class LineStretch:
     """Consecutive pieces for one statement of the outermost function."""
 
     pieces: tuple[Piece, ...]
@@ -44,7 +44,7 @@ class ObservedChain:
     start: RecordedStart
     source: AgentSource
     dispatch: tuple[Piece, ...]
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[LineStretch, ...]
 
     def pieces(self, which: Callable[[Piece], bool]) -> tuple[Piece, ...]:
         """Of the stretches."""
@@ -106,7 +106,7 @@ def observed_chain(start: RecordedStart, source: AgentSource) -> ObservedChain |
     dispatch = tuple(piece for piece in start.path if piece.is_dispatch)
     rest = [piece for piece in start.path if not piece.is_dispatch]
     stretches = [
-        Stretch(tuple(pieces), statement)
+        LineStretch(tuple(pieces), statement)
         for statement, pieces in groupby(rest, key=lambda piece: source.leading_to(piece.source))
     ]
     return ObservedChain(start, source, dispatch, tuple(stretches)) if stretches else None

@@ -1,4 +1,4 @@
-"""What a rule is: it looks at one start, and says what of its path could go, and how much sooner its caller would have been spoken to.
+"""What a rule is: it looks at one start, and says what of its path could go, and how much sooner the first word would have come.
 
 Below the three families, `greeting_rules`, `entrypoint_rules` and `dispatch_rules`. `firstword.tuning.audit.opportunities` applies them.
 """
@@ -30,7 +30,7 @@ class AuditedStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleFinding:
     """What a rule finds in one start."""
 
     pieces: tuple[Piece, ...]
@@ -57,15 +57,15 @@ class Rule:
     code: str
     """A snippet of Python or shell."""
     link: str
-    find: Callable[[AuditedStart], Iterable[Finding]]
+    find: Callable[[AuditedStart], Iterable[RuleFinding]]
 
 
-def found(pieces: Sequence[Piece], saving_s: float, subject: str = "") -> Finding:
+def found(pieces: Sequence[Piece], saving_s: float, subject: str = "") -> RuleFinding:
     """A finding whose saving the start itself decides."""
-    return Finding(tuple(pieces), saving_s, saving_s, saving_s, subject)
+    return RuleFinding(tuple(pieces), saving_s, saving_s, saving_s, subject)
 
 
-def without(start: AuditedStart, pieces: Sequence[Piece], subject: str = "") -> list[Finding]:
+def without(start: AuditedStart, pieces: Sequence[Piece], subject: str = "") -> list[RuleFinding]:
     """The finding that these pieces need not be; none where there are none."""
     if not pieces:
         return []

@@ -1,0 +1,245 @@
+"""An audit's report as data: what callers heard, against the floor and objectives, two paths, opportunities, and what was not seen.
+
+After `firstword.tuning.audit.opportunities`; `firstword.tuning.audit.page` and the command write it out. Pure but for lines of source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+
+from firstword.telemetry.record import Outcome
+from firstword.telemetry.vocabulary import OUTSIDE
+from firstword.tuning.audit.facts import AgentFacts, AuditedSession, AuditRun, FirstVoice
+from firstword.tuning.audit.opportunities import Opportunity, opportunities
+from firstword.tuning.audit.played import observed_chain
+from firstword.tuning.audit.rule import AuditedStart
+from firstword.tuning.audit.statements import AgentSource
+from firstword.tuning.objectives import Objective, ObjectiveResult, answer
+from firstword.tuning.observation import Observation
+from firstword.tuning.source_text import SourceText
+from firstword.tuning.start import Method, RecordedStart, Stretch
+from firstword.tuning.statistics import quantile, sample
+from firstword.tuning.wording import agree, amount
+
+ENOUGH = 10
+"""Sessions: with less, p90 is the slowest."""
+_MUCH_OUTSIDE = 0.15
+_NO_START: dict[str, object] = {
+    **dict.fromkeys(("trace_id", "root_span_id", "began", "ttfw_s", "duration_us", "method")),
+    "path": [],
+}
+_SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class HeardTimes:
+    """Seconds until something was heard, by nearest rank; infinite where that many callers heard nothing."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float | None]) -> HeardTimes | None:
+        """Of each caller; None of nobody."""
+        if not seconds:
+            return None
+        heard = sample([math.inf if each is None else each for each in seconds])
+        return cls(*(quantile(heard, share) for share in _SHARES.values()))
+
+    def as_json(self) -> dict[str, float | None]:
+        """As in `rehearse --json`: null is never."""
+        return {name: value if math.isfinite(value := getattr(self, name)) else None for name in _SHARES}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """All that an audit has to say."""
+
+    agent: AgentFacts
+    first_voice: FirstVoice
+    sessions: int
+    silences: tuple[tuple[str, int], ...]
+    """Why callers heard nothing, and how many of them."""
+    heard: HeardTimes | None
+    floor: HeardTimes | None
+    objectives: tuple[ObjectiveResult, ...]
+    median: RecordedStart | None
+    """Of the session in the middle, the faster of two; None where no start was traced."""
+    slowest: RecordedStart | None
+    opportunities: tuple[Opportunity, ...]
+    unseen: tuple[str, ...]
+    """What the audit could not see, or what its figures do not say: a sentence each."""
+    source: SourceText
+
+    @property
+    def unheard(self) -> int:
+        """Callers who heard nothing."""
+        return sum(count for _, count in self.silences)
+
+    @property
+    def missed(self) -> bool:
+        """Whether an objective is missed."""
+        return not all(result.met for result in self.objectives)
+
+    def times_the_floor(self, name: str) -> float | None:
+        """`p50` or another of `HeardTimes`, as a multiple of the floor's; None where either is unknown or never."""
+        if self.heard is None or self.floor is None:
+            return None
+        heard, floor = getattr(self.heard, name), getattr(self.floor, name)
+        return heard / floor if math.isfinite(heard) and math.isfinite(floor) and floor > 0 else None
+
+    def as_json(self) -> dict[str, object]:
+        """The stable keys of `audit --json` (docs/opportunities.md); those of `critical-chain --json` are the median session's."""
+        agent = self.agent
+        return {
+            **(_NO_START if self.median is None else self.median.as_json()),
+            "agent": {
+                "file": agent.file.name,
+                "agent_name": agent.agent_name,
+                "dispatch": agent.dispatch.value,
+                "python": agent.python,
+                "livekit": agent.livekit,
+                "simulated": list(agent.simulated),
+                "real": list(agent.real),
+                "not_simulated": dict(agent.not_simulated),
+            },
+            "first_voice": self.first_voice.value,
+            "sessions": self.sessions,
+            "unheard": self.unheard,
+            "heard_s": None if self.heard is None else self.heard.as_json(),
+            "floor_s": None if self.floor is None else self.floor.as_json(),
+            "times_the_floor": {name: self.times_the_floor(name) for name in ("p50", "p90")},
+            "objectives": [
+                {
+                    "objective": result.objective.text,
+                    "met": result.met,
+                    "sure": result.sure,
+                    "value": result.value if math.isfinite(result.value) else None,
+                }
+                for result in self.objectives
+            ],
+            "opportunities": [each.as_json() for each in self.opportunities],
+            "slowest": None if self.slowest is None else self.slowest.as_json(),
+            "unseen": list(self.unseen),
+        }
+
+
+def audit_report(run: AuditRun, objectives: Sequence[Objective] = ()) -> AuditReport:
+    """What is made of a run. Raises ObjectiveError for an objective that no audit can answer."""
+    voice = _first_voice(run.sessions)
+    # who answers is counted otherwise than who greets: no figure is of both
+    sessions = [each for each in run.sessions if each.heard_s is None or each.first_voice is voice]
+    floor = HeardTimes.of(run.floor_s)
+    text = SourceText(run.agent.file.parent)
+    seen = [(each.heard_s, _waited_for(each)) for each in sessions if each.heard_s is not None]
+    starts = sorted(((heard, start) for heard, start in seen if start is not None), key=itemgetter(0))
+    source = AgentSource(text, run.agent.file.name)
+    floor_s = None if floor is None or not math.isfinite(floor.p50) else floor.p50
+    looked_at = [
+        AuditedStart(chain, voice, run.agent, heard, floor_s)
+        for heard, start in starts
+        if (chain := observed_chain(start, source)) is not None
+    ]
+    return AuditReport(
+        agent=run.agent,
+        first_voice=voice,
+        sessions=len(sessions),
+        silences=tuple(
+            Counter(each.silence or "nothing was heard" for each in sessions if each.heard_s is None).items()
+        ),
+        heard=HeardTimes.of([each.heard_s for each in sessions]),
+        floor=floor,
+        objectives=tuple(answer(objective, _observations(sessions)) for objective in objectives),
+        median=starts[(len(starts) - 1) // 2][1] if starts else None,
+        slowest=starts[-1][1] if starts else None,
+        opportunities=opportunities(looked_at) if looked_at else (),
+        unseen=tuple(_unseen(run, voice, [start for _, start in starts])),
+        source=text,
+    )
+
+
+def _first_voice(sessions: Sequence[AuditedSession]) -> FirstVoice:
+    """Of most sessions in which something was heard."""
+    voices = Counter(each.first_voice for each in sessions if each.heard_s is not None)
+    return max(FirstVoice, key=lambda voice: voices[voice])
+
+
+def _waited_for(session: AuditedSession) -> RecordedStart | None:
+    """The start, from when the caller could expect to hear something."""
+    if session.start is None or session.first_voice is FirstVoice.GREETS or session.heard_s is None:
+        return session.start
+    return _from(session.start, max(session.start.duration_us - round(session.heard_s * 1e6), 0))
+
+
+def _from(start: RecordedStart, begin_us: int) -> RecordedStart:
+    """What of a start came after an instant, µs from its begin, as a start of its own."""
+    path = [
+        replace(piece, start_us=max(piece.start_us - begin_us, 0), duration_us=min(piece.duration_us, end - begin_us))
+        for piece in start.path
+        if (end := piece.start_us + piece.duration_us) > begin_us
+    ]
+    phases = [
+        Stretch(phase.name, max(phase.start_us - begin_us, 0), min(phase.duration_us, end - begin_us))
+        for phase in start.phases
+        if (end := phase.start_us + phase.duration_us) > begin_us
+    ]
+    waited = start.duration_us - begin_us
+    return replace(
+        start,
+        start_ns=start.start_ns + begin_us * 1000,
+        duration_us=waited,
+        ttfw_s=waited / 1e6,
+        path=tuple(path),
+        phases=tuple(phases),
+    )
+
+
+def _observations(sessions: Sequence[AuditedSession]) -> list[Observation]:
+    """The sessions as `--slo` counts them: the time to the first word is what the caller heard."""
+    return [
+        Observation(Outcome.FAILED, math.inf)
+        if each.heard_s is None
+        else Observation(Outcome.FIRST_WORD, each.heard_s, init=None if each.start is None else each.start.init_s)
+        for each in sessions
+    ]
+
+
+def _unseen(run: AuditRun, voice: FirstVoice, starts: Sequence[RecordedStart]) -> Iterator[str]:
+    agent = run.agent
+    if agent.simulated:
+        yield f"Simulated: {', '.join(agent.simulated)}. Their times are the simulators', not your providers'."
+    for provider, advice in agent.not_simulated.items():
+        yield f"Not simulated: {provider}. {advice}"
+    yield from agent.unseen
+    heard = [each for each in run.sessions if each.heard_s is not None]
+    if 0 < len(run.sessions) < ENOUGH:
+        yield f"p90 of {amount(len(run.sessions), 'session')} is the slowest of them; --sessions {ENOUGH} or more say how often that is."
+    if others := sum(each.first_voice is not voice for each in heard):
+        did = "answered" if voice is FirstVoice.GREETS else "greeted"
+        yield f"{others} of {amount(len(heard), 'session')} {did} where the others did not; {agree(others, 'it is', 'they are')} in no figure."
+    if untraced := sum(each.start is None for each in heard):
+        yield f"{untraced} of {amount(len(heard), 'session')} left no trace of the start; the figures have {agree(untraced, 'it', 'them')}, the paths do not."
+    for why, count in Counter(start.unobserved for start in starts if start.unobserved).items():
+        yield f"{amount(count, 'start')} could not be observed: {why}. The path is guessed from times there."
+    shares = sorted(map(_outside, [start for start in starts if start.method is Method.OBSERVED]))
+    if shares and (share := shares[len(shares) // 2]) > _MUCH_OUTSIDE:
+        yield f"{share:.0%} of the median path is outside of the event loop: native code, other threads, the room."
+    if voice is FirstVoice.ANSWERS:
+        yield "The agent did not speak first, so the caller did; the seconds and the paths begin at the end of their speech."
+
+
+def _outside(start: RecordedStart) -> float:
+    outside = sum(piece.duration_us for piece in start.path if piece.kind == OUTSIDE)
+    return outside / start.duration_us if start.duration_us else 0.0
+
+
+def shown_file(file: Path) -> str:
+    """The agent's file as it is named to people: its name and its folder's, and nothing of the machine."""
+    return f"{file.parent.name}/{file.name}" if file.parent.name else file.name
