@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from firstword.telemetry.record import Dispatch
 from firstword.telemetry.vocabulary import OFFER, PROCESS_START, PROCESS_WAIT, STAGE_PREFIX
-from firstword.tuning.audit.rule import AuditedStart, RuleFinding, Rule, without
+from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, without
 from firstword.tuning.start import Piece
 
 _LONG_OFFER_S = 0.1

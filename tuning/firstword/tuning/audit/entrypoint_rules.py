@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, EVENT_LOOP
 from firstword.tuning.audit.greeting_rules import SPEAKING
 from firstword.tuning.audit.played import LineStretch
-from firstword.tuning.audit.rule import AuditedStart, RuleFinding, Rule, found, without
+from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, found, without
 from firstword.tuning.audit.statements import Statement, first_use
 from firstword.tuning.start import Piece
 

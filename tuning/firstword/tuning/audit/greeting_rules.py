@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import COMPUTING, EVENT_LOOP
 from firstword.tuning.audit.facts import FirstVoice
-from firstword.tuning.audit.rule import AuditedStart, RuleFinding, Rule, without
+from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, without
 from firstword.tuning.start import Piece
 
 _WRITING = re.compile(r"LLMStream\.")

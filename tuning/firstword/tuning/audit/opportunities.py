@@ -14,7 +14,7 @@ import numpy as np
 
 from firstword.telemetry.source_lines import SourceLine
 from firstword.tuning.audit import dispatch_rules, entrypoint_rules, greeting_rules
-from firstword.tuning.audit.rule import LEAST_S, AuditedStart, RuleFinding, Rule
+from firstword.tuning.audit.rule import LEAST_S, AuditedStart, Rule, RuleFinding
 from firstword.tuning.start import Piece
 from firstword.tuning.statistics import Floats, Interval
 

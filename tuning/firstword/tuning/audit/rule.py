@@ -1,4 +1,4 @@
-"""What a rule is: it looks at one start, and says what of its path could go, and how much sooner the first word would have come.
+"""What a rule is: it looks at one start. It says what of the path could go, and how much sooner the first word would have come.
 
 Below the three families, `greeting_rules`, `entrypoint_rules` and `dispatch_rules`. `firstword.tuning.audit.opportunities` applies them.
 """

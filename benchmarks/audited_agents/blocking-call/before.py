@@ -1,0 +1,29 @@
+"""An account is read by a call that blocks the event loop."""
+
+from __future__ import annotations
+
+import time
+
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
+
+server = AgentServer()
+
+
+def read_account() -> str:
+    """A store with a synchronous driver, which takes 120 ms."""
+    time.sleep(0.12)
+    return "You help Ada."
+
+
+@server.rtc_session()
+async def entrypoint(ctx: JobContext) -> None:
+    """One call."""
+    account = read_account()
+    await ctx.connect()
+    session = AgentSession[None](stt="deepgram/nova-3", llm="openai/gpt-4.1-mini", tts="cartesia/sonic-3")
+    await session.start(agent=Agent(instructions=account), room=ctx.room)
+    await session.say("Hello, how can I help you today?")
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
