@@ -50,6 +50,17 @@ def test_a_rule_finds_its_own_fault(name: str, tmp_path: Path, monkeypatch: pyte
     assert only.evidence
 
 
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_unchanged_chain_takes_what_the_start_took(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the microsecond that the trace leaves between pieces."""
+    start = Studio(tmp_path, monkeypatch).start(AGENTS[name].source, dispatch=AGENTS[name].dispatch)
+    chain = audited(start, tmp_path).chain
+    assert chain.played_s() == pytest.approx(start.ttfw_s, abs=len(start.path) * 2e-6)
+    assert chain.without(()) == chain.played_s()
+
+
 def test_every_rule_has_an_agent() -> None:
     assert {agent.rule for agent in AGENTS.values()} == {rule.name for rule in RULES}
 

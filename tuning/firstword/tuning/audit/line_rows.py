@@ -56,7 +56,7 @@ def line_rows(start: RecordedStart, source: SourceText) -> list[LineRow]:
             )
         )
     if short:
-        told = f"{amount(len(short), 'wait')} of less than {_SHORTEST:.0%} each"
+        told = f"{amount(len(short), 'wait')} shorter than {_SHORTEST:.0%} of it"
         rows.append(LineRow("shorter ones", None, told, whole - sum(short), sum(short), sum(short) / whole))
     return rows
 

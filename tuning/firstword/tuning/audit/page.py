@@ -170,11 +170,12 @@ def _path(report: AuditReport, start: RecordedStart, heading: str, *, is_open: b
     longest = max((row.share for row in rows), default=1.0)
     lines = "".join(_line(row, longest) for row in rows)
     picture = f'<div class="fw-picture">{embedded(waterfall(start))}</div>'
+    shown = " open" if is_open else ""
     return (
-        f'<section><details class="fw-path"{" open" if is_open else ""}><summary><h2>{_text(heading)}</h2>'
+        f'<section><details class="fw-path"{shown}><summary><h2>{_text(heading)}</h2>'
         f'<span class="fw-dim">{duration(start.duration_us)} until the first word was sent</span></summary>'
         f'<ol class="fw-lines">{lines}</ol>'
-        f'<details class="fw-more"><summary>As a picture over time</summary>{picture}</details></details></section>'
+        f'<details class="fw-more"{shown}><summary>As a picture over time</summary>{picture}</details></details></section>'
     )
 
 

@@ -63,9 +63,9 @@ pre{margin:5px 0 0;padding:7px 11px;background:var(--fw-code);border-radius:8px;
 code{font:inherit}p code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;background:var(--fw-code);padding:1px 5px;border-radius:5px}
 .fw-inside>pre{margin-bottom:8px}
 .fw-path{padding:18px clamp(14px,2.5vw,22px)}
-.fw-path>summary{display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline}
+.fw-path>summary{display:flex;flex-wrap:wrap;gap:2px 8px;align-items:baseline}
 .fw-path>summary h2{margin:0}
-.fw-path>summary::before,.fw-more>summary::before{content:"▸";color:var(--dim)}
+.fw-path>summary::before,.fw-more>summary::before{content:"▸";color:var(--dim);margin-right:8px}
 .fw-path[open]>summary::before,.fw-more[open]>summary::before{content:"▾"}
 .fw-lines{margin-top:12px}
 .fw-lines li{display:grid;grid-template-columns:72px minmax(0,1fr);gap:12px;padding:9px 0;border-top:1px solid var(--fw-line)}

@@ -68,7 +68,7 @@ class AgentSource:
         for _ in range(_MOST_CALLERS):
             if found is None or not found.function:
                 return found
-            callers = list(self._calling(found.function))
+            callers = self._calling(found.function)
             if len(callers) != 1:
                 return found
             found = callers[0]
@@ -107,11 +107,9 @@ class AgentSource:
         """Whether the file that was started reads an attribute of that name anywhere."""
         return any(attribute in name.split(".")[1:] for each in self._statements(self._file) for name in each.uses)
 
-    def _calling(self, function: str) -> Iterator[Statement]:
-        for file in {self._file}:
-            for each in self._statements(file):
-                if each.function != function and each.calls_any(function):
-                    yield each
+    def _calling(self, function: str) -> list[Statement]:
+        """The statements of the started file that call a function, but for its own."""
+        return [each for each in self._statements(self._file) if each.function != function and each.calls_any(function)]
 
     def _read(self, file: str) -> tuple[Statement, ...]:
         tree = self._text.tree(file)
