@@ -110,11 +110,7 @@ def _opportunity(number: int, each: Opportunity, columns: int) -> Iterator[Text]
 
 
 def _evidence(row: Evidence, columns: int) -> Iterator[Text]:
-    if row.source is None:
-        said = row.what
-    else:
-        what = f"{row.what} in {row.inside}" if row.inside else row.what
-        said = f"{row.source.file}:{row.source.line} {row.source.function}, {what}"
+    said = f"{row.where}, {row.told}" if row.told else row.where
     indent = 3 + _TIME
     first, *rest = textwrap.wrap(said, columns - indent) or [""]
     yield styled(f"   {duration(row.seconds * 1e6):<{_TIME}}{first}")

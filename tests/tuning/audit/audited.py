@@ -27,11 +27,12 @@ EAR_S = 0.05
 
 
 def greeting(token_ms: int) -> tuple[Stretch, ...]:
-    """The agent's start after the room is connected, 500 ms less than `token_ms`."""
+    """The agent's start after the room is connected: 320 ms, and the language model's `token_ms` until its first token."""
     return (
         ("entrypoint", 120, line(words.NETWORK, 6)),
         ("entrypoint", token_ms, line(words.NETWORK, 9, **{words.INSIDE: "LLMStream._run"})),
-        ("entrypoint", 200, line(words.NETWORK, 9, **{words.INSIDE: "SynthesizeStream._run"})),
+        ("entrypoint", 100, line(words.NETWORK, 9, **{words.INSIDE: "BufferedTokenStream.__anext__"})),
+        ("entrypoint", 100, line(words.NETWORK, 9, **{words.INSIDE: "SynthesizeStream._run.<locals>._recv_task"})),
     )
 
 

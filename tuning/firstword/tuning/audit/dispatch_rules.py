@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from firstword.telemetry.record import Dispatch
-from firstword.telemetry.vocabulary import OFFER, PROCESS_START, PROCESS_WAIT, STAGE_PREFIX
+from firstword.telemetry.vocabulary import (
+    ACCEPTANCE,
+    ASSIGNMENT,
+    ENTRYPOINT,
+    OFFER,
+    PROCESS_START,
+    PROCESS_WAIT,
+    STAGE_PREFIX,
+)
 from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, without
 from firstword.tuning.start import Piece
 
 _LONG_OFFER_S = 0.1
 """LiveKit's server waits 0.2 s for a better worker (docs/decisions/dispatch.md), and not for a job that it had before."""
+_SHARED = (OFFER, ACCEPTANCE, ASSIGNMENT, ENTRYPOINT)
+"""Stages that the floor's dispatch has too."""
 _WAITING = ("wait_for_participant",)
 
 
@@ -27,7 +37,7 @@ def no_preloaded_modules(start: AuditedStart) -> Iterator[RuleFinding]:
     """The idle ones were taken, and a new one imported for as long as the agent's own modules take."""
     pieces = _stages(start, PROCESS_START)
     imports = sum(each.seconds for each in start.agent.imports)
-    took = sum(piece.duration_us for piece in pieces) / 1e6
+    took = _seconds(pieces)
     if pieces and imports and start.agent.idle_processes:
         saving = min(imports, took)
         yield RuleFinding(pieces, saving, 0.0, took)
@@ -36,28 +46,29 @@ def no_preloaded_modules(start: AuditedStart) -> Iterator[RuleFinding]:
 def room_made_at_the_join(start: AuditedStart) -> Iterator[RuleFinding]:
     """All that the agent did before it needed the caller could have been done before they came.
 
-    At best only the way from the agent's mouth to the caller's ear is left. At worst the caller's own joining takes as
-    long as the floor's whole start.
+    Where a line waits for the caller, all before it. Else all but the caller's own joining: what is left of the floor without its dispatch.
+    At worst their joining takes as long as the floor, at best no longer than from the agent's mouth to their ear.
     """
-    offer = _stages(start, OFFER)
-    offered_s = sum(piece.duration_us for piece in offer) / 1e6
+    offered_s = _seconds(_stages(start, OFFER))
     if start.chain.start.dispatch != Dispatch.JOIN or offered_s < _LONG_OFFER_S:
         return
     pieces = start.chain.dispatch
     for stretch in start.chain.stretches:
         if stretch.statement is not None and stretch.statement.calls_any(*_WAITING):
-            break
+            for each in without(start, pieces):
+                yield RuleFinding(each.pieces, each.saving_s, _seconds(start.chain.dispatch), each.most_s)
+            return
         pieces += stretch.pieces
-    else:
-        after = start.heard_s - start.chain.played_s()
-        most = max(start.heard_s - after, 0.0)
-        least = min(max(start.heard_s - start.floor_s, 0.0), most) if start.floor_s is not None else 0.0
-        yield RuleFinding(pieces, (least + most) / 2, least, most)
+    most = start.chain.played_s()
+    if start.floor_s is None:
+        yield RuleFinding(pieces, _seconds(start.chain.dispatch), 0.0, most)
         return
-    for each in without(start, pieces):
-        yield RuleFinding(
-            each.pieces, each.saving_s, sum(p.duration_us for p in start.chain.dispatch) / 1e6, each.most_s
-        )
+    beyond = min(max(start.heard_s - start.floor_s, 0.0), most)
+    yield RuleFinding(pieces, min(beyond + _seconds(_stages(start, *_SHARED)), most), beyond, most)
+
+
+def _seconds(pieces: tuple[Piece, ...]) -> float:
+    return sum(piece.duration_us for piece in pieces) / 1e6
 
 
 def _stages(start: AuditedStart, *names: str) -> tuple[Piece, ...]:

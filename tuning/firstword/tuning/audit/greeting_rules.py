@@ -14,6 +14,7 @@ from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, without
 from firstword.tuning.start import Piece
 
 _WRITING = re.compile(r"LLMStream\.")
+_SPEAKING = re.compile(r"(SynthesizeStream|ChunkedStream|TTS|StreamAdapterWrapper)\.")
 _CONNECTING = re.compile(r"(TTS|LLM|STT|\w*Stream|ConnectionPool|RealtimeSession)\.\w*connect")
 _JOINING = re.compile(r"(JobContext|Room)\.connect|connect$")
 _STARTING = ("session.start", "AgentSession.start")
@@ -21,15 +22,14 @@ SPEAKING = ("generate_reply", "say")
 
 
 def written_by_the_llm(start: AuditedStart) -> Iterator[RuleFinding]:
-    """All that the language model was waited for; an agent that answers needs it."""
+    """All from the question to the language model until the voice is asked; an agent that answers needs it."""
     if start.first_voice is FirstVoice.GREETS:
-        yield from without(start, start.chain.pieces(_is_writing))
+        yield from without(start, _written(start))
 
 
 def connected_at_first_use(start: AuditedStart) -> Iterator[RuleFinding]:
     """The making of a connection to a provider that the first word waited for."""
-    pieces = start.chain.pieces(_is_connecting)
-    yield from without(start, pieces)
+    yield from without(start, start.chain.pieces(_is_connecting))
 
 
 def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
@@ -40,11 +40,20 @@ def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
     for stretch in start.chain.stretches[:-1]:
         if stretch.statement is not None and stretch.statement.calls_any(*_STARTING):
             pieces += [piece for piece in stretch.pieces if not _JOINING.search(piece.inside or "")]
-    yield from without(start, [piece for piece in pieces if not _is_writing(piece) and not _is_connecting(piece)])
+    written = _written(start)
+    yield from without(start, [piece for piece in pieces if piece not in written and not _is_connecting(piece)])
 
 
-def _is_writing(piece: Piece) -> bool:
-    return piece.kind not in (COMPUTING, EVENT_LOOP) and bool(_WRITING.match(piece.inside or ""))
+def _written(start: AuditedStart) -> list[Piece]:
+    """What ran in the language model's stream, and the waits behind it until the voice: for the rest of the first sentence."""
+    found: list[Piece] = []
+    for piece in start.chain.pieces(lambda _: True):
+        inside = piece.inside or ""
+        if found and (_SPEAKING.match(inside) or _is_connecting(piece)):
+            break
+        if _WRITING.match(inside) or (found and piece.kind not in (COMPUTING, EVENT_LOOP)):
+            found.append(piece)
+    return found
 
 
 def _is_connecting(piece: Piece) -> bool:

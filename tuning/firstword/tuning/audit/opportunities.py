@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from firstword.telemetry.source_lines import SourceLine
+from firstword.telemetry.vocabulary import EVENT_LOOP
 from firstword.tuning.audit import dispatch_rules, entrypoint_rules, greeting_rules
 from firstword.tuning.audit.rule import LEAST_S, AuditedStart, Rule, RuleFinding
 from firstword.tuning.start import Piece
@@ -34,8 +35,22 @@ class Evidence(NamedTuple):
     text: str | None
     """The line, as it stands in the file; None where it can't be shown."""
     inside: str | None
-    """The library's function that was at work."""
+    """The library's function that was at work; of the event loop what held it."""
     seconds: float
+
+    @property
+    def where(self) -> str:
+        """The line and its function, or the stage."""
+        return self.what if self.source is None else str(self.source)
+
+    @property
+    def told(self) -> str:
+        """What was waited for there, in words; empty where `where` says it."""
+        if self.source is None:
+            return ""
+        return (
+            f"{self.what} {'held by' if self.what == EVENT_LOOP else 'in'} {self.inside}" if self.inside else self.what
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +166,18 @@ def _evidence(findings: Sequence[RuleFinding], starts: Sequence[AuditedStart]) -
             what=what,
             source=line,
             text=None if line is None else source.text(line),
-            inside=max((piece for of in each for piece in of), key=lambda piece: piece.duration_us).inside,
+            inside=_inside([piece for of in each for piece in of]),
             seconds=_median_s(each, len(findings)),
         )
         for (what, line), each in took.items()
     ]
     shown = sorted((row for row in rows if row.seconds), key=lambda row: -row.seconds)
     return tuple(shown[:_MOST_EVIDENCE])
+
+
+def _inside(pieces: Sequence[Piece]) -> str | None:
+    longest = max(pieces, key=lambda piece: piece.duration_us)
+    return longest.held_by if longest.kind == EVENT_LOOP else longest.inside
 
 
 def _median_s(of: Sequence[Sequence[Piece]], starts: int) -> float:

@@ -149,12 +149,10 @@ def _range(each: Opportunity) -> str:
 
 
 def _evidence(each: Evidence) -> str:
-    where = each.what if each.source is None else f"{each.source.file}:{each.source.line} {each.source.function}"
-    what = "" if each.source is None else f"{each.what} in {each.inside}" if each.inside else each.what
     text = f"<pre><code>{_code(each.text)}</code></pre>" if each.text else ""
     return (
-        f'<li><b>{_time(each.seconds)}</b><div><span class="fw-where">{_text(where)}</span> '
-        f'<span class="fw-dim">{_text(what)}</span>{text}</div></li>'
+        f'<li><b>{_time(each.seconds)}</b><div><span class="fw-where">{_text(each.where)}</span> '
+        f'<span class="fw-dim">{_text(each.told)}</span>{text}</div></li>'
     )
 
 
