@@ -23,7 +23,8 @@ RULES = (*greeting_rules.RULES, *entrypoint_rules.RULES, *dispatch_rules.RULES)
 _RESAMPLES = 2000
 _ERROR = 0.05
 _SEED = 1
-_MOST_EVIDENCE = 4
+_MOST_EVIDENCE, _LEAST_EVIDENCE = 4, 0.02
+"""Rows, and how long each is at least, as a share of the longest."""
 
 
 class Evidence(NamedTuple):
@@ -171,8 +172,8 @@ def _evidence(findings: Sequence[RuleFinding], starts: Sequence[AuditedStart]) -
         )
         for (what, line), each in took.items()
     ]
-    shown = sorted((row for row in rows if row.seconds), key=lambda row: -row.seconds)
-    return tuple(shown[:_MOST_EVIDENCE])
+    longest = sorted(rows, key=lambda row: -row.seconds)[:_MOST_EVIDENCE]
+    return tuple(row for row in longest if row.seconds >= _LEAST_EVIDENCE * longest[0].seconds)
 
 
 def _inside(pieces: Sequence[Piece]) -> str | None:

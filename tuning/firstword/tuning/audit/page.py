@@ -65,9 +65,9 @@ def _hero(report: AuditReport) -> str:
         return f'<section class="fw-hero fw-bad"><p class="fw-big">Nothing was heard</p><ul>{reasons}</ul></section>'
     verb = "answers" if report.first_voice is FirstVoice.ANSWERS else "greets"
     since = "the end of the caller's speech" if verb == "answers" else "the caller's joining"
-    rows = [("Your agent, p50", report.heard.p50, "fw-mine"), ("Your agent, p90", report.heard.p90, "fw-mine fw-soft")]
+    rows = [("Agent, p50", report.heard.p50, "fw-mine"), ("Agent, p90", report.heard.p90, "fw-mine fw-soft")]
     if report.floor is not None:
-        rows.append(("The floor, p50", report.floor.p50, "fw-floor"))
+        rows.append(("Floor, p50", report.floor.p50, "fw-floor"))
     longest = max((seconds for _, seconds, _ in rows if math.isfinite(seconds)), default=1.0)
     bars = "".join(_bar(name, seconds, longest, style) for name, seconds, style in rows)
     ratio = report.times_the_floor("p50")

@@ -37,7 +37,7 @@ section{margin-top:22px}
 .fw-slow,.fw-warn{color:var(--fw-slow);background:var(--fw-slow-back)}
 .fw-warn{padding:8px 12px;border-radius:8px;margin:10px 0 0;font-size:14px;overflow-wrap:anywhere}
 .fw-bars{display:grid;gap:12px}
-.fw-row{display:grid;grid-template-columns:124px 1fr 62px;gap:12px;align-items:center;font-size:14px}
+.fw-row{display:grid;grid-template-columns:82px 1fr 62px;gap:12px;align-items:center;font-size:14px}
 .fw-row b{text-align:right;white-space:nowrap}
 .fw-track{display:block;height:12px;border-radius:6px;background:var(--fw-code);overflow:hidden}
 .fw-fill{display:block;height:100%;border-radius:6px;min-width:3px}
@@ -60,13 +60,14 @@ summary::-webkit-details-marker{display:none}
 .fw-evidence,.fw-what,.fw-took{font-size:14px}
 .fw-dim{overflow-wrap:anywhere}
 pre{margin:5px 0 0;padding:7px 11px;background:var(--fw-code);border-radius:8px;overflow-x:auto;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
+.fw-evidence pre,.fw-lines pre{white-space:pre-wrap;overflow-wrap:anywhere}
 code{font:inherit}p code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;background:var(--fw-code);padding:1px 5px;border-radius:5px}
 .fw-inside>pre{margin-bottom:8px}
 .fw-path{padding:18px clamp(14px,2.5vw,22px)}
 .fw-path>summary{display:flex;flex-wrap:wrap;gap:2px 8px;align-items:baseline}
 .fw-path>summary h2{margin:0}
-.fw-path>summary::before,.fw-more>summary::before{content:"▸";color:var(--dim);margin-right:8px}
-.fw-path[open]>summary::before,.fw-more[open]>summary::before{content:"▾"}
+.fw-path>summary h2::before,.fw-more>summary::before{content:"▸";color:var(--dim);margin-right:8px}
+.fw-path[open]>summary h2::before,.fw-more[open]>summary::before{content:"▾"}
 .fw-lines{margin-top:12px}
 .fw-lines li{display:grid;grid-template-columns:72px minmax(0,1fr);gap:12px;padding:9px 0;border-top:1px solid var(--fw-line)}
 .fw-took small{display:block;color:var(--dim)}
@@ -78,7 +79,7 @@ code{font:inherit}p code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,"
 ul.fw-note{padding-left:20px;margin:0}
 .fw-note li{margin-bottom:5px;overflow-wrap:anywhere}
 @media (max-width:640px){.fw-picture{margin:10px calc(-1*clamp(14px,2.5vw,22px)) 0}.fw-hero{grid-template-columns:1fr}.fw-inside{padding-left:clamp(14px,2.5vw,22px)}
-.fw-row{grid-template-columns:108px 1fr 56px;gap:8px}.fw-card>summary{grid-template-columns:30px minmax(0,1fr)}
+.fw-row{grid-template-columns:78px 1fr 56px;gap:8px}.fw-card>summary{grid-template-columns:30px minmax(0,1fr)}
 .fw-saving{grid-column:2;text-align:left}.fw-saving small{display:inline;margin-left:8px}
 .fw-evidence li,.fw-lines li{grid-template-columns:58px minmax(0,1fr);gap:8px}}
 @media print{.fw-card,.fw-hero,.fw-path{break-inside:avoid}}
