@@ -116,6 +116,15 @@ AGENTS = {
     "computing on the path": FaultyAgent(
         _agent(_CONNECT, "    hold(0.1)\n", _START, _SAY), "computing-on-path", 0.1, after=SOUND
     ),
+    "a task that holds the loop": FaultyAgent(
+        _agent("    task = asyncio.create_task(refresh())\n", _CONNECT, _START, _SAY).replace(
+            "\nasync def entrypoint",
+            "\nasync def refresh():\n    await asyncio.sleep(0)\n    hold(0.1)\n\nasync def entrypoint",
+        ),
+        "computing-on-path",
+        0.075,
+        after=SOUND,
+    ),
     "a blocking call": FaultyAgent(_agent("    time.sleep(0.12)\n", _CONNECT, _START, _SAY), "blocking-call", 0.05),
     "no idle process": FaultyAgent(
         SOUND,

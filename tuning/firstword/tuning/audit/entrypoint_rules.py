@@ -90,8 +90,11 @@ def blocking_call(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def computing(start: AuditedStart) -> Iterator[RuleFinding]:
-    """What the agent's own lines compute, by line, but for what the other rules name."""
+    """What the agent's own lines compute, by line, but for what the other rules name; and what held the loop meanwhile, by function."""
     yield from _by_line(start, start.chain.pieces(lambda piece: _is_computing(start, piece)))
+    for held_by in sorted({piece.held_by for piece in start.chain.pieces(lambda _: True) if piece.held_by}):
+        if start.chain.source.has_function(held_by):
+            yield from without(start, start.chain.pieces(lambda piece, name=held_by: piece.held_by == name), held_by)
 
 
 def default_connect(start: AuditedStart) -> Iterator[RuleFinding]:
@@ -270,7 +273,7 @@ RULES = (
     ),
     Rule(
         name="computing-on-path",
-        title="Compute {subject} before the job",
+        title="Compute {subject} before the job, or after the first word",
         why="It computes while the caller waits, and nothing else can run meanwhile.",
         how="What is the same for each call belongs into `setup_fnc`; what the first word does not need, after it.",
         code='def setup(process: JobProcess):\n    process.userdata["prompt"] = build_prompt()\n\nserver.setup_fnc = setup',

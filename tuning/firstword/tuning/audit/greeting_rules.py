@@ -83,12 +83,12 @@ RULES = (
         name="session-started-before-greeting",
         title="Speak before the session is up",
         why="Nothing is said until `session.start` is done, and the greeting needs little of it.",
-        how="Publish the voice and play the greeting while the session starts; it takes the greeting over.",
+        how="firstword's `speak_first` publishes the voice, says the greeting, and starts the session after it "
+        "(docs/speak-first.md).",
         code=(
-            'track = rtc.LocalAudioTrack.create_audio_track("voice", source)\n'
-            "publication = await ctx.room.local_participant.publish_track(track)\n"
-            "greeting = asyncio.create_task(play_greeting(source, publication))\n"
-            "await session.start(agent, room=ctx.room)  # beside it"
+            "from firstword.agent import speak_first\n\n"
+            "# in place of ctx.connect(), session.start(...) and session.say(...)\n"
+            'await speak_first(ctx, session, agent=agent, greeting="Hello, how can I help you?")'
         ),
         link="https://docs.livekit.io/agents/multimodality/audio/",
         find=session_before_greeting,

@@ -107,6 +107,11 @@ class AgentSource:
         """Whether the file that was started reads an attribute of that name anywhere."""
         return any(attribute in name.split(".")[1:] for each in self._statements(self._file) for name in each.uses)
 
+    def has_function(self, qualified_name: str) -> bool:
+        """Whether the file that was started has a function of that name, wherever in it."""
+        name = qualified_name.rpartition(".")[2]
+        return any(each.function == name for each in self._statements(self._file))
+
     def _calling(self, function: str) -> list[Statement]:
         """The statements of the started file that call a function, but for its own."""
         return [each for each in self._statements(self._file) if each.function != function and each.calls_any(function)]
