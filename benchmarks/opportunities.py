@@ -69,7 +69,7 @@ def check(folder: Path, sessions: int, rounds: int) -> SavingCheck:
             heard[version].append(document["heard_s"]["p50"])
             if version == "before" and number == 0:
                 for each in document["opportunities"]:
-                    if each["rule"] == folder.name:
+                    if each["name"] == folder.name:
                         predicted, (low, high) = each["saving_s"], each["saving_range_s"]
                         break
     measured = statistics.median(heard["before"]) - statistics.median(heard["after"])

@@ -17,7 +17,7 @@ from firstword.telemetry.vocabulary import (
     PROCESS_WAIT,
     STAGE_PREFIX,
 )
-from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, without
+from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, without
 from firstword.tuning.start import Piece
 
 _LONG_OFFER_S = 0.1
@@ -77,7 +77,7 @@ def _stages(start: AuditedStart, *names: str) -> tuple[Piece, ...]:
 
 
 RULES = (
-    Rule(
+    OpportunityRule(
         name="no-idle-process",
         title="Keep a process ready",
         why="No process was idle when the job came, so one was started and imported your agent while the caller waited.",
@@ -86,7 +86,7 @@ RULES = (
         link="https://docs.livekit.io/agents/server/options/",
         find=no_idle_process,
     ),
-    Rule(
+    OpportunityRule(
         name="no-preloaded-modules",
         title="Import your modules once for all processes",
         why="All idle processes were taken, and the new one imported your agent's modules again.",
@@ -95,7 +95,7 @@ RULES = (
         link="https://docs.livekit.io/agents/server/options/",
         find=no_preloaded_modules,
     ),
-    Rule(
+    OpportunityRule(
         name="room-made-at-join",
         title="Make the room before the caller joins it",
         why="LiveKit looks for an agent when the room is made, and the caller made it by joining.",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, EVENT_LOOP
 from firstword.tuning.audit.greeting_rules import SPEAKING
 from firstword.tuning.audit.played import LineStretch
-from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, found, without
+from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, without
 from firstword.tuning.audit.statements import Statement, first_use
 from firstword.tuning.start import Piece
 
@@ -221,7 +221,7 @@ def _pieces(stretches: tuple[LineStretch, ...]) -> list[Piece]:
 _SETUP = "https://docs.livekit.io/agents/server/options/"
 
 RULES = (
-    Rule(
+    OpportunityRule(
         name="read-waits-in-line",
         title="Start {subject} earlier, and wait for it where it is used",
         why="It waits in line, though what comes before it does not lead to it, or what comes after does not need it.",
@@ -230,7 +230,7 @@ RULES = (
         link="https://docs.python.org/3/library/asyncio-task.html#creating-tasks",
         find=read_in_line,
     ),
-    Rule(
+    OpportunityRule(
         name="no-account-in-metadata",
         title="Say in the job's metadata whose call it is",
         why="It is read only once the caller is in the room, since nothing says before who they are.",
@@ -239,7 +239,7 @@ RULES = (
         link="https://docs.livekit.io/agents/server/agent-dispatch/",
         find=no_account_in_metadata,
     ),
-    Rule(
+    OpportunityRule(
         name="model-loaded-in-entrypoint",
         title="Load the model of {subject} before the job",
         why="It is loaded once for each call, while the caller waits and the event loop stands still.",
@@ -253,7 +253,7 @@ RULES = (
         link=_SETUP,
         find=model_loaded,
     ),
-    Rule(
+    OpportunityRule(
         name="imports-on-path",
         title="Import {subject} at the top of the file",
         why="It is imported while the caller waits.",
@@ -262,7 +262,7 @@ RULES = (
         link=_SETUP,
         find=imports,
     ),
-    Rule(
+    OpportunityRule(
         name="blocking-call",
         title="Do not block the event loop in {subject}",
         why="It holds the event loop until it has its answer, and so everything else that the start waits for.",
@@ -271,7 +271,7 @@ RULES = (
         link="https://docs.python.org/3/library/asyncio-task.html#running-in-threads",
         find=blocking_call,
     ),
-    Rule(
+    OpportunityRule(
         name="computing-on-path",
         title="Compute {subject} before the job, or after the first word",
         why="It computes while the caller waits, and nothing else can run meanwhile.",
@@ -280,7 +280,7 @@ RULES = (
         link=_SETUP,
         find=computing,
     ),
-    Rule(
+    OpportunityRule(
         name="default-connect-options",
         title="Join the room with less",
         why="The room is joined with two connections, and with all tracks of all participants.",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import COMPUTING, EVENT_LOOP
 from firstword.tuning.audit.facts import FirstVoice
-from firstword.tuning.audit.rule import AuditedStart, Rule, RuleFinding, without
+from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, without
 from firstword.tuning.start import Piece
 
 _WRITING = re.compile(r"LLMStream\.")
@@ -61,7 +61,7 @@ def _is_connecting(piece: Piece) -> bool:
 
 
 RULES = (
-    Rule(
+    OpportunityRule(
         name="greeting-written-by-llm",
         title="Let no language model write the greeting",
         why="The first sentence is asked of the language model while the caller waits, and speech begins only after it.",
@@ -70,7 +70,7 @@ RULES = (
         link="https://docs.livekit.io/agents/multimodality/audio/",
         find=written_by_the_llm,
     ),
-    Rule(
+    OpportunityRule(
         name="provider-connected-at-first-use",
         title="Connect to the provider before its first use",
         why="The connection is made when the first words are already due.",
@@ -79,7 +79,7 @@ RULES = (
         link="https://docs.livekit.io/agents/models/tts/",
         find=connected_at_first_use,
     ),
-    Rule(
+    OpportunityRule(
         name="session-started-before-greeting",
         title="Speak before the session is up",
         why="Nothing is said until `session.start` is done, and the greeting needs little of it.",

@@ -15,7 +15,7 @@ import numpy as np
 from firstword.telemetry.source_lines import SourceLine
 from firstword.telemetry.vocabulary import EVENT_LOOP
 from firstword.tuning.audit import dispatch_rules, entrypoint_rules, greeting_rules
-from firstword.tuning.audit.rule import LEAST_S, AuditedStart, Rule, RuleFinding
+from firstword.tuning.audit.rule import LEAST_S, AuditedStart, OpportunityRule, RuleFinding
 from firstword.tuning.start import Piece
 from firstword.tuning.statistics import Floats, Interval
 
@@ -58,7 +58,7 @@ class Evidence(NamedTuple):
 class Opportunity:
     """One change that the evidence is for."""
 
-    rule: Rule
+    rule: OpportunityRule
     subject: str
     starts: int
     """In how many starts it was found."""
@@ -77,7 +77,7 @@ class Opportunity:
     def as_json(self) -> dict[str, object]:
         """Stable keys (docs/opportunities.md)."""
         return {
-            "rule": self.rule.name,
+            "name": self.rule.name,
             "subject": self.subject or None,
             "title": self.title,
             "why": self.rule.why,
@@ -103,7 +103,7 @@ class Opportunity:
         }
 
 
-def opportunities(starts: Sequence[AuditedStart], rules: Sequence[Rule] = RULES) -> tuple[Opportunity, ...]:
+def opportunities(starts: Sequence[AuditedStart], rules: Sequence[OpportunityRule] = RULES) -> tuple[Opportunity, ...]:
     """What these starts of one agent show, the greatest saving first; nothing that saves less than `LEAST_S` at the median."""
     found: list[Opportunity] = []
     for rule in rules:
@@ -118,7 +118,7 @@ def opportunities(starts: Sequence[AuditedStart], rules: Sequence[Rule] = RULES)
 
 
 def _opportunity(
-    rule: Rule, subject: str, findings: dict[int, RuleFinding], starts: Sequence[AuditedStart]
+    rule: OpportunityRule, subject: str, findings: dict[int, RuleFinding], starts: Sequence[AuditedStart]
 ) -> Opportunity:
     heard = np.array([start.heard_s for start in starts])
 

@@ -44,7 +44,7 @@ class RuleFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class OpportunityRule:
     """One kind of opportunity."""
 
     name: str
