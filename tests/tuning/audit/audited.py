@@ -36,25 +36,27 @@ def greeting(token_ms: int) -> tuple[Stretch, ...]:
     )
 
 
-def starts(folder: Path, *tokens_ms: int) -> list[RecordedStart]:
-    """Starts of the agent, one for each time that the language model took, and its file in `folder`."""
+def starts(folder: Path, *greetings: tuple[Stretch, ...]) -> list[RecordedStart]:
+    """Starts of the agent that differ in what comes after the room, and its file in `folder`."""
     (folder / "my_agent.py").write_text(SOURCE)
     (traces := folder / "traces").mkdir(parents=True)
     connect: tuple[Stretch, ...] = (("dispatch", 100, {}), ("entrypoint", 80, line(words.NETWORK, 5)))
     (traces / "starts.jsonl").write_text(
-        "".join(observed_start(i, connect=connect, greet=greeting(ms)) for i, ms in enumerate(tokens_ms, 1))
+        "".join(observed_start(i, connect=connect, greet=greet) for i, greet in enumerate(greetings, 1))
     )
     found = [start_of(trace) for trace in Files(traces).traces(Query(), no_problem)]
     return sorted(found, key=lambda start: start.trace_id)
 
 
-def audit_run(folder: Path, *tokens_ms: int, unheard: int = 0, voice: FirstVoice = FirstVoice.GREETS) -> AuditRun:
-    """An audit of the agent. unheard: so many callers more heard nothing."""
-    sessions = [
-        AuditedSession((start.ttfw_s or 0.0) + EAR_S, voice, start=start) for start in starts(folder, *tokens_ms)
-    ]
-    sessions += [AuditedSession(None, silence="no frame within 20 s")] * unheard
-    facts = AgentFacts(
+def audited_session(folder: Path, greet: tuple[Stretch, ...]) -> AuditedSession:
+    """One session of the agent."""
+    (start,) = starts(folder, greet)
+    return AuditedSession((start.ttfw_s or 0.0) + EAR_S, start=start)
+
+
+def facts_of(folder: Path) -> AgentFacts:
+    """Of the agent in a folder."""
+    return AgentFacts(
         folder / "my_agent.py",
         "3.11.7",
         "1.8.9",
@@ -62,4 +64,11 @@ def audit_run(folder: Path, *tokens_ms: int, unheard: int = 0, voice: FirstVoice
         simulated=("LiveKit Inference LLM",),
         not_simulated={"ElevenLabs TTS": "Give --real, with ELEVEN_API_KEY set."},
     )
-    return AuditRun(facts, tuple(sessions), (0.3,) * len(sessions))
+
+
+def audit_run(folder: Path, *tokens_ms: int, unheard: int = 0, voice: FirstVoice = FirstVoice.GREETS) -> AuditRun:
+    """An audit of the agent, a session for each time that its language model took. unheard: so many callers more heard nothing."""
+    found = starts(folder, *map(greeting, tokens_ms))
+    sessions = [AuditedSession((start.ttfw_s or 0.0) + EAR_S, voice, start=start) for start in found]
+    sessions += [AuditedSession(None, silence="no frame within 20 s")] * unheard
+    return AuditRun(facts_of(folder), tuple(sessions), (0.3,) * len(sessions))

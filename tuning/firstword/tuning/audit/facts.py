@@ -71,6 +71,8 @@ class AgentFacts:
     """What else the run could not see, a sentence each."""
     imports: tuple[ImportTime, ...] = ()
     """Of what the agent's file imports itself, the longest first; empty where it was not measured."""
+    connecting_s: float | None = None
+    """Median seconds that a simulated provider takes to accept a connection; None where providers are real."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from firstword.tuning.audit.facts import FirstVoice
 from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, without
 from firstword.tuning.start import Piece
 
-_WRITING = re.compile(r"LLMStream\.")
+_WRITING = re.compile(r"LLMStream\.|\._pipeline_reply_task_impl\..*_produce_segments")
+_PREPARING = re.compile(r"TTS\.(_ensure_session|_connect_ws|prewarm)")
 _SPEAKING = re.compile(r"(SynthesizeStream|ChunkedStream|TTS|StreamAdapterWrapper)\.")
 _CONNECTING = re.compile(r"(TTS|LLM|STT|\w*Stream|ConnectionPool|RealtimeSession)\.\w*connect")
 _JOINING = re.compile(r"(JobContext|Room)\.connect|connect$")
@@ -22,9 +23,20 @@ SPEAKING = ("generate_reply", "say")
 
 
 def written_by_the_llm(start: AuditedStart) -> Iterator[RuleFinding]:
-    """All from the question to the language model until the voice is asked; an agent that answers needs it."""
-    if start.first_voice is FirstVoice.GREETS:
-        yield from without(start, _written(start))
+    """All from the question to the language model until the voice is asked; an agent that answers needs it.
+
+    A voice that is streamed to may be asked with the first words, and the trace does not tell. So of the wait for the others, half is counted,
+    at least none and at most all. What it hid is not: the rest of the time in which the voice's connection, begun before, is made.
+    """
+    if start.first_voice is not FirstVoice.GREETS or not (pieces := _written(start)):
+        return
+    others = [piece for piece in pieces if not _is_writing(piece)]
+    played_s = start.chain.played_s()
+    most_s = played_s - start.chain.without(pieces)
+    others_s = most_s - (played_s - start.chain.without([piece for piece in pieces if piece not in others]))
+    saving_s = max(most_s - others_s / 2 - _still_connecting_s(start, pieces[0].start_us), 0.0)
+    least_s = max(most_s - others_s - (start.agent.connecting_s or 0.0), 0.0)
+    yield RuleFinding(tuple(pieces), saving_s, min(least_s, saving_s), most_s)
 
 
 def connected_at_first_use(start: AuditedStart) -> Iterator[RuleFinding]:
@@ -48,12 +60,28 @@ def _written(start: AuditedStart) -> list[Piece]:
     """What ran in the language model's stream, and the waits behind it until the voice: for the rest of the first sentence."""
     found: list[Piece] = []
     for piece in start.chain.pieces(lambda _: True):
-        inside = piece.inside or ""
-        if found and (_SPEAKING.match(inside) or _is_connecting(piece)):
+        if found and (_SPEAKING.match(piece.inside or "") or _is_connecting(piece)):
             break
-        if _WRITING.match(inside) or (found and piece.kind not in (COMPUTING, EVENT_LOOP)):
+        if _is_writing(piece) or (found and piece.kind not in (COMPUTING, EVENT_LOOP)):
             found.append(piece)
     return found
+
+
+def _is_writing(piece: Piece) -> bool:
+    who = piece.held_by if piece.kind == EVENT_LOOP else piece.inside
+    return bool(_WRITING.search(who or ""))
+
+
+def _still_connecting_s(start: AuditedStart, asked_us: int) -> float:
+    """How long after an instant (µs) the voice's connection is ready that was begun in the background before it."""
+    begun = [
+        piece.start_us + piece.duration_us
+        for piece in start.chain.pieces(lambda piece: piece.start_us < asked_us)
+        if _PREPARING.match(piece.inside or "") or _PREPARING.match(piece.held_by or "")
+    ]
+    if not begun or start.agent.connecting_s is None:
+        return 0.0
+    return max(start.agent.connecting_s - max(asked_us - max(begun), 0) / 1e6, 0.0)
 
 
 def _is_connecting(piece: Piece) -> bool:
