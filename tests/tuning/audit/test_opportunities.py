@@ -73,6 +73,14 @@ def test_a_sound_agent_is_offered_nothing(
     assert opportunities([audited(start, tmp_path)]) == ()
 
 
+def test_a_session_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is LiveKit's all the same, and no read of the agent's own."""
+    agent = AGENTS["session started before the greeting"]
+    named = agent._replace(source=agent.source.replace("session", "voice"))
+    (only,) = found(named, tmp_path, monkeypatch)
+    assert only.rule.name == agent.rule
+
+
 @pytest.mark.parametrize("name", [name for name, agent in AGENTS.items() if agent.after])
 def test_the_mended_agent_saves_what_was_predicted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are run: the difference is the prediction."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, EVENT_LOOP
-from firstword.tuning.audit.greeting_rules import SPEAKING
+from firstword.tuning.audit.greeting_rules import SPEAKING, starts_session
 from firstword.tuning.audit.played import LineStretch
 from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, without
 from firstword.tuning.audit.statements import Statement, first_use
@@ -21,8 +21,6 @@ _LIVEKIT = (
     *_CONNECT,
     *_WAIT,
     *SPEAKING,
-    "session.start",
-    "AgentSession.start",
     "publish_track",
     "wait_for_subscription",
     "wait_for_playout",
@@ -120,7 +118,7 @@ def _own_runs(start: AuditedStart) -> Iterator[range]:
     """Stretches of statements of the agent's that call nothing of LiveKit's."""
     for i, stretch in enumerate(start.chain.stretches[:-1]):
         said = stretch.statement
-        own = said is not None and not said.calls_any(*_LIVEKIT) and not said.imports
+        own = said is not None and not _is_livekits(said) and not said.imports
         if own and not any(piece.name == ABSENT_CALLER or _is_loading(start, piece) for piece in stretch.pieces):
             yield range(i, i + 1)
 
@@ -163,6 +161,10 @@ def _until(start: AuditedStart, moved: range) -> int:
     return len(start.chain.stretches) - 1
 
 
+def _is_livekits(statement: Statement) -> bool:
+    return statement.calls_any(*_LIVEKIT) or starts_session(statement)
+
+
 def _is_loading(start: AuditedStart, piece: Piece) -> bool:
     if piece.kind != COMPUTING:
         return False
@@ -198,7 +200,7 @@ def _is_computing(start: AuditedStart, piece: Piece) -> bool:
     if any(other(start, piece) for other in (_is_loading, _is_importing, _is_blocking)):
         return False
     said: Statement | None = start.chain.source.statement(piece.source)
-    return said is not None and not said.calls_any(*_LIVEKIT)
+    return said is not None and not _is_livekits(said)
 
 
 def _by_line(start: AuditedStart, pieces: tuple[Piece, ...]) -> Iterator[RuleFinding]:

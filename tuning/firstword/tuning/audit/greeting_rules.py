@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from firstword.telemetry.vocabulary import COMPUTING, EVENT_LOOP
 from firstword.tuning.audit.facts import FirstVoice
 from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, without
+from firstword.tuning.audit.statements import Statement
 from firstword.tuning.start import Piece
 
 _WRITING = re.compile(r"LLMStream\.|\._pipeline_reply_task_impl\..*_produce_segments")
@@ -18,7 +19,6 @@ _PREPARING = re.compile(r"TTS\.(_ensure_session|_connect_ws|prewarm)")
 _SPEAKING = re.compile(r"(SynthesizeStream|ChunkedStream|TTS|StreamAdapterWrapper)\.")
 _CONNECTING = re.compile(r"(TTS|LLM|STT|\w*Stream|ConnectionPool|RealtimeSession)\.\w*connect")
 _JOINING = re.compile(r"(JobContext|Room)\.connect|connect$")
-_STARTING = ("session.start", "AgentSession.start")
 SPEAKING = ("generate_reply", "say")
 
 
@@ -50,10 +50,17 @@ def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
     if start.first_voice is not FirstVoice.GREETS:
         return
     for stretch in start.chain.stretches[:-1]:
-        if stretch.statement is not None and stretch.statement.calls_any(*_STARTING):
+        if starts_session(stretch.statement):
             pieces += [piece for piece in stretch.pieces if not _JOINING.search(piece.inside or "")]
     written = _written(start)
     yield from without(start, [piece for piece in pieces if piece not in written and not _is_connecting(piece)])
+
+
+def starts_session(statement: Statement | None) -> bool:
+    """Whether a statement starts LiveKit's session, whatever the session is called there."""
+    if statement is None:
+        return False
+    return statement.calls_any("session.start") or (statement.calls_any("start") and "room" in statement.keywords)
 
 
 def _written(start: AuditedStart) -> list[Piece]:
