@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def check(folder: Path, sessions: int, rounds: int) -> SavingCheck:
             if version == "before" and number == 0:
                 for each in document["opportunities"]:
                     if each["name"] == folder.name:
-                        predicted, (low, high) = each["saving_s"], each["saving_range_s"]
+                        predicted, (low, high) = each["saving_s"], each["saving_range_s"] or (0.0, math.inf)
                         break
     measured = statistics.median(heard["before"]) - statistics.median(heard["after"])
     return SavingCheck(folder.name, predicted, (low, high), measured)

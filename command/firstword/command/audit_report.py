@@ -84,7 +84,7 @@ def _objective(result: ObjectiveResult, columns: int) -> Iterator[Text]:
 
 def _opportunities(report: AuditReport, columns: int) -> Iterator[Text]:
     if not report.opportunities:
-        yield styled("What to do: nothing that the rules look for was on the path", _HEAD)
+        yield from _wrapped(f"What to do: {report.nothing_found}", columns, style=_HEAD)
         yield Text()
         return
     yield styled("What to do; each saving is for this change alone", _HEAD)
@@ -95,11 +95,12 @@ def _opportunities(report: AuditReport, columns: int) -> Iterator[Text]:
 
 def _opportunity(number: int, each: Opportunity, columns: int) -> Iterator[Text]:
     yield from _wrapped(f"{number}. {each.title}", columns, hanging=3, style=_HEAD)
-    low, high = max(each.saving_range.low, 0.0), each.saving_range.high
+    sure = each.saving_range
+    between = "" if sure is None else f" ({duration(max(sure.low, 0.0) * 1e6)} to {duration(sure.high * 1e6)})"
     yield Text.assemble(
         "   ",
         (f"-{duration(each.saving_s * 1e6)}", _GAIN),
-        (f" ({duration(low * 1e6)} to {duration(high * 1e6)}), in {each.starts} of {amount(each.of, 'start')}", _DIM),
+        (f"{between}, in {each.starts} of {amount(each.of, 'start')}", _DIM),
     )
     for row in each.evidence:
         yield from _evidence(row, columns)

@@ -11,6 +11,7 @@ import pytest
 from firstword.tuning.audit.facts import AuditRun, FirstVoice
 from firstword.tuning.audit.report import audit_report
 from firstword.tuning.objectives import objective
+from firstword.tuning.start import Method
 from tests.tuning.audit.audited import EAR_S, audit_run
 
 TOKENS = (300, 400, 500, 600)
@@ -45,6 +46,7 @@ def test_opportunities_are_sorted_by_what_they_save(tmp_path: Path) -> None:
     first, second = audit_report(audit_run(tmp_path, *TOKENS)).opportunities
     assert (first.rule.name, second.rule.name) == ("greeting-written-by-llm", "read-waits-in-line")
     assert first.saving_s == pytest.approx(0.5, abs=0.001)
+    assert first.saving_range is not None
     assert first.saving_s in first.saving_range
     assert second.saving_s == pytest.approx(0.08, abs=0.001)
     (row,) = second.evidence
@@ -108,3 +110,17 @@ def test_a_run_in_which_nothing_was_heard(tmp_path: Path) -> None:
     assert (report.median, report.slowest, report.opportunities) == (None, None, ())
     assert report.missed
     assert report.as_json().keys() == audit_report(run).as_json().keys()
+
+
+def test_starts_that_could_not_be_observed(tmp_path: Path) -> None:
+    """Nothing was looked at, which is not nothing found."""
+    run = audit_run(tmp_path, *TOKENS)
+    guessed = [
+        replace(each, start=replace(each.start, method=Method.GUESSED, unobserved="uvloop"))
+        for each in run.sessions
+        if each.start is not None
+    ]
+    report = audit_report(replace(run, sessions=tuple(guessed)))
+    assert (report.observed, report.opportunities) == (0, ())
+    assert report.nothing_found == "no start was observed"
+    assert any("4 starts could not be observed: uvloop." in each for each in report.unseen)

@@ -277,7 +277,7 @@ RULES = (
         name="computing-on-path",
         title="Compute {subject} before the job, or after the first word",
         why="It computes while the caller waits, and nothing else can run meanwhile.",
-        how="What is the same for each call belongs into `setup_fnc`; what the first word does not need, after it.",
+        how="What is the same for each call, as providers and prompts, belongs into `setup_fnc`; what the first word does not need, after it.",
         code='def setup(process: JobProcess):\n    process.userdata["prompt"] = build_prompt()\n\nserver.setup_fnc = setup',
         link=_SETUP,
         find=computing,

@@ -65,8 +65,8 @@ class Opportunity:
     of: int
     saving_s: float
     """Of the median time until something is heard."""
-    saving_range: Interval
-    """Where the difference of two audits of so many sessions will lie, in 95 of 100."""
+    saving_range: Interval | None
+    """Where the difference of two audits of so many sessions will lie, in 95 of 100; None of a single one."""
     evidence: tuple[Evidence, ...]
 
     @property
@@ -82,7 +82,7 @@ class Opportunity:
             "title": self.title,
             "why": self.rule.why,
             "saving_s": round(self.saving_s, 4),
-            "saving_range_s": [round(self.saving_range.low, 4), round(self.saving_range.high, 4)],
+            "saving_range_s": self.saving_range and [round(self.saving_range.low, 4), round(self.saving_range.high, 4)],
             "starts": self.starts,
             "of": self.of,
             "evidence": [
@@ -133,7 +133,9 @@ def _opportunity(
         starts=len(findings),
         of=len(starts),
         saving_s=saving,
-        saving_range=_range(heard, heard - saved("least_s"), heard - saved("most_s"), saving),
+        saving_range=None
+        if len(starts) == 1
+        else _range(heard, heard - saved("least_s"), heard - saved("most_s"), saving),
         evidence=_evidence(list(findings.values()), starts),
     )
 

@@ -116,7 +116,7 @@ def _objectives(report: AuditReport) -> Iterator[str]:
 def _opportunities(report: AuditReport) -> str:
     found = report.opportunities
     if not found:
-        said = "Nothing that the rules look for was on the path." if report.median else "No start could be looked at."
+        said = f"{report.nothing_found[0].upper()}{report.nothing_found[1:]}."
         return f'<section><h2>What to do</h2><p class="fw-note">{said}</p></section>'
     most = max(each.saving_s for each in found)
     cards = "".join(_card(i, each, most) for i, each in enumerate(found))
@@ -144,8 +144,10 @@ def _card(index: int, each: Opportunity, most: float) -> str:
 
 
 def _range(each: Opportunity) -> str:
-    low, high = each.saving_range.low, each.saving_range.high
-    return f"{_time(max(low, 0.0)) if low > 0 else '0'} to {_time(high)}"
+    if each.saving_range is None:
+        return "of one session"
+    low = each.saving_range.low
+    return f"{_time(low) if low > 0 else '0'} to {_time(each.saving_range.high)}"
 
 
 def _evidence(each: Evidence) -> str:

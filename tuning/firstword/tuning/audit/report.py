@@ -73,6 +73,8 @@ class AuditReport:
     median: RecordedStart | None
     """Of the session in the middle, the faster of two; None where no start was traced."""
     slowest: RecordedStart | None
+    observed: int
+    """Starts whose paths were observed: the rules look at these."""
     opportunities: tuple[Opportunity, ...]
     unseen: tuple[str, ...]
     """What the audit could not see, or what its figures do not say: a sentence each."""
@@ -82,6 +84,11 @@ class AuditReport:
     def unheard(self) -> int:
         """Callers who heard nothing."""
         return sum(count for _, count in self.silences)
+
+    @property
+    def nothing_found(self) -> str:
+        """What is said where there is no opportunity."""
+        return "nothing that the rules look for was on the path" if self.observed else "no start was observed"
 
     @property
     def missed(self) -> bool:
@@ -159,6 +166,7 @@ def audit_report(run: AuditRun, objectives: Sequence[Objective] = ()) -> AuditRe
         objectives=tuple(answer(objective, _observations(sessions)) for objective in objectives),
         median=starts[(len(starts) - 1) // 2][1] if starts else None,
         slowest=starts[-1][1] if starts else None,
+        observed=len(looked_at),
         opportunities=opportunities(looked_at) if looked_at else (),
         unseen=tuple(_unseen(run, voice, [start for _, start in starts])),
         source=text,
