@@ -63,7 +63,7 @@ def _heard(report: AuditReport, columns: int) -> Iterator[Text]:
     yield styled(f"{'':<12}{'p50':>9}{'p90':>16}", _DIM)
     if report.heard is not None:
         yield Text.assemble(("your agent  ", ""), (_cells(report, report.heard, ratios=True), _HEAD))
-    if report.floor is not None:
+    if report.floor is not None and report.first_voice is FirstVoice.GREETS:
         yield styled("the floor   " + _cells(report, report.floor, ratios=False))
     for why, count in report.silences:
         yield from _wrapped(f"{amount(count, 'caller')} heard nothing: {why}", columns, style=_BAD)

@@ -64,6 +64,7 @@ def test_an_agent_that_answers_is_counted_from_the_callers_speech(tmp_path: Path
     assert (report.median.duration_us, report.median.ttfw_s) == (500_000, 0.5)
     assert [piece.duration_us for piece in report.median.path] == pytest.approx([300_000, 100_000, 100_000], abs=2)
     assert report.opportunities == ()
+    assert report.times_the_floor("p50") is None
     assert any("did not speak first" in each for each in report.unseen)
 
 

@@ -19,6 +19,9 @@ from firstword.tuning.svg import duration, embedded
 from firstword.tuning.waterfall import waterfall
 from firstword.tuning.wording import amount, shown
 
+_FLOOR = (
+    '<p class="fw-label">The floor is the least that LiveKit allows, measured beside your agent in the same run.</p>'
+)
 _OPEN = 3
 """So many opportunities are shown whole; the others open at a click."""
 _GOOD, _FAIR = 1.5, 2.5
@@ -66,7 +69,8 @@ def _hero(report: AuditReport) -> str:
     verb = "answers" if report.first_voice is FirstVoice.ANSWERS else "greets"
     since = "the end of the caller's speech" if verb == "answers" else "the caller's joining"
     rows = [("Agent, p50", report.heard.p50, "fw-mine"), ("Agent, p90", report.heard.p90, "fw-mine fw-soft")]
-    if report.floor is not None:
+    yardstick = report.floor is not None and verb == "greets"
+    if report.floor is not None and yardstick:
         rows.append(("Floor, p50", report.floor.p50, "fw-floor"))
     longest = max((seconds for _, seconds, _ in rows if math.isfinite(seconds)), default=1.0)
     bars = "".join(_bar(name, seconds, longest, style) for name, seconds, style in rows)
@@ -77,8 +81,7 @@ def _hero(report: AuditReport) -> str:
         f'<section class="fw-hero"><div class="fw-figure"><p class="fw-label">It {verb}. The median caller hears it after</p>'
         f'<p class="fw-big">{_seconds(report.heard.p50)}</p>{compared}'
         f'<p class="fw-label">counted from {since}; p90 {_p90(report, report.heard)}</p>{unheard}</div>'
-        f'<div class="fw-bars">{bars}<p class="fw-label">The floor is the least that LiveKit allows, '
-        "measured beside your agent in the same run.</p></div></section>"
+        f'<div class="fw-bars">{bars}{_FLOOR if yardstick else ""}</div></section>'
     )
 
 

@@ -96,8 +96,11 @@ class AuditReport:
         return not all(result.met for result in self.objectives)
 
     def times_the_floor(self, name: str) -> float | None:
-        """`p50` or another of `HeardTimes`, as a multiple of the floor's; None where either is unknown or never."""
-        if self.heard is None or self.floor is None:
+        """`p50` or another of `HeardTimes`, as a multiple of the floor's; None where either is unknown or never.
+
+        None of an agent that answers, too: the floor counts from the caller's joining.
+        """
+        if self.heard is None or self.floor is None or self.first_voice is FirstVoice.ANSWERS:
             return None
         heard, floor = getattr(self.heard, name), getattr(self.floor, name)
         return heard / floor if math.isfinite(heard) and math.isfinite(floor) and floor > 0 else None
@@ -240,7 +243,10 @@ def _unseen(run: AuditRun, voice: FirstVoice, starts: Sequence[RecordedStart]) -
     if shares and (share := shares[len(shares) // 2]) > _MUCH_OUTSIDE:
         yield f"{share:.0%} of the median path is outside of the event loop: native code, other threads, the room."
     if voice is FirstVoice.ANSWERS:
-        yield "The agent did not speak first, so the caller did; the seconds and the paths begin at the end of their speech."
+        yield (
+            "The agent did not speak first, so the caller did. Seconds and paths begin at the end of their speech; "
+            "the floor's begin at their joining, so nothing is given as a multiple of it."
+        )
 
 
 def _outside(start: RecordedStart) -> float:
