@@ -31,6 +31,19 @@ def test_an_objective_is_met_or_missed(text: str, says: str) -> None:
     assert str(answer(objective(text), SESSIONS)) == says
 
 
+def test_what_was_heard_is_an_audits() -> None:
+    """No trace tells it."""
+    sessions = [
+        Observation(Outcome.FIRST_WORD, 1.0, heard=1.1),
+        Observation(Outcome.FAILED, math.inf, heard=math.inf),
+        Observation(Outcome.FIRST_WORD, 1.0, heard=1.2),
+    ]
+    assert str(answer(objective("heard.p50<1.25"), sessions)).startswith("heard.p50<1.25: met: 1.2 s in 3 sessions")
+    assert not answer(objective("heard.max<9"), sessions).met
+    with pytest.raises(ObjectiveError, match="no trace tells what was heard; expected ttfw"):
+        answer(objective("heard.p50<1.25"), SESSIONS)
+
+
 def test_too_few_sessions_are_said() -> None:
     """The figure seen decides; that it may be chance is said: p99 of twenty is the slowest one. Of many, it is sure."""
     few, many = (answer(objective("ttfw.p50<1.5"), sessions) for sessions in (SESSIONS[:10], SESSIONS))

@@ -19,7 +19,8 @@ from firstword.tuning.wording import amount
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 RATES = {"errors": about.failed, "abandoned": about.left, "fallbacks": about.fell_back}
-TIMES = {"ttfw": about.ttfw, "init": about.init}
+TIMES = {"ttfw": about.ttfw, "init": about.init, "heard": about.heard}
+"""`heard` is an audit's: no trace tells what reached an ear."""
 ERROR = 0.05
 """Probability that an interval misses the truth, at all looks together."""
 
@@ -96,11 +97,13 @@ def objective(text: str) -> Objective:
 
 
 def answer(objective: Objective, observations: Sequence[Observation]) -> ObjectiveResult:
-    """Hold the sessions against the objective. Raises ObjectiveError for a task that no session has."""
+    """Hold the sessions against the objective. Raises ObjectiveError for a task that no session has, and for what no trace tells."""
     name, _, quantile_name = objective.name.rpartition(".")
     if objective.name in RATES:
         seen = about.share(observations, RATES[objective.name])
         return ObjectiveResult(objective, rate(seen), rate_interval(seen, ERROR), len(observations))
+    if name == "heard" and observations and all(each.heard is None for each in observations):
+        raise ObjectiveError(f"{objective.text!r}: no trace tells what was heard; expected ttfw in place of heard")
     seen = TIMES[name](observations) if name in TIMES else _task(name.removeprefix("task."), objective, observations)
     p = QUANTILES[quantile_name]
     if p < 1:

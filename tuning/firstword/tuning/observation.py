@@ -62,6 +62,8 @@ class Observation:
     by_process: str = ""
     """Names of the flags that were drawn by process instead, with commas."""
     method: Method = Method.EXACT
+    heard: float | None = None
+    """Seconds until the caller heard something, infinite where they never did; None where only a trace tells of the start."""
 
     @property
     def error(self) -> bool:
@@ -121,6 +123,12 @@ def init(of: Of, drawn: DrawnBy = DrawnBy.SESSION) -> Sample:
     """Initialization: as `ttfw`; where a session ended before it was ready, nothing is known of it."""
     values = [math.inf if o.error else (o.init or 0.0) for o in of]
     return _sample(of, drawn, values, [o.init is None and not o.error for o in of])
+
+
+def heard(of: Of) -> Sample:
+    """What callers heard, of those of whom it was measured."""
+    measured = [(o, o.heard) for o in of if o.heard is not None]
+    return _sample([o for o, _ in measured], DrawnBy.SESSION, [seconds for _, seconds in measured])
 
 
 def task(of: Of, name: str) -> Sample:

@@ -157,6 +157,7 @@ def audit_report(run: AuditRun, objectives: Sequence[Objective] = ()) -> AuditRe
         for heard, start in starts
         if (chain := observed_chain(start, source)) is not None
     ]
+    observations = list(_observations(sessions))
     return AuditReport(
         agent=run.agent,
         first_voice=voice,
@@ -166,7 +167,7 @@ def audit_report(run: AuditRun, objectives: Sequence[Objective] = ()) -> AuditRe
         ),
         heard=HeardTimes.of([each.heard_s for each in sessions]),
         floor=floor,
-        objectives=tuple(answer(objective, _observations(sessions)) for objective in objectives),
+        objectives=tuple(answer(objective, observations) for objective in objectives),
         median=starts[(len(starts) - 1) // 2][1] if starts else None,
         slowest=starts[-1][1] if starts else None,
         observed=len(looked_at),
@@ -212,14 +213,15 @@ def _from(start: RecordedStart, begin_us: int) -> RecordedStart:
     )
 
 
-def _observations(sessions: Sequence[AuditedSession]) -> list[Observation]:
-    """The sessions as `--slo` counts them: the time to the first word is what the caller heard."""
-    return [
-        Observation(Outcome.FAILED, math.inf)
-        if each.heard_s is None
-        else Observation(Outcome.FIRST_WORD, each.heard_s, init=None if each.start is None else each.start.init_s)
-        for each in sessions
-    ]
+def _observations(sessions: Sequence[AuditedSession]) -> Iterator[Observation]:
+    """The sessions as `--slo` counts them: what was never heard is infinitely late. Without a trace a TTFW is what was heard."""
+    for each in sessions:
+        if each.heard_s is None:
+            yield Observation(Outcome.FAILED, math.inf, heard=math.inf)
+        else:
+            start = _waited_for(each)
+            ttfw = None if start is None else start.ttfw_s
+            yield Observation(Outcome.FIRST_WORD, each.heard_s if ttfw is None else ttfw, heard=each.heard_s)
 
 
 def _unseen(run: AuditRun, voice: FirstVoice, starts: Sequence[RecordedStart]) -> Iterator[str]:
