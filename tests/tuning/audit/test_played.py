@@ -45,21 +45,21 @@ def test_a_wait_beside_a_longer_one_costs_nothing(tmp_path: Path) -> None:
     """100 of dispatch; 120 beside 300; then 200 that need both."""
     played = chain(tmp_path, stretch(120, 2), stretch(300, 3), stretch(200, 4))
     assert ms(played.played_s()) == 720
-    assert ms(played.beside(range(1), None, 2)) == 600
+    assert ms(played.beside(0, None, 2)) == 600
 
 
 def test_a_longer_wait_is_waited_for_where_it_is_needed(tmp_path: Path) -> None:
     """400 beside 100 and 150, needed by the last, of 200."""
     played = chain(tmp_path, stretch(100, 2), stretch(400, 3), stretch(150, 4), stretch(200, 5))
-    assert ms(played.beside(range(1, 2), None, 3)) == 100 + 400 + 200
-    assert ms(played.beside(range(1, 2), 0, 3)) == 100 + 100 + 400 + 200
+    assert ms(played.beside(1, None, 3)) == 100 + 400 + 200
+    assert ms(played.beside(1, 0, 3)) == 100 + 100 + 400 + 200
 
 
 def test_computing_beside_computing_gains_nothing(tmp_path: Path) -> None:
     """There is one event loop; in a thread it does."""
     played = chain(tmp_path, stretch(120, 2, words.COMPUTING), stretch(300, 3, words.COMPUTING), stretch(200, 4))
-    assert ms(played.beside(range(1), None, 2)) == 720
-    assert ms(played.beside(range(1), None, 2, in_a_thread=True)) == 600
+    assert ms(played.beside(0, None, 2)) == 720
+    assert ms(played.beside(0, None, 2, in_a_thread=True)) == 600
 
 
 def test_what_was_over_before_the_caller_came_saves_nothing(tmp_path: Path) -> None:

@@ -43,9 +43,8 @@ _BLOCKING_INSIDE = re.compile(
 
 def read_in_line(start: AuditedStart) -> Iterator[RuleFinding]:
     """A wait of the agent's own that others next to it did not need, nor it them."""
-    for moved in _own_runs(start):
-        stretches = start.chain.stretches[moved.start : moved.stop]
-        if all(piece.kind in (COMPUTING, EVENT_LOOP) for piece in _pieces(stretches)):
+    for moved in _own(start):
+        if all(piece.kind in (COMPUTING, EVENT_LOOP) for piece in start.chain.stretches[moved].pieces):
             continue
         origin = _origin(start, moved)
         if origin is None or not origin.calls_any(*_WAIT):
@@ -56,7 +55,7 @@ def no_account_in_metadata(start: AuditedStart) -> Iterator[RuleFinding]:
     """A read that waited for the caller to learn who they are."""
     if start.agent.metadata or start.chain.source.mentions("metadata"):
         return
-    for moved in _own_runs(start):
+    for moved in _own(start):
         origin = _origin(start, moved)
         if origin is not None and origin.calls_any(*_WAIT):
             yield from _moved(start, moved, None)
@@ -78,10 +77,8 @@ def imports(start: AuditedStart) -> Iterator[RuleFinding]:
 
 def blocking_call(start: AuditedStart) -> Iterator[RuleFinding]:
     """A call that holds the event loop until another machine answers, by line: in a thread, it runs beside others."""
-    for moved in _own_runs(start):
-        pieces = [
-            piece for piece in _pieces(start.chain.stretches[moved.start : moved.stop]) if _is_blocking(start, piece)
-        ]
+    for moved in _own(start):
+        pieces = [piece for piece in start.chain.stretches[moved].pieces if _is_blocking(start, piece)]
         if pieces:
             for each in _moved(start, moved, _needed(start, moved), in_a_thread=True):
                 yield found(pieces, each.saving_s, each.subject)
@@ -114,47 +111,45 @@ def default_connect(start: AuditedStart) -> Iterator[RuleFinding]:
 _LIGHT = {"auto_subscribe", "single_peer_connection", "rtc_config"}
 
 
-def _own_runs(start: AuditedStart) -> Iterator[range]:
-    """Stretches of statements of the agent's that call nothing of LiveKit's."""
+def _own(start: AuditedStart) -> Iterator[int]:
+    """Indices of the stretches of statements of the agent's that call nothing of LiveKit's."""
     for i, stretch in enumerate(start.chain.stretches[:-1]):
         said = stretch.statement
         own = said is not None and not _is_livekits(said) and not said.imports
         if own and not any(piece.name == ABSENT_CALLER or _is_loading(start, piece) for piece in stretch.pieces):
-            yield range(i, i + 1)
+            yield i
 
 
-def _moved(
-    start: AuditedStart, moved: range, needed: int | None, *, in_a_thread: bool = False
-) -> Iterator[RuleFinding]:
-    stretch = start.chain.stretches[moved.start]
+def _moved(start: AuditedStart, moved: int, needed: int | None, *, in_a_thread: bool = False) -> Iterator[RuleFinding]:
+    stretch = start.chain.stretches[moved]
     after_s = start.chain.beside(moved, needed, _until(start, moved), in_a_thread=in_a_thread)
     yield found(stretch.pieces, start.chain.played_s() - after_s, _subject(stretch))
 
 
-def _origin(start: AuditedStart, moved: range) -> Statement | None:
-    said = start.chain.stretches[moved.start].statement
-    assert said is not None  # noqa: S101 # only of own runs
+def _origin(start: AuditedStart, moved: int) -> Statement | None:
+    said = start.chain.stretches[moved].statement
+    assert said is not None  # noqa: S101 # only of own stretches
     return start.chain.source.origin(said, making_room=_CONNECT)
 
 
-def _needed(start: AuditedStart, moved: range) -> int | None:
+def _needed(start: AuditedStart, moved: int) -> int | None:
     """The last stretch before it that was over when what it needs was there; None where it needs nothing."""
-    said, origin = start.chain.stretches[moved.start].statement, _origin(start, moved)
+    said, origin = start.chain.stretches[moved].statement, _origin(start, moved)
     if said is None or origin is None:
         return None
-    for i in reversed(range(moved.start)):
+    for i in reversed(range(moved)):
         earlier = start.chain.stretches[i].statement
         if earlier is not None and earlier.function == said.function and earlier.line <= origin.line:
             return i
     return None
 
 
-def _until(start: AuditedStart, moved: range) -> int:
+def _until(start: AuditedStart, moved: int) -> int:
     """The first stretch behind it that needs its result, or may: one of another function, or behind its first use."""
-    said = start.chain.stretches[moved.start].statement
-    assert said is not None  # noqa: S101 # only of own runs
+    said = start.chain.stretches[moved].statement
+    assert said is not None  # noqa: S101 # only of own stretches
     use = first_use(said, start.chain.source.following(said))
-    for i in range(moved.stop, len(start.chain.stretches)):
+    for i in range(moved + 1, len(start.chain.stretches)):
         later = start.chain.stretches[i].statement
         if later is None or later.function != said.function or (use is not None and later.line >= use.line):
             return i
@@ -214,10 +209,6 @@ def _by_line(start: AuditedStart, pieces: tuple[Piece, ...]) -> Iterator[RuleFin
 def _subject(stretch: LineStretch) -> str:
     said = stretch.statement
     return "" if said is None else f"{said.file}:{said.line}"
-
-
-def _pieces(stretches: tuple[LineStretch, ...]) -> list[Piece]:
-    return [piece for stretch in stretches for piece in stretch.pieces]
 
 
 _SETUP = "https://docs.livekit.io/agents/server/options/"

@@ -64,25 +64,21 @@ class ObservedChain:
         ids = {piece.span_id for piece in gone}
         return self._ttfw(self._works(ids), sum(piece.duration_us for piece in self.dispatch if piece.span_id in ids))
 
-    def beside(self, moved: range, after: int | None, until: int, *, in_a_thread: bool = False) -> float:
-        """Seconds, had the stretches `moved` run beside those around them.
+    def beside(self, moved: int, after: int | None, until: int, *, in_a_thread: bool = False) -> float:
+        """Seconds, had the stretch `moved` run beside those around it.
 
-        after: the stretch that they need; None for none. until: the first stretch that needs them, behind them.
-        in_a_thread: what they compute does not hold the loop.
+        after: the stretch that it needs; None for none. until: the first stretch that needs it, behind it.
+        in_a_thread: what it computes does not hold the loop.
         """
         works = self._works()
-        names = [work.name for work in works]
-        for i in moved:
-            if in_a_thread:
-                works[i] = replace(works[i], turns=tuple(Turn(t.waiting + t.computing, 0) for t in works[i].turns))
-        works[moved.start] = replace(works[moved.start], needs=() if after is None else (names[after],))
+        if in_a_thread:
+            turns = tuple(Turn(turn.waiting + turn.computing, 0) for turn in works[moved].turns)
+            works[moved] = replace(works[moved], turns=turns)
+        works[moved] = replace(works[moved], needs=() if after is None else (works[after].name,))
+        works[moved + 1] = replace(works[moved + 1], needs=(works[moved - 1].name,) if moved else ())
+        works[until] = replace(works[until], needs=(*works[until].needs, works[moved].name))
         # first come, first served: what is begun ahead comes first
-        last = names[moved[-1]]
-        before = names[moved.start - 1] if moved.start else None
-        if moved.stop < len(works):
-            works[moved.stop] = replace(works[moved.stop], needs=() if before is None else (before,))
-        works[until] = replace(works[until], needs=(*works[until].needs, last))
-        return self._ttfw([*(works[i] for i in moved), *(w for i, w in enumerate(works) if i not in moved)])
+        return self._ttfw([works.pop(moved), *works])
 
     def _works(self, gone: Collection[str] = ()) -> list[Work]:
         works: list[Work] = []
