@@ -28,7 +28,8 @@ def audited(
     chain = observed_chain(start, AgentSource(SourceText(folder), "my_agent.py"))
     assert chain is not None
     assert start.ttfw_s is not None
-    imports = (ImportTime("heavy", agent.imports_s),) if agent is not None and agent.imports_s else ()
+    livekits = ImportTime("livekit.agents", 0.1)
+    imports = (ImportTime("heavy", agent.imports_s), livekits) if agent is not None and agent.imports_s else (livekits,)
     idle = None if agent is None else agent.idle_processes
     facts = AgentFacts(folder / "my_agent.py", "3.11", "1.8.9", idle_processes=idle, imports=imports)
     return AuditedStart(chain, voice, facts, start.ttfw_s + EAR_S, 0.3)
