@@ -191,7 +191,7 @@ def test_livekit_is_hooked_whichever_way_it_is_switched_on(
 
 def test_a_livekit_that_is_otherwise_is_imported_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     """A later version may have moved what is hooked: that is said, and nothing else is."""
-    switch._hook(ModuleType("livekit.agents.worker"))  # pyright: ignore[reportPrivateUsage]
+    switch._hook("hook_worker", ModuleType("livekit.agents.worker"))  # pyright: ignore[reportPrivateUsage]
     (record,) = caplog.records
     assert record.getMessage() == "starts are not observed; the agent runs as without FIRSTWORD_OBSERVE"
 

@@ -30,6 +30,9 @@ BACKGROUND = "background_audio"
 AUDIBLE = round(32_768 * 10 ** (-36 / 20))
 """A peak above -36 dBFS is heard."""
 
+_STATE = "lk.agent.state"
+"""LiveKit's name for the attribute that has the state of an agent's session (livekit-agents 1.8.9)."""
+_LOOK_EVERY_S = 0.05
 _CHUNK = MICROPHONE_RATE // 10
 """Samples pushed into the microphone at a time: few calls, since callers share the cores with what they measure."""
 _SPOKEN_PEAK = 12_000
@@ -138,10 +141,24 @@ class RehearsalCaller:
 
         Raises TimeoutError when nothing was heard `within` seconds from now.
         """
+        return await self.heard_at(within) - self._called_at
+
+    async def heard_at(self, within: float) -> float:
+        """As `hear`, but the instant on `time.monotonic()`."""
         if self._first_heard_at is None:
             raise RuntimeError("the caller has not connected")
         async with asyncio.timeout(within):
-            return await asyncio.shield(self._first_heard_at) - self._called_at
+            return await asyncio.shield(self._first_heard_at)
+
+    async def agent_listens(self, seconds: float) -> None:
+        """Wait until an agent has listened for so long: it has a voice in the room, and neither starts, thinks nor speaks."""
+        since = None
+        while since is None or time.monotonic() - since < seconds:
+            if not any(_listens(participant) for participant in self.room.remote_participants.values()):
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def say(self, frequency_hz: float, seconds: float) -> None:
         """Speak: a tone of that frequency; returns when the microphone has its last sample."""
@@ -149,6 +166,11 @@ class RehearsalCaller:
         said = asyncio.Event()
         self._spoken.append(((_SPOKEN_PEAK * wave).astype(np.int16), said))
         await said.wait()
+
+    @property
+    def unsaid(self) -> float:
+        """Seconds of what was said that have not left the microphone."""
+        return 0.0 if self._source is None else self._source.queued_duration
 
     async def leave(self) -> None:
         """Hang up; does nothing outside of a room."""
@@ -205,6 +227,15 @@ class RehearsalCaller:
                     return
         finally:
             await stream.aclose()
+
+
+def _listens(participant: rtc.RemoteParticipant) -> bool:
+    """Whether it is an agent that waits for the caller. What LiveKit's session does is an attribute; an agent without one says nothing."""
+    return (
+        participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        and any(track.kind == rtc.TrackKind.KIND_AUDIO for track in participant.track_publications.values())
+        and participant.attributes.get(_STATE, "listening") in ("idle", "listening")
+    )
 
 
 async def _capture(source: rtc.AudioSource, samples: Samples) -> None:

@@ -170,7 +170,7 @@ def store_file(folder: Path, profile: str) -> Path:
 async def simulators(latencies: Path | None, log: Path) -> AsyncGenerator[dict[str, str]]:
     """Run the provider simulators as a process of their own, so that they never wait for the callers' event loop.
 
-    Gives the base address of each by name. The process ends with its standard input, so also when we are killed.
+    Gives the address of each by name, as `ProviderAddresses` has them. The process ends with its standard input, so also when we are killed.
     Raises ServerFailed with its last words.
     """
     model = () if latencies is None else ("--providers", str(latencies))
@@ -186,8 +186,7 @@ async def simulators(latencies: Path | None, log: Path) -> AsyncGenerator[dict[s
                 line = await asyncio.wait_for(stdout.readline(), _SIMULATORS_READY_S)
             if not line:
                 raise ServerFailed("\n  ".join(("the simulated providers did not start:", *_last_lines(log))))
-            addresses: dict[str, str] = json.loads(line)
-            yield {name: addresses[name] for name in _REAL}
+            yield json.loads(line)
         finally:
             stdin.close()
             with contextlib.suppress(TimeoutError):

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,6 +52,8 @@ class WorkerState:
     """The state of a worker, as its log tells."""
 
     registered: bool = False
+    agent_name: str = ""
+    """By which it registered; empty: each room gets it."""
     warmed: int = 0
     """Processes or threads made ready so far."""
     threads: bool = False
@@ -69,7 +71,7 @@ class WorkerState:
             return self
         match record:
             case {"message": "registered worker"}:
-                return replace(self, registered=True)
+                return replace(self, registered=True, agent_name=record.get("agent_name", ""))
             case {"message": "process initialized"}:
                 return replace(self, warmed=self.warmed + 1)
             case {"message": "job runner initialized"}:
@@ -85,16 +87,20 @@ class WorkerState:
 
 
 class RunningWorker:
-    """A worker that runs; `running_worker` makes it."""
+    """A worker that runs; `logged_worker` makes it."""
 
-    def __init__(self, profile: str, agent_name: str, process: Process, log: Path) -> None:
+    def __init__(self, profile: str, process: Process, log: Path) -> None:
         self.profile = profile
-        self.agent_name = agent_name
         self._process = process
         self._log = log
         self._read = 0
         self._state = WorkerState()
         self._idle = 0
+
+    @property
+    def agent_name(self) -> str:
+        """By which callers get its agent; once it is registered."""
+        return self._standing.agent_name
 
     @property
     def pid(self) -> int:
@@ -192,12 +198,24 @@ async def running_worker(
     }
     dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
     server = entrypoint or worker_file(profile)
-    command = (*_without(dropped), str(python), *START, str(server))
+    command = (*without(dropped), str(python), *START, str(server))
+    # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
+    place = None if real else folder
+    async with logged_worker(profile, command, {**own, **environment}, log=log, folder=place) as worker:
+        yield worker
+
+
+@contextlib.asynccontextmanager
+async def logged_worker(
+    profile: str, command: Sequence[str], environment: Mapping[str, str], *, log: Path, folder: Path | None
+) -> AsyncGenerator[RunningWorker]:
+    """Runs one of LiveKit's workers in `folder`, whose output is LiveKit's JSON, and ends it on exit.
+
+    `environment` is on top of ours; `profile` is what errors call it. Raises OSError.
+    """
     with log.open("ab") as output:
-        # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
-        place = None if real else folder
-        async with started(command, {**own, **environment}, output=output.fileno(), folder=place) as process:
-            yield RunningWorker(profile, agent_name, process, log)
+        async with started(command, environment, output=output.fileno(), folder=folder) as process:
+            yield RunningWorker(profile, process, log)
 
 
 def dropped_variables(environment: Iterable[str]) -> set[str]:
@@ -209,7 +227,7 @@ def dropped_variables(environment: Iterable[str]) -> set[str]:
     }
 
 
-def _without(names: Iterable[str]) -> tuple[str, ...]:
+def without(names: Iterable[str]) -> tuple[str, ...]:
     """The command prefix that runs a program without these variables: children otherwise inherit all of ours."""
     return ("env", *(part for name in sorted(names) for part in ("-u", name)))
 

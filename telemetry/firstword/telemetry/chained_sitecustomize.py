@@ -5,6 +5,7 @@ Python imports one module of that name, the first on its path. So that ours take
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from importlib.machinery import PathFinder
@@ -16,6 +17,8 @@ def _switch_on() -> None:
         from firstword.telemetry import switch
 
         switch.register()
+        if also := os.environ.get("FIRSTWORD_AT_START"):
+            importlib.import_module(also)
     except Exception as error:  # whatever runs in this Python, it runs
         print(f"firstword: starts are not observed: {error!r}", file=sys.stderr)  # noqa: T201 # no logging is set up yet
 

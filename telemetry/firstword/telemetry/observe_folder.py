@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from firstword.telemetry import chained_sitecustomize
 from firstword.telemetry.switch import VARIABLE
 
+AT_START = "FIRSTWORD_AT_START"
+"""A module that each process imports at its start, once the switch is on."""
 _HERE = Path(__file__).parent
 
 
-def write_observe_folder(folder: Path) -> None:
-    """Write the folder, which may be there already. Raises OSError."""
-    telemetry = folder / "firstword" / _HERE.name
-    shutil.rmtree(telemetry, ignore_errors=True)
-    shutil.copytree(_HERE, telemetry, ignore=shutil.ignore_patterns("__pycache__"))
+def write_observe_folder(folder: Path, *, beside: Sequence[Path] = ()) -> None:
+    """Write the folder, which may be there already. Raises OSError.
+
+    beside: folders of packages that become portions of `firstword` there, as telemetry does.
+    """
+    for package in (_HERE, *beside):
+        copy = folder / "firstword" / package.name
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(chained_sitecustomize.__file__, folder / "sitecustomize.py")
 
 
-def observing(environment: Mapping[str, str], folder: Path, share: str = "1") -> dict[str, str]:
+def observing(
+    environment: Mapping[str, str], folder: Path, share: str = "1", *, at_start: str | None = None
+) -> dict[str, str]:
     """The environment of a process whose starts are observed by that folder, and those of the processes that it starts.
 
-    share: of the sessions, as FIRSTWORD_OBSERVE has it.
+    share: of the sessions, as FIRSTWORD_OBSERVE has it. at_start: a module that each of them imports at its start.
     """
     paths = [str(folder.absolute()), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**environment, "PYTHONPATH": os.pathsep.join(paths), VARIABLE: share}
+    imported = {} if at_start is None else {AT_START: at_start}
+    return {**environment, "PYTHONPATH": os.pathsep.join(paths), VARIABLE: share, **imported}

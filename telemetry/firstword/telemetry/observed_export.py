@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
-from firstword.telemetry.export import Exporting, exporters_from_environment, resource
+from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
 from firstword.telemetry.livekit import declared_start
 from firstword.telemetry.vocabulary import ROOT
 
@@ -45,7 +45,8 @@ _LIVEKITS: Final = "livekit-agents"
 
 def exporting_of(job: JobContext) -> Exporting:
     """Where the job's observed start goes. If the job has a declared start, it goes with that. Else it goes to the provider that the agent
-    has set, globally or for LiveKit. Else it goes where `exporters_from_environment` says, which may be nowhere.
+    has set, globally or for LiveKit, and to the folder of FIRSTWORD_TRACES. Else it goes where `exporters_from_environment` says, which may
+    be nowhere.
     """
     declared = declared_start(job)
     if declared is not None:
@@ -80,12 +81,16 @@ def agents_provider() -> TracerProvider | None:
 
 @functools.cache
 def _from_environment() -> Exporting:
-    folder = os.environ.get(TRACES)
-    exporters = exporters_from_environment(folder=Path(folder) if folder else None)
+    exporters = exporters_from_environment(folder=_folder())
     if not exporters:
         logger.info("observed starts are exported nowhere; expected OTEL_EXPORTER_OTLP_ENDPOINT, or a tracer provider")
     instance = Resource({SERVICE_INSTANCE_ID: uuid4().hex})
     return Exporting(exporters, resource=instance.merge(resource(_SERVICE, _version())))
+
+
+def _folder() -> Path | None:
+    folder = os.environ.get(TRACES)
+    return Path(folder) if folder else None
 
 
 def _version() -> str:
@@ -98,7 +103,9 @@ def _version() -> str:
 
 @functools.cache
 def _through(provider: TracerProvider) -> Exporting:
-    return Exporting([_ToProvider(provider)], resource=provider.resource, ids=provider.id_generator)
+    folder = _folder()
+    files = [] if folder is None else [FileExporter(folder)]
+    return Exporting([_ToProvider(provider), *files], resource=provider.resource, ids=provider.id_generator)
 
 
 class _ToProvider(SpanExporter):

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-_OURS = str(Path(__file__).parent) + os.sep
+_OURS = str(Path(__file__).parents[1]) + os.sep
+"""What lies beside telemetry in `firstword` too: the folder of `observe_folder` may have more than telemetry."""
 _LIBRARY = tuple(
     {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {_OURS, "<"}
 )

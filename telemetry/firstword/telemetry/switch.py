@@ -6,9 +6,10 @@ anything and does one thing: it registers a hook that acts when LiveKit is impor
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -21,6 +22,8 @@ HOOKED = {
 """Modules of LiveKit's -> the function of `firstword.telemetry.livekit_hooks` that is called once they are imported."""
 
 _default = ""
+_acts: dict[str, list[Callable[[ModuleType], None]]] = {}
+"""Module -> what is done right after its import."""
 
 
 def asked() -> str:
@@ -47,25 +50,35 @@ def register(default: str = "") -> None:
     """
     global _default
     _default = default or _default
-    if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AfterImport())
-        for name in HOOKED:
-            if name in sys.modules:
-                _hook(sys.modules[name])
+    if not registered():
+        for name, function in HOOKED.items():
+            after_import(name, functools.partial(_hook, function))
 
 
 def registered() -> bool:
     """Whether this process waits for LiveKit, or has found it."""
-    return any(isinstance(finder, _AfterImport) for finder in sys.meta_path)
+    return HOOKED.keys() <= _acts.keys()
+
+
+def after_import(name: str, act: Callable[[ModuleType], None]) -> None:
+    """Call `act` with the module of that name, right after each import of it; now too, where it is imported already.
+
+    What `act` raises, the import raises.
+    """
+    if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterImport())
+    _acts.setdefault(name, []).append(act)
+    if name in sys.modules:
+        act(sys.modules[name])
 
 
 class _AfterImport:
-    """Finds modules as the finders behind it do, and calls `_hook` after the import of those in `HOOKED`."""
+    """Finds modules as the finders behind it do, and acts after the import of those that `after_import` named."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in HOOKED:
+        if name not in _acts:
             return None
         for finder in sys.meta_path:
             if finder is not self and (spec := finder.find_spec(name, path, target)) is not None:
@@ -80,19 +93,20 @@ def _call_after(spec: ModuleSpec) -> None:
         return
     execute = loader.exec_module
 
-    def execute_and_hook(module: ModuleType) -> None:
+    def execute_and_act(module: ModuleType) -> None:
         execute(module)
-        _hook(module)
+        for act in _acts[module.__name__]:
+            act(module)
 
-    setattr(loader, "exec_module", execute_and_hook)  # noqa: B010 # a loader is one module's own; its type has a method there
+    setattr(loader, "exec_module", execute_and_act)  # noqa: B010 # a loader is one module's own; its type has a method there
 
 
-def _hook(module: ModuleType) -> None:
+def _hook(function: str, module: ModuleType) -> None:
     """Whatever is wrong with us, LiveKit is imported as without us."""
     try:
         from firstword.telemetry import livekit_hooks
 
-        getattr(livekit_hooks, HOOKED[module.__name__])(module)
+        getattr(livekit_hooks, function)(module)
     except Exception:
         import logging
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import struct
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import Any
 
@@ -19,10 +19,10 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from firstword.rehearsal.providers import hearing, voice
 from firstword.rehearsal.providers.admission import Admission, Connections, Provider
 from firstword.rehearsal.providers.latency import Body, Distribution, Latencies
+from firstword.rehearsal.providers.playing import cancelled, play
 
 IDLE_TIMEOUT = 10.0
 """Seconds without audio or KeepAlive after which `listen` hangs up, as Deepgram does."""
-_FASTER_THAN_REAL_TIME = 10
 _PAGE = (
     "<!DOCTYPE html><html><head><title>Sign in</title></head><body>"
     + "<p>Sign in to go on.</p>" * 8_000
@@ -154,7 +154,7 @@ class Speak:
         response = web.StreamResponse(headers={"Content-Type": media_type})
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
-            await _play(request, response.write, text, sample_rate, cut=answer.cut)
+            await play(request, response.write, text, sample_rate, cut=answer.cut)
         return response
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:
@@ -215,7 +215,7 @@ class _Speaking:
                         queue.put_nowait(_Mark.FLUSH)
                     case "Clear":
                         self._text = ""
-                        await _cancel(voice_task)
+                        await cancelled(voice_task)
                         queue, voice_task = self._start()
                         await self._send({"type": "Cleared", "sequence_id": self._flushes})
                     case "Close":
@@ -226,7 +226,7 @@ class _Speaking:
                     case unknown:
                         await self._send({"type": "Warning", "warn_code": "UNKNOWN", "warn_msg": f"unknown: {unknown}"})
         finally:
-            await _cancel(voice_task)
+            await cancelled(voice_task)
 
     def _start(self) -> tuple[asyncio.Queue[str | _Mark], asyncio.Task[None]]:
         queue: asyncio.Queue[str | _Mark] = asyncio.Queue()
@@ -248,29 +248,10 @@ class _Speaking:
             if answer is None:
                 answer = self._provider.answer(self._first_byte)
                 await asyncio.sleep(answer.delay)
-            await _play(self._request, self._ws.send_bytes, item, self._sample_rate, cut=answer.cut)
+            await play(self._request, self._ws.send_bytes, item, self._sample_rate, cut=answer.cut)
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._ws.send_str(json.dumps(message))
-
-
-async def _play(
-    request: web.Request, send: Callable[[bytes], Awaitable[None]], text: str, sample_rate: int, *, cut: bool
-) -> None:
-    """Send the voice saying a text, a syllable at a time, faster than it plays; cut: hang up in the middle."""
-    audio = voice.speech(text, sample_rate).tobytes()
-    step = 2 * round(voice.SYLLABLE * sample_rate)
-    for begin in range(0, len(audio), step):
-        if cut and begin >= len(audio) // 2 and request.transport is not None:
-            request.transport.abort()
-        await send(audio[begin : begin + step])
-        await asyncio.sleep(voice.SYLLABLE / _FASTER_THAN_REAL_TIME)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-        await task
 
 
 def _results(request_id: str, transcript: hearing.Transcript, *, from_finalize: bool = False) -> dict[str, Any]:

@@ -22,17 +22,21 @@ MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini")
 
 
 class OpenAI:
-    """`GET /v1/models` and `POST /v1/chat/completions`, streaming only."""
+    """`GET /v1/models` and `POST /v1/chat/completions`, streaming only; also what LiveKit Inference has of it, elsewhere."""
 
-    def __init__(self, latencies: Latencies, connections: Connections) -> None:
-        self.provider = Provider("llm", latencies, latencies.llm.faults, connections, _error)
+    def __init__(
+        self, latencies: Latencies, connections: Connections, *, name: str = "llm", prefix: str = "/v1"
+    ) -> None:
+        """name: of the provider; prefix: of the paths."""
+        self._prefix = prefix
+        self.provider = Provider(name, latencies, latencies.llm.faults, connections, _error)
         self._first_token = latencies.llm.first_token
         self._token = latencies.llm.token
-        self._tokens = latencies.stream("llm.token")
+        self._tokens = latencies.stream(f"{name}.token")
 
     def routes(self) -> list[web.RouteDef]:
         """What the server hands to it."""
-        return [web.get("/v1/models", self.models), web.post("/v1/chat/completions", self.chat)]
+        return [web.get(f"{self._prefix}/models", self.models), web.post(f"{self._prefix}/chat/completions", self.chat)]
 
     async def models(self, request: web.Request) -> web.Response:
         """The list of models, which the plugin asks for to warm its connection."""

@@ -1,6 +1,6 @@
 """Runs the provider simulators, in this process (`simulators`) or as one of its own (`python -m firstword.rehearsal.providers`).
 
-One loopback port serves them all: the worker's real plugins connect to it instead of to OpenAI and Deepgram.
+One loopback port serves them all: the worker's real plugins connect to it instead of to OpenAI, Deepgram and LiveKit Inference.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from aiohttp import web
 
 from firstword.rehearsal.providers.admission import Connections
 from firstword.rehearsal.providers.deepgram import Listen, Speak
+from firstword.rehearsal.providers.inference import PREFIX, InferenceSTT, InferenceTTS
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.providers.openai import OpenAI
 
@@ -30,17 +31,27 @@ _SHUTDOWN_TIMEOUT = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ProviderAddresses:
-    """Where the simulators are: base addresses as OPENAI_BASE_URL and DEEPGRAM_BASE_URL want them, and the counts."""
+    """Where the simulators are: base addresses as OPENAI_BASE_URL, DEEPGRAM_BASE_URL and LIVEKIT_INFERENCE_URL want them; the counts."""
 
     openai: str
     deepgram: str
+    inference: str
     stats: str
 
 
 def application(latencies: Latencies) -> web.Application:
-    """Both providers and `GET /stats`: `{"llm"|"stt"|"tts": {"requests", "connections", "answers"}}`."""
+    """All providers and `GET /stats`: by the name of each `{"requests", "connections", "answers"}`; `llm`, `stt` and `tts` are OpenAI's
+    and Deepgram's.
+    """
     connections = Connections()
-    simulated = [OpenAI(latencies, connections), Listen(latencies, connections), Speak(latencies, connections)]
+    simulated = [
+        OpenAI(latencies, connections),
+        Listen(latencies, connections),
+        Speak(latencies, connections),
+        OpenAI(latencies, connections, name="inference-llm", prefix=PREFIX),
+        InferenceSTT(latencies, connections),
+        InferenceTTS(latencies, connections),
+    ]
 
     async def stats(_: web.Request) -> web.Response:
         return web.json_response({each.provider.name: each.provider.counts for each in simulated})
@@ -60,7 +71,9 @@ async def simulators(latencies: Latencies, *, port: int = 0) -> AsyncGenerator[P
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
         origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield ProviderAddresses(openai=f"{origin}/v1", deepgram=f"{origin}/v1", stats=f"{origin}/stats")
+        yield ProviderAddresses(
+            openai=f"{origin}/v1", deepgram=f"{origin}/v1", inference=f"{origin}{PREFIX}", stats=f"{origin}/stats"
+        )
     finally:
         await runner.cleanup()
 
@@ -72,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2 for a latency file that can't be used.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m firstword.rehearsal.providers", description="Simulate OpenAI and Deepgram."
+        prog="python -m firstword.rehearsal.providers", description="Simulate OpenAI, Deepgram and LiveKit Inference."
     )
     parser.add_argument("--port", type=int, default=0, help="0 (the default): a free one")
     parser.add_argument("--providers", metavar="FILE", help="latency model; the default one without it")

@@ -1,0 +1,181 @@
+"""An agent of the user's as a process: their own file, in their own Python, started as LiveKit starts it, beside local servers.
+
+Nothing of the agent is changed. Its environment leads it to this machine. A folder on its path observes its starts, writes down what it
+uses, and holds it to the local server (`firstword.rehearsal.audited`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dotenv import dotenv_values
+
+from firstword.rehearsal import audited
+from firstword.rehearsal.agent_file import AgentFile, BadAgent, probe
+from firstword.rehearsal.agent_log import Failure, complaint, failure
+from firstword.rehearsal.audited.facts import read_facts
+from firstword.rehearsal.audited.settings import VARIABLE, AuditSettings
+from firstword.rehearsal.processes import ServerFailed
+from firstword.rehearsal.result import LOGS, TRACES
+from firstword.rehearsal.simulated import SIMULATED, defaults, name_of, variables
+from firstword.rehearsal.stack import Stack
+from firstword.rehearsal.workers import RunningWorker, logged_worker, without
+from firstword.telemetry.observe_folder import observing, write_observe_folder
+from firstword.telemetry.observed_export import TRACES as TRACES_VARIABLE
+
+AGENT = "agent"
+"""What the agent's worker is called, as profiles have names."""
+AT_START = "firstword.audited.at_start"
+_DROPPED = ("LIVEKIT_", "FIRSTWORD_")
+_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+_LOCALHOST = "127.0.0.1,localhost"
+_CLOUD_KEYS: Final = {
+    "LIVEKIT_INFERENCE_API_KEY": ("LIVEKIT_INFERENCE_API_KEY", "LIVEKIT_API_KEY"),
+    "LIVEKIT_INFERENCE_API_SECRET": ("LIVEKIT_INFERENCE_API_SECRET", "LIVEKIT_API_SECRET"),
+}
+"""With real providers LiveKit Inference is called with the user's key, while the agent's room is on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlace:
+    """Where an agent runs, and what its environment says."""
+
+    file: Path
+    """Absolute, as `python` and `folder` are."""
+    python: Path
+    folder: Path
+    environment: Mapping[str, str]
+    without: tuple[str, ...]
+    """Prefix of its commands, which drops variables of the shell."""
+    audit: Path
+    """The audit's folder."""
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.audit / LOGS / f"{AGENT}.log"
+
+    @property
+    def traces(self) -> Path:
+        """Its starts, as OTLP JSON lines."""
+        return self.audit / TRACES / AGENT
+
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What its processes wrote down so far."""
+        return read_facts(self.audit / "facts.jsonl")
+
+
+def place_agent(
+    file: Path, python: Path, folder: Path, audit: Path, stack: Stack, addresses: Mapping[str, str] | None
+) -> AgentPlace:
+    """Writes what observes the agent into the audit's folder. `addresses`: the simulators', None for real providers. Raises OSError."""
+    audit = audit.resolve()
+    observe = audit / "observe"
+    write_observe_folder(observe, beside=(Path(audited.__file__).parent,))
+    place = AgentPlace(file, python, folder, {}, (), audit)
+    for path in (place.log.parent, place.traces):
+        path.mkdir(parents=True, exist_ok=True)
+    real = addresses is None
+    led = {
+        "LIVEKIT_URL": stack.livekit_url,
+        "LIVEKIT_API_KEY": stack.api_key,
+        "LIVEKIT_API_SECRET": stack.api_secret,
+        **(_cloud_keys(folder) if addresses is None else variables(addresses, os.environ)),
+    }
+    settings = AuditSettings(
+        facts=str(audit / "facts.jsonl"),
+        environment=led,
+        defaults={} if addresses is None else defaults(addresses),
+        simulated=tuple(SIMULATED),
+        real=real,
+    )
+    proxied = ",".join(filter(None, (os.environ.get("NO_PROXY"), _LOCALHOST)))
+    environment = {
+        **led,
+        "LIVEKIT_AGENT_NAME": f"audit-{secrets.token_hex(3)}",  # of an agent without a name, who would come to the floor's callers too
+        TRACES_VARIABLE: str(place.traces),
+        VARIABLE: settings.as_json(),
+        "NO_PROXY": proxied,
+        "no_proxy": proxied,
+    }
+    path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    dropped = {name for name in os.environ if name.upper().startswith(_DROPPED)} | {_BYTECODE}
+    return AgentPlace(
+        file,
+        python,
+        folder,
+        observing({**path, **environment}, observe, at_start=AT_START),
+        without(dropped - environment.keys()),
+        audit,
+    )
+
+
+def _cloud_keys(folder: Path) -> dict[str, str]:
+    """The user's key of LiveKit Cloud, from the shell or a file beside the agent."""
+    known: dict[str, str | None] = {}
+    for name in (".env", ".env.local"):
+        known |= dotenv_values(folder / name)
+    known |= os.environ
+    found: dict[str, str] = {}
+    for name, names in _CLOUD_KEYS.items():
+        if value := next(filter(None, (known.get(each) for each in names)), None):
+            found[name] = value
+    return found
+
+
+async def look_at(place: AgentPlace) -> AgentFile:
+    """Imports the file once, and says how it is run. Raises BadAgent."""
+    found = await probe(
+        place.file, place.python, place.folder, place.environment, place.audit / LOGS / "probe.json", place.without
+    )
+    if refused := refusal(place):
+        raise BadAgent(refused)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def running_agent(place: AgentPlace, file: AgentFile) -> AsyncGenerator[RunningWorker]:
+    """Runs the agent's worker, registered on entry, and ends it on exit. Raises BadAgent where it doesn't come so far."""
+    command = (*place.without, *file.command)
+    async with logged_worker(AGENT, command, place.environment, log=place.log, folder=place.folder) as worker:
+        try:
+            await worker.registered()
+        except ServerFailed as error:
+            raise BadAgent(str(failed(place) or error)) from None
+        yield worker
+
+
+def failed(place: AgentPlace) -> Failure | None:
+    """Why the agent failed, as its log tells."""
+    try:
+        return failure(place.log.read_text(errors="replace"), place.folder)
+    except FileNotFoundError:
+        return None
+
+
+def refusal(place: AgentPlace) -> str | None:
+    """The provider that the agent would have called and may not, in one line; None where it was refused none."""
+    for fact in place.facts:
+        if fact["fact"] == "refused":
+            file = Path(fact["place"])
+            shown = file.relative_to(place.folder) if file.is_relative_to(place.folder) else file
+            where = f"{shown}:{fact['line']}: " if fact["place"] else ""
+            return f"{where}{name_of(fact['name'])} is not simulated; expected --real, which calls it with your key, or another provider"
+    return None
+
+
+def why_silent(place: AgentPlace) -> str:
+    """Why an agent was not heard, as far as it can be told, in one line."""
+    if said := refusal(place):
+        return said
+    if reason := failed(place):
+        return str(reason)
+    warned = complaint(place.log.read_text(errors="replace"))
+    return f"the agent says: {warned}" if warned else "the agent neither spoke nor complained"

@@ -1,0 +1,211 @@
+"""An audit: the user's own agent beside the floor, called in turn by callers who listen.
+
+On top of the running of agents: servers, simulators, the agent and the floor, then the calls. What is made of them is
+`firstword.tuning.audit`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from livekit import api, rtc
+
+from firstword.rehearsal.agent_file import AgentFile, BadAgent
+from firstword.rehearsal.agent_process import AgentPlace, failed, look_at, place_agent, running_agent, why_silent
+from firstword.rehearsal.calls import calling
+from firstword.rehearsal.listening import FirstHeard, first_heard
+from firstword.rehearsal.result import LOGS, read_starts
+from firstword.rehearsal.servers import Progress
+from firstword.rehearsal.simulated import name_of
+from firstword.rehearsal.stack import LocalStack, Stack
+from firstword.rehearsal.surroundings import simulators
+from firstword.rehearsal.workers import FLOOR, RunningWorker, running_worker
+from firstword.telemetry.record import Dispatch
+from firstword.tuning.audit.facts import AgentFacts, AuditedSession, AuditRun, FirstVoice
+
+_STAY_S = 0.3
+"""A caller hears the agent's first syllables, and hangs up."""
+_SILENT_BEFORE_GIVING_UP = 2
+"""Callers who hear nothing, before the audit ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What to audit, and how; times in seconds, paths absolute."""
+
+    file: Path
+    python: Path
+    folder: Path
+    """In which the agent runs."""
+    sessions: int = 4
+    """Of the agent, and as many of the floor."""
+    dispatch: Dispatch = Dispatch.JOIN
+    ahead_by: float = 3.0
+    """With dispatch `ahead`: how long the job comes before the caller."""
+    metadata: str = ""
+    """The job's."""
+    real: bool = False
+    latencies: Path | None = None
+    """Latency model of the simulated providers."""
+    patience: float = 20.0
+    """How long a caller waits to hear something."""
+
+
+async def audit(plan: Audit, folder: Path, *, report: Callable[[Progress], None] = lambda _: None) -> AuditRun:
+    """Run the audit with logs and traces in `folder`, an existing one, and say how it goes to `report`.
+
+    Raises BadAgent where the agent can't be run or is never heard; another ServerError where no server can be had.
+    """
+    calls = _Calls()
+    async with _stage(plan, folder, report) as stage:
+        await _call_all(plan, stage, calls, report)
+    starts = read_starts(stage.place.traces)
+    sessions = tuple(
+        replace(session, start=starts.get(sid)) for session, sid in zip(calls.sessions, calls.room_sids, strict=True)
+    )
+    return AuditRun(_facts(plan, stage), sessions, tuple(calls.floor_s))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditStage:
+    """All that runs during an audit."""
+
+    stack: Stack
+    rooms: api.LiveKitAPI
+    place: AgentPlace
+    file: AgentFile
+    agent: RunningWorker
+    floor: RunningWorker
+
+
+class _Calls:
+    """What the calls so far have brought."""
+
+    def __init__(self) -> None:
+        self.sessions: list[AuditedSession] = []
+        self.room_sids: list[str] = []
+        self.floor_s: list[float | None] = []
+
+
+@contextlib.asynccontextmanager
+async def _stage(plan: Audit, folder: Path, report: Callable[[Progress], None]) -> AsyncGenerator[AuditStage]:
+    logs = folder / LOGS
+    logs.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as running:
+        report(Progress("starting the servers"))
+        stack = await running.enter_async_context(LocalStack(logs, report=report))
+        addresses = None
+        if not plan.real:
+            addresses = await running.enter_async_context(simulators(plan.latencies, logs / "providers.log"))
+        report(Progress(f"importing {plan.file.name}"))
+        place = place_agent(plan.file, plan.python, plan.folder, folder, stack, addresses)
+        file = await look_at(place)
+        report(Progress(f"warming the worker of {plan.file.name}"))
+        agent = await running.enter_async_context(running_agent(place, file))
+        report(Progress("warming the floor"))
+        floor = await running.enter_async_context(
+            running_worker(
+                FLOOR,
+                agent_name=f"floor-{secrets.token_hex(3)}",
+                folder=folder,
+                stack=stack,
+                environment=_as_the_agent(_worker_fact(place)),
+            )
+        )
+        await floor.registered()
+        rooms = await running.enter_async_context(api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret))
+        yield AuditStage(stack, rooms, place, file, agent, floor)
+
+
+def _worker_fact(place: AgentPlace) -> dict[str, Any]:
+    workers = [fact for fact in place.facts if fact["fact"] == "worker"]
+    return workers[0] if workers else {}
+
+
+def _as_the_agent(worker: dict[str, Any]) -> dict[str, str]:
+    """The floor's executor and idle processes: those of the agent, with one process at least."""
+    return {
+        "FIRSTWORD_EXECUTOR": str(worker.get("executor", "process")),
+        "FIRSTWORD_IDLE_PROCESSES": str(max(1, worker.get("idle", 1))),
+    }
+
+
+async def _call_all(plan: Audit, stage: AuditStage, calls: _Calls, report: Callable[[Progress], None]) -> None:
+    """Agent and floor in turn, and each first every other time."""
+    total = 2 * plan.sessions
+    for number in range(plan.sessions):
+        turn = (stage.agent, stage.floor) if number % 2 == 0 else (stage.floor, stage.agent)
+        for worker in turn:
+            done = len(calls.sessions) + len(calls.floor_s)
+            report(Progress(f"call {done + 1} of {total}: {worker.profile}", done, total))
+            for each in turn:
+                await each.at_rest()
+            await _call(plan, stage, worker, calls)
+        _require_voice(stage, calls.sessions)
+    report(Progress("waiting for the last traces", total, total))
+    await stage.agent.at_rest()
+
+
+async def _call(plan: Audit, stage: AuditStage, worker: RunningWorker, calls: _Calls) -> None:
+    """One call, and what came of it."""
+    metadata = plan.metadata if worker is stage.agent else ""
+    heard: FirstHeard | None = None
+    silence: str | None = None
+    sid = ""
+    async with calling(
+        stage.stack,
+        stage.rooms,
+        room=f"{worker.profile}-{secrets.token_hex(4)}",
+        agent_name=worker.agent_name,
+        metadata=metadata,
+        ahead_by=plan.ahead_by if plan.dispatch is Dispatch.AHEAD else None,
+    ) as caller:
+        try:
+            await caller.connect()
+            sid = await caller.room.sid
+            heard = await first_heard(caller, plan.patience)
+            await asyncio.sleep(_STAY_S)
+        except TimeoutError:
+            silence = why_silent(stage.place) if worker is stage.agent else "the floor was not heard"
+        except rtc.ConnectError as refused:
+            silence = f"not connected: {refused.message}"
+    seconds = heard.seconds if heard else None
+    if worker is stage.floor:
+        calls.floor_s.append(seconds)
+        return
+    voice = heard.first_voice if heard else FirstVoice.GREETS
+    calls.sessions.append(AuditedSession(seconds, voice, silence))
+    calls.room_sids.append(sid)
+
+
+def _require_voice(stage: AuditStage, sessions: Sequence[AuditedSession]) -> None:
+    """Raises BadAgent once it is clear that the agent will not be heard: its entrypoint fails, or callers hear nothing."""
+    if any(session.heard_s is not None for session in sessions):
+        return
+    reason = failed(stage.place)
+    if (reason is not None and reason.ended) or len(sessions) >= _SILENT_BEFORE_GIVING_UP:
+        raise BadAgent(f"never heard: {sessions[-1].silence}; its log is {stage.place.log}")
+
+
+def _facts(plan: Audit, stage: AuditStage) -> AgentFacts:
+    worker = _worker_fact(stage.place)
+    used = tuple(dict.fromkeys(name_of(fact["name"]) for fact in stage.place.facts if fact["fact"] == "provider"))
+    name: str = worker.get("agent_name", "")
+    return AgentFacts(
+        file=plan.file,
+        python=stage.file.python_version,
+        livekit=stage.file.livekit,
+        dispatch=plan.dispatch,
+        agent_name=None if name == stage.place.environment["LIVEKIT_AGENT_NAME"] else name,
+        idle_processes=worker.get("idle"),
+        metadata=plan.metadata,
+        simulated=() if plan.real else used,
+        real=used if plan.real else (),
+        imports=stage.file.imports,
+    )

@@ -1,0 +1,16 @@
+"""Imported at the start of each process of an agent that is audited (FIRSTWORD_AT_START): waits for what it imports."""
+
+from __future__ import annotations
+
+import functools
+
+from firstword.telemetry.switch import after_import
+
+from .redirect import redirect
+from .settings import AuditSettings
+from .worker import hold, keep_environment
+
+_settings = AuditSettings.read()
+redirect(_settings)
+after_import("livekit.agents.worker", functools.partial(hold, _settings))
+after_import("dotenv.main", functools.partial(keep_environment, _settings))

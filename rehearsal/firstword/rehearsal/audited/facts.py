@@ -1,0 +1,30 @@
+"""Facts of the agent that only its own processes know, a line of JSON each."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_written: set[str] = set()
+
+
+def write_fact(file: str, kind: str, **values: Any) -> None:
+    """Append a fact to the file, once in a process. Several processes may write at once: a short line is written whole."""
+    line = json.dumps({"fact": kind, **values}) + "\n"
+    if line not in _written:
+        _written.add(line)
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+
+def read_facts(file: Path) -> list[dict[str, Any]]:
+    """All facts so far, in order; none where no process has written."""
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []

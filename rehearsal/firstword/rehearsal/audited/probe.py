@@ -1,0 +1,102 @@
+"""`python -P -m firstword.audited.probe FILE ANSWER`: imports an agent's file as LiveKit would, and writes what it found as JSON.
+
+Run in the agent's own Python, in a process of its own: whatever the file does at import ends here. `-X importtime` may be given.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import sys
+import traceback
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from firstword.telemetry.source_lines import is_users
+from firstword.telemetry.switch import after_import
+
+PREFERRED = ("app", "server", "agent")
+"""Names of servers that LiveKit takes before any other (`livekit.agents.cli.discover`, 1.8.9)."""
+
+
+def probe(file: Path) -> dict[str, Any]:
+    """Import the file, and say what is in it; what it prints goes where this process's output goes."""
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "livekit": _version(),
+        "servers": {},
+        "runs_itself": False,
+    }
+    if found["livekit"] is None:
+        return found
+
+    def note(*_: object) -> None:
+        found["runs_itself"] = True
+
+    def replace(module: ModuleType) -> None:
+        setattr(module, "run_app", note)  # noqa: B010 # a module's attribute, of a library that may not be here
+
+    after_import("livekit.agents.cli.cli", replace)
+    after_import("livekit.agents.cli", replace)
+    try:
+        module = _imported(file)
+    except SystemExit as end:
+        found["error"] = {**_place(end, file), "type": "SystemExit", "message": str(end.code)}
+    except BaseException as error:
+        found["error"] = {**_place(error, file), "type": type(error).__name__, "message": str(error)}
+        if isinstance(error, ModuleNotFoundError):
+            found["error"]["module"] = error.name
+    else:
+        found["servers"] = _servers(module)
+    return found
+
+
+def _version() -> str | None:
+    try:
+        return metadata.version("livekit-agents")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _imported(file: Path) -> ModuleType:
+    """The module, by the name that LiveKit gives it: of a file in a package with the package's."""
+    parts, folder = [file.stem], file.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    sys.path.insert(0, str(folder))
+    return importlib.import_module(".".join(parts))
+
+
+def _servers(module: ModuleType) -> dict[str, int]:
+    """Name -> identity of each worker that the module has: two names may stand for one."""
+    agents = sys.modules.get("livekit.agents")
+    if agents is None:
+        return {}
+    return {name: id(value) for name, value in vars(module).items() if isinstance(value, agents.AgentServer)}
+
+
+def _place(error: BaseException, file: Path) -> dict[str, Any]:
+    """The innermost line of the user's own; of a syntax error, where it is."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return {"file": error.filename, "line": error.lineno or 1}
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if is_users(frame.filename)]
+    return {"file": own[-1].filename, "line": own[-1].lineno} if own else {"file": str(file), "line": 1}
+
+
+def main() -> None:
+    """Probe, write, and end at once: a thread of the file's may go on for ever."""
+    file, answer = (Path(argument) for argument in sys.argv[1:])
+    answer.write_text(json.dumps(probe(file)), encoding="utf-8")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Holds LiveKit's worker of the agent to the audit's server, and lets it take every job.
+
+Private to livekit-agents 1.8.9 are the worker's `_host`, `_port`, `_http_proxy`, `_agent_name`, `_num_idle_processes`,
+`_job_executor_type`, `_setup_fnc` and `_preload_modules`; tests/rehearsal/test_audited.py fails when they move.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from .facts import write_fact
+from .settings import AuditSettings
+
+
+def hold(settings: AuditSettings, module: ModuleType) -> None:
+    """Do so with each worker that this process runs; `module` is LiveKit's, just imported."""
+    run = module.AgentServer.run
+
+    @functools.wraps(run)
+    async def held_run(server: Any, *arguments: Any, **options: Any) -> None:
+        server.load_fnc = no_load
+        server.update_options(
+            ws_url=settings.environment["LIVEKIT_URL"],
+            api_key=settings.environment["LIVEKIT_API_KEY"],
+            api_secret=settings.environment["LIVEKIT_API_SECRET"],
+        )
+        # its page of health would be on all interfaces, on a port that another worker may have
+        server._host, server._port, server._http_proxy = "127.0.0.1", 0, None
+        write_fact(
+            settings.facts,
+            "worker",
+            agent_name=server._agent_name,
+            executor=server._job_executor_type.value,
+            idle=module.ServerEnvOption.getvalue(server._num_idle_processes, False),
+            set_up=server._setup_fnc is not None,
+            preloads=list(server._preload_modules),
+        )
+        await run(server, *arguments, **options)
+
+    module.AgentServer.run = held_run
+
+
+def no_load() -> float:
+    """A busy small machine would declare itself full, and LiveKit's server refuse it as well."""
+    return 0.0
+
+
+def keep_environment(settings: AuditSettings, module: ModuleType) -> None:
+    """Let `load_dotenv(override=True)` change no address and no key of the audit's; `module` is python-dotenv's, just imported."""
+    load: Callable[..., bool] = module.load_dotenv
+
+    @functools.wraps(load)
+    def load_and_keep(*arguments: Any, **options: Any) -> bool:
+        found = load(*arguments, **options)
+        os.environ.update(settings.environment)
+        return found
+
+    setattr(module, "load_dotenv", load_and_keep)  # noqa: B010 # a module's attribute, of a library that may not be here

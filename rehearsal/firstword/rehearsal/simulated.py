@@ -1,0 +1,48 @@
+"""Which providers an audited agent can use without a key: their classes, their names, and how each is led to its simulator.
+
+Beside `providers`, which speaks their protocols. Addresses are those of `ProviderAddresses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+SIMULATED: Mapping[str, str] = MappingProxyType(
+    {
+        "livekit.agents.inference.llm.LLM": "LiveKit Inference LLM",
+        "livekit.agents.inference.stt.STT": "LiveKit Inference STT",
+        "livekit.agents.inference.tts.TTS": "LiveKit Inference TTS",
+        "livekit.plugins.openai.llm.LLM": "OpenAI LLM",
+        "livekit.plugins.deepgram.stt.STT": "Deepgram STT",
+        "livekit.plugins.deepgram.tts.TTS": "Deepgram TTS",
+    }
+)
+"""Class of a provider's plugin, with its module -> what people call it."""
+_KEYS = ("OPENAI_API_KEY", "DEEPGRAM_API_KEY")
+_NO_KEY = "simulated"
+"""What stands in for a key that is missing: the plugins want one, the simulators take any."""
+
+
+def variables(addresses: Mapping[str, str], shell: Iterable[str]) -> dict[str, str]:
+    """What leads those plugins to the simulators that read their address in the environment. A key in the shell is kept."""
+    keys = {name: _NO_KEY for name in _KEYS if name not in shell}
+    return {"LIVEKIT_INFERENCE_URL": addresses["inference"], "OPENAI_BASE_URL": addresses["openai"], **keys}
+
+
+def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Address of each class that takes it as an argument only; empty: it reads the environment, and what it is given is looked at."""
+    return {
+        "livekit.plugins.openai.llm.LLM": "",
+        "livekit.plugins.deepgram.stt.STT": f"{addresses['deepgram']}/listen",
+        "livekit.plugins.deepgram.tts.TTS": f"{addresses['deepgram']}/speak",
+    }
+
+
+def name_of(provider: str) -> str:
+    """What people call a provider's class: `livekit.plugins.elevenlabs.tts.TTS` is `elevenlabs TTS`."""
+    if provider in SIMULATED:
+        return SIMULATED[provider]
+    path, _, where = provider.partition(" ")
+    parts = path.removeprefix("livekit.plugins.").removeprefix("livekit.agents.").split(".")
+    return " ".join(filter(None, (f"{parts[0]} {parts[-1]}", where)))
