@@ -17,6 +17,7 @@ from firstword.command.edge import guarded
 from firstword.command.signals import end_as_by_ctrl_c
 
 SUBCOMMANDS = {
+    "audit": "Call any LiveKit agent, and say what its caller waited for, by line of its source.",
     "rehearse": "Call the worker with synthetic callers and compare profiles, side by side in one run.",
     "up": "Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.",
     "doctor": "Say what is there, what is missing, and what to type.",

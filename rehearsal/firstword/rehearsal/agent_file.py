@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from firstword.rehearsal.agent_log import shown_path
 from firstword.rehearsal.audited.probe import PREFERRED
 from firstword.rehearsal.processes import ServerError, started
 from firstword.tuning.audit.facts import ImportTime
@@ -88,7 +89,7 @@ async def probe(
                 code = await process.wait()
         except TimeoutError:
             raise BadAgent(
-                f"{file} was not imported within {PROBE_S:g} s; expected a server that LiveKit starts, not one that runs at import"
+                f"{shown_path(file)} was not imported within {PROBE_S:g} s; expected a server that LiveKit starts, not one that runs at import"
             ) from None
     text = output.read_text(errors="replace")
     found = _answer(answer)
@@ -97,7 +98,7 @@ async def probe(
         says = f": {words[-1]}" if words else ""
         if code in (126, 127):
             raise BadAgent(f"{python} can't be run{says}; expected a Python, with --python")
-        raise BadAgent(f"{file} ends Python at import (exit code {code}){says}")
+        raise BadAgent(f"{shown_path(file)} ends Python at import (exit code {code}){says}")
     return _agent_file(file, python, folder, tree, found, text)
 
 
@@ -117,7 +118,7 @@ def _agent_file(
     error = found.get("error")
     # siblings that are imported by their bare name are found where the file is started as a program
     if error and not (by_itself and error["type"] == "ModuleNotFoundError" and _is_sibling(error["module"], file)):
-        raise BadAgent(_in_words(error, file, python))
+        raise BadAgent(_in_words(error, python))
     if not by_itself:
         _require_one_server(found["servers"], file, tree)
     imports = tuple(_imports(text, file))
@@ -167,14 +168,16 @@ def _is_sibling(module: str | None, file: Path) -> bool:
 def _require_one_server(servers: dict[str, int], file: Path, tree: ast.Module) -> None:
     if not servers:
         raise BadAgent(
-            f"{file} has no agent server; expected `server = AgentServer()` at the top level, or `cli.run_app(...)`"
+            f"{shown_path(file)} has no agent server; expected `server = AgentServer()` at the top level, or `cli.run_app(...)`"
         )
     if len(set(servers.values())) > 1 and not servers.keys() & set(PREFERRED):
         lines = _assigned(tree)
         places = " and ".join(
             f"`{name}` (line {lines[name]})" if name in lines else f"`{name}`" for name in sorted(servers)
         )
-        raise BadAgent(f"{file} has more than one agent server: {places}; expected one, or one named `server`")
+        raise BadAgent(
+            f"{shown_path(file)} has more than one agent server: {places}; expected one, or one named `server`"
+        )
 
 
 def _assigned(tree: ast.Module) -> dict[str, int]:
@@ -188,14 +191,16 @@ def _assigned(tree: ast.Module) -> dict[str, int]:
     }
 
 
-def _in_words(error: dict[str, Any], file: Path, python: Path) -> str:
+def _in_words(error: dict[str, Any], python: Path) -> str:
     """One line: where, what, and what to do."""
-    place = f"{_shown(Path(error['file']), file)}:{error['line']}"
+    place = f"{shown_path(Path(error['file']))}:{error['line']}"
     message = " ".join(str(error["message"]).split())
     match error["type"]:
         case "SystemExit":
             return f"{place}: the file ends at import (exit code {message}); expected it to end only where it is started as a program"
-        case "ModuleNotFoundError" if error["module"]:
+        case "KeyError" if error["in_environment"]:
+            return f"{place}: {message} is not set; expected it in the environment, or in a file that the agent reads"
+        case "ImportError" | "ModuleNotFoundError" if error["module"]:
             package = _package(error["module"])
             return f"{place}: no module {error['module']} in {python}; expected it there (pip install {package}), or --python PATH with the agent's own Python"
         case kind:
@@ -206,13 +211,6 @@ def _package(module: str) -> str:
     if module.startswith("livekit.plugins."):
         return f"livekit-plugins-{module.split('.')[2].replace('_', '-')}"
     return module.partition(".")[0]
-
-
-def _shown(place: Path, file: Path) -> str:
-    """A file as the user typed it, or from the agent's folder."""
-    if place == file.resolve():
-        return str(file)
-    return str(place.relative_to(file.resolve().parent)) if place.is_relative_to(file.resolve().parent) else str(place)
 
 
 def _imports(text: str, file: Path) -> list[ImportTime]:

@@ -25,7 +25,7 @@ class Failure(NamedTuple):
     message: str
     """The exception's last line."""
     place: str | None
-    """`agent.py:31`, a path from the agent's folder; None where no line of the agent's led to it."""
+    """`agent.py:31`; None where no line of the agent's led to it."""
     ended: bool
     """It ended an entrypoint or the worker; another exception need not have."""
 
@@ -50,6 +50,12 @@ def complaint(log: str) -> str | None:
     return None
 
 
+def shown_path(file: Path) -> str:
+    """A file as a person here would type it: from the current folder where it is below that."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
+
+
 def _failures(log: str, folder: Path) -> Iterator[Failure]:
     for record in _records(log):
         if record.get("level") in ("ERROR", "CRITICAL") and isinstance(record.get("exc_info"), str):
@@ -71,7 +77,7 @@ def _records(log: str) -> Iterator[dict[str, Any]]:
 
 def _failure(traceback: str, folder: Path, *, ended: bool) -> Failure:
     own = [match for match in _FRAME.finditer(traceback) if _is_own(Path(match["file"]), folder)]
-    place = f"{Path(own[-1]['file']).relative_to(folder)}:{own[-1]['line']}" if own else None
+    place = f"{shown_path(Path(own[-1]['file']))}:{own[-1]['line']}" if own else None
     lines = [line.strip() for line in traceback.splitlines() if line.strip()]
     # a message may have more lines than one: it begins after the last frame
     last = next(

@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 
 from firstword.rehearsal import audited
 from firstword.rehearsal.agent_file import AgentFile, BadAgent, probe
-from firstword.rehearsal.agent_log import Failure, complaint, failure
+from firstword.rehearsal.agent_log import Failure, complaint, failure, shown_path
 from firstword.rehearsal.audited.facts import read_facts
 from firstword.rehearsal.audited.settings import VARIABLE, AuditSettings
 from firstword.rehearsal.processes import ServerFailed
@@ -164,9 +164,7 @@ def refusal(place: AgentPlace) -> str | None:
     """The provider that the agent would have called and may not, in one line; None where it was refused none."""
     for fact in place.facts:
         if fact["fact"] == "refused":
-            file = Path(fact["place"])
-            shown = file.relative_to(place.folder) if file.is_relative_to(place.folder) else file
-            where = f"{shown}:{fact['line']}: " if fact["place"] else ""
+            where = f"{shown_path(Path(fact['place']))}:{fact['line']}: " if fact["place"] else ""
             return f"{where}{name_of(fact['name'])} is not simulated; expected --real, which calls it with your key, or another provider"
     return None
 

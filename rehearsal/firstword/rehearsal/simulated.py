@@ -13,7 +13,9 @@ SIMULATED: Mapping[str, str] = MappingProxyType(
         "livekit.agents.inference.llm.LLM": "LiveKit Inference LLM",
         "livekit.agents.inference.stt.STT": "LiveKit Inference STT",
         "livekit.agents.inference.tts.TTS": "LiveKit Inference TTS",
+        "livekit.agents.inference.realtime.openai.RealtimeModel": "LiveKit Inference Realtime",
         "livekit.plugins.openai.llm.LLM": "OpenAI LLM",
+        "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "OpenAI Realtime",
         "livekit.plugins.deepgram.stt.STT": "Deepgram STT",
         "livekit.plugins.deepgram.tts.TTS": "Deepgram TTS",
     }
@@ -34,6 +36,7 @@ def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
     """Address of each class that takes it as an argument only; empty: it reads the environment, and what it is given is looked at."""
     return {
         "livekit.plugins.openai.llm.LLM": "",
+        "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "",
         "livekit.plugins.deepgram.stt.STT": f"{addresses['deepgram']}/listen",
         "livekit.plugins.deepgram.tts.TTS": f"{addresses['deepgram']}/speak",
     }

@@ -47,9 +47,13 @@ def probe(file: Path) -> dict[str, Any]:
     except SystemExit as end:
         found["error"] = {**_place(end, file), "type": "SystemExit", "message": str(end.code)}
     except BaseException as error:
-        found["error"] = {**_place(error, file), "type": type(error).__name__, "message": str(error)}
-        if isinstance(error, ModuleNotFoundError):
-            found["error"]["module"] = error.name
+        found["error"] = {
+            **_place(error, file),
+            "type": type(error).__name__,
+            "message": str(error),
+            "module": _missing_module(error),
+            "in_environment": _is_variable(error),
+        }
     else:
         found["servers"] = _servers(module)
     return found
@@ -78,6 +82,21 @@ def _servers(module: ModuleType) -> dict[str, int]:
     if agents is None:
         return {}
     return {name: id(value) for name, value in vars(module).items() if isinstance(value, agents.AgentServer)}
+
+
+def _missing_module(error: BaseException) -> str | None:
+    """The module that is not there: one that was imported, or a plugin that was asked of the namespace of plugins."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name
+    if isinstance(error, ImportError) and error.name == "livekit.plugins":
+        return f"{error.name}.{str(error).split(chr(39))[1]}"
+    return None
+
+
+def _is_variable(error: BaseException) -> bool:
+    """Whether it is a variable of the environment that is not set."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, KeyError) and bool(frames) and frames[-1].filename in (os.__file__, "<frozen os>")
 
 
 def _place(error: BaseException, file: Path) -> dict[str, Any]:

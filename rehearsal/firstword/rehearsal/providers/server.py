@@ -23,6 +23,7 @@ from firstword.rehearsal.providers.deepgram import Listen, Speak
 from firstword.rehearsal.providers.inference import PREFIX, InferenceSTT, InferenceTTS
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.providers.openai import OpenAI
+from firstword.rehearsal.providers.realtime import Realtime
 
 _LARGEST_REQUEST = 16 * 1024**2
 _SHUTDOWN_TIMEOUT = 0.2
@@ -51,6 +52,9 @@ def application(latencies: Latencies) -> web.Application:
         OpenAI(latencies, connections, name="inference-llm", prefix=PREFIX),
         InferenceSTT(latencies, connections),
         InferenceTTS(latencies, connections),
+        Realtime(latencies, connections, name="realtime", paths=("/v1/realtime",)),
+        # the client adds /realtime only to addresses whose path is /v1
+        Realtime(latencies, connections, name="inference-realtime", paths=(PREFIX, f"{PREFIX}/realtime")),
     ]
 
     async def stats(_: web.Request) -> web.Response:
