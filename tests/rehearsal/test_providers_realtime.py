@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ async def session(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenera
 
 @asynccontextmanager
 async def opened(model: llm.RealtimeModel) -> AsyncGenerator[RealtimeSession]:
-    made: RealtimeSession = model.session()
+    made = cast("RealtimeSession", model.session())
     try:
         yield made
     finally:

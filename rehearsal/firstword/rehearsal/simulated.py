@@ -18,10 +18,12 @@ SIMULATED: Mapping[str, str] = MappingProxyType(
         "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "OpenAI Realtime",
         "livekit.plugins.deepgram.stt.STT": "Deepgram STT",
         "livekit.plugins.deepgram.tts.TTS": "Deepgram TTS",
+        "livekit.plugins.cartesia.stt.STT": "Cartesia STT",
+        "livekit.plugins.cartesia.tts.TTS": "Cartesia TTS",
     }
 )
 """Class of a provider's plugin, with its module -> what people call it."""
-_KEYS = ("OPENAI_API_KEY", "DEEPGRAM_API_KEY")
+_KEYS = ("CARTESIA_API_KEY", "DEEPGRAM_API_KEY", "OPENAI_API_KEY")
 _NO_KEY = "simulated"
 """What stands in for a key that is missing: the plugins want one, the simulators take any."""
 
@@ -39,6 +41,8 @@ def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
         "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "",
         "livekit.plugins.deepgram.stt.STT": f"{addresses['deepgram']}/listen",
         "livekit.plugins.deepgram.tts.TTS": f"{addresses['deepgram']}/speak",
+        "livekit.plugins.cartesia.stt.STT": addresses["cartesia"],
+        "livekit.plugins.cartesia.tts.TTS": addresses["cartesia"],
     }
 
 

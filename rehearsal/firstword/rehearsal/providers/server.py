@@ -1,6 +1,6 @@
 """Runs the provider simulators, in this process (`simulators`) or as one of its own (`python -m firstword.rehearsal.providers`).
 
-One loopback port serves them all: the worker's real plugins connect to it instead of to OpenAI, Deepgram and LiveKit Inference.
+One loopback port serves them all: the worker's real plugins connect to it instead of to the real ones.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from aiohttp import web
 
 from firstword.rehearsal.providers.admission import Connections
+from firstword.rehearsal.providers.cartesia import CartesiaSTT, CartesiaTTS
 from firstword.rehearsal.providers.deepgram import Listen, Speak
 from firstword.rehearsal.providers.inference import PREFIX, InferenceSTT, InferenceTTS
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
@@ -32,11 +33,14 @@ _SHUTDOWN_TIMEOUT = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ProviderAddresses:
-    """Where the simulators are: base addresses as OPENAI_BASE_URL, DEEPGRAM_BASE_URL and LIVEKIT_INFERENCE_URL want them; the counts."""
+    """Where the simulators are: base addresses as OPENAI_BASE_URL, DEEPGRAM_BASE_URL and LIVEKIT_INFERENCE_URL want them,
+    Cartesia's as its plugin does; and the counts.
+    """
 
     openai: str
     deepgram: str
     inference: str
+    cartesia: str
     stats: str
 
 
@@ -52,6 +56,8 @@ def application(latencies: Latencies) -> web.Application:
         OpenAI(latencies, connections, name="inference-llm", prefix=PREFIX),
         InferenceSTT(latencies, connections),
         InferenceTTS(latencies, connections),
+        CartesiaSTT(latencies, connections),
+        CartesiaTTS(latencies, connections),
         Realtime(latencies, connections, name="realtime", paths=("/v1/realtime",)),
         # the client adds /realtime only to addresses whose path is /v1
         Realtime(latencies, connections, name="inference-realtime", paths=(PREFIX, f"{PREFIX}/realtime")),
@@ -76,7 +82,11 @@ async def simulators(latencies: Latencies, *, port: int = 0) -> AsyncGenerator[P
         await web.TCPSite(runner, "127.0.0.1", port).start()
         origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield ProviderAddresses(
-            openai=f"{origin}/v1", deepgram=f"{origin}/v1", inference=f"{origin}{PREFIX}", stats=f"{origin}/stats"
+            openai=f"{origin}/v1",
+            deepgram=f"{origin}/v1",
+            inference=f"{origin}{PREFIX}",
+            cartesia=origin,
+            stats=f"{origin}/stats",
         )
     finally:
         await runner.cleanup()
@@ -89,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2 for a latency file that can't be used.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m firstword.rehearsal.providers", description="Simulate OpenAI, Deepgram and LiveKit Inference."
+        prog="python -m firstword.rehearsal.providers",
+        description="Simulate OpenAI, Deepgram, Cartesia and LiveKit Inference.",
     )
     parser.add_argument("--port", type=int, default=0, help="0 (the default): a free one")
     parser.add_argument("--providers", metavar="FILE", help="latency model; the default one without it")
