@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-_written: set[str] = set()
+_written: set[tuple[str, str]] = set()
 
 
 def write_fact(file: str, kind: str, **values: Any) -> None:
     """Append a fact to the file, once in a process. Several processes may write at once: a short line is written whole."""
     line = json.dumps({"fact": kind, **values}) + "\n"
-    if line not in _written:
-        _written.add(line)
+    if (file, line) not in _written:
+        _written.add((file, line))
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, line.encode())

@@ -107,7 +107,7 @@ def _refuse(provider: str, settings: AuditSettings) -> None:
 def _users_line(frame: FrameType | None) -> tuple[str, int]:
     """The innermost line of the user's own that leads here."""
     while frame is not None:
-        if is_users(frame.f_code.co_filename):
+        if frame.f_code.co_filename != __file__ and is_users(frame.f_code.co_filename):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
     return "", 0
