@@ -146,6 +146,16 @@ async def test_a_tool_is_called_when_its_name_is_mentioned(simulate: Simulate):
         assert calls[0].arguments == '{"account": "what about my account?", "days": 1}'
 
 
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "current_time"}}])
+async def test_a_tool_that_is_required_is_called(simulate: Simulate, choice: llm.ToolChoice):
+    """Whatever was said: LiveKit's detection of key terms asks so, after each turn."""
+    async with simulate("") as addresses, model_at(addresses) as model:
+        stream = model.chat(chat_ctx=user("hello"), tools=[current_time], tool_choice=choice, conn_options=ONCE)
+        async with stream:
+            calls = [call.name async for chunk in stream if chunk.delta for call in chunk.delta.tool_calls]
+    assert calls == ["current_time"]
+
+
 async def test_prewarm_is_answered(simulate: Simulate):
     """The plugin asks for the list of models to warm its connection."""
     async with simulate("") as addresses, model_at(addresses) as model:

@@ -2,7 +2,7 @@
 
 It repeats what it heard and says how many tools it was offered ("You said: hello. I have 3 tools."). So a test can tell the full assistant
 from the minimal one. It calls a tool when the user's words contain a word of at least four letters of the tool's name. "what time is it"
-calls `current_time`. Then it says what the tool returned.
+calls `current_time`. Then it says what the tool returned. A tool that is required it calls whatever was said.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 _SHORTEST_TRIGGER = 4
 
@@ -42,6 +42,8 @@ def reply(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, An
     heard = sum(len(_text(message).split()) for message in messages)
     last = messages[-1]
     said = next((_text(message) for message in reversed(messages) if message["role"] == "user"), "")
+    if (forced := _forced(tools, tool_choice)) is not None:
+        return Reply((), ToolCall(forced["name"], _arguments(forced, said)), heard)
     if last["role"] == "tool":
         return Reply(_tokens(f"The answer is: {_text(last)}."), None, heard)
     if last["role"] == "user" and tool_choice != "none":
@@ -51,6 +53,14 @@ def reply(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, An
                 return Reply((), ToolCall(function["name"], _arguments(function, said)), heard)
     greeting = f"You said: {said}." if said else "Hello, how can I help you?"
     return Reply(_tokens(f"{greeting} I have {len(tools)} {'tool' if len(tools) == 1 else 'tools'}."), None, heard)
+
+
+def _forced(tools: Sequence[Mapping[str, Any]], tool_choice: object) -> Mapping[str, Any] | None:
+    """The function that must be called: the one that is named, or any."""
+    if isinstance(tool_choice, Mapping):
+        name = cast("Mapping[str, Any]", tool_choice)["function"]["name"]
+        return next(tool["function"] for tool in tools if tool["function"]["name"] == name)
+    return tools[0]["function"] if tool_choice == "required" else None
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -81,7 +91,7 @@ def _value(schema: Mapping[str, Any], said: str) -> object:
     if "enum" in schema:
         return schema["enum"][0]
     kinds = schema.get("type") or [option.get("type") for option in schema.get("anyOf", ())]
-    if "null" in kinds:
+    if not kinds or "null" in kinds:  # without a type it is a reference, which is not looked up
         return None
     values: dict[str, object] = {"string": said, "integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
     return values.get(kinds if isinstance(kinds, str) else kinds[0])

@@ -1,0 +1,1 @@
+GREETING = "Greet the user."
