@@ -69,6 +69,7 @@ def test_version_and_a_subcommand_nobody_knows() -> None:
         (["--profile", "parallel-init,deferred-setpu"], "'deferred-setpu'; there is: deferred-setup"),
         (["--providers", "none.toml"], "none.toml: can't be read"),
         (["--providers", "wrong.toml"], "llm.tokens: is unknown"),
+        (["--agent", "none.py"], "--agent none.py is not there; expected the Python file of an agent"),
         (["--rate", "0"], "--rate is 0; expected"),
         (["--rate", "nan"], "--rate is nan; expected"),
         (["--sessions", "0"], "greater than or equal to 1"),

@@ -20,6 +20,7 @@ from firstword.command.critical_chain import chain_lines, median_start
 from firstword.command.environment import load_environment
 from firstword.command.progress import progress
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
+from firstword.rehearsal.agent_file import BadAgent, read_source
 from firstword.rehearsal.environment import Choice, choose
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
@@ -53,6 +54,12 @@ def command(
             metavar="FILE",
             help="A flag file; a worker named `flags` follows it, instead of a profile. Its jobs name no account, so that "
             "each session is a draw of its own.",
+        ),
+    ] = None,
+    agent: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The file of another agent; a worker named `agent` runs it, as `firstword audit` does."
         ),
     ] = None,
     dispatch: Annotated[
@@ -94,6 +101,7 @@ def command(
     """
     names = _profiles(profiles or ([] if flags else ["baseline", "tuned"]))
     _check_flags(flags)
+    _check_agent(agent)
     if rate is not None and not 0 < rate < math.inf:
         fail(f"--rate is {rate:g}; expected a number of sessions a second, more than 0", code=BAD_INPUT)
     if strangers and real:
@@ -104,7 +112,17 @@ def command(
         Latencies.load(providers)
     except LatencyError as error:
         fail(f"--providers {error}", code=BAD_INPUT)
-    plan = Rehearsal(names, sessions, Dispatch(dispatch), ahead_by, concurrency, rate, flags=flags, strangers=strangers)
+    plan = Rehearsal(
+        names,
+        sessions,
+        Dispatch(dispatch),
+        ahead_by,
+        concurrency,
+        rate,
+        flags=flags,
+        strangers=strangers,
+        agent=agent and agent.resolve(),
+    )
     folder = _folder(output)
     try:
         choice = asyncio.run(choose(load_environment(), real=real, latencies=providers))
@@ -149,6 +167,15 @@ def _check_flags(file: Path | None) -> None:
         fail(f"--flags {error}", code=BAD_INPUT)
     for name, why in bad.items():
         fail(f"--flags {file}: {name}: {why}", code=BAD_INPUT)
+
+
+def _check_agent(file: Path | None) -> None:
+    """What is wrong with a file is said before anything starts."""
+    try:
+        if file is not None:
+            read_source(file)
+    except BadAgent as error:
+        fail(f"--agent {error}", code=BAD_INPUT)
 
 
 def _folder(output: Path | None) -> Path:

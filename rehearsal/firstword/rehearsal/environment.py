@@ -74,6 +74,8 @@ class RunningServers:
 
     stack: Stack
     variables: Mapping[str, str]
+    simulators: Mapping[str, str] | None = None
+    """Where they are, as `ProviderAddresses` has them; None where none runs."""
 
 
 async def choose(shell: Mapping[str, str], *, real: bool = False, latencies: Path | None = None) -> Choice:
@@ -132,11 +134,12 @@ async def running_servers(
     async with contextlib.AsyncExitStack() as servers:
         stack = choice.stack or await servers.enter_async_context(LocalStack(folder, report=report))
         addresses = {name: url for name, url in choice.providers.items() if url}
+        simulated: Mapping[str, str] | None = None
         if len(addresses) < len(choice.providers):
             report(Progress("starting the simulated providers"))
             simulated = await servers.enter_async_context(simulators(choice.latencies, folder / "providers.log"))
             addresses = {**simulated, **addresses}
-        yield RunningServers(stack, _environment(choice, addresses, stack))
+        yield RunningServers(stack, _environment(choice, addresses, stack), simulated)
 
 
 def _environment(choice: Choice, addresses: Mapping[str, str], stack: Stack) -> dict[str, str]:

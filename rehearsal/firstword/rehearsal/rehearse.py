@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +24,12 @@ from livekit import api, rtc
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.accounts.store import AccountStore
+from firstword.rehearsal.agent_file import BadAgent
+from firstword.rehearsal.agent_process import AGENT, look_at, place_agent, running_agent
 from firstword.rehearsal.alignment import Samples
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.environment import Choice, own_store, running_servers, store_file
+from firstword.rehearsal.listening import first_heard
 from firstword.rehearsal.missed import missed_of_greeting, missed_of_tone
 from firstword.rehearsal.result import LOGS, TRACES, ProfileFigures, Result, Session, figures, read_starts
 from firstword.rehearsal.servers import LIVEKIT, Progress
@@ -68,11 +72,13 @@ class Rehearsal:
     """A flag file, and one worker more, `flags`, that follows it. Its jobs name no account, so each session is a draw."""
     strangers: bool = False
     """Each caller has an account that has never called: a worker has neither read nor greeted it before. Not of `flags`."""
+    agent: Path | None = None
+    """The file of another agent, an absolute path: one worker more, `agent`, that runs it as `firstword audit` does."""
 
     @property
     def workers(self) -> tuple[str, ...]:
-        """By profile: the floor, those that were named, and the one that follows the flag file."""
-        return (FLOOR, *self.profiles, *([FLAGS] if self.flags else []))
+        """By profile: the floor, those that were named, the one that follows the flag file, and the other agent."""
+        return (FLOOR, *self.profiles, *([FLAGS] if self.flags else []), *([AGENT] if self.agent else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,13 @@ async def _running_rehearsal(
             if len(warming) == AT_ONCE:
                 await warming.pop(0).registered()
             report(Progress(f"warming the worker of {profile}", done, len(plan.workers)))
+            if profile == AGENT and plan.agent is not None:
+                if servers.simulators is None and not choice.real:
+                    raise BadAgent("--agent runs with all providers simulated; expected no address of one in the shell")
+                simulated = None if choice.real else servers.simulators
+                agent = place_agent(plan.agent, Path(sys.executable), plan.agent.parent, folder, servers.stack, simulated)
+                workers[profile] = await running.enter_async_context(running_agent(agent, await look_at(agent)))
+                continue
             worker = running_worker(
                 profile,
                 agent_name=f"rehearsal-{run}-{done}",
@@ -234,7 +247,7 @@ async def call(
 
     Returns what was heard, where that can be compared with what there was to say.
     """
-    began, compares = time.time(), plan.hear_out and running.voice_is_known
+    began, compares = time.time(), plan.hear_out and running.voice_is_known and worker.profile != AGENT
     room = f"{worker.agent_name}-{secrets.token_hex(4)}"
     account = await _whose(plan, running, worker, number)
     metadata = json.dumps({"account": account.id}) if account.id else ""
@@ -253,7 +266,10 @@ async def call(
         try:
             await caller.connect()
             sid = await caller.room.sid
-            heard = await caller.hear(plan.patience)
+            if worker.profile == AGENT:
+                heard = (await first_heard(caller, plan.patience)).seconds
+            else:
+                heard = await caller.hear(plan.patience)
             await asyncio.sleep(plan.stay)
             if compares:
                 with contextlib.suppress(TimeoutError):
@@ -273,7 +289,7 @@ async def _whose(plan: Rehearsal, running: RunningRehearsal, worker: RunningWork
 
     Where flags are drawn they would be drawn by account, and a few accounts that call in turn are a few draws.
     """
-    if not running.accounts or worker.profile == FLAGS:
+    if not running.accounts or worker.profile in (FLAGS, AGENT):
         return GENERIC
     account = running.accounts[number % len(running.accounts)]
     if plan.strangers and worker.profile != FLOOR:
