@@ -9,8 +9,8 @@ import pytest
 
 from firstword.rehearsal.agent_log import Failure, complaint, failure
 
-HERE = Path("/home/ada/agent")
-LIBRARY = "/home/ada/agent/.venv/lib/python3.12/site-packages/livekit/agents/voice/agent_session.py"
+HERE = Path("/agents/ada")
+LIBRARY = "/agents/ada/.venv/lib/python3.12/site-packages/livekit/agents/voice/agent_session.py"
 
 
 def record(level: str, message: str, exception: str | None = None) -> str:
