@@ -43,6 +43,8 @@ class AgentFile:
     livekit: str
     by_itself: bool
     """It is started as a program (`python FILE start`); else LiveKit finds its server (`python -m livekit.agents start FILE`)."""
+    plugins: tuple[str, ...]
+    """Of LiveKit's, those that are imported with it, as `openai`."""
     imports: tuple[ImportTime, ...]
     """Of what the file imports itself, the longest first."""
 
@@ -122,7 +124,9 @@ def _agent_file(
     if not by_itself:
         _require_one_server(found["servers"], file, tree)
     imports = tuple(_imports(text, file))
-    return AgentFile(file, python, folder, found["python"], found["livekit"], by_itself, imports)
+    return AgentFile(
+        file, python, folder, found["python"], found["livekit"], by_itself, tuple(found["plugins"]), imports
+    )
 
 
 def require_livekit_release(version: str | None, python: Path) -> None:

@@ -135,8 +135,8 @@ async def look_at(place: AgentPlace) -> AgentFile:
     found = await probe(
         place.file, place.python, place.folder, place.environment, place.audit / LOGS / "probe.json", place.without
     )
-    if refused := refusal(place):
-        raise BadAgent(refused)
+    for said in refused(place).values():
+        raise BadAgent(said)
     return found
 
 
@@ -148,32 +148,42 @@ async def running_agent(place: AgentPlace, file: AgentFile) -> AsyncGenerator[Ru
         try:
             await worker.registered()
         except ServerFailed as error:
-            raise BadAgent(str(failed(place) or error)) from None
+            raise BadAgent(str(failed(place) or str(error).partition("\n")[0])) from None
         yield worker
 
 
-def failed(place: AgentPlace) -> Failure | None:
-    """Why the agent failed, as its log tells."""
-    try:
-        return failure(place.log.read_text(errors="replace"), place.folder)
-    except FileNotFoundError:
-        return None
+def failed(place: AgentPlace, since: int = 0) -> Failure | None:
+    """Why the agent failed, as its log tells from the byte `since` on."""
+    return failure(_log(place, since), place.folder)
 
 
-def refusal(place: AgentPlace) -> str | None:
-    """The provider that the agent would have called and may not, in one line; None where it was refused none."""
+def refused(place: AgentPlace) -> dict[str, str]:
+    """Provider that the agent would have called and may not -> in one line, where, and what to do."""
+    found: dict[str, str] = {}
     for fact in place.facts:
         if fact["fact"] == "refused":
             where = f"{shown_path(Path(fact['place']))}:{fact['line']}: " if fact["place"] else ""
-            return f"{where}{name_of(fact['name'])} is not simulated; expected --real, which calls it with your key, or another provider"
-    return None
+            name = name_of(fact["name"])
+            found[name] = (
+                f"{where}{name} is not simulated; expected --real, which calls it with your key, or another provider"
+            )
+    return found
 
 
-def why_silent(place: AgentPlace) -> str:
-    """Why an agent was not heard, as far as it can be told, in one line."""
-    if said := refusal(place):
+def why_silent(place: AgentPlace, since: int = 0) -> str:
+    """Why an agent was not heard, as far as it can be told from the byte `since` of its log on, in one line."""
+    for said in refused(place).values():
         return said
-    if reason := failed(place):
+    if reason := failed(place, since):
         return str(reason)
-    warned = complaint(place.log.read_text(errors="replace"))
+    warned = complaint(_log(place, since))
     return f"the agent says: {warned}" if warned else "the agent neither spoke nor complained"
+
+
+def _log(place: AgentPlace, since: int) -> str:
+    try:
+        with place.log.open("rb") as log:
+            log.seek(since)
+            return log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""

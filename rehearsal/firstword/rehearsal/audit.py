@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,15 @@ from typing import Any
 from livekit import api, rtc
 
 from firstword.rehearsal.agent_file import AgentFile, BadAgent
-from firstword.rehearsal.agent_process import AgentPlace, failed, look_at, place_agent, running_agent, why_silent
+from firstword.rehearsal.agent_process import (
+    AgentPlace,
+    failed,
+    look_at,
+    place_agent,
+    refused,
+    running_agent,
+    why_silent,
+)
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.listening import FirstHeard, first_heard
 from firstword.rehearsal.result import LOGS, read_starts
@@ -31,6 +39,7 @@ from firstword.tuning.audit.facts import AgentFacts, AuditedSession, AuditRun, F
 
 _STAY_S = 0.3
 """A caller hears the agent's first syllables, and hangs up."""
+_LOOK_EVERY_S = 0.5
 _SILENT_BEFORE_GIVING_UP = 2
 """Callers who hear nothing, before the audit ends."""
 
@@ -57,13 +66,21 @@ class Audit:
     """How long a caller waits to hear something."""
 
 
-async def audit(plan: Audit, folder: Path, *, report: Callable[[Progress], None] = lambda _: None) -> AuditRun:
+async def audit(
+    plan: Audit,
+    folder: Path,
+    *,
+    report: Callable[[Progress], None] = lambda _: None,
+    announce: Callable[[AgentFile], None] = lambda _: None,
+) -> AuditRun:
     """Run the audit with logs and traces in `folder`, an existing one, and say how it goes to `report`.
+
+    `announce` hears of the file once it has been looked at, before the agent runs.
 
     Raises BadAgent where the agent can't be run or is never heard; another ServerError where no server can be had.
     """
     calls = _Calls()
-    async with _stage(plan, folder, report) as stage:
+    async with _stage(plan, folder, report, announce) as stage:
         await _call_all(plan, stage, calls, report)
     starts = read_starts(stage.place.traces)
     sessions = tuple(
@@ -94,7 +111,9 @@ class _Calls:
 
 
 @contextlib.asynccontextmanager
-async def _stage(plan: Audit, folder: Path, report: Callable[[Progress], None]) -> AsyncGenerator[AuditStage]:
+async def _stage(
+    plan: Audit, folder: Path, report: Callable[[Progress], None], announce: Callable[[AgentFile], None]
+) -> AsyncGenerator[AuditStage]:
     logs = folder / LOGS
     logs.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as running:
@@ -106,6 +125,7 @@ async def _stage(plan: Audit, folder: Path, report: Callable[[Progress], None]) 
         report(Progress(f"importing {plan.file.name}"))
         place = place_agent(plan.file, plan.python, plan.folder, folder, stack, addresses)
         file = await look_at(place)
+        announce(file)
         report(Progress(f"warming the worker of {plan.file.name}"))
         agent = await running.enter_async_context(running_agent(place, file))
         report(Progress("warming the floor"))
@@ -158,6 +178,7 @@ async def _call(plan: Audit, stage: AuditStage, worker: RunningWorker, calls: _C
     heard: FirstHeard | None = None
     silence: str | None = None
     sid = ""
+    since = stage.place.log.stat().st_size  # microseconds
     async with calling(
         stage.stack,
         stage.rooms,
@@ -169,12 +190,12 @@ async def _call(plan: Audit, stage: AuditStage, worker: RunningWorker, calls: _C
         try:
             await caller.connect()
             sid = await caller.room.sid
-            heard = await first_heard(caller, plan.patience)
+            heard = await _unless_it_fails(stage.place, since, first_heard(caller, plan.patience))
             await asyncio.sleep(_STAY_S)
         except TimeoutError:
-            silence = why_silent(stage.place) if worker is stage.agent else "the floor was not heard"
-        except rtc.ConnectError as refused:
-            silence = f"not connected: {refused.message}"
+            silence = why_silent(stage.place, since) if worker is stage.agent else "the floor was not heard"
+        except rtc.ConnectError as error:
+            silence = f"not connected: {error.message}"
     seconds = heard.seconds if heard else None
     if worker is stage.floor:
         calls.floor_s.append(seconds)
@@ -182,6 +203,21 @@ async def _call(plan: Audit, stage: AuditStage, worker: RunningWorker, calls: _C
     voice = heard.first_voice if heard else FirstVoice.GREETS
     calls.sessions.append(AuditedSession(seconds, voice, silence))
     calls.room_sids.append(sid)
+
+
+async def _unless_it_fails(place: AgentPlace, since: int, listening: Coroutine[None, None, FirstHeard]) -> FirstHeard:
+    """What is heard. Raises TimeoutError where nothing is, and at once where the agent's entrypoint fails before."""
+    hears = asyncio.create_task(listening)
+    try:
+        while not hears.done():
+            await asyncio.wait({hears}, timeout=_LOOK_EVERY_S)
+            reason = failed(place, since)
+            if not hears.done() and reason is not None and reason.ended:
+                raise TimeoutError
+        return hears.result()
+    finally:
+        hears.cancel()
+        await asyncio.gather(hears, return_exceptions=True)
 
 
 def _require_voice(stage: AuditStage, sessions: Sequence[AuditedSession]) -> None:
@@ -207,5 +243,6 @@ def _facts(plan: Audit, stage: AuditStage) -> AgentFacts:
         metadata=plan.metadata,
         simulated=() if plan.real else used,
         real=used if plan.real else (),
+        not_simulated=refused(stage.place),
         imports=stage.file.imports,
     )

@@ -31,7 +31,7 @@ class FirstHeard:
 async def first_heard(caller: RehearsalCaller, patience: float) -> FirstHeard:
     """When the agent of this caller, who has connected, is first heard. Raises TimeoutError where it is not.
 
-    patience: seconds to wait for a greeting, and as many again for an answer.
+    patience: seconds to wait for a greeting, or for an agent that listens, and as many again for its answer.
     """
     hears = asyncio.create_task(caller.hear(2 * patience + QUIET_S))
     listens = asyncio.create_task(caller.agent_listens(QUIET_S))
@@ -39,6 +39,8 @@ async def first_heard(caller: RehearsalCaller, patience: float) -> FirstHeard:
         await asyncio.wait({hears, listens}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if hears.done():
             return FirstHeard(hears.result(), FirstVoice.GREETS)
+        if not listens.done():
+            raise TimeoutError
         await caller.say(HELLO_HZ, _HELLO_S)
         spoke = time.monotonic() + caller.unsaid
         answered = await caller.heard_at(patience)

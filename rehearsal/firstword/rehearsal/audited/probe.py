@@ -55,6 +55,7 @@ def probe(file: Path) -> dict[str, Any]:
         }
     else:
         found["servers"] = _servers(module)
+    found["plugins"] = sorted({name.split(".")[2] for name in sys.modules if name.startswith("livekit.plugins.")})
     return found
 
 

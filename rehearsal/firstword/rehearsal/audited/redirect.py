@@ -20,10 +20,12 @@ from .facts import write_fact
 from .settings import AuditSettings
 
 BASES = {
+    "livekit.agents.llm.duplex": "DuplexModel",
     "livekit.agents.llm.llm": "LLM",
     "livekit.agents.llm.realtime": "RealtimeModel",
     "livekit.agents.stt.stt": "STT",
     "livekit.agents.tts.tts": "TTS",
+    "livekit.agents.voice.avatar._types": "AvatarSession",
 }
 """Module of LiveKit's -> the class in it that every provider of a kind is derived from."""
 _PROVIDERS = ("livekit.plugins.", "livekit.agents.inference.", "livekit.agents.llm._realtime.")
