@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import shutil
-import statistics
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from firstword.command.critical_chain import chain_lines
-from firstword.command.observed import Json
+from firstword.command.audit_report import report_lines
 from firstword.command.progress import progress
-from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail, say, say_text, tell, tell_json
-from firstword.rehearsal.agent_file import BadAgent, read_source
+from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail, say, tell, tell_json
+from firstword.rehearsal.agent_file import AgentFile, BadAgent, read_source
 from firstword.rehearsal.audit import Audit, audit
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.result import new_folder
 from firstword.telemetry.record import Dispatch
-from firstword.tuning.audit.facts import AuditRun
+from firstword.tuning.audit.page import page
+from firstword.tuning.audit.report import AuditReport, audit_report
+from firstword.tuning.objectives import Objective, ObjectiveError, objective
+from firstword.tuning.wording import amount
 
+PAGE, RESULT = "audit.html", "audit.json"
+"""Files in the folder of an audit: for a browser, and what `--json` prints."""
 LONGEST_CALL_S = 45
 """A caller of an audit waits 20 s for a greeting and as long for an answer, and hangs up."""
 
@@ -50,6 +55,10 @@ def command(
     providers: Annotated[
         Path | None, typer.Option(metavar="FILE", resolve_path=True, help="Latency model of the simulated providers.")
     ] = None,
+    slo: Annotated[
+        list[str] | None,
+        typer.Option("--slo", metavar="NAME<LIMIT", help="An objective, as `heard.p90<1500ms`; repeatable."),
+    ] = None,
     real: Annotated[
         bool, typer.Option("--real", help="Real providers, with the agent's own keys and addresses.")
     ] = False,
@@ -64,7 +73,7 @@ def command(
     simulated, so no key is used unless `--real` is given. Beside it runs `floor`: the least that LiveKit allows, the yardstick. An agent
     that does not speak first is spoken to; its seconds count from the end of that speech.
 
-    Exit code 1 when the agent is not heard, 2 when its file can't be run.
+    Exit code 1 when the agent is not heard or an objective is missed, 2 when its file can't be run.
 
     **Examples**
 
@@ -72,28 +81,56 @@ def command(
 
     `firstword audit src/agent.py --python .venv/bin/python --folder .`
 
-    `firstword audit agent.py --json --sessions 10`
+    `firstword audit agent.py --json --sessions 10 --slo "heard.p90<1500ms"`
     """
+    objectives = _objectives(slo or [])
     plan = _plan(file, python, folder, sessions, dispatch, ahead_by, metadata, providers, real)
     place = _output(output)
-    if real:
-        tell(f"Real providers: {sessions} calls of at most {LONGEST_CALL_S} s, with the keys set here.", err=True)
     try:
         with progress(console(stderr=True)) as report:
-            run = asyncio.run(audit(plan, place, report=report))
+            run = asyncio.run(audit(plan, place, report=report, announce=_announce(plan)))
     except BadAgent as error:
         fail(str(error), code=BAD_INPUT)
     except ServerError as error:
         fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    found = audit_report(run, objectives)
+    _write(found, place)
     if as_json:
-        tell_json(_as_json(run))
+        tell_json(found.as_json())
     else:
-        _print(run)
-        say(f"Logs and traces: {place}")
-    if all(session.heard_s is None for session in run.sessions):
+        out = console()
+        for line in report_lines(found, out.width):
+            out.print(line, soft_wrap=True)
+        say(f"For a browser: {place / PAGE}")
+    if found.missed or all(session.heard_s is None for session in run.sessions):
         raise typer.Exit(1)
+
+
+def _announce(plan: Audit) -> Callable[[AgentFile], None]:
+    """Says, with real providers, what will be called, and how long at most."""
+
+    def announce(file: AgentFile) -> None:
+        if plan.real:
+            plugins = f"; the agent imports the plugins {', '.join(file.plugins)}" if file.plugins else ""
+            calls = f"{amount(plan.sessions, 'call')} of at most {LONGEST_CALL_S} s"
+            tell(f"Real providers, with the keys set here: {calls}{plugins}", err=True)
+
+    return announce
+
+
+def _objectives(texts: Sequence[str]) -> list[Objective]:
+    try:
+        return [objective(text) for text in texts]
+    except ObjectiveError as error:
+        fail(f"--slo {error}", code=BAD_INPUT)
+
+
+def _write(report: AuditReport, folder: Path) -> None:
+    """Writes page and JSON into the audit's folder."""
+    (folder / PAGE).write_text(page(report), encoding="utf-8")
+    (folder / RESULT).write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def _plan(
@@ -147,26 +184,3 @@ def _output(output: Path | None) -> Path:
     except OSError as error:
         fail(f"{output or Path('audits')} can't be made or read: {error.strerror}", code=BAD_INPUT)
     return output
-
-
-def _as_json(run: AuditRun) -> Json:
-    return {
-        "heard_s": [session.heard_s for session in run.sessions],
-        "floor_s": list(run.floor_s),
-        "first_voice": [session.first_voice.value for session in run.sessions],
-    }
-
-
-def _print(run: AuditRun) -> None:
-    heard = sorted(session.heard_s for session in run.sessions if session.heard_s is not None)
-    floor = sorted(seconds for seconds in run.floor_s if seconds is not None)
-    for session in run.sessions:
-        if session.silence:
-            say(session.silence, "bold red")
-    if heard and floor:
-        middle, least = statistics.median_low(heard), statistics.median_low(floor)
-        say(f"Heard after {middle:.2f} s (median), x{middle / least:.1f} the floor of {least:.2f} s")
-    starts = sorted((s.start for s in run.sessions if s.start and s.start.ttfw_s), key=lambda start: start.ttfw_s or 0)
-    if starts:
-        for line in chain_lines(starts[(len(starts) - 1) // 2]):
-            say_text(line)
