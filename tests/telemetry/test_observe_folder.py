@@ -91,6 +91,17 @@ def test_a_switch_that_is_broken_is_one_line(python: Path, folder: Path, tmp_pat
     assert done.stderr == "firstword: starts are not observed: OSError('broken')\n"
 
 
+def test_a_package_beside_it_is_imported_at_the_start(python: Path, tmp_path: Path) -> None:
+    """As a portion of firstword, in each process, once the switch is on."""
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "__init__.py").write_text(
+        "from firstword.telemetry import switch\nprint(switch.registered())"
+    )
+    write_observe_folder(tmp_path / "observe", beside=[tmp_path / "beside"])
+    done = run(python, "print('on')", observing({}, tmp_path / "observe", at_start="firstword.beside"))
+    assert (done.stdout.splitlines(), done.stderr) == (["True", "on"], "")
+
+
 def test_without_the_variable_it_only_runs_theirs(python: Path, folder: Path, tmp_path: Path) -> None:
     """Whoever takes the variable away has switched it off."""
     environment = observing({"PYTHONPATH": theirs(tmp_path / "theirs")}, folder)

@@ -90,6 +90,18 @@ def test_what_the_agents_sampler_leaves_out_is_left_out(monkeypatch: pytest.Monk
     provider.shutdown()
 
 
+def test_a_folder_gets_what_an_agents_provider_gets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And what its sampler leaves out: whoever names the folder wants all."""
+    provider, exported = a_provider(TraceIdRatioBased(0.0))
+    monkeypatch.setattr(otel, "_TRACER_PROVIDER", provider)
+    monkeypatch.setenv("FIRSTWORD_TRACES", str(tmp_path / "traces"))
+    trace = export_one(exporting_of(job()))
+    (file,) = (tmp_path / "traces").iterdir()
+    assert f"{trace.context.trace_id:032x}" in file.read_text()
+    assert exported.get_finished_spans() == ()
+    provider.shutdown()
+
+
 def test_livekits_own_provider_is_not_the_agents() -> None:
     """LiveKit makes one for LiveKit Cloud, and names it so."""
     provider, _ = a_provider(service="livekit-agents")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import os
 import subprocess
@@ -187,6 +188,21 @@ def test_livekit_is_hooked_whichever_way_it_is_switched_on(
     absent = "sys.modules['firstword.telemetry.observed_start'] = sys"
     run = run_python(HOOKED.format(first=f"{absent}\n{first}", then=then), path=str(tmp_path), **variables)
     assert (run.stdout.splitlines(), run.stderr) == (["True", "runs True", "True"], "")
+
+
+def test_others_may_act_after_an_import_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Each in turn, at once where the module is there already, and again after each import."""
+    (tmp_path / "a_module_to_act_on.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(switch, "_acts", {})
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    acted: list[str] = []
+    switch.after_import("a_module_to_act_on", lambda module: acted.append(f"first {module.__name__}"))
+    module = importlib.import_module("a_module_to_act_on")
+    switch.after_import("a_module_to_act_on", lambda module: acted.append("second"))
+    assert acted == ["first a_module_to_act_on", "second"]
+    importlib.reload(module)
+    assert acted[2:] == ["first a_module_to_act_on", "second"]
 
 
 def test_a_livekit_that_is_otherwise_is_imported_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
