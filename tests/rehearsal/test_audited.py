@@ -73,12 +73,12 @@ def test_plugins_are_led_to_the_simulators(tmp_path: Path, unwrapped: None) -> N
 def test_no_provider_without_a_simulator_is_called(tmp_path: Path, unwrapped: None) -> None:
     """Neither one of another class, nor another company behind a plugin that is simulated; the agent's line is noted."""
     redirect(settings(tmp_path))
-    with pytest.raises(NotSimulated, match=r"openai\.tts\.TTS is not simulated"):
-        openai.TTS()
+    with pytest.raises(NotSimulated, match=r"openai\.stt\.STT is not simulated"):
+        openai.STT()
     with pytest.raises(NotSimulated, match=r"api\.cerebras\.ai"):
         openai.LLM.with_cerebras(api_key="x")
     refused = [fact for fact in read_facts(tmp_path / "facts") if fact["fact"] == "refused"]
-    assert [name_of(fact["name"]) for fact in refused] == ["openai TTS", "openai LLM at api.cerebras.ai"]
+    assert [name_of(fact["name"]) for fact in refused] == ["openai STT", "openai LLM at api.cerebras.ai"]
     assert {fact["place"] for fact in refused} == {__file__}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,16 @@ async def test_a_caller_who_interrupts_the_model_harms_nobody(simulate: Simulate
         async with model.chat(chat_ctx=user("hello"), conn_options=ONCE) as stream:
             await stream.__anext__()
         assert (await chat(model, user("again")))[0].startswith("You said: again.")
+
+
+@pytest.mark.parametrize("response_format", ["mp3", "pcm"])
+async def test_openai_speaks(simulate: Simulate, response_format: Any):
+    """Whatever format the plugin asks for."""
+    async with simulate("") as addresses:
+        tts = openai.TTS(base_url=addresses.openai, api_key="x", response_format=response_format)
+        async with aclosing(tts), tts.synthesize("Hello there.", conn_options=ONCE) as stream:
+            seconds = sum([audio.frame.duration async for audio in stream])
+    assert seconds == pytest.approx(voice.duration("Hello there."), abs=0.1)
 
 
 # --- the ear ------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ SIMULATED: Mapping[str, str] = MappingProxyType(
         "livekit.agents.inference.tts.TTS": "LiveKit Inference TTS",
         "livekit.agents.inference.realtime.openai.RealtimeModel": "LiveKit Inference Realtime",
         "livekit.plugins.openai.llm.LLM": "OpenAI LLM",
+        "livekit.plugins.openai.tts.TTS": "OpenAI TTS",
         "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "OpenAI Realtime",
         "livekit.plugins.deepgram.stt.STT": "Deepgram STT",
         "livekit.plugins.deepgram.tts.TTS": "Deepgram TTS",
@@ -38,6 +39,7 @@ def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
     """Address of each class that takes it as an argument only; empty: it reads the environment, and what it is given is looked at."""
     return {
         "livekit.plugins.openai.llm.LLM": "",
+        "livekit.plugins.openai.tts.TTS": "",
         "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "",
         "livekit.plugins.deepgram.stt.STT": f"{addresses['deepgram']}/listen",
         "livekit.plugins.deepgram.tts.TTS": f"{addresses['deepgram']}/speak",

@@ -1,4 +1,4 @@
-"""The simulated language model: OpenAI's chat completions as server-sent events, as the real plugin reads them.
+"""The simulated OpenAI: chat completions as server-sent events, and speech, as the real plugin reads them.
 
 Served by `server.py`; `conversation.py` says what it answers, `admission.py` how late.
 """
@@ -6,7 +6,9 @@ Served by `server.py`; `conversation.py` says what it answers, `admission.py` ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import struct
 import time
 import uuid
 from collections.abc import Mapping
@@ -17,7 +19,16 @@ from aiohttp import web
 from firstword.rehearsal.providers.admission import Connections, Provider
 from firstword.rehearsal.providers.conversation import Reply, ToolCall, reply
 from firstword.rehearsal.providers.latency import Latencies
+from firstword.rehearsal.providers.playing import play
 
+_SPEECH_RATE = 24_000
+_UNKNOWN = 0xFFFF_FFFF
+"""Length of what is streamed."""
+_WAV_HEADER = struct.pack(
+    "<4sI4s4sIHHIIHH4sI",
+    *(b"RIFF", _UNKNOWN, b"WAVE", b"fmt ", 16, 1, 1),
+    *(_SPEECH_RATE, 2 * _SPEECH_RATE, 2, 16, b"data", _UNKNOWN),
+)
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini")
 
 
@@ -73,6 +84,39 @@ class OpenAI:
                 await response.write(b"data: [DONE]\n\n")
         except ConnectionError:
             pass  # the client has hung up: an interrupted answer
+        return response
+
+
+class OpenAISpeech:
+    """`POST /v1/audio/speech`: text-to-speech, always as WAV or raw, at 24 kHz.
+
+    The plugin takes the format that the answer declares. So decoding, where MP3 was asked for, costs an agent less here.
+    """
+
+    def __init__(self, latencies: Latencies, connections: Connections) -> None:
+        self.provider = Provider("openai-tts", latencies, latencies.tts.faults, connections, _error)
+        self._first_byte = latencies.tts.first_byte
+
+    def routes(self) -> list[web.RouteDef]:
+        """What the server hands to it."""
+        return [web.post("/v1/audio/speech", self.synthesize)]
+
+    async def synthesize(self, request: web.Request) -> web.StreamResponse:
+        """The audio of one text."""
+        await self.provider.admit(request)
+        try:
+            body = await request.json()
+            text, raw = str(body["input"]), body.get("response_format") == "pcm"
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self.provider.error(web.HTTPBadRequest, f"not a request for speech: {error!r}") from None
+        answer = self.provider.answer(self._first_byte)
+        await asyncio.sleep(answer.delay)
+        response = web.StreamResponse(headers={"Content-Type": "audio/pcm" if raw else "audio/wav"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            if not raw:
+                await response.write(_WAV_HEADER)
+            await play(request, response.write, text, _SPEECH_RATE, cut=answer.cut)
         return response
 
 

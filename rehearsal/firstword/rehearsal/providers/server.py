@@ -23,7 +23,7 @@ from firstword.rehearsal.providers.cartesia import CartesiaSTT, CartesiaTTS
 from firstword.rehearsal.providers.deepgram import Listen, Speak
 from firstword.rehearsal.providers.inference import PREFIX, InferenceSTT, InferenceTTS
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
-from firstword.rehearsal.providers.openai import OpenAI
+from firstword.rehearsal.providers.openai import OpenAI, OpenAISpeech
 from firstword.rehearsal.providers.realtime import Realtime
 
 _LARGEST_REQUEST = 16 * 1024**2
@@ -51,6 +51,7 @@ def application(latencies: Latencies) -> web.Application:
     connections = Connections()
     simulated = [
         OpenAI(latencies, connections),
+        OpenAISpeech(latencies, connections),
         Listen(latencies, connections),
         Speak(latencies, connections),
         OpenAI(latencies, connections, name="inference-llm", prefix=PREFIX),
