@@ -24,7 +24,7 @@ def traceback(*frames: tuple[str, int], last: str) -> str:
 
 ENTRYPOINT = record(
     "ERROR",
-    "unhandled exception while running the job task",
+    "unhandled exception while running the job task\nTraceback (most recent call last):\n  ...",
     traceback(
         (f"{HERE}/agent.py", 12), (f"{HERE}/shop/stock.py", 3), (LIBRARY, 900), last="ValueError: no key\nset one"
     ),

@@ -59,7 +59,9 @@ def shown_path(file: Path) -> str:
 def _failures(log: str, folder: Path) -> Iterator[Failure]:
     for record in _records(log):
         if record.get("level") in ("ERROR", "CRITICAL") and isinstance(record.get("exc_info"), str):
-            yield _failure(record["exc_info"], folder, ended=record.get("message") == _IN_AN_ENTRYPOINT)
+            # what comes from another process has the traceback behind its message as well
+            ended = str(record.get("message")).startswith(_IN_AN_ENTRYPOINT)
+            yield _failure(record["exc_info"], folder, ended=ended)
     plain = [line for line in log.splitlines() if not line.startswith("{")]
     if _BEGINS in plain:
         begin = len(plain) - plain[::-1].index(_BEGINS) - 1

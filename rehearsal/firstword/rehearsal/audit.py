@@ -167,7 +167,8 @@ async def _call_all(plan: Audit, stage: AuditStage, calls: _Calls, report: Calla
             for each in turn:
                 await each.at_rest()
             await _call(plan, stage, worker, calls)
-        _require_voice(stage, calls.sessions)
+            if worker is stage.agent:
+                _require_voice(stage, calls.sessions)
     report(Progress("waiting for the last traces", total, total))
     await stage.agent.at_rest()
 
