@@ -153,11 +153,23 @@ def test_what_is_no_file(folder: Path) -> None:
             read_source(Path(name))
 
 
-async def test_a_python_that_is_none(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("exit 127", "python can't be run; expected a Python, with --python"),
+        (
+            f'exec {sys.executable} -S "$@"',
+            "python does not do what PYTHONPATH asks for at its start; expected CPython",
+        ),
+    ],
+    ids=["none", "held by nothing"],
+)
+async def test_a_python_that_will_not_do(folder: Path, script: str, says: str) -> None:
+    """One that does not import what holds an agent back might call its providers."""
     (folder / "agent.py").write_text(SERVER)
-    (folder / "python").write_text("#!/bin/sh\nexit 127\n")
+    (folder / "python").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "python").chmod(0o700)
-    with pytest.raises(BadAgent, match="python can't be run; expected a Python, with --python"):
+    with pytest.raises(BadAgent, match=says):
         await look_at(placed(folder / "agent.py", str(folder / "python")))
 
 

@@ -115,6 +115,11 @@ def _answer(file: Path) -> dict[str, Any] | None:
 def _agent_file(
     file: Path, python: Path, folder: Path, tree: ast.Module, found: dict[str, Any], text: str
 ) -> AgentFile:
+    if not found["held"]:  # then nothing would hold the agent back from its providers
+        raise BadAgent(
+            f"{python} does not do what PYTHONPATH asks for at its start; expected CPython 3.11 to 3.13, without a "
+            "sitecustomize of its own that goes first"
+        )
     require_livekit_release(found["livekit"], python)
     by_itself = bool(found["runs_itself"]) or (_runs_app(tree) and not found["servers"])
     error = found.get("error")

@@ -20,6 +20,7 @@ from firstword.rehearsal import audited
 from firstword.rehearsal.agent_file import AgentFile, BadAgent, probe
 from firstword.rehearsal.agent_log import Failure, complaint, failure, shown_path
 from firstword.rehearsal.audited.facts import read_facts
+from firstword.rehearsal.audited.probe import AT_START
 from firstword.rehearsal.audited.settings import VARIABLE, AuditSettings
 from firstword.rehearsal.processes import ServerFailed
 from firstword.rehearsal.result import LOGS, TRACES
@@ -31,7 +32,6 @@ from firstword.telemetry.observed_export import TRACES as TRACES_VARIABLE
 
 AGENT = "agent"
 """What the agent's worker is called, as profiles have names."""
-AT_START = "firstword.audited.at_start"
 _DROPPED = ("LIVEKIT_", "FIRSTWORD_")
 _BYTECODE = "PYTHONDONTWRITEBYTECODE"
 _LOCALHOST = "127.0.0.1,localhost"

@@ -18,6 +18,8 @@ from typing import Any
 from firstword.telemetry.source_lines import is_users
 from firstword.telemetry.switch import after_import
 
+AT_START = "firstword.audited.at_start"
+"""What holds the agent to the audit, in each of its processes."""
 PREFERRED = ("app", "server", "agent")
 """Names of servers that LiveKit takes before any other (`livekit.agents.cli.discover`, 1.8.9)."""
 
@@ -27,6 +29,7 @@ def probe(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "livekit": _version(),
+        "held": AT_START in sys.modules,
         "servers": {},
         "runs_itself": False,
     }
