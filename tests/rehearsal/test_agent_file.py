@@ -120,6 +120,23 @@ async def test_how_it_is_started(folder: Path, source: str, by_itself: bool) -> 
     assert ("livekit.agents" in found.command) is not by_itself
 
 
+async def test_a_provider_that_is_made_at_import_is_refused_there(folder: Path) -> None:
+    """Before anything else starts."""
+    plugin = folder.parent / "fake" / "livekit" / "plugins" / "shout"
+    plugin.mkdir()
+    (plugin / "__init__.py").write_text("from livekit.agents.tts.tts import TTS as Base\nclass TTS(Base): pass")
+    base = folder.parent / "fake" / "livekit" / "agents" / "tts"
+    base.mkdir()
+    (base / "__init__.py").touch()
+    (base / "tts.py").write_text("class TTS:\n    def __init__(self): pass")
+    (folder / "agent.py").write_text(f"{SERVER}from livekit.plugins import shout\nvoice = shout.TTS()")
+    with pytest.raises(BadAgent) as error:
+        await look_at(placed(folder / "agent.py"))
+    assert str(error.value) == (
+        "agent.py:3: shout TTS is not simulated; expected --real, which calls it with your key, or another provider"
+    )
+
+
 async def test_a_package_is_imported_as_one(folder: Path) -> None:
     """With imports that are relative; the time of each import is known."""
     (folder / "shop").mkdir()

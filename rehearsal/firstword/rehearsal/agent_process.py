@@ -132,12 +132,13 @@ def _cloud_keys(folder: Path) -> dict[str, str]:
 
 async def look_at(place: AgentPlace) -> AgentFile:
     """Imports the file once, and says how it is run. Raises BadAgent."""
-    found = await probe(
-        place.file, place.python, place.folder, place.environment, place.audit / LOGS / "probe.json", place.without
-    )
-    for said in refused(place).values():
-        raise BadAgent(said)
-    return found
+    answer = place.audit / LOGS / "probe.json"
+    try:
+        return await probe(place.file, place.python, place.folder, place.environment, answer, place.without)
+    except BadAgent:
+        for said in refused(place).values():
+            raise BadAgent(said) from None
+        raise
 
 
 @contextlib.asynccontextmanager
