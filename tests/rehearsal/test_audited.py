@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,8 +102,9 @@ def test_with_real_providers_nothing_is_led_or_refused(tmp_path: Path, unwrapped
     assert len(read_facts(tmp_path / "facts")) == 2
 
 
-async def test_the_worker_is_held_to_the_audit(tmp_path: Path) -> None:
-    """To its server, a port of its own, and no load, whatever the agent gave; what it is like is noted."""
+async def test_the_worker_is_held_to_the_audit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """To its server, a port of its own, and no load, whatever the agent gave; what it is like is noted. It says how it stands."""
+    caplog.set_level(logging.ERROR, "livekit.agents")
     ran: list[Any] = []
 
     class Server(AgentServer):
@@ -114,6 +116,7 @@ async def test_the_worker_is_held_to_the_audit(tmp_path: Path) -> None:
     server = Server(ws_url="wss://cloud.example", api_key="theirs", num_idle_processes=3)
     server.rtc_session(_entrypoint, agent_name="shop")
     await server.run()
+    assert logging.getLogger("livekit.agents").isEnabledFor(logging.INFO)
     ((url, key, host, port, proxy, load),) = ran
     assert (url, key, host, port, proxy, load()) == ("ws://127.0.0.1:9", "ours", "127.0.0.1", 0, None, 0.0)
     (fact,) = read_facts(tmp_path / "facts")

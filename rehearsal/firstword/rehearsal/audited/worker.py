@@ -7,6 +7,7 @@ Private to livekit-agents 1.8.9 are the worker's `_host`, `_port`, `_http_proxy`
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from types import ModuleType
@@ -39,6 +40,9 @@ def hold(settings: AuditSettings, module: ModuleType) -> None:
             set_up=server._setup_fnc is not None,
             preloads=list(server._preload_modules),
         )
+        logger = logging.getLogger("livekit.agents")
+        if not logger.isEnabledFor(logging.INFO):  # the audit reads in the log how the worker stands
+            logger.setLevel(logging.INFO)
         await run(server, *arguments, **options)
 
     module.AgentServer.run = held_run
