@@ -27,12 +27,12 @@ from firstword.rehearsal.agent_process import (
     why_silent,
 )
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.listening import FirstHeard, first_heard
 from firstword.rehearsal.result import LOGS, read_starts
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.simulated import name_of
 from firstword.rehearsal.stack import LocalStack, Stack
-from firstword.rehearsal.surroundings import simulators
 from firstword.rehearsal.workers import FLOOR, RunningWorker, running_worker
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.audit.facts import AgentFacts, AuditedSession, AuditRun, FirstVoice
@@ -80,17 +80,17 @@ async def audit(
     Raises BadAgent where the agent can't be run or is never heard; another ServerError where no server can be had.
     """
     calls = _Calls()
-    async with _stage(plan, folder, report, announce) as stage:
-        await _call_all(plan, stage, calls, report)
-    starts = read_starts(stage.place.traces)
+    async with _running_audit(plan, folder, report, announce) as running:
+        await _call_all(plan, running, calls, report)
+    starts = read_starts(running.place.traces)
     sessions = tuple(
         replace(session, start=starts.get(sid)) for session, sid in zip(calls.sessions, calls.room_sids, strict=True)
     )
-    return AuditRun(_facts(plan, stage), sessions, tuple(calls.floor_s))
+    return AuditRun(_facts(plan, running), sessions, tuple(calls.floor_s))
 
 
 @dataclass(frozen=True, slots=True)
-class AuditStage:
+class RunningAudit:
     """All that runs during an audit."""
 
     stack: Stack
@@ -111,25 +111,25 @@ class _Calls:
 
 
 @contextlib.asynccontextmanager
-async def _stage(
+async def _running_audit(
     plan: Audit, folder: Path, report: Callable[[Progress], None], announce: Callable[[AgentFile], None]
-) -> AsyncGenerator[AuditStage]:
+) -> AsyncGenerator[RunningAudit]:
     logs = folder / LOGS
     logs.mkdir(parents=True, exist_ok=True)
-    async with contextlib.AsyncExitStack() as running:
+    async with contextlib.AsyncExitStack() as everything:
         report(Progress("starting the servers"))
-        stack = await running.enter_async_context(LocalStack(logs, report=report))
+        stack = await everything.enter_async_context(LocalStack(logs, report=report))
         addresses = None
         if not plan.real:
-            addresses = await running.enter_async_context(simulators(plan.latencies, logs / "providers.log"))
+            addresses = await everything.enter_async_context(simulators(plan.latencies, logs / "providers.log"))
         report(Progress(f"importing {plan.file.name}"))
         place = place_agent(plan.file, plan.python, plan.folder, folder, stack, addresses)
         file = await look_at(place)
         announce(file)
         report(Progress(f"warming the worker of {plan.file.name}"))
-        agent = await running.enter_async_context(running_agent(place, file))
+        agent = await everything.enter_async_context(running_agent(place, file))
         report(Progress("warming the floor"))
-        floor = await running.enter_async_context(
+        floor = await everything.enter_async_context(
             running_worker(
                 FLOOR,
                 agent_name=f"floor-{secrets.token_hex(3)}",
@@ -139,8 +139,8 @@ async def _stage(
             )
         )
         await floor.registered()
-        rooms = await running.enter_async_context(api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret))
-        yield AuditStage(stack, rooms, place, file, agent, floor)
+        rooms = await everything.enter_async_context(api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret))
+        yield RunningAudit(stack, rooms, place, file, agent, floor)
 
 
 def _worker_fact(place: AgentPlace) -> dict[str, Any]:
@@ -156,33 +156,33 @@ def _as_the_agent(worker: dict[str, Any]) -> dict[str, str]:
     }
 
 
-async def _call_all(plan: Audit, stage: AuditStage, calls: _Calls, report: Callable[[Progress], None]) -> None:
+async def _call_all(plan: Audit, running: RunningAudit, calls: _Calls, report: Callable[[Progress], None]) -> None:
     """Agent and floor in turn, and each first every other time."""
     total = 2 * plan.sessions
     for number in range(plan.sessions):
-        turn = (stage.agent, stage.floor) if number % 2 == 0 else (stage.floor, stage.agent)
+        turn = (running.agent, running.floor) if number % 2 == 0 else (running.floor, running.agent)
         for worker in turn:
             done = len(calls.sessions) + len(calls.floor_s)
             report(Progress(f"call {done + 1} of {total}: {worker.profile}", done, total))
             for each in turn:
                 await each.at_rest()
-            await _call(plan, stage, worker, calls)
-            if worker is stage.agent:
-                _require_voice(stage, calls.sessions)
+            await _call(plan, running, worker, calls)
+            if worker is running.agent:
+                _require_voice(running, calls.sessions)
     report(Progress("waiting for the last traces", total, total))
-    await stage.agent.at_rest()
+    await running.agent.at_rest()
 
 
-async def _call(plan: Audit, stage: AuditStage, worker: RunningWorker, calls: _Calls) -> None:
+async def _call(plan: Audit, running: RunningAudit, worker: RunningWorker, calls: _Calls) -> None:
     """One call, and what came of it."""
-    metadata = plan.metadata if worker is stage.agent else ""
+    metadata = plan.metadata if worker is running.agent else ""
     heard: FirstHeard | None = None
     silence: str | None = None
     sid = ""
-    since = stage.place.log.stat().st_size  # microseconds
+    since = running.place.log.stat().st_size  # microseconds
     async with calling(
-        stage.stack,
-        stage.rooms,
+        running.stack,
+        running.rooms,
         room=f"{worker.profile}-{secrets.token_hex(4)}",
         agent_name=worker.agent_name,
         metadata=metadata,
@@ -191,14 +191,14 @@ async def _call(plan: Audit, stage: AuditStage, worker: RunningWorker, calls: _C
         try:
             await caller.connect()
             sid = await caller.room.sid
-            heard = await _unless_it_fails(stage.place, since, first_heard(caller, plan.patience))
+            heard = await _unless_it_fails(running.place, since, first_heard(caller, plan.patience))
             await asyncio.sleep(_STAY_S)
         except TimeoutError:
-            silence = why_silent(stage.place, since) if worker is stage.agent else "the floor was not heard"
+            silence = why_silent(running.place, since) if worker is running.agent else "the floor was not heard"
         except rtc.ConnectError as error:
             silence = f"not connected: {error.message}"
     seconds = heard.seconds if heard else None
-    if worker is stage.floor:
+    if worker is running.floor:
         calls.floor_s.append(seconds)
         return
     voice = heard.first_voice if heard else FirstVoice.GREETS
@@ -221,29 +221,29 @@ async def _unless_it_fails(place: AgentPlace, since: int, listening: Coroutine[N
         await asyncio.gather(hears, return_exceptions=True)
 
 
-def _require_voice(stage: AuditStage, sessions: Sequence[AuditedSession]) -> None:
+def _require_voice(running: RunningAudit, sessions: Sequence[AuditedSession]) -> None:
     """Raises BadAgent once it is clear that the agent will not be heard: its entrypoint fails, or callers hear nothing."""
     if any(session.heard_s is not None for session in sessions):
         return
-    reason = failed(stage.place)
+    reason = failed(running.place)
     if (reason is not None and reason.ended) or len(sessions) >= _SILENT_BEFORE_GIVING_UP:
-        raise BadAgent(f"never heard: {sessions[-1].silence}; its log is {stage.place.log}")
+        raise BadAgent(f"never heard: {sessions[-1].silence}; its log is {running.place.log}")
 
 
-def _facts(plan: Audit, stage: AuditStage) -> AgentFacts:
-    worker = _worker_fact(stage.place)
-    used = tuple(dict.fromkeys(name_of(fact["name"]) for fact in stage.place.facts if fact["fact"] == "provider"))
+def _facts(plan: Audit, running: RunningAudit) -> AgentFacts:
+    worker = _worker_fact(running.place)
+    used = tuple(dict.fromkeys(name_of(fact["name"]) for fact in running.place.facts if fact["fact"] == "provider"))
     name: str = worker.get("agent_name", "")
     return AgentFacts(
         file=plan.file,
-        python=stage.file.python_version,
-        livekit=stage.file.livekit,
+        python=running.file.python_version,
+        livekit=running.file.livekit,
         dispatch=plan.dispatch,
-        agent_name=None if name == stage.place.environment["LIVEKIT_AGENT_NAME"] else name,
+        agent_name=None if name == running.place.environment["LIVEKIT_AGENT_NAME"] else name,
         idle_processes=worker.get("idle"),
         metadata=plan.metadata,
         simulated=() if plan.real else used,
         real=used if plan.real else (),
-        not_simulated=refused(stage.place),
-        imports=stage.file.imports,
+        not_simulated=refused(running.place),
+        imports=running.file.imports,
     )

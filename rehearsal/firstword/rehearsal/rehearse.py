@@ -181,8 +181,10 @@ async def _running_rehearsal(
                 if servers.simulators is None and not choice.real:
                     raise BadAgent("--agent runs with all providers simulated; expected no address of one in the shell")
                 simulated = None if choice.real else servers.simulators
-                agent = place_agent(plan.agent, Path(sys.executable), plan.agent.parent, folder, servers.stack, simulated)
-                workers[profile] = await running.enter_async_context(running_agent(agent, await look_at(agent)))
+                agent = place_agent(
+                    plan.agent, Path(sys.executable), plan.agent.parent, folder, servers.stack, simulated
+                )
+                workers[profile] = await everything.enter_async_context(running_agent(agent, await look_at(agent)))
                 continue
             worker = running_worker(
                 profile,
