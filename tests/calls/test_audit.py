@@ -40,7 +40,7 @@ def own_python(tmp_path: Path) -> Path:
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "own")}))
     (packages / "locked.pth").write_text(sysconfig.get_path("purelib"))
     python = tmp_path / "own" / "bin" / "python"
-    assert subprocess.run([python, "-c", "import firstword.rehearsal"], capture_output=True).returncode == 1
+    assert subprocess.run([python, "-c", "import firstword.rehearsal.audit"], capture_output=True).returncode == 1
     return python
 
 
