@@ -100,7 +100,7 @@ class RunningWorker:
     @property
     def agent_name(self) -> str:
         """By which callers get its agent; once it is registered."""
-        return self._standing.agent_name
+        return self._state.agent_name
 
     @property
     def pid(self) -> int:
