@@ -6,10 +6,13 @@ import asyncio
 import time
 from typing import Any, cast
 
+import numpy as np
 import pytest
+from livekit import rtc
+from livekit.agents import inference, vad
 
-from firstword.rehearsal.callers import RehearsalCaller
-from firstword.rehearsal.listening import FirstHeard, first_heard
+from firstword.rehearsal.callers import MICROPHONE_RATE, RehearsalCaller, Samples
+from firstword.rehearsal.listening import FirstHeard, first_heard, hello
 from firstword.tuning.audit.facts import FirstVoice
 
 NEVER_S = 3_600.0
@@ -20,7 +23,7 @@ class _Caller:
 
     def __init__(self, *, greets: bool = False, listens: bool = False, answers: bool = False) -> None:
         self._greets, self._listens, self._answers = greets, listens, answers
-        self.said: list[float] = []
+        self.said: list[Samples] = []
         self.unsaid = 0.2
         self._heard_at = 0.0
 
@@ -31,8 +34,8 @@ class _Caller:
     async def agent_listens(self, _: float) -> None:
         await _never(not self._listens, NEVER_S)
 
-    async def say(self, frequency_hz: float, seconds: float) -> None:
-        self.said.append(frequency_hz)
+    async def speak(self, samples: Samples) -> None:
+        self.said.append(samples)
         self._heard_at = time.monotonic() + 100.0
 
     async def heard_at(self, within: float) -> float:
@@ -62,7 +65,7 @@ async def test_an_agent_that_listens_is_spoken_to() -> None:
     heard = await meeting(caller, NEVER_S)
     assert heard.first_voice is FirstVoice.ANSWERS
     assert 50 < heard.seconds <= 99.8
-    assert caller.said == [300]
+    assert len(caller.said) == 1
 
 
 @pytest.mark.parametrize("listens", [False, True])
@@ -72,3 +75,16 @@ async def test_an_agent_that_says_nothing(listens: bool) -> None:
     with pytest.raises(TimeoutError):
         await meeting(caller, 0.01)
     assert bool(caller.said) is listens
+
+
+async def test_what_the_caller_says_is_speech() -> None:
+    """One utterance to LiveKit's own detector of voice, which many agents wait for."""
+    quiet = np.zeros(MICROPHONE_RATE, np.int16)
+    sound = np.concatenate([quiet, hello(), quiet])
+    stream = inference.VAD().stream()
+    for begin in range(0, len(sound), MICROPHONE_RATE // 50):
+        piece = sound[begin : begin + MICROPHONE_RATE // 50]
+        stream.push_frame(rtc.AudioFrame(piece.tobytes(), MICROPHONE_RATE, 1, len(piece)))
+    stream.end_input()
+    events = [event.type async for event in stream if event.type is not vad.VADEventType.INFERENCE_DONE]
+    assert events == [vad.VADEventType.START_OF_SPEECH, vad.VADEventType.END_OF_SPEECH]

@@ -33,6 +33,7 @@ from firstword.telemetry.observed_export import TRACES as TRACES_VARIABLE
 AGENT = "agent"
 """What the agent's worker is called, as profiles have names."""
 _DROPPED = ("LIVEKIT_", "FIRSTWORD_")
+_INFERENCE = ("LIVEKIT_INFERENCE_URL", "LIVEKIT_INFERENCE_API_KEY", "LIVEKIT_INFERENCE_API_SECRET")
 _BYTECODE = "PYTHONDONTWRITEBYTECODE"
 _LOCALHOST = "127.0.0.1,localhost"
 _CLOUD_KEYS: Final = {
@@ -106,7 +107,8 @@ def place_agent(
         "no_proxy": proxied,
     }
     path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
-    dropped = {name for name in os.environ if name.upper().startswith(_DROPPED)} | {_BYTECODE}
+    kept = _INFERENCE if real else ()
+    dropped = {name for name in os.environ if name.startswith(_DROPPED) and name not in kept} | {_BYTECODE}
     return AgentPlace(
         file,
         python,

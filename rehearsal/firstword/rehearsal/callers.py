@@ -163,8 +163,12 @@ class RehearsalCaller:
     async def say(self, frequency_hz: float, seconds: float) -> None:
         """Speak: a tone of that frequency; returns when the microphone has its last sample."""
         wave = np.sin(2 * np.pi * frequency_hz / MICROPHONE_RATE * np.arange(round(seconds * MICROPHONE_RATE)))
+        await self.speak((_SPOKEN_PEAK * wave).astype(np.int16))
+
+    async def speak(self, samples: Samples) -> None:
+        """Speak, in mono at `MICROPHONE_RATE`; returns when the microphone has the last sample."""
         said = asyncio.Event()
-        self._spoken.append(((_SPOKEN_PEAK * wave).astype(np.int16), said))
+        self._spoken.append((samples, said))
         await said.wait()
 
     @property

@@ -8,16 +8,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import wave
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-from firstword.rehearsal.callers import RehearsalCaller
+import numpy as np
+
+from firstword.agent.greeting import greeting
+from firstword.rehearsal.callers import MICROPHONE_RATE, RehearsalCaller, Samples
 from firstword.tuning.audit.facts import FirstVoice
 
 QUIET_S = 3.0
 """So long an agent that listens may be silent before the caller speaks."""
-HELLO_HZ = 300
-"""What the simulated STT hears as `hello` (`firstword.rehearsal.providers.hearing`)."""
-_HELLO_S = 0.6
+_HELLO_S = 0.7
+"""Of the shipped greeting: its first word, and the silence behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ async def first_heard(caller: RehearsalCaller, patience: float) -> FirstHeard:
             return FirstHeard(hears.result(), FirstVoice.GREETS)
         if not listens.done():
             raise TimeoutError
-        await caller.say(HELLO_HZ, _HELLO_S)
+        await caller.speak(hello())
         spoke = time.monotonic() + caller.unsaid
         answered = await caller.heard_at(patience)
         return FirstHeard(max(answered - spoke, 0.0), FirstVoice.ANSWERS)
@@ -50,3 +55,13 @@ async def first_heard(caller: RehearsalCaller, patience: float) -> FirstHeard:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 await task
+
+
+@cache
+def hello() -> Samples:
+    """ "Hello" by a person, mono at the rate of a caller's microphone: any VAD takes it for speech, and any STT for a word."""
+    with wave.open(str(Path(greeting.__file__).parent / "sounds" / "hello.wav")) as file:
+        rate = file.getframerate()
+        samples = np.frombuffer(file.readframes(round(_HELLO_S * rate)), np.int16)
+    at = np.arange(round(len(samples) * MICROPHONE_RATE / rate)) * rate / MICROPHONE_RATE
+    return np.array(np.interp(at, np.arange(len(samples)), samples), np.int16)
