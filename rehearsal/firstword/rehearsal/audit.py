@@ -52,7 +52,7 @@ class Audit:
     python: Path
     folder: Path
     """In which the agent runs."""
-    sessions: int = 4
+    sessions: int = 5
     """Of the agent, and as many of the floor."""
     dispatch: Dispatch = Dispatch.JOIN
     ahead_by: float = 3.0
