@@ -95,6 +95,15 @@ async def test_what_is_wrong_is_one_line(folder: Path, source: str, says: str) -
     assert str(error.value) == says
 
 
+async def test_the_environment_beside_an_agent_is_named(folder: Path) -> None:
+    """Where a package is missing, it is what to type."""
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").touch()
+    (folder / "agent.py").write_text("import nowhere_at_all")
+    with pytest.raises(BadAgent, match=r"or --python \.venv/bin/python$"):
+        await look_at(placed(folder / "agent.py"))
+
+
 @pytest.mark.parametrize(
     ("source", "by_itself"),
     [

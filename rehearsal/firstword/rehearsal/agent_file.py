@@ -125,7 +125,7 @@ def _agent_file(
     error = found.get("error")
     # siblings that are imported by their bare name are found where the file is started as a program
     if error and not (by_itself and error["type"] == "ModuleNotFoundError" and _is_sibling(error["module"], file)):
-        raise BadAgent(_in_words(error, python))
+        raise BadAgent(_in_words(error, file, python))
     if not by_itself:
         _require_one_server(found["servers"], file, tree)
     imports = tuple(_imports(text, file))
@@ -200,7 +200,7 @@ def _assigned(tree: ast.Module) -> dict[str, int]:
     }
 
 
-def _in_words(error: dict[str, Any], python: Path) -> str:
+def _in_words(error: dict[str, Any], file: Path, python: Path) -> str:
     """One line: where, what, and what to do."""
     place = f"{shown_path(Path(error['file']))}:{error['line']}"
     message = " ".join(str(error["message"]).split())
@@ -211,9 +211,18 @@ def _in_words(error: dict[str, Any], python: Path) -> str:
             return f"{place}: {message} is not set; expected it in the environment, or in a file that the agent reads"
         case "ImportError" | "ModuleNotFoundError" if error["module"]:
             package = _package(error["module"])
-            return f"{place}: no module {error['module']} in {python}; expected it there (pip install {package}), or --python PATH with the agent's own Python"
+            return f"{place}: no module {error['module']} in {python}; expected it there (pip install {package}), or {_own_python(file, python)}"
         case kind:
             return f"{place}: {kind}: {message}" if message else f"{place}: {kind}"
+
+
+def _own_python(file: Path, python: Path) -> str:
+    """What to type for the agent's own Python: that of the virtual environment which lies nearest to its file, if it is another one."""
+    for folder in file.parents:
+        own = folder / ".venv" / "bin" / "python"
+        if own.exists() and own != python:
+            return f"--python {shown_path(own)}"
+    return "--python PATH with the agent's own Python"
 
 
 def _package(module: str) -> str:
