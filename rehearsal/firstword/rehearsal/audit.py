@@ -29,6 +29,7 @@ from firstword.rehearsal.agent_process import (
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.listening import FirstHeard, first_heard
+from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.result import LOGS, read_starts
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.simulated import name_of
@@ -246,4 +247,5 @@ def _facts(plan: Audit, running: RunningAudit) -> AgentFacts:
         real=used if plan.real else (),
         not_simulated=refused(running.place),
         imports=running.file.imports,
+        connecting_s=None if plan.real else Latencies.load(plan.latencies).connection.median_ms / 1e3,
     )
