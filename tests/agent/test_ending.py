@@ -93,7 +93,9 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
         callers=Callers(room, now=run.clock, tell=run.event),
         caller=cast("asyncio.Future[Any]", None),
         account=ADA,
-        conversation=Conversation(cast("AgentSession[Any]", None), "caller", last_words="Move my cleaning."),
+        conversation=Conversation(
+            cast("AgentSession[Any]", None), "caller", turns=4, errors=1, last_words="Move my cleaning."
+        ),
     )
     return call, store
 
@@ -122,6 +124,7 @@ def test_it_is_written_how_it_went(startup_test: StartupTest, tmp_path: Path) ->
     startup_test.loop.run_until_complete(go())
     (row,) = store.rows
     assert (row.id, row.account, row.started) == ("AJ_1", ADA.id, EPOCH / 1e9)
+    assert (row.turns, row.errors) == (4, 1)
     assert (row.first_word, row.ended, row.flags) == (0.2, "participant disconnected", call.flags.variants())
     ((id, last),) = store.last
     assert (id, last.ended) == (ADA.id, EPOCH / 1e9 + 60.2)

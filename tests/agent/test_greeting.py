@@ -18,7 +18,7 @@ from livekit.agents.utils import http_context
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, GreetingFields
 from firstword.agent.audio.refusals import Refusals
-from firstword.agent.audio.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
+from firstword.agent.audio.splice import Samples, frames_of, samples_of, trimmed
 from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
@@ -27,6 +27,7 @@ from firstword.agent.greeting.greeting import SHIPPED_TEXT, Audio, Greeting, kee
 from firstword.agent.greeting.text import GreetingText, greeting_text, opening_of
 from firstword.rehearsal.providers import voice
 from tests.agent.providers import made, simulated
+from tests.agent.sound import clicks, largest_gap
 
 ADA = ACCOUNTS[0]
 NOON = 1_790_000_000.0

@@ -125,7 +125,6 @@ class Run:
         self.attributes: dict[str, str | bool | int | float] = {}
         """What the agent adds to the root span; until the first word."""
         self._shape = shape
-        self._nodes = {node.name: node for node in shape.nodes}
         self._given = dict(given)
         self._trace = trace
         self._received = received

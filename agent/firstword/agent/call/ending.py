@@ -111,12 +111,14 @@ async def close(call: Call, reason: str) -> None:
     ended = call.ended or call.limits.end or (End.HUNG_UP if call.limits.caller_left else reason)
     logger.info("the call ended: %s", ended)
     call.limits.lift()
-    row = replace(row_of(call), first_word=call.run.record().ttfw, ended=ended)
+    talk = call.conversation
+    turns, errors = (talk.turns, talk.errors) if talk else (0, 0)
+    row = replace(row_of(call), first_word=call.run.record().ttfw, ended=ended, turns=turns, errors=errors)
     if any((counts := sent_by_participants(call)).values()):
         logger.info("beside their voices participants sent something", extra=counts)
     async with call.closing:
         await _write(call, "row", store.record_session(row))
-        last = call.conversation and call.conversation.last_session(call.now())
+        last = talk and talk.last_session(call.now())
         if last and call.owner.id and call.remembers:
             await _write(call, "resumption data", store.save_last_session(call.owner.id, last))
 
