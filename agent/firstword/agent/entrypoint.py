@@ -11,7 +11,7 @@ from functools import partial
 
 from livekit.agents import JobContext
 
-from firstword.agent import startup
+from firstword.agent import livekit_private, startup
 from firstword.agent.accounts.identity import Identity, Trust, job_identity
 from firstword.agent.call import ending
 from firstword.agent.call.arrival import link_sender, note_account
@@ -55,7 +55,7 @@ async def conduct(job: JobContext, process: Process, *, clock: Clock | None = No
     trust = Trust(account_sources(config.account_sources), config.claim_key, room, now=clock() / 1e9)
     identity = job_identity(job.job.metadata, trust)
     drawn = draw_session(config, process.drawn, identity.account, room)
-    call = _compose(job, process, trust, identity, console.prepared(job, drawn.flags), clock)
+    call = _compose(job, process, trust, identity, _possible(console.prepared(job, drawn.flags)), clock)
     _introduce(call, drawn)
 
     async def close(reason: str) -> None:  # LiveKit takes functions and methods only
@@ -120,6 +120,11 @@ def _compose(job: JobContext, process: Process, trust: Trust, identity: Identity
     )
     run.give("call", call)  # the call knows its run, and the run's tasks take the call
     return call
+
+
+def _possible(flags: Flags) -> Flags:
+    """The flags, without `light-connect` where LiveKit's private audio output or input has moved."""
+    return flags if livekit_private.audio_is_known() else Flags(flags.on - {Improvement.LIGHT_CONNECT})
 
 
 def _introduce(call: Call, drawn: Assignment) -> None:

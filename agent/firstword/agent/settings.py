@@ -277,8 +277,9 @@ class Settings(BaseSettings):
         MayBe("`claim`, `metadata`, `attribute`, `caller-id`, with commas"),
     ] = Field(
         "claim",
-        description="who may name a call's account: a signed claim; the job's metadata or the caller's attributes, true only "
-        "where your own server writes them and copies neither from a browser; a telephone's number, for the greeting alone",
+        description="who may name a call's account: a signed claim, the job's metadata, the caller's attributes, or a telephone's "
+        "number for the greeting alone. Metadata and attributes are true only where your own server writes them and copies "
+        "neither from a browser",
     )
     claim_key: Annotated[
         SecretStr | None,

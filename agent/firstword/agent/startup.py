@@ -247,7 +247,7 @@ async def resumption(account: GreetingFields, assistant: Assistant, process: Pro
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
 async def analytics(account: GreetingFields, process: Process, call: Call) -> None:
-    """Write the session's row; how it ended is written when it has."""
+    """Write the session's row to the store. Its end is added when the job ends."""
     await process.store.record_session(row_of(call))
 
 

@@ -131,7 +131,7 @@ def analyse(start: Start) -> Analysis:
 
 
 def work(task: Task) -> int:
-    """Nanoseconds a task took of its own: its whole time, less the wait for what came from outside."""
+    """Returns the nanoseconds that a task worked: its duration without the wait for something outside of the plan."""
     return task.end - (task.begin if task.outside is None else max(task.begin, min(task.outside, task.end)))
 
 

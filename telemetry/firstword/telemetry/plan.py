@@ -66,7 +66,7 @@ def when(first: str, *others: str) -> When:
 
 
 def unless(first: str, *others: str) -> When:
-    """The condition that these flags are not all on."""
+    """Returns the condition that at least one of these flags is off."""
     return When((first, *others), negated=True)
 
 

@@ -168,7 +168,7 @@ class Run:
         return self._finish()
 
     def give(self, name: str, value: Any) -> None:
-        """Hand the plan a value; before `perform`."""
+        """Set a value of `Plan.given`; call it before `perform`."""
         self._given[name] = value
 
     @property

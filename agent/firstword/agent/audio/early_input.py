@@ -1,6 +1,6 @@
 """The agent's ear: it listens to the caller before LiveKit's session is there, and the session takes it over.
 
-The counterpart of `firstword.agent.audio.early_output`. What the caller says meanwhile waits in it, in order: first what
+The counterpart of `firstword.agent.audio.early_output`, imported under the same condition. What the caller says meanwhile waits in it, in order: first what
 their client recorded before it was connected, then what their microphone sends.
 """
 
@@ -17,7 +17,7 @@ from livekit.agents.voice.room_io.types import AudioInputOptions, NoiseCancellat
 class EarlyInput(_ParticipantAudioInputStream):
     """LiveKit's own audio input of a room, made before the connect instead of when the session starts.
 
-    livekit-agents 1.8.9, `voice/room_io/_input.py`: RoomIO makes one in `session.start`. By then a caller who was
+    RoomIO makes one in `session.start`. By then a caller who was
     announced to an active agent may have sent their recording, once, to nobody. Frames wait in it without bound, as in
     LiveKit's; a caller speaks one second a second.
     """

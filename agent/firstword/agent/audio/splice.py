@@ -44,7 +44,7 @@ class Joint:
 
 
 class Silent(Exception):
-    """The personal part has no sound."""
+    """Raised where the personal part of a greeting has no sound."""
 
 
 def trimmed(samples: Samples, rate: int, *, quiet: float = QUIET, keep: float = KEEP) -> Samples:
@@ -57,7 +57,7 @@ def trimmed(samples: Samples, rate: int, *, quiet: float = QUIET, keep: float = 
 
 
 def crossfaded(first: Samples, second: Samples, overlap: int) -> Samples:
-    """Both as one: the last `overlap` samples of the first fade out under the first ones of the second.
+    """Returns both sounds as one: the last `overlap` samples of the first fade out while the first ones of the second fade in.
 
     At equal power, as the two are different sounds. The overlap is no longer than either.
     """
@@ -68,7 +68,7 @@ def crossfaded(first: Samples, second: Samples, overlap: int) -> Samples:
 
 
 def samples_of(frames: Iterable[rtc.AudioFrame], rate: int) -> Samples:
-    """The samples of frames. Raises ValueError where one isn't mono at `rate` Hz."""
+    """Returns the samples of frames, joined. Raises ValueError where a frame isn't mono at `rate` Hz."""
     pieces = [np.zeros(0, np.int16)]
     for frame in frames:
         if frame.num_channels != 1 or frame.sample_rate != rate:

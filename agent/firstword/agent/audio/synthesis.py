@@ -35,12 +35,12 @@ HELD_S: Final = 0.1
 
 
 def shortest(text: str) -> float:
-    """Seconds that the text takes at least, however fast the voice; audio that is shorter is not all of it."""
+    """Returns the least seconds in which any voice can say the text. Shorter audio is not the whole text."""
     return sum(character.isalnum() for character in text) / FASTEST
 
 
 class TooShort(APIError):
-    """The provider's answer is good and complete, and far too short for its text."""
+    """Raised where a provider's answer looks complete, but its audio is far too short for the text."""
 
     def __init__(self, seconds: float, text: str) -> None:
         super().__init__(f"expected {shortest(text):.2f} s of audio or more, not {seconds:.2f} s", retryable=False)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from livekit import rtc
 from livekit.agents import AgentSession
 
-from firstword.agent.audio.early_output import EarlyOutput
+from firstword.agent import livekit_private
 from firstword.agent.audio.synthesis import SAMPLE_RATE
 from firstword.telemetry.clock import Clock
+
+if TYPE_CHECKING or livekit_private.audio_is_known():
+    from firstword.agent.audio.early_output import EarlyOutput
 
 QUEUE_MS = 600
 """Audio ahead in the track's queue, ms: the loop may be busy for that long, starting the session, and nobody hears a gap."""

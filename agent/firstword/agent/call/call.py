@@ -9,13 +9,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from livekit.agents import AgentSession, JobContext
 
 from firstword.agent.accounts.identity import Access, Identity, Trust
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
-from firstword.agent.audio.early_input import EarlyInput
 from firstword.agent.audio.voice import Speech, Voice
 from firstword.agent.call.caller import Caller, Callers
 from firstword.agent.call.early_messages import EarlyMessages
@@ -28,6 +27,9 @@ from firstword.agent.process.job_process import Process
 from firstword.agent.process.unheard import Unheard
 from firstword.telemetry.run import Run
 from firstword.telemetry.spans import StartTrace
+
+if TYPE_CHECKING:
+    from firstword.agent.audio.early_input import EarlyInput
 
 
 @dataclass(eq=False, repr=False)  # it is one and no other; what it holds of a caller belongs in no log
@@ -66,7 +68,7 @@ class Call:
     server_ahead: int = 0
     """By how many ns the server's clock is ahead of ours, once the room is there."""
     ear: EarlyInput | None = None
-    """What hears the caller, from before the connect on; None in a console."""
+    """What hears the caller, from before the connect on; None in a console, or where LiveKit's private input has moved."""
     speech: Speech | None = None
     """The greeting that was begun before there was a session."""
     conversation: Conversation | None = None
@@ -107,5 +109,5 @@ class Call:
         return self.run.clock() / 1e9
 
     def at_end(self, close: Callable[[], Awaitable[object]]) -> None:
-        """Call `close` when the job ends, after what was opened later has been closed."""
+        """Have `close` called when the job ends: in reverse order, so what was opened last is closed first."""
         self.closing.push_async_callback(close)

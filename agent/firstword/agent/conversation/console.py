@@ -9,8 +9,8 @@ import asyncio
 from typing import Any
 
 from livekit.agents import AgentSession, JobContext, cli
-from livekit.rtc._proto.participant_pb2 import ParticipantPermission
 
+from firstword.agent import livekit_private
 from firstword.agent.flags.improvements import Flags, Improvement
 
 
@@ -31,7 +31,7 @@ def prepared(job: JobContext, flags: Flags) -> Flags:
     room.remote_participants = {caller.identity: caller for caller in callers}
     for participant in (room.local_participant, *callers):
         participant.attributes, participant.track_publications = {}, {}
-        participant.permissions, participant.joined_at = ParticipantPermission(), None
+        participant.permissions, participant.joined_at = livekit_private.no_permissions(), None
     return Flags(flags.on - {Improvement.LIGHT_CONNECT})
 
 

@@ -185,7 +185,7 @@ async def prepared(
 async def look_up(
     written: GreetingText, account: GreetingFields, voice: str, audio: AudioCache
 ) -> Sequence[rtc.AudioFrame] | None:
-    """The greeting's audio as it is cached; None where it isn't."""
+    """Returns the greeting's audio from the cache; None where it has none."""
     return await audio.get(_speeches(written, account, voice)[0])
 
 
@@ -217,7 +217,7 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
 
 
 async def keep(greeting: Greeting, synthesis: Synthesis, audio: AudioCache) -> None:
-    """Cache what was missing, for the next call; nothing where the voice failed or was refused.
+    """Cache the audio of the greeting that the cache lacked, for the next call. Does nothing where the voice failed or was refused.
 
     Raises LiveKit's APIError, and NotKept where the cache does not take it: no more is spoken then.
     """

@@ -14,7 +14,7 @@ from firstword.agent.settings import Settings
 
 @dataclass(frozen=True)
 class Caches:
-    """Accounts apart from audio, so that speech can't push accounts out. None where its flag is off."""
+    """The two caches of a process: accounts and audio, so that audio can't push accounts out. Each is None where its flag is off."""
 
     accounts: Cache | None
     speeches: Cache | None

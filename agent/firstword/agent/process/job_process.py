@@ -72,7 +72,7 @@ class Process:
     caches: Caches
 
     async def whole(self, account: GreetingFields) -> Account:
-        """All of the account, of which the greeting needed a part; the generic one when it is gone. Raises StoreError."""
+        """Returns the whole account, of which `account` is the part for the greeting. Returns the generic account when it is gone. Raises StoreError."""
         if isinstance(account, Account):
             return account
         found = None if self.accounts is None else await self.accounts.complete(account)
