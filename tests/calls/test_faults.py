@@ -22,8 +22,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.audio.splice import samples_of
-from firstword.agent.audio.synthesis import SAMPLE_RATE
 from firstword.agent.call.limits import End
 from firstword.agent.greeting.greeting import SHIPPED_TEXT, shipped_apology, shipped_audio
 from firstword.rehearsal.environment import simulators

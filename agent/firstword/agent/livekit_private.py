@@ -1,7 +1,8 @@
 """What we take from LiveKit that it does not publish: each name once, with what breaks when an upgrade moves it.
 
 When the worker received a job is private to LiveKit too; `firstword.telemetry.livekit` reads it, for any agent. So is the task in
-which a worker registers; `firstword.agent.worker` has it wait. For tests alone `firstword.agent.testing` takes the place of the
+which a worker registers; `firstword.agent.worker` has it wait. `firstword.agent.greeting.engine` reads the options of LiveKit's plugins
+(`_opts`); where they have moved, greetings are kept in the process only. For tests alone `firstword.agent.testing` takes the place of the
 native client; `tests/agent/testing/test_livekit.py` holds it to the real one.
 
 `tests/agent/test_livekit_private.py` fails on such an upgrade.

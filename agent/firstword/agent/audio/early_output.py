@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from livekit import rtc
+from livekit.agents.voice.room_io import AudioOutputOptions
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput  # pyright: ignore[reportPrivateUsage]
 
 
@@ -19,15 +20,17 @@ class EarlyOutput(_ParticipantAudioOutput):
     `subscribed`, `_audio_source`, `_subscribed_fut`, `_publication`.
     """
 
-    def __init__(self, room: rtc.Room, *, sample_rate: int, queue_ms: int) -> None:
+    def __init__(self, room: rtc.Room, options: AudioOutputOptions, *, sample_rate: int, queue_ms: int) -> None:
+        """options: name of the track and how it is published; the rate, Hz, and the queue are these."""
         super().__init__(
             room,
             sample_rate=sample_rate,
             num_channels=1,
-            track_publish_options=rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE),
+            track_publish_options=options.track_publish_options,
         )
+        name = options.track_name if isinstance(options.track_name, str) else "roomio_audio"  # RoomIO's own
         self._audio_source = rtc.AudioSource(sample_rate, 1, queue_size_ms=queue_ms)
-        self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 3 ms
+        self._track = rtc.LocalAudioTrack.create_audio_track(name, self._audio_source)  # 2 to 3 ms
         self.published = asyncio.Event()
 
     async def push(self, frame: rtc.AudioFrame) -> None:

@@ -11,7 +11,7 @@ import logging
 from livekit import rtc
 from livekit.agents.utils.audio import audio_frames_from_file
 
-from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.audio.voice import Voice
 from firstword.agent.greeting.greeting import shipped_apology
 
