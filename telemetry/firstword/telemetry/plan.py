@@ -173,6 +173,12 @@ class Plan:
 
         return declare
 
+    def copy(self) -> Plan:
+        """Another plan with the same tasks, to which more can be added."""
+        copied = Plan(self.name, self.given, self.phases)
+        copied._tasks, copied._first_word = dict(self._tasks), self._first_word
+        return copied
+
     def first_word(self, function: F) -> F:
         """Declare the task that returns at the first audible frame; it closes the last phase."""
         if self._first_word is not None:
