@@ -22,13 +22,13 @@ NEAR_S = 1e-3
 """Spans are rounded to microseconds, and shortened by one at each border."""
 
 
-def violations(trace: Trace, *, slow: float = 1.5) -> list[str]:
+def violations(trace: Trace, *, slow: float = 1.5, shipped: bool = True) -> list[str]:
     """What the trace of a start says wrong or leaves out, in words; empty where it keeps the contract.
 
-    slow: the worker's limit of `startup.slow`, seconds.
+    slow: the worker's limit of `startup.slow`, seconds. shipped: it is the shipped worker's, which has flags and LiveKit's trace.
     """
     start = start_of(trace)
-    found = [f"root: {what}" for what in _root(trace, start, slow)]
+    found = [f"root: {what}" for what in _root(trace, start, slow, shipped)]
     found += [f"path: {what}" for what in _path(start)]
     if start.method is Method.OBSERVED and len(trace.spans) > MOST_SPANS:
         found.append(f"{len(trace.spans)} spans, {MOST_SPANS} at most")
@@ -37,7 +37,7 @@ def violations(trace: Trace, *, slow: float = 1.5) -> list[str]:
     return found + [f"after the first word: {what}" for what in _after(trace, start)]
 
 
-def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
+def _root(trace: Trace, start: RecordedStart, slow: float, shipped: bool) -> Iterator[str]:
     told = trace.root.attributes
     raw, heard = told.get(words.DURATION), start.outcome == Outcome.FIRST_WORD
     if trace.root.kind != "server" or trace.root.parent_id:
@@ -60,9 +60,9 @@ def _root(trace: Trace, start: RecordedStart, slow: float) -> Iterator[str]:
         yield f"says that it is {told.get(words.METHOD)}, its pieces that it is {start.method}"
     if start.method is Method.OBSERVED:
         return
-    if set(start.flags) != set(Improvement) or set(start.flags.values()) - {"on", "off"}:
+    if (shipped and set(start.flags) != set(Improvement)) or set(start.flags.values()) - {"on", "off"}:
         yield f"flags {dict(start.flags)}"
-    if not any(link.trace_id != trace.trace_id for link in trace.root.links):
+    if shipped and not any(link.trace_id != trace.trace_id for link in trace.root.links):
         yield "no link to LiveKit's trace of the job"
     critical = {task.name: task.critical or 0.0 for task in start.tasks}
     for piece in start.path:

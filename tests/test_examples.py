@@ -73,3 +73,12 @@ async def _start(caller: RehearsalCaller, folder: Path) -> Span:
         await caller.leave()
     (root,) = roots()
     return root
+
+
+def test_the_page_of_speak_first_counts_the_lines() -> None:
+    """Those of the entrypoint are five at most, beside the import and the warm-up; the page shows each of them."""
+    source = (TOP / "examples" / "speak_first.py").read_text().splitlines()
+    changed = [line for line in source if line.endswith("# +")]
+    page = (TOP / "docs" / "speak-first.md").read_text().splitlines()
+    assert [line for line in changed if line not in page] == []
+    assert len([line for line in changed if "import" not in line and "warm_up" not in line]) <= 5

@@ -125,14 +125,15 @@ async def test_a_session_is_recorded_once_and_then_completed(store: AccountStore
     """The second write of the same id replaces the first; an account nobody knows is not kept."""
     begun = SessionRow("job-1", ADA.id, 1_800_000_000.25, {"parallel-init": "on"})
     await store.record_session(begun)
-    await store.record_session(replace(begun, first_word=0.93, ended="caller_left"))
+    await store.record_session(replace(begun, first_word=0.93, ended="caller_left", turns=7, errors=1))
     await store.record_session(SessionRow("job-2", None, 1.0))
     await store.record_session(SessionRow("job-3", "nobody", 2.0))
-    rows = await execute(url, "SELECT id, account, started, first_word, ended FROM firstword_sessions ORDER BY id")
+    columns = "id, account, started, first_word, ended, turns, errors"
+    rows = await execute(url, f"SELECT {columns} FROM firstword_sessions ORDER BY id")
     assert rows == [
-        ("job-1", ADA.id, 1_800_000_000.25, 0.93, "caller_left"),
-        ("job-2", None, 1.0, None, None),
-        ("job-3", None, 2.0, None, None),
+        ("job-1", ADA.id, 1_800_000_000.25, 0.93, "caller_left", 7, 1),
+        ("job-2", None, 1.0, None, None, None, None),
+        ("job-3", None, 2.0, None, None, None, None),
     ]
 
 

@@ -9,8 +9,9 @@ import pytest
 from livekit.agents import AgentSession
 
 from firstword.agent import entrypoint, startup
+from firstword.agent.account_call import account_ending
 from firstword.agent.audio.early_output import EarlyOutput
-from firstword.agent.call import ending, playout
+from firstword.agent.call import playout
 from firstword.agent.call.limits import End
 from firstword.agent.greeting import greeting
 from tests.agent.virtual_calls import TUNED, VirtualCall, VirtualCalls
@@ -51,7 +52,7 @@ def test_what_hangs_after_the_first_word_has_a_deadline(
         sent.append(asyncio.get_running_loop().time())
 
     monkeypatch.setattr(where, what, _never)
-    monkeypatch.setattr(ending, "send_figures", send_figures)
+    monkeypatch.setattr(account_ending, "send_figures", send_figures)
     began: list[float] = []
 
     async def scenario(call: VirtualCall) -> None:

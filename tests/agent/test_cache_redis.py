@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from pydantic import SecretStr
 
 from firstword.agent.cache.backend import Bounds, CacheFailure, CacheUnavailable
-from firstword.agent.cache.cache import Cache, open_cache
+from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.redis import RedisServer
+from firstword.agent.flags.improvements import profile
+from firstword.agent.process.caches import opened_caches
 from firstword.agent.settings import SettingsError
 from tests.agent.caches import DAY, WIDE, pages
+from tests.agent.providers import made
 from tests.redis import redis_url as redis_url
 
 
@@ -62,10 +66,11 @@ async def test_a_server_that_is_no_redis_is_no_cache() -> None:
 
 
 @pytest.mark.parametrize("rest", ["localhost:99999", "localhost?socket_timeout=hunter2", "localhost?hunter2=1"])
-def test_a_url_of_which_no_connection_can_be_made_is_a_wrong_setting(rest: str) -> None:
+def test_a_url_of_which_no_connection_can_be_made_is_a_wrong_setting(rest: str, tmp_path: Path) -> None:
     """Said when the process starts, without the URL, and not in a session."""
+    settings = made(tmp_path, cache_url=SecretStr(f"redis://{rest}"))
     with pytest.raises(SettingsError, match=r"^FIRSTWORD_CACHE_URL is wrong \(a secret, not shown\); expected `redis:"):
-        open_cache("test", WIDE, url=f"redis://{rest}", folder=None, deadline=1, key="")
+        opened_caches(settings, profile("tuned"))
 
 
 async def test_an_owner_deleted_in_redis_leaves_no_key_of_it_behind(redis_url: str, tmp_path: Path) -> None:

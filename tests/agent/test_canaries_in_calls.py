@@ -26,7 +26,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from firstword.agent import entrypoint, run_folder
-from firstword.agent.call import arrival
+from firstword.agent.account_call import identification
 from firstword.agent.process.log_redaction import LogRedaction
 from firstword.telemetry.export import Exporting, FileExporter
 from firstword.telemetry.vocabulary import ROOT
@@ -151,7 +151,7 @@ def left_behind(
 ) -> tuple[list[dict[str, str]], bytes]:
     """What strangers filled in, each call's, and all that was exported, logged, measured and sent to the worker's metrics, with names of files."""
     redaction = LogRedaction()
-    for module in (arrival, entrypoint):
+    for module in (identification, entrypoint):
         monkeypatch.setattr(module, "REDACTION", redaction)
     sent: list[bytes] = []
 

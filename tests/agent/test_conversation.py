@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from livekit.agents import AgentSession, ConversationItemAddedEvent, llm
+from livekit.agents import AgentSession, ConversationItemAddedEvent, ErrorEvent, llm
 
 from firstword.agent.conversation.conversation import REMEMBERED, Conversation
 
@@ -25,6 +25,13 @@ def test_a_caller_who_said_nothing_leaves_the_last_session_as_it_was() -> None:
     assert conversation().last_session(ENDED) is None
     assert conversation(("assistant", "Good morning!")).last_session(ENDED) is None
     assert conversation(("user", " \n")).last_session(ENDED) is None
+
+
+def test_turns_and_errors_are_counted() -> None:
+    """A message of either side is a turn."""
+    talk = conversation(("user", "Hello"), ("assistant", "Good morning!"))
+    talk.handlers()["error"](ErrorEvent(error=RuntimeError("away"), source=cast(Any, None)))
+    assert (talk.turns, talk.errors) == (2, 1)
 
 
 def test_the_callers_last_words_are_remembered() -> None:

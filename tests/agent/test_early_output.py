@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from livekit import rtc
+from livekit.agents.voice.room_io import AudioOutputOptions
 
 from firstword.agent.audio.early_output import EarlyOutput
 
@@ -33,7 +34,7 @@ async def test_published_before_anybody_subscribes() -> None:
         return publication
 
     room = SimpleNamespace(local_participant=SimpleNamespace(publish_track=publish_track))
-    output = EarlyOutput(cast("rtc.Room", room), sample_rate=RATE, queue_ms=600)
+    output = EarlyOutput(cast("rtc.Room", room), AudioOutputOptions(), sample_rate=RATE, queue_ms=600)
     source: rtc.AudioSource = output._audio_source  # pyright: ignore[reportPrivateUsage]
     starting = asyncio.create_task(output.start())
     try:

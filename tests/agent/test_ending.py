@@ -13,18 +13,19 @@ import pytest
 from livekit import rtc
 from livekit.agents import AgentSession, JobContext
 
+from firstword.agent.account_call import account_ending
+from firstword.agent.account_call.account_call import AccountCall
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.identity import Identity, Trust
 from firstword.agent.accounts.model import LastSession, SessionRow
 from firstword.agent.accounts.store import StoreError, StoreFailure
-from firstword.agent.call import ending
-from firstword.agent.call.call import Call
 from firstword.agent.call.caller import Callers
 from firstword.agent.call.limits import Limits
+from firstword.agent.call_settings import CallSettings
 from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.flags.improvements import profile
 from firstword.agent.process.job_process import Process
-from firstword.agent.process.unheard import Unheard
+from firstword.agent.unheard import Unheard
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.testing import EPOCH, StartupTest
@@ -62,7 +63,9 @@ async def _never() -> None:
     await asyncio.Event().wait()
 
 
-def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] = _at_once) -> tuple[Call, _Store]:
+def _call(
+    test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] = _at_once
+) -> tuple[AccountCall, _Store]:
     """Ada's call, whose greeting is heard after 0.2 s; and its store."""
     plan = Plan("session.startup", phases=(GREET,))
 
@@ -79,7 +82,7 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
         ended.append(reason)
 
     job = SimpleNamespace(job=SimpleNamespace(id="AJ_1"), room=room, ended=ended, shutdown=shutdown)
-    call = Call(
+    call = AccountCall(
         job=cast("JobContext", job),
         process=cast("Process", SimpleNamespace(settings=settings, store=store)),
         flags=profile("baseline"),
@@ -87,13 +90,16 @@ def _call(test: StartupTest, folder: Path, write: Callable[[], Awaitable[None]] 
         trust=Trust(frozenset(), None, "room", now=0.0),
         run=run,
         trace=StartTrace(test.exporting),
-        limits=Limits(run, room, settings),
+        settings=CallSettings(),
+        limits=Limits(run, room, CallSettings()),
         unheard=Unheard("AJ_1"),
         began=run.clock() / 1e9,
         callers=Callers(room, now=run.clock, tell=run.event),
         caller=cast("asyncio.Future[Any]", None),
         account=ADA,
-        conversation=Conversation(cast("AgentSession[Any]", None), "caller", last_words="Move my cleaning."),
+        conversation=Conversation(
+            cast("AgentSession[Any]", None), "caller", turns=4, errors=1, last_words="Move my cleaning."
+        ),
     )
     return call, store
 
@@ -113,15 +119,16 @@ def test_it_is_written_how_it_went(startup_test: StartupTest, tmp_path: Path) ->
     opened("voice")
 
     async def go() -> None:
-        assert ending.row_of(call).ended is None
+        assert account_ending.row_of(call).ended is None
         call.run.caller_joined(call.run.clock())
         await call.run.perform()
         await asyncio.sleep(60)
-        await ending.close(call, "participant disconnected")
+        await account_ending.close(call, "participant disconnected")
 
     startup_test.loop.run_until_complete(go())
     (row,) = store.rows
     assert (row.id, row.account, row.started) == ("AJ_1", ADA.id, EPOCH / 1e9)
+    assert (row.turns, row.errors) == (4, 1)
     assert (row.first_word, row.ended, row.flags) == (0.2, "participant disconnected", call.flags.variants())
     ((id, last),) = store.last
     assert (id, last.ended) == (ADA.id, EPOCH / 1e9 + 60.2)
@@ -145,7 +152,7 @@ def test_a_store_that_is_away_keeps_nothing_open(
 
     call.at_end(close)
     with caplog.at_level(logging.WARNING, "firstword"):
-        startup_test.loop.run_until_complete(ending.close(call, "call ended"))
+        startup_test.loop.run_until_complete(account_ending.close(call, "call ended"))
     assert not store.rows + store.last
     assert closed.is_set()
     assert startup_test.loop.time() == took

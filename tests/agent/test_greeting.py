@@ -18,15 +18,17 @@ from livekit.agents.utils import http_context
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, GreetingFields
 from firstword.agent.audio.refusals import Refusals
-from firstword.agent.audio.splice import Samples, clicks, frames_of, largest_gap, samples_of, trimmed
-from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, synthesis
+from firstword.agent.audio.speaking import SAMPLE_RATE
+from firstword.agent.audio.splice import Samples, frames_of, samples_of, trimmed
+from firstword.agent.audio.synthesis import Synthesis, synthesis
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
 from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, CachedSpeech
-from firstword.agent.greeting.greeting import SHIPPED_TEXT, Audio, Greeting, keep, make_ahead, prepared, shipped
+from firstword.agent.greeting.greeting import SHIPPED_TEXT, Audio, PreparedGreeting, keep, make_ahead, prepared, shipped
 from firstword.agent.greeting.text import GreetingText, greeting_text, opening_of
 from firstword.rehearsal.providers import voice
 from tests.agent.providers import made, simulated
+from tests.agent.sound import clicks, largest_gap
 
 ADA = ACCOUNTS[0]
 NOON = 1_790_000_000.0
@@ -64,7 +66,7 @@ def samples(frames: Sequence[rtc.AudioFrame]) -> Samples:
     return samples_of(frames, SAMPLE_RATE)
 
 
-async def prepare(cache: AudioCache, speaker: Synthesis, account: GreetingFields = ADA) -> Greeting:
+async def prepare(cache: AudioCache, speaker: Synthesis, account: GreetingFields = ADA) -> PreparedGreeting:
     return await prepared(_written(account), account, speaker, account.voice or "default", cache, deadline=60)
 
 
@@ -76,12 +78,12 @@ def _speech(text: str, account: str = "") -> CachedSpeech:
     return CachedSpeech(account, ADA.voice, text, WRITTEN.day_part, SAMPLE_RATE)
 
 
-async def whole(greeting: Greeting) -> Samples:
+async def whole(greeting: PreparedGreeting) -> Samples:
     assert greeting.audio is not None
     return samples(await greeting.audio.whole())
 
 
-async def _words(greeting: Greeting) -> str:
+async def _words(greeting: PreparedGreeting) -> str:
     return greeting.said if isinstance(greeting.said, str) else "".join([word async for word in greeting.said])
 
 

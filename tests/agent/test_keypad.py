@@ -13,7 +13,7 @@ from livekit import rtc
 from livekit.agents import AgentSession
 from livekit.agents.voice import room_io
 
-from firstword.agent.call.agent_session import MOST_TEXT, options_of
+from firstword.agent.account_call.session_options import MOST_TEXT, options_of
 from firstword.agent.conversation import allowance as allowances
 from firstword.agent.conversation import keypad as keypads
 from firstword.agent.conversation.allowance import Allowance

@@ -14,12 +14,12 @@ from livekit import rtc
 from firstword.agent.call.caller import Caller
 from firstword.agent.call.limits import End, Limits
 from firstword.agent.call.presence import ANNOUNCED_WITHIN_S
+from firstword.agent.call_settings import CallSettings
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Outcome, Start
 from firstword.telemetry.run import Run
 from firstword.telemetry.testing import StartupTest
 from firstword.telemetry.vocabulary import GREET
-from tests.agent.providers import made
 
 START, CALLER, GRACE = 30.0, 300.0, 2.0
 Reason = rtc.DisconnectReason
@@ -56,7 +56,7 @@ def start(startup_test: StartupTest, room: _Room, ends: list[End], tmp_path: Pat
         await asyncio.Event().wait()
 
     plan.check()
-    settings = made(tmp_path, start_timeout=START, caller_timeout=CALLER, return_grace=GRACE)
+    settings = CallSettings(start_timeout=START, caller_timeout=CALLER, return_grace=GRACE)
 
     def conducted(meanwhile: Meanwhile) -> Start:
         run = startup_test.new_run(plan)
@@ -193,7 +193,7 @@ def test_lifted_limits_end_nothing(startup_test: StartupTest, room: _Room, tmp_p
         await asyncio.sleep(1000)
 
     async def lift(run: Run) -> None:
-        limits = Limits(run, cast("rtc.Room", room), made(tmp_path))
+        limits = Limits(run, cast("rtc.Room", room), CallSettings())
         limits.begin(lambda _: None)
         participant = _arrive(limits, room)
         await asyncio.sleep(1)
@@ -216,6 +216,6 @@ def test_nobody_has_arrived(startup_test: StartupTest, room: _Room, tmp_path: Pa
     async def playout() -> None: ...
 
     plan.check()
-    limits = Limits(startup_test.new_run(plan), cast("rtc.Room", room), made(tmp_path))
+    limits = Limits(startup_test.new_run(plan), cast("rtc.Room", room), CallSettings())
     with pytest.raises(RuntimeError, match="nobody has arrived"):
         _ = limits.presence

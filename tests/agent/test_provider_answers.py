@@ -18,16 +18,17 @@ from livekit.agents import APIConnectOptions, APIError, APIStatusError, stt
 from livekit.agents.utils import http_context
 
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.agent.audio import synthesis as synthesis_module
+from firstword.agent.audio import speaking as speaking_module
 from firstword.agent.audio.refusals import REMEMBERED_S, Refusals
+from firstword.agent.audio.speaking import SAMPLE_RATE, TooShort, shortest
 from firstword.agent.audio.splice import frames_of, samples_of, trimmed
-from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis, TooShort, shortest, synthesis
+from firstword.agent.audio.synthesis import Synthesis, synthesis
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
 from firstword.agent.conversation.components import build
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, CachedSpeech
-from firstword.agent.greeting.greeting import SHIPPED_TEXT, Greeting, keep, make_ahead, prepared, shipped_audio
+from firstword.agent.greeting.greeting import SHIPPED_TEXT, PreparedGreeting, keep, make_ahead, prepared, shipped_audio
 from firstword.agent.greeting.text import greeting_text, opening_of
 from firstword.agent.settings import Settings
 from firstword.rehearsal.providers import hearing, voice
@@ -77,7 +78,7 @@ def speech(text: str, *, account: str = ADA.id, voice: str = ADA.voice) -> Cache
     return CachedSpeech(account, voice, text, WRITTEN.day_part, SAMPLE_RATE)
 
 
-async def words(greeting: Greeting) -> str:
+async def words(greeting: PreparedGreeting) -> str:
     return greeting.said if isinstance(greeting.said, str) else "".join([word async for word in greeting.said])
 
 
@@ -139,7 +140,7 @@ async def test_what_was_cached_too_short_is_made_anew(
 ) -> None:
     """A second of sound for a greeting of four, kept by who did not look."""
     with monkeypatch.context() as unseeing:
-        unseeing.setattr(synthesis_module, "FASTEST", 1_000_000)
+        unseeing.setattr(speaking_module, "FASTEST", 1_000_000)
         assert await cache.put(speech(WRITTEN.text), frames_of(voice.speech(OPENING, SAMPLE_RATE), SAMPLE_RATE))
     assert await cache.get(speech(WRITTEN.text)) is None
     async with speaking(tmp_path) as (speaker, _):

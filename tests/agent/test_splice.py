@@ -19,15 +19,14 @@ from firstword.agent.audio.splice import (
     Joint,
     Samples,
     Silent,
-    clicks,
     crossfaded,
     frames_of,
     joined,
-    largest_gap,
     samples_of,
     trimmed,
 )
 from firstword.rehearsal.providers.voice import speech
+from tests.agent.sound import clicks, largest_gap
 
 RATE = 24_000
 OPENING = speech("Good morning!", RATE)

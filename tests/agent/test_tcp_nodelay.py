@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from livekit import rtc
 
-from firstword.agent.process import tcp_nodelay
-from firstword.agent.process.tcp_nodelay import send_at_once
+from firstword.agent.call import tcp_nodelay
+from firstword.agent.call.tcp_nodelay import send_at_once
 from firstword.rehearsal.callers import join_token
 from firstword.rehearsal.stack import LocalStack
 

@@ -14,9 +14,8 @@ from subprocess import PIPE
 
 import pytest
 
-from firstword.agent import run_folder
-from firstword.agent.process import unheard
-from firstword.agent.process.unheard import Unheard, wait_for_the_unheard
+from firstword.agent import run_folder, unheard
+from firstword.agent.unheard import Unheard, wait_for_the_unheard
 
 LONGEST_WAIT_S = 60.0
 """Only who waits for a mark that is not for them waits so long."""
@@ -110,12 +109,24 @@ def test_nobody_waits_for_a_process_that_died(folder: Path) -> None:
     assert mark.exists()
 
 
-@pytest.mark.parametrize("gone", [False, True], ids=["no worker", "the worker's folder is gone"])
-def test_without_a_folder_nobody_is_told(gone: bool) -> None:
-    """A console, a test, a worker that was killed: the start goes on."""
-    if gone:
-        folder = run_folder.make()
-        folder.rmdir()
+def test_processes_of_another_worker_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have one parent; the folder that is called by it goes with the last mark."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    first, second = Unheard("AJ_1"), Unheard("AJ_2")
+    first.wait()
+    second.wait()
+    first.heard()
+    timer = threading.Timer(0.2, second.heard)
+    timer.start()
+    assert 0.1 < wait_for_the_unheard() < LONGEST_WAIT_S
+    timer.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_folder_nobody_is_told() -> None:
+    """A worker that was killed: the start goes on."""
+    folder = run_folder.make()
+    folder.rmdir()
     try:
         waiting = Unheard("AJ_1")
         waiting.wait()

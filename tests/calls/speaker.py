@@ -12,7 +12,7 @@ import numpy as np
 from livekit import rtc
 from livekit.agents.types import TOPIC_TRANSCRIPTION
 
-from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.rehearsal.alignment import Alignment, align
 from firstword.rehearsal.callers import AUDIBLE, EAR_RATE, MICROPHONE_RATE, RehearsalCaller
 from tests.calls.sent import VOICE_TRACK, Samples

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from firstword.agent.accounts.model import Account
-from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.greeting.text import greeting_text, opening_of, rest_of
 from firstword.rehearsal.missed import streamed
 from firstword.rehearsal.providers import voice

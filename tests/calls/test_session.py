@@ -13,11 +13,11 @@ import pytest_asyncio
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.store import AccountStore
-from firstword.agent.audio.splice import clicks, largest_gap
-from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.rehearsal.privacy import PHONE, private_in
 from firstword.telemetry.libraries import COROUTINES
 from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
+from tests.agent.sound import clicks, largest_gap
 from tests.agent.test_startup_plan import BRIEF
 from tests.calls.sent import begun, whole
 from tests.calls.speaker import SPEECH

@@ -12,8 +12,9 @@ from livekit.agents.voice import background_audio
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account
 from firstword.agent.audio.refusals import Refusals
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.audio.splice import samples_of
-from firstword.agent.audio.synthesis import SAMPLE_RATE, synthesis
+from firstword.agent.audio.synthesis import synthesis
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.text import greeting_text, opening_of, rest_of
 from firstword.rehearsal.alignment import Samples

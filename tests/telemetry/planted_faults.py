@@ -1,37 +1,13 @@
-"""Small agents with one known fault each, and the servers that some of them ask."""
+"""Small agents with one known fault each."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from socket import socket
 from typing import NamedTuple
 
 from firstword.telemetry.observed_path import ObservedKind
-from tests.telemetry.observed_agents import SLOW
-
-
-def answer_slowly(connection: socket) -> None:
-    """One line for each, after 0.3 s."""
-    while connection.recv(100):
-        time.sleep(SLOW)
-        connection.sendall(b"answer\n")
-
-
-def stream(connection: socket) -> None:
-    """For each request twenty tokens, 15 ms apart."""
-    while connection.recv(100):
-        for _ in range(20):
-            time.sleep(0.015)
-            connection.sendall(b"token\n")
-        connection.sendall(b"end\n")
-
-
-def speak_first(connection: socket) -> None:
-    """A greeting 0.3 s after the connection, then silence."""
-    time.sleep(SLOW)
-    connection.sendall(b"hello\n")
-    connection.recv(100)
+from tests.telemetry.planted_servers import answer_slowly, speak_first, stream
 
 
 class Fault(NamedTuple):

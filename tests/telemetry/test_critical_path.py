@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from firstword.telemetry.critical_path import Instants, TaskAnalysis, analyse, resimulate, work
+from firstword.telemetry.critical_path import TaskAnalysis, analyse
 from firstword.telemetry.record import Dispatch, DispatchStage, LoopStep, Outcome, Phase, Start, Task, TaskState
 
 MS = 1_000_000
@@ -325,27 +325,6 @@ def test_loop_time_does_not_count_what_a_finished_task_left_behind_after_the_fir
     room = holding(task("room", 10, 30), (20, 30), (60, 90))
     drawn = start(room, task("playout", 30, 70, "room"), end=70)
     assert in_ms(drawn, "loop_time")["room"] == 20
-
-
-def test_resimulating_moves_what_comes_after() -> None:
-    """A greeting of 10 ms in place of 40: playout, and the first word, are 30 ms earlier; the others stay."""
-    would = resimulate(DRAWN, {"greeting": 10 * MS})
-    assert would.end == 120 * MS
-    assert would.tasks == {
-        "room": Instants(10 * MS, 50 * MS),
-        "account": Instants(10 * MS, 90 * MS),
-        "greeting": Instants(90 * MS, 100 * MS),
-        "playout": Instants(100 * MS, 120 * MS),
-    }
-
-
-def test_resimulating_keeps_what_comes_from_outside() -> None:
-    """A room connected at once doesn't bring the caller sooner; his own 10 ms after the subscription may go."""
-    assert work(AHEAD.task("caller")) == 10 * MS
-    assert resimulate(AHEAD, {"room": 0}).end == 260 * MS
-    assert resimulate(AHEAD, {"room": 0, "caller": 0}).end == 250 * MS
-    # a room that takes until 300 is what everybody waits for then
-    assert resimulate(AHEAD, {"room": 290 * MS}).end == 330 * MS
 
 
 def test_declared_in_any_order_the_answer_is_the_same() -> None:

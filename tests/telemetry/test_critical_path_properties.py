@@ -10,7 +10,7 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstword.telemetry.critical_path import LEAST_LOOP_DELAY, PathPiece, PieceKind, analyse, resimulate, work
+from firstword.telemetry.critical_path import LEAST_LOOP_DELAY, PathPiece, PieceKind, analyse
 from firstword.telemetry.inferred_path import NoRoot, TimedSpan, last_finishing_path, root_of
 from firstword.telemetry.layout import lay_out, unsettled
 from firstword.telemetry.record import Outcome, Start
@@ -112,23 +112,6 @@ def test_the_chain_after_the_last_wait_for_outside_has_no_slack(play: Play) -> N
     for piece in analysis.pieces:
         if piece.task is not None and piece.start >= max(waits, default=0):
             assert analysis.figures[piece.task].slack == 0
-
-
-@many
-@given(heard, st.data())
-def test_resimulating_is_playing_again(play: Play, data: st.DataObject) -> None:
-    """With other durations, each task that the first word needs begins and ends as if the plan had been played with them."""
-    start = play.record()
-    own = {task.name: work(task) for task in start.tasks if not task.deferred}
-    assert resimulate(start, own) == resimulate(start, {})
-    assert resimulate(start, {}).end == start.end
-    works = {name: data.draw(st.integers(0, 500_000_000)) for name in data.draw(st.sets(st.sampled_from(sorted(own))))}
-    again = play.working(works)
-    would = resimulate(start, works)
-    assert would.end == again.record().end
-    for name, (_, begin, end) in again.times().items():
-        if name in play.needed():
-            assert (would.tasks[name].begin - EPOCH, would.tasks[name].end - EPOCH) == (begin, end)
 
 
 @many

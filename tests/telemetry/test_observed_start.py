@@ -4,126 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from livekit import rtc
 from livekit.agents import JobContext
 from livekit.agents.voice.avatar import DataStreamAudioOutput
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from firstword.agent.testing import FakeCaller, FakeJob, FakeLiveKit, LiveKitTest
 from firstword.telemetry import observed_start
 from firstword.telemetry import vocabulary as words
-from firstword.telemetry.audible_frames import AUDIBLE, BACKGROUND_AUDIO
+from firstword.telemetry.audible_frames import AUDIBLE
 from firstword.telemetry.export import Exporting
+from firstword.telemetry.livekit_private import BACKGROUND_AUDIO
 from firstword.telemetry.loop_hooks import Unobservable
 from firstword.telemetry.observed_start import ObservedStart, observe_start
-
-Entrypoint = Callable[[JobContext], Awaitable[None]]
-RATE = 24_000
-FOLDER = str(Path(__file__).parent)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call: the spans of its start, how the entrypoint ended, and what the caller got."""
-
-    spans: list[ReadableSpan]
-    failed: BaseException | None
-    frames: int
-
-    @property
-    def root(self) -> dict[str, Any]:
-        """The root's attributes."""
-        (root,) = [span for span in self.spans if span.name == words.ROOT]
-        return dict(root.attributes or {})
-
-    def lasted(self, name: str) -> float:
-        """Seconds of all spans of that name."""
-        return sum(((s.end_time or 0) - (s.start_time or 0)) / 1e9 for s in self.spans if s.name == name)
-
-
-async def track_of(job: JobContext, name: str = "roomio_audio") -> tuple[rtc.AudioSource, rtc.LocalTrackPublication]:
-    """Publish a track."""
-    source = rtc.AudioSource(RATE, 1)
-    track = rtc.LocalAudioTrack.create_audio_track(name, source)
-    return source, await job.room.local_participant.publish_track(track)
-
-
-async def send(source: rtc.AudioSource, peak: int = 8_000) -> None:
-    """Send 50 ms."""
-    samples = np.full(RATE // 20, peak, dtype=np.int16)
-    await source.capture_frame(rtc.AudioFrame(samples.tobytes(), RATE, 1, len(samples)))
-
-
-async def speak(job: JobContext, name: str = "roomio_audio", peak: int = 8_000) -> None:
-    """Publish a track, wait until somebody is subscribed to it, send 50 ms."""
-    source, publication = await track_of(job, name)
-    await publication.wait_for_subscription()
-    await send(source, peak)
-
-
-def call(entrypoint: Entrypoint, *, joins: float | None = 0.0, stays: float = 5.0, ends: float = 8.0) -> Call:
-    """One call. joins: when the caller comes; stays: for how long; ends: when the room is closed; seconds.
-
-    The entrypoint runs in a task of its own, as in a worker.
-    """
-    memory = InMemorySpanExporter()
-    test = LiveKitTest()
-    starts: list[ObservedStart] = []
-    failed: list[BaseException | None] = []
-    entering: list[asyncio.Task[None]] = []
-    frames: list[int] = []
-
-    async def scenario(livekit: FakeLiveKit) -> None:
-        job = FakeJob(livekit)
-
-        async def calls() -> None:
-            caller = FakeCaller(livekit)
-            if joins is not None:
-                await asyncio.sleep(joins)
-                await caller.join()
-                await asyncio.sleep(stays)
-                await caller.leave()
-                frames.append(len(caller.heard))
-            await asyncio.sleep(max(ends - (joins or 0.0) - stays, 0.0))
-            await job.context.delete_room()
-            for task in entering:
-                task.cancel()
-
-        async def entry() -> None:
-            starts.append(ObservedStart(job.context, lambda: Exporting([memory]), folder=FOLDER))
-            await entrypoint(job.context)
-
-        async def run(_: JobContext) -> None:
-            entering.append(task := asyncio.create_task(entry()))
-            await asyncio.wait([task])
-            failed.append(None if task.cancelled() else task.exception())
-            if failed[0] is not None:
-                job.context.shutdown("job crashed")
-
-        calling = asyncio.create_task(calls())
-        await job.run(run)
-        await calling
-
-    test.run(scenario)
-    assert starts[0].exported(5.0)
-    return Call(list(memory.get_finished_spans()), failed[0], sum(frames))
-
-
-async def greet(job: JobContext) -> None:
-    """A usual agent: connects, waits for the caller, thinks, speaks."""
-    await job.connect()
-    await job.wait_for_participant()
-    await asyncio.sleep(0.3)
-    await speak(job)
+from tests.telemetry.observed_calls import RATE, call, greet, send, speak, track_of
 
 
 def test_a_start_is_a_trace_by_the_contract() -> None:
@@ -144,7 +42,7 @@ def test_a_start_is_a_trace_by_the_contract() -> None:
     assert 0.5 < seen.lasted(words.CONNECT) + seen.lasted(words.WAIT) < 0.6
     sleep = dict(spans["critical greet"].attributes or {})
     assert sleep[words.KIND] == words.TIMER
-    assert sleep[words.FILE] == "test_observed_start.py"
+    assert sleep[words.FILE] == "observed_calls.py"
     assert sleep[words.FUNCTION] == "greet"
     assert seen.lasted("critical greet") == pytest.approx(0.3, abs=0.01)
 
@@ -283,81 +181,6 @@ def test_two_agents_in_one_process() -> None:
         if span.name == words.ROOT
     ]
     assert [round(float(str(seconds)), 1) for seconds in raw] == [0.6, 1.6]
-
-
-def test_an_agent_that_crashes() -> None:
-    """Its error is LiveKit's to report; what led to it is the path."""
-
-    async def entrypoint(job: JobContext) -> None:
-        await job.connect()
-        await asyncio.sleep(0.4)
-        raise ZeroDivisionError
-
-    seen = call(entrypoint)
-    assert isinstance(seen.failed, ZeroDivisionError)
-    assert (seen.root[words.OUTCOME], seen.root[words.ERROR_TYPE]) == ("failed", "ZeroDivisionError")
-    assert seen.lasted("critical test_an_agent_that_crashes.<locals>.entrypoint") == pytest.approx(0.4, abs=0.01)
-
-
-def test_an_agent_that_never_speaks() -> None:
-    """After a minute with a caller it is not waited for any more; the path says at which line it was."""
-
-    async def entrypoint(job: JobContext) -> None:
-        await job.connect()
-        await asyncio.Event().wait()
-
-    def rests(seen: Call) -> float:
-        return seen.lasted("critical test_an_agent_that_never_speaks.<locals>.entrypoint")
-
-    late = call(entrypoint, stays=80, ends=90)
-    assert late.root[words.OUTCOME] == "timed_out"
-    assert late.root[words.DURATION] == pytest.approx(60, abs=0.1)
-    assert rests(late) > 59
-    gone = call(entrypoint, stays=2)
-    assert gone.root[words.OUTCOME] == "abandoned"
-    assert rests(gone) == pytest.approx(2, abs=0.1)
-
-
-def test_a_job_that_ends_on_a_caller_who_stayed() -> None:
-    """It failed them."""
-
-    async def entrypoint(job: JobContext) -> None:
-        await job.connect()
-        await job.wait_for_participant()
-        await asyncio.sleep(1)
-        job.shutdown("full")
-
-    assert call(entrypoint).root[words.OUTCOME] == "failed"
-
-
-def test_a_caller_who_never_comes() -> None:
-    """Ends with the job; no first word was owed."""
-
-    async def entrypoint(job: JobContext) -> None:
-        await job.connect()
-
-    assert call(entrypoint, joins=None).root[words.OUTCOME] == "no_caller"
-
-
-def test_an_absent_caller_is_not_waited_for() -> None:
-    """What the agent waited while only they were missing has a name of its own."""
-    seen = call(greet, joins=1.5)
-    assert seen.root[words.DISPATCH_KIND] == "ahead"
-    assert seen.lasted(f"critical {words.ABSENT_CALLER}") == pytest.approx(1.5, abs=0.1)
-
-
-def test_a_caller_who_is_told_of_after_the_first_word_came_before_it() -> None:
-    """LiveKit's server tells of who only listens seconds late; the agent spoke to whom its voice was subscribed by."""
-
-    async def entrypoint(job: JobContext) -> None:
-        await job.connect()
-        await speak(job)
-
-    seen = call(entrypoint, joins=1.5)
-    assert (seen.root[words.DISPATCH_KIND], seen.root[words.OUTCOME]) == ("ahead", "first_word")
-    assert seen.root[words.PARTICIPANT_KIND] == "PARTICIPANT_KIND_STANDARD"
-    assert seen.root[words.TTFW] == pytest.approx(0.025, abs=0.01)
-    assert seen.root[words.DURATION] == pytest.approx(1.55, abs=0.01)
 
 
 def test_an_agent_that_is_still_connecting_when_the_caller_comes_was_waited_for() -> None:

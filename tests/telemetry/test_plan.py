@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from firstword.telemetry.plan import Plan, PlanError, unless, when
+from firstword.telemetry.plan import MOST_FLAGS, Plan, PlanError, unless, when
 from firstword.telemetry.vocabulary import CONNECT, GREET, WAIT
 
 
@@ -183,6 +183,30 @@ def test_a_plan_that_cannot_work_says_why(make: Callable[[], Plan], says: str) -
     """Each shape is checked, and the message names the task."""
     with pytest.raises(PlanError, match=re.escape(says)):
         make().check()
+
+
+def test_the_number_of_shapes_is_bounded() -> None:
+    """As many flags as may be are checked in every shape; one more is refused before a shape is built."""
+    assert len(with_flags(MOST_FLAGS).flags) == MOST_FLAGS
+    with_flags(MOST_FLAGS).check()
+    with pytest.raises(PlanError, match=f"{MOST_FLAGS + 1} flags change the plan; expected at most {MOST_FLAGS}"):
+        with_flags(MOST_FLAGS + 1).check()
+
+
+def with_flags(count: int) -> Plan:
+    """A plan that so many flags change."""
+    plan = one_phase()
+
+    @plan.first_word
+    async def playout() -> None: ...
+
+    for number in range(count):
+
+        async def extra() -> None: ...
+
+        extra.__name__ = f"extra_{number}"
+        plan.task(only=when(f"flag-{number}"), deferred=True)(extra)
+    return plan
 
 
 def test_what_is_wrong_with_one_task_is_said_at_once() -> None:

@@ -212,6 +212,16 @@ def test_a_livekit_that_is_otherwise_is_imported_all_the_same(caplog: pytest.Log
     assert record.getMessage() == "starts are not observed; the agent runs as without FIRSTWORD_OBSERVE"
 
 
+def test_jobs_that_livekit_makes_otherwise_are_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the private class of a job's process has moved, its jobs run as without us."""
+    monkeypatch.setenv("FIRSTWORD_OBSERVE_SAID", "")
+    livekit_hooks.hook_jobs(ModuleType("livekit.agents.ipc.job_proc_lazy_main"))
+    (record,) = caplog.records
+    assert "livekit-agents makes the processes of its jobs otherwise" in record.getMessage()
+
+
 class _Uvloop(asyncio.AbstractEventLoop):
     """A loop of another kind."""
 

@@ -6,43 +6,35 @@ The one module that knows both the plan and the call: it makes flags, the plan's
 from __future__ import annotations
 
 import asyncio
-import logging
+from dataclasses import fields
 from functools import partial
 
 from livekit.agents import JobContext
 
-from firstword.agent import startup
+from firstword.agent import livekit_private, startup
+from firstword.agent.account_call import account_ending
+from firstword.agent.account_call.account_call import AccountCall
+from firstword.agent.account_call.identification import identify, link_sender, note_account
+from firstword.agent.account_call.session_options import audio_input
 from firstword.agent.accounts.identity import Identity, Trust, job_identity
-from firstword.agent.call import ending
-from firstword.agent.call.arrival import link_sender, note_account
-from firstword.agent.call.call import Call
+from firstword.agent.call import console, ending
 from firstword.agent.call.caller import Callers
-from firstword.agent.call.limits import End, Limits
-from firstword.agent.conversation import console
+from firstword.agent.call.limits import Limits
+from firstword.agent.call_settings import CallSettings
 from firstword.agent.flags.assignment import Assignment, draw_session
 from firstword.agent.flags.improvements import Flags, Improvement
 from firstword.agent.process.job_process import Process
 from firstword.agent.process.log_redaction import REDACTION
-from firstword.agent.process.unheard import Unheard
-from firstword.agent.settings import account_sources
+from firstword.agent.settings import Settings, account_sources
+from firstword.agent.unheard import Unheard
 from firstword.telemetry.clock import Clock, session_clock
 from firstword.telemetry.livekit import start_of
-from firstword.telemetry.record import Outcome, Start
-from firstword.telemetry.run import StartFailed
 from firstword.telemetry.vocabulary import FLAG_EVENT
-
-logger = logging.getLogger("firstword")
 
 AFTERWARDS_S = 10.0
 """Seconds for what begins after the first word and needs no provider: a start that never ends is never told of."""
 SPOKEN_S = 60.0
 """Seconds for what is written and spoken for later calls."""
-_ENDS = {
-    Outcome.ABANDONED: End.HUNG_UP,
-    Outcome.NO_CALLER: End.NO_CALLER,
-    Outcome.TIMED_OUT: End.TIMED_OUT,
-}
-"""Why a call ends whose start was stopped."""
 
 
 async def conduct(job: JobContext, process: Process, *, clock: Clock | None = None) -> None:
@@ -55,30 +47,27 @@ async def conduct(job: JobContext, process: Process, *, clock: Clock | None = No
     trust = Trust(account_sources(config.account_sources), config.claim_key, room, now=clock() / 1e9)
     identity = job_identity(job.job.metadata, trust)
     drawn = draw_session(config, process.drawn, identity.account, room)
-    call = _compose(job, process, trust, identity, console.prepared(job, drawn.flags), clock)
+    flags = _possible(drawn.flags)
+    if console.here():
+        console.prepare(job)
+        flags = Flags(flags.on - {Improvement.LIGHT_CONNECT})
+    call = _compose(job, process, trust, identity, flags, clock)
     _introduce(call, drawn)
 
     async def close(reason: str) -> None:  # LiveKit takes functions and methods only
-        await ending.close(call, reason)
+        await account_ending.close(call, reason)
 
     call.at_end(process.aclose)
-    call.limits.begin(partial(ending.end, call))
     job.add_shutdown_callback(close)
-    call.unheard.wait()
     try:
-        start = await call.run.perform()
-    except StartFailed as error:
-        logger.error("the start failed in task %s", error.task, exc_info=error.__cause__)
-        ending.end(call, f"start failed: {error.task}", sorry=True)
-    else:
-        _started(call, start)
+        await ending.perform(call)
     finally:
-        call.unheard.heard()
-        call.limits.lift_start()
-        ending.send_figures(call)
+        account_ending.send_figures(call)
 
 
-def _compose(job: JobContext, process: Process, trust: Trust, identity: Identity, flags: Flags, clock: Clock) -> Call:
+def _compose(
+    job: JobContext, process: Process, trust: Trust, identity: Identity, flags: Flags, clock: Clock
+) -> AccountCall:
     """The job's call: the plan in the flags' shape, a run of it, and the state that its tasks share."""
     settings = process.settings
     conditions = {**flags.as_conditions(), startup.ACCOUNT_IN_METADATA: identity.account is not None}
@@ -104,25 +93,38 @@ def _compose(job: JobContext, process: Process, trust: Trust, identity: Identity
         flags=flags.variants(),
         join_window=settings.join_window,
     )
-    call = Call(
+    call = AccountCall(
         job=job,
+        settings=_call_settings(settings),
+        light=Improvement.LIGHT_CONNECT in flags,
+        audio_input=audio_input(settings),
         process=process,
         flags=flags,
         identity=identity,
         trust=trust,
         run=run,
         trace=trace,
-        limits=Limits(run, job.room, settings),
+        limits=Limits(run, job.room, _call_settings(settings)),
         unheard=Unheard(job.job.id),
         began=run.clock() / 1e9,
         callers=Callers(job.room, now=lambda: run.clock() + call.server_ahead, tell=run.event),
         caller=asyncio.get_running_loop().create_future(),
     )
+    call.on_arrival = partial(identify, call)
     run.give("call", call)  # the call knows its run, and the run's tasks take the call
     return call
 
 
-def _introduce(call: Call, drawn: Assignment) -> None:
+def _possible(flags: Flags) -> Flags:
+    """The flags, without `light-connect` where LiveKit's private audio output or input has moved."""
+    return flags if livekit_private.audio_is_known() else Flags(flags.on - {Improvement.LIGHT_CONNECT})
+
+
+def _call_settings(settings: Settings) -> CallSettings:
+    return CallSettings(**{field.name: getattr(settings, field.name) for field in fields(CallSettings)})
+
+
+def _introduce(call: AccountCall, drawn: Assignment) -> None:
     """Name the call in the log and on its trace: whose it is, who sent it, by what its flags were drawn."""
     REDACTION.hide(call.job.job.room.name, call.identity.account)
     trace_id = f"{call.trace.context.trace_id:032x}"
@@ -132,12 +134,3 @@ def _introduce(call: Call, drawn: Assignment) -> None:
     link_sender(call, call.identity)
     for event in drawn.events:
         call.run.event(FLAG_EVENT, event)
-
-
-def _started(call: Call, start: Start) -> None:
-    if start.outcome is Outcome.FIRST_WORD:
-        logger.info("first word after %.3f s", start.ttfw or 0.0)
-        return
-    logger.info("no first word: %s", start.outcome)
-    why = call.limits.end or _ENDS.get(start.outcome, "start failed")
-    ending.end(call, why, sorry=start.outcome is Outcome.TIMED_OUT)

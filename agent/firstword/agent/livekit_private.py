@@ -1,16 +1,29 @@
-"""What we take from LiveKit that it does not publish: each name once, with what breaks when an upgrade moves it.
+"""What the agent takes from LiveKit that LiveKit does not publish: each name once. The telemetry's are in `firstword.telemetry.livekit_private`.
 
-When the worker received a job is private to LiveKit too; `firstword.telemetry.livekit` reads it, for any agent. So is the task in
-which a worker registers; `firstword.agent.worker` has it wait. For tests alone `firstword.agent.testing` takes the place of the
-native client; `tests/agent/testing/test_livekit.py` holds it to the real one.
+Each name is looked up here, and a call is greeted without it. `tests/agent/test_private_names.py` fails on an upgrade that
+moves a name. It removes each name in turn while a call is greeted, and finds private names in our source that have no entry.
 
-`tests/agent/test_livekit_private.py` fails on such an upgrade.
+What we know of LiveKit's behaviour, beside names:
+
+    what                                                        user                   test
+    the text of a lost connection's error                       worker                 tests/agent/test_livekit_private.py
+    LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE                      worker                 tests/agent/test_livekit_private.py
+    the name of the voice's track, `roomio_audio`               audio.early_output     tests/agent/test_playout.py
+    the copy of the chat made before `on_user_turn_completed`   assistant              tests/agent/test_assistant.py
+    what the mocks of a console lack                            console                tests/calls/test_console.py
+    unpublishing that never returns in a room that is gone      audio.background       tests/agent/test_ending.py
+    Nagle's algorithm, left on for the signalling               process.tcp_nodelay    tests/agent/test_tcp_nodelay.py
+    texts in the log of a worker                                rehearsal.workers      tests/rehearsal/test_rehearse.py
+
+For tests alone `firstword.agent.testing` takes the place of the native client; `tests/agent/testing/test_livekit.py` holds it to the real
+one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -19,7 +32,81 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, Final
+
+from firstword.telemetry.livekit_private import PrivateName
+
+_OUTPUT: Final = "livekit.agents.voice.room_io._output"
+_INPUT: Final = "livekit.agents.voice.room_io._input"
+_NO_LIGHT_CONNECT: Final = (
+    "`light-connect` is off, the session makes its own audio, and a failed session has no apology"
+)
+
+AUDIO: Final = (
+    PrivateName(_OUTPUT, "_ParticipantAudioOutput", "firstword.agent.audio.early_output", _NO_LIGHT_CONNECT),
+    *(
+        PrivateName(f"{_OUTPUT}:_ParticipantAudioOutput", name, "firstword.agent.audio.early_output", _NO_LIGHT_CONNECT)
+        for name in (
+            "_audio_source",
+            "_lock",
+            "_publication",
+            "_publish_options",
+            "_publish_track",
+            "_room",
+            "_subscribed_fut",
+        )
+    ),
+    PrivateName(_INPUT, "_ParticipantAudioInputStream", "firstword.agent.audio.early_input", _NO_LIGHT_CONNECT),
+    *(
+        PrivateName(
+            f"{_INPUT}:_ParticipantAudioInputStream", name, "firstword.agent.audio.early_input", _NO_LIGHT_CONNECT
+        )
+        for name in ("_data_ch", "_participant_identity")
+    ),
+    PrivateName(
+        "livekit.agents.voice.room_io._pre_connect_audio",
+        "PreConnectAudioHandler",
+        "firstword.agent.audio.early_input",
+        _NO_LIGHT_CONNECT,
+    ),
+)
+"""What voice and ear are built on: all of it, or none is used."""
+NATIVE_CLIENT: Final = PrivateName(
+    "livekit.rtc._ffi_client",
+    "FfiClient",
+    "firstword.agent.process.first_use",
+    "jobs in threads that begin at once may each make a native client",
+)
+CTRL_C_MASK: Final = PrivateName(
+    "livekit.agents.ipc.supervised_proc",
+    "_mask_ctrl_c",
+    "firstword.agent.worker",
+    "a Ctrl-C is lost while a process starts",
+)
+PERMISSIONS: Final = PrivateName(
+    "livekit.rtc._proto.participant_pb2",
+    "ParticipantPermission",
+    "firstword.agent.call.console",
+    "participants of a console have no permissions",
+)
+CONNECTION_TASK: Final = PrivateName(
+    "livekit.agents:AgentServer",
+    "_connection_task",
+    "firstword.agent.worker",
+    "the worker registers before its greetings are made",
+)
+
+
+@functools.cache
+def audio_is_known() -> bool:
+    """Whether LiveKit's private audio output and input have every name that our voice and ear use. Looked up once a process."""
+    return all(name.exists() for name in AUDIO)
+
+
+def no_permissions() -> Any:
+    """A participant's permissions with none granted; None where LiveKit's type has moved."""
+    made = PERMISSIONS.load()
+    return None if made is None else made()
 
 
 def noise_cancellation() -> Any:
@@ -40,12 +127,12 @@ def preload_no_turn_detector() -> None:
 def start_native_runtime() -> None:
     """Start LiveKit's native client in this process; for jobs in threads before the first of them.
 
-    livekit 1.1.21: `rtc._ffi_client.FfiClient.instance` is made at its first use and without a lock. Two jobs that begin
-    at once make two, and the events of one never arrive: its `connect` hangs.
+    livekit 1.1.21: `FfiClient.instance` is made at its first use and without a lock. Two jobs that begin at once make two, and the events
+    of one never arrive: its `connect` hangs.
     """
-    from livekit.rtc._ffi_client import FfiClient
-
-    _ = FfiClient.instance
+    client = NATIVE_CLIENT.load()
+    if client is not None:
+        _ = client.instance
 
 
 def hear_ctrl_c_while_processes_start(loop: asyncio.AbstractEventLoop) -> None:
@@ -55,12 +142,12 @@ def hear_ctrl_c_while_processes_start(loop: asyncio.AbstractEventLoop) -> None:
     lost. The first start takes seconds, as what jobs share is imported. A process inherits instead what the thread that starts it blocks:
     one of the loop's executor, while Python handles signals on the main thread.
     """
-    from livekit.agents.ipc import supervised_proc
-
+    if CTRL_C_MASK.load() is None:
+        return
     resource_tracker.ensure_running()  # started by a thread that blocks the signal, it would unblock it there
     block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})
     loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio", initializer=block))
-    supervised_proc._mask_ctrl_c = contextlib.nullcontext  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    setattr(importlib.import_module(CTRL_C_MASK.where), CTRL_C_MASK.name, contextlib.nullcontext)
 
 
 def is_lost_connection(error: BaseException | None) -> bool:

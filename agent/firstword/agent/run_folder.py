@@ -43,7 +43,7 @@ def find() -> Path | None:
 
 
 def remove() -> None:
-    """Delete the folder: the worker ends."""
+    """Delete the worker's folder, when the worker ends."""
     if (folder := find()) is not None:
         shutil.rmtree(folder, ignore_errors=True)
         if (lock := _held.pop(folder, None)) is not None:

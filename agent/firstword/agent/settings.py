@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from firstword.agent import env_file
+from firstword.agent.call_settings import DEFAULTS
 from firstword.agent.env_file import EnvFileError
 from firstword.agent.folders import can_be_written, data_folder
 from firstword.telemetry.extras import install
@@ -277,8 +278,9 @@ class Settings(BaseSettings):
         MayBe("`claim`, `metadata`, `attribute`, `caller-id`, with commas"),
     ] = Field(
         "claim",
-        description="who may name a call's account: a signed claim; the job's metadata or the caller's attributes, true only "
-        "where your own server writes them and copies neither from a browser; a telephone's number, for the greeting alone",
+        description="who may name a call's account: a signed claim, the job's metadata, the caller's attributes, or a telephone's "
+        "number for the greeting alone. Metadata and attributes are true only where your own server writes them and copies "
+        "neither from a browser",
     )
     claim_key: Annotated[
         SecretStr | None,
@@ -293,10 +295,12 @@ class Settings(BaseSettings):
         MayBe("16 characters or more, without quotes around them"),
     ] = Field(None, description="secret for the accounts' hash in traces; unset: no account is in any")
 
-    start_timeout: Seconds = Field(30, description="a start")
-    caller_timeout: Seconds = Field(300, description="an absent caller")
-    return_grace: SecondsFromZero = Field(5, description="a caller who left and may come back, before the call ends")
-    max_call: Seconds = Field(7200, description="a call; the agent ends a longer one")
+    start_timeout: Seconds = Field(DEFAULTS.start_timeout, description="a start")
+    caller_timeout: Seconds = Field(DEFAULTS.caller_timeout, description="an absent caller")
+    return_grace: SecondsFromZero = Field(
+        DEFAULTS.return_grace, description="a caller who left and may come back, before the call ends"
+    )
+    max_call: Seconds = Field(DEFAULTS.max_call, description="a call; the agent ends a longer one")
     slow: Seconds = Field(1.5, description="time to first word above which a start is `startup.slow`")
     join_window: SecondsFromZero = Field(
         5, description="joined before the job was received by no more than this: dispatch `join`, else `late`"
@@ -306,8 +310,12 @@ class Settings(BaseSettings):
     flags_deadline: Seconds = Field(0.5, description="flag source, then the last good flags")
     account_deadline: Seconds = Field(1, description="account from the store, then the generic account")
     cache_deadline: Seconds = Field(0.2, description="cache, then none")
-    greeting_deadline: Seconds = Field(2, description="personal greeting, then the generic one")
-    speech_deadline: Seconds = Field(2, description="TTS, then audio that ships with the package")
+    greeting_deadline: Seconds = Field(
+        DEFAULTS.greeting_deadline, description="personal greeting, then the generic one"
+    )
+    speech_deadline: Seconds = Field(
+        DEFAULTS.speech_deadline, description="TTS, then audio that ships with the package"
+    )
     store_deadline: Seconds = Field(1, description="resumption data, analytics: each read or write, then without")
 
     @model_validator(mode="before")

@@ -18,7 +18,7 @@ _MOST_KINDS = 4
 
 
 class ReadingReport:
-    """Adds up the notes of one reading, and says the sum when it is left; `report` is what a source wants."""
+    """A context manager that counts what a source reports while it is read (`report`), and prints the sums at its end."""
 
     def __init__(self, query: Query) -> None:
         self.problems = 0

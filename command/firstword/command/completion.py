@@ -6,7 +6,7 @@ from firstword.agent.flags.improvements import PROFILES, Improvement
 
 
 def flag_names(incomplete: str) -> list[str]:
-    """The flags whose names begin so."""
+    """Returns the names of flags that begin with what is typed so far, for the shell's completion."""
     return [name for name in Improvement if name.startswith(incomplete)]
 
 

@@ -31,7 +31,7 @@ _PAGE = re.compile(r"(?P<url>https?://[^?#]+)/trace/(?P<id>[0-9a-fA-F]{1,32})(?:
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """What was typed of the options that all commands have that read traces; each field is one."""
+    """The options shared by all commands that read traces, as typed; one field each."""
 
     last: Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")] = False
     jaeger: Annotated[
@@ -87,7 +87,7 @@ class TraceOptions:
         return page["id"], replace(self, jaeger=page["url"]) if sourceless else self
 
     def reading(self) -> Reading:
-        """The source and the part of it that were asked for. Ends the command where that can't be."""
+        """Returns the source and the query that the options ask for. Ends the command with a message where they contradict each other."""
         if (self.last, self.jaeger is not None, self.traces is not None).count(True) > 1:
             fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
         since_ns, until_ns = _instant("--since", self.since), _instant("--until", self.until)

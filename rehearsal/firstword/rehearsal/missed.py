@@ -15,7 +15,7 @@ import numpy as np
 from livekit.agents.tokenize.basic import WordTokenizer
 
 from firstword.agent.accounts.model import GreetingFields
-from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.text import greeting_text, opening_of, rest_of
 from firstword.rehearsal import tone

@@ -134,7 +134,7 @@ class Result:
         return sum(session.heard_s is None for session in self.sessions)
 
     def as_json(self) -> dict[str, Any]:
-        """The stable keys of `rehearse --json` (product.md); null is infinitely late or, for the floor, not measured."""
+        """The stable keys of `rehearse --json` (docs/rehearse.md); null is infinitely late or, for the floor, not measured."""
         return {
             "profiles": {name: _figures_json(figures) for name, figures in self.profiles.items()},
             "dispatch": self.dispatch.value,

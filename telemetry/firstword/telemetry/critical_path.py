@@ -93,24 +93,6 @@ class Analysis:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Instants:
-    """When a task would have begun and ended."""
-
-    begin: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resimulation:
-    """A start as it would have been."""
-
-    tasks: Mapping[str, Instants]
-    """By name: every task that began before the root's end."""
-    end: int
-    """When the first word (or what ended the start) would have come."""
-
-
 def analyse(start: Start) -> Analysis:
     """Find the critical path of a start, and each task's figures.
 
@@ -148,27 +130,8 @@ def analyse(start: Start) -> Analysis:
     )
 
 
-def resimulate(start: Start, durations: Mapping[str, int]) -> Resimulation:
-    """The start as it would have been had tasks worked longer or shorter.
-
-    durations: task name -> nanoseconds of work in place of `work(task)`; a task that isn't named keeps its own.
-    Needs are kept, instants from outside are fixed, and so is the lag from each task's last need to its first step.
-    Raises ValueError when tasks need each other in a circle.
-    """
-    target = _walked_back_from(start)
-    network = _network(start, target)
-    ends = _ends(network, [durations.get(node.name, node.work) for node in network])
-    names = [node.name for node in network]
-    moved = 0 if target is None else ends[names.index(target.name)] - min(target.end, start.end)
-    begins = [_begin(node, ends) for node in network]
-    return Resimulation(
-        tasks={name: Instants(begin, end) for name, begin, end in zip(names, begins, ends, strict=True)},
-        end=start.end + moved,
-    )
-
-
 def work(task: Task) -> int:
-    """Nanoseconds a task took of its own: its whole time, less the wait for what came from outside."""
+    """Returns the nanoseconds that a task worked: its duration without the wait for something outside of the plan."""
     return task.end - (task.begin if task.outside is None else max(task.begin, min(task.outside, task.end)))
 
 

@@ -46,7 +46,7 @@ _task: ContextVar[otel.Span | None] = ContextVar("telemetry_task_span", default=
 
 
 def enter(task: otel.Span) -> None:
-    """From here on, in this context and those copied from it, work is done for the task of a start with this span."""
+    """Make this span the parent of spans that libraries start from here on, in this context and in copies of it."""
     _task.set(task)
     otel_context.attach(otel.set_span_in_context(task))
 
@@ -110,7 +110,7 @@ class Exporting:
         self._starts.open(trace_id, around)
 
     def take(self, trace_id: int) -> list[ReadableSpan]:
-        """The spans that libraries made in this start since the last call; for the start to emit or not."""
+        """Removes and returns the spans that libraries have finished in this trace since the last call. The start decides which it exports."""
         return self._starts.take(trace_id)
 
     def close(self, trace_id: int) -> None:
@@ -370,7 +370,7 @@ def otlp_exporter(protocol: otlp.Protocol) -> SpanExporter:
 
 
 def resource(name: str, version: str) -> Resource:
-    """The resource of a process; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before what is said here."""
+    """Returns the OpenTelemetry resource of a process. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override name and version."""
     ours = Resource({SERVICE_NAME: name, SERVICE_VERSION: version})
     return ours.merge(_environment_resource())
 

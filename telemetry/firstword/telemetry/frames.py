@@ -47,7 +47,7 @@ def await_chain(awaitable: Any) -> Frames:
 
 
 def users_frame() -> Frames:
-    """The innermost frame of the user's on this thread's Python stack, above the event loop; empty where there is none."""
+    """Returns the innermost frame of the user's code on this thread's stack; empty where only libraries run."""
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] # what inspect.currentframe is
     for _ in range(_MOST_FRAMES):
         if frame is None or frame.f_code is _LOOP_CODE:

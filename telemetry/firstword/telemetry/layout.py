@@ -68,7 +68,7 @@ S = TypeVar("S", bound=PhaseStretch)
 
 
 class PieceSpan(NamedTuple):
-    """What a piece's span says beside its times."""
+    """The name and attributes of the span of one piece of the critical path; its times are kept apart."""
 
     name: str
     """After `critical `."""

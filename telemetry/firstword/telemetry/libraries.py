@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace as otel
 
 from firstword.telemetry.extras import install
+from firstword.telemetry.livekit_private import LINK_CALLER, START_ACTIVITY
 
 if TYPE_CHECKING:
     import aiohttp
 
 logger = logging.getLogger("firstword")
 
-COROUTINES = ("_update_activity_task", "_init_task")
-"""Coroutines of LiveKit (1.8.9) that get a span: starting STT, LLM and TTS of a session; linking its caller and publishing its voice."""
+COROUTINES = (START_ACTIVITY.name, LINK_CALLER.name)
+"""Coroutines of LiveKit that get a span: starting STT, LLM and TTS of a session; linking its caller and publishing its voice."""
 
 _switched_on = False
 

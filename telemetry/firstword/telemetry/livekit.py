@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanContext
 
 from firstword.telemetry.clock import Clock, process_created
 from firstword.telemetry.export import Exporting
+from firstword.telemetry.livekit_private import JOB_INFO
 from firstword.telemetry.plan import Plan, Shape
 from firstword.telemetry.run import Run, end_marker, waited_for
 from firstword.telemetry.spans import StartTrace
@@ -131,10 +132,10 @@ _NOTED = ("received", "accepted", "assigned", "launched")
 def job_instants(job: JobContext) -> dict[str, int]:
     """When the job was received, accepted, assigned and launched, Unix ns, of those that LiveKit knows.
 
-    livekit-agents 1.8.9 keeps them in `JobContext._info`, which is private; tests/telemetry/test_livekit.py fails when that
-    moves. Where it has moved the start begins with the plan's first step, and nothing is known of its dispatch.
+    LiveKit keeps them in a private attribute. Where that has moved, the start begins with the plan's first step, and nothing is known of
+    its dispatch.
     """
-    info = getattr(job, "_info", None)
+    info = JOB_INFO.of(job)
     noted = {stage: getattr(info, f"{stage}_at", 0.0) for stage in _NOTED}
     return {stage: int(instant * 1e9) for stage, instant in noted.items() if instant}
 

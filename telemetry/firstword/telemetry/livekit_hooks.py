@@ -1,8 +1,7 @@
 """What is done once LiveKit is imported: its worker says what can't be observed, and its jobs are observed.
 
 Called by `firstword.telemetry.switch`, in the worker's process, in LiveKit's forkserver, and in the processes of jobs. Never raises into
-the agent. Private to livekit-agents 1.8.9, tests/telemetry/test_switch.py fails when it moves: `ipc.job_proc_lazy_main._JobProc`, and
-what it keeps in `_job_entrypoint_fnc`.
+the agent. Private names are from `firstword.telemetry.livekit_private`.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from firstword.telemetry import switch
 from firstword.telemetry.guard import guarded
+from firstword.telemetry.livekit_private import JOB_ENTRYPOINT, JOB_PROCESS
 from firstword.telemetry.observable import why_not
 
 if TYPE_CHECKING:
@@ -47,19 +47,24 @@ def hook_worker(module: ModuleType) -> None:
 def hook_jobs(module: ModuleType) -> None:
     """Let each of LiveKit's jobs be observed from its entrypoint on."""
     importlib.import_module("firstword.telemetry.observed_start")  # now, where no caller waits for it
-    make = module._JobProc.__init__
+    job_process = JOB_PROCESS.of(module)
+    if job_process is None:
+        _say(_not_seen("livekit-agents makes the processes of its jobs otherwise"))
+        return
+    make = job_process.__init__
 
     @functools.wraps(make)
     def make_observed(process: Any, *arguments: Any, **options: Any) -> None:
         make(process, *arguments, **options)
         _observe_job_of(process)
 
-    module._JobProc.__init__ = make_observed
+    job_process.__init__ = make_observed
 
 
 @guarded
 def _observe_job_of(process: Any) -> None:
-    process._job_entrypoint_fnc = observed(process._job_entrypoint_fnc)
+    if entrypoint := JOB_ENTRYPOINT.of(process):
+        setattr(process, JOB_ENTRYPOINT.name, observed(entrypoint))
 
 
 def observed(entrypoint: Entrypoint) -> Entrypoint:

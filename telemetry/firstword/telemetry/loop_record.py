@@ -142,7 +142,7 @@ class LoopRecord:
         return ExecutorCall(function, self, self.clock(), self.current, users_frame())
 
     def submitted_as(self, call: ExecutorCall, future: object) -> None:
-        """The loop's future of a call in an executor."""
+        """Note which future of the loop stands for a call in an executor."""
         call.future = weakref.ref(future)
         self._calls[id(future)] = call
 

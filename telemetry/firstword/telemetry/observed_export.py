@@ -24,6 +24,7 @@ from opentelemetry.trace import SpanKind
 
 from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
 from firstword.telemetry.livekit import declared_start
+from firstword.telemetry.livekit_private import SPAN_PROCESSOR, TRACER_PROVIDER
 from firstword.telemetry.vocabulary import ROOT
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def agents_provider() -> TracerProvider | None:
     """The SDK's tracer provider that the agent has set, globally or for LiveKit's spans alone. None where it has none."""
     found: list[object] = [otel.get_tracer_provider()]
     if traces := sys.modules.get("livekit.agents.telemetry.traces"):
-        found.append(getattr(traces.tracer, "_tracer_provider", None))
+        found.append(TRACER_PROVIDER.of(traces.tracer))
     for provider in found:
         if isinstance(provider, TracerProvider) and provider.resource.attributes.get(SERVICE_NAME) != _LIVEKITS:
             return provider
@@ -115,8 +116,9 @@ class _ToProvider(SpanExporter):
         self._provider = provider
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        # private to the SDK 1.45; there is no other way in for a span that is finished
-        processor = self._provider._active_span_processor  # pyright: ignore[reportPrivateUsage]
+        processor = SPAN_PROCESSOR.of(self._provider)
+        if processor is None:
+            return SpanExportResult.FAILURE
         for span in spans:
             if span.context is not None and self._is_sampled(span.context.trace_id):
                 processor.on_end(span)

@@ -76,7 +76,7 @@ def observe_start(job: JobContext, entrypoint: Callable[..., Any]) -> ObservedSt
 
 
 class ObservedStart:
-    """One start that is observed."""
+    """Observes one start: from its making, in the job's loop, until its spans are exported."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a signal leaves the process."""
+    """Where traces or metrics are sent: protocol and address, from OpenTelemetry's variables."""
 
     signal: Signal
     protocol: Protocol | None

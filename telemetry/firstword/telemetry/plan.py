@@ -27,6 +27,9 @@ from firstword.telemetry.vocabulary import CONNECT, GREET, WAIT
 TaskFunction = Callable[..., Awaitable[Any]]
 F = TypeVar("F", bound=TaskFunction)
 
+MOST_FLAGS = 10
+"""Flags that may change one plan: each doubles the shapes that `Plan.check` builds."""
+
 ERROR = "error"
 """The parameter of a fallback that takes the exception it stands in for."""
 
@@ -63,7 +66,7 @@ def when(first: str, *others: str) -> When:
 
 
 def unless(first: str, *others: str) -> When:
-    """The condition that these flags are not all on."""
+    """Returns the condition that at least one of these flags is off."""
     return When((first, *others), negated=True)
 
 
@@ -173,6 +176,12 @@ class Plan:
 
         return declare
 
+    def copy(self) -> Plan:
+        """Another plan with the same tasks, to which more can be added."""
+        copied = Plan(self.name, self.given, self.phases)
+        copied._tasks, copied._first_word = dict(self._tasks), self._first_word
+        return copied
+
     def first_word(self, function: F) -> F:
         """Declare the task that returns at the first audible frame; it closes the last phase."""
         if self._first_word is not None:
@@ -222,7 +231,12 @@ class Plan:
         return tuple(dict.fromkeys(name for condition in conditions for name in condition.flags))
 
     def check(self) -> None:
-        """Raise PlanError unless every shape the flags can give the plan can be run."""
+        """Raise PlanError unless every shape the flags can give the plan can be run.
+
+        Each flag doubles the number of shapes, so a plan may have `MOST_FLAGS` flags: then 1024 shapes are checked.
+        """
+        if len(self.flags) > MOST_FLAGS:
+            raise PlanError(f"{self.name}: {len(self.flags)} flags change the plan; expected at most {MOST_FLAGS}")
         self._check_declaration()
         for states in itertools.product((False, True), repeat=len(self.flags)):
             self._check_shape(self.shape(dict(zip(self.flags, states, strict=True))))

@@ -125,7 +125,6 @@ class Run:
         self.attributes: dict[str, str | bool | int | float] = {}
         """What the agent adds to the root span; until the first word."""
         self._shape = shape
-        self._nodes = {node.name: node for node in shape.nodes}
         self._given = dict(given)
         self._trace = trace
         self._received = received
@@ -169,7 +168,7 @@ class Run:
         return self._finish()
 
     def give(self, name: str, value: Any) -> None:
-        """Hand the plan a value; before `perform`."""
+        """Set a value of `Plan.given`; call it before `perform`."""
         self._given[name] = value
 
     @property

@@ -46,7 +46,7 @@ def is_users(file: str) -> bool:
 
 
 def line_of(code: CodeType, offset: int) -> SourceLine:
-    """The line of an instruction. Where the code does not say, the function's first."""
+    """Returns the source line of an instruction; the function's first line where the code does not say."""
     position = next(itertools.islice(code.co_positions(), max(offset, 0) // 2, None), None)
     line = None if position is None else position[0]
     return SourceLine(code.co_filename, line or code.co_firstlineno, code.co_qualname)

@@ -50,7 +50,7 @@ class BlameRow:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """The answer for a source."""
+    """What all starts of a source waited for, in rows, the most costly first."""
 
     among: Among
     starts: int

@@ -27,7 +27,7 @@ class KindTime(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChainEntry:
-    """One link of the chain: what was waited for, in µs from the root's start."""
+    """One entry of the chain: what was waited for, and from when to when, in µs from the root's start."""
 
     name: str
     task: TracedTask | None

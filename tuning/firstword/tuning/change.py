@@ -95,7 +95,7 @@ def changes_of_flag(told: Mapping[str, str], flag: str) -> tuple[TaskChange, ...
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The known names most like this one, to be said after it."""
+    """Returns the end of a message that names the known names most like this one."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return f"nearest: {', '.join(near)}"

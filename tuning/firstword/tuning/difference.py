@@ -49,7 +49,7 @@ BETTER = frozenset({Change.FASTER, Change.FEWER})
 
 @dataclass(frozen=True, slots=True)
 class More:
-    """How many more starts may tell."""
+    """How many more starts it takes to be sure of a difference."""
 
     starts: int
     saved_too: bool

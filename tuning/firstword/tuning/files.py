@@ -48,12 +48,12 @@ class Files:
         yield from counted(newest, report)
 
     def trace(self, trace_id: str, report: Report) -> Trace | None:
-        """The trace of that id; lines that don't have it aren't parsed."""
+        """Returns the trace of that id. Lines without the id are not parsed."""
         found = traces_of(self._spans(report, trace_id.lower().zfill(32)), report)
         return next((trace for trace in counted(found, report) if trace.has_id(trace_id)), None)
 
     def of_session(self, session: str, query: Query, report: Report) -> Iterator[Trace]:
-        """All traces of the service, whenever they began."""
+        """Returns all traces of the service, at any time: a session can't be looked up in files."""
         return self.traces(Query(service=query.service), report)
 
     def page(self, trace_id: str) -> str | None:

@@ -88,7 +88,7 @@ class Jaeger:
         return next(counted(self._used(iter(self._answer(path, {}, report).traces), report), report), None)
 
     def of_session(self, session: str, query: Query, report: Report) -> Iterator[Trace]:
-        """By the ids on the root where Jaeger can search for them, else all there are."""
+        """Returns the traces whose root has this room sid or job id. Where Jaeger can't search for it, returns all traces."""
         service = query.service or SERVICE
         found = False
         for key in (ROOM_SID, JOB_ID):

@@ -24,7 +24,7 @@ class Use(NamedTuple):
 
 
 def uses_in(starts: Iterable[RecordedStart]) -> frozenset[Use]:
-    """The uses that these starts, of one plan, speak for.
+    """Infers from starts of one plan which tasks use a connection that another task left opening.
 
     A user may have begun before the other had ended. Then it waited, and took its usual time from then on; or it did not wait, and took its
     usual time in all. The one that fits better decides; what never met so is taken as used.

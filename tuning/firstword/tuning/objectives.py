@@ -35,7 +35,7 @@ class ObjectiveError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One figure, and what it must stay below."""
+    """A limit on one figure, such as p90 of the time to first word."""
 
     text: str
     """`NAME<LIMIT`, with the unit that was typed."""

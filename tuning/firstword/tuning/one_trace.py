@@ -21,7 +21,7 @@ class OneTrace:
         return f"trace {self._trace_id} of {self._source.name}"
 
     def traces(self, query: Query, report: Report) -> Iterator[Trace]:
-        """The trace, if it is among those wanted. Raises SourceError where there is none."""
+        """Returns the file's one trace, if the query wants it. Raises SourceError where the file has no trace."""
         trace = self._source.trace(self._trace_id, report)
         if trace is None:
             raise SourceError(f"no trace {self._trace_id} in {self._source.name}")

@@ -37,7 +37,7 @@ _ERROR = (2, "2", "STATUS_CODE_ERROR")
 
 
 def spans_of_request(request: Object, tally: Tally) -> Iterator[Span]:
-    """The spans in an export request, under any of the names in `REQUEST`."""
+    """Yields the spans in an OTLP export request, under any of the names in `REQUEST`."""
     for key in REQUEST:
         for resource_spans in objects(request, key, tally.loss):
             yield from spans_of_resource(resource_spans, tally)

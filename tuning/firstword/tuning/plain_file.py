@@ -19,8 +19,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-SUFFIXES = ("", ".gz", ".zst")
-"""What may follow the ending of a file of traces."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _IN_MEMORY = 16 * 2**20
 _CHUNK = 2**20

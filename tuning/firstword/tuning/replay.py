@@ -2,7 +2,7 @@
 
 Between `firstword.tuning.start` and `firstword.tuning.whatif`. Pure; whole microseconds from the root's start.
 
-`firstword.telemetry.critical_path.resimulate` knows needs only. Here a task is what its trace says of it (`startup.loop_holds`): it waits,
+`firstword.telemetry.critical_path` knows needs only. Here a task is what its trace says of it (`startup.loop_holds`): it waits,
 holds the one event loop for a step, waits again. Steps take turns on the loop, first come, first served, none cut short.
 What a library left running after a task (`firstword.tuning.left_running`) is played like a task, for those that use it.
 """

@@ -41,12 +41,12 @@ class Sampling:
 
     @property
     def heaviest(self) -> float:
-        """What a start in the same store weighs at most."""
+        """The largest weight that a start of this store can have."""
         return 100.0 / self.percent
 
 
 def countable(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
-    """The traces that can be weighed, a session once; others are passed over, and said.
+    """Yields the traces that figures can be made of, each session once. Others are passed over and reported.
 
     Passed over are those of a store that keeps no ordinary starts, and observed starts that were declared too. Raises SourceError at the
     end if it was all of them. What is left is slow or failed, and no figure can be made of it.

@@ -51,7 +51,7 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """Seconds, or a share. Infinite: never."""
+        """The figure: seconds, or a share from 0 to 1. Infinite where no first word came."""
         return rate(self.sample) if self.p is None else quantile(self.sample, self.p)
 
     @property

@@ -14,7 +14,7 @@ _MOST = 10_000
 
 
 class Times(Mapping[str, float]):
-    """Name -> seconds; of all that have the same names, in the same order, the names are there once."""
+    """A read-only map from name to seconds that shares its names with other maps of the same names, to save memory."""
 
     __slots__ = ("_places", "_seconds")
 

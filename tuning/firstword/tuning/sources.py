@@ -71,11 +71,11 @@ class TraceSource(Protocol):
 
 
 class SourceError(Exception):
-    """Nothing can be read from the source; the message says why."""
+    """Raised where nothing can be read from a source. The message says why."""
 
 
 def counted(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
-    """The same traces; how many were taken is reported at their end."""
+    """Yields the same traces, and reports at the end how many there were."""
     count = 0
     try:
         for trace in traces:

@@ -171,7 +171,7 @@ class RecordedStart:
         return self.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
     def as_json(self) -> dict[str, object]:
-        """The stable keys of `critical-chain --json` (product.md)."""
+        """The stable keys of `critical-chain --json` (docs/critical-chain.md)."""
         return {
             "trace_id": self.trace_id,
             "root_span_id": self.root_span_id,

@@ -122,7 +122,7 @@ def rate(of: Sample) -> float:
 
 
 def rate_interval(of: Sample, error: float) -> Interval:
-    """Where that share is, at all looks together but for `error`."""
+    """Returns the range in which the share lies. The chance that any look is wrong is at most `error`."""
     return _interval(_rate_region(of), error)
 
 

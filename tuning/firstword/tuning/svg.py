@@ -96,7 +96,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All there is to draw."""
+    """A picture as data: title, axis, sections and bars. `svg` and `html` draw it."""
 
     title: str
     lines: tuple[str, ...]
@@ -111,7 +111,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a label stands."""
+    """The position of a label beside or inside its bar."""
 
     beside: bool
     """In the bars' own line; else in a line above."""

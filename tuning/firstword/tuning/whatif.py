@@ -46,7 +46,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for a source."""
+    """What is predicted of all starts of a source together."""
 
     changes: tuple[TaskChange, ...]
     sessions: int
@@ -69,7 +69,7 @@ class NothingToPlay(LookupError):
 
 
 def predict(traces: Iterable[Trace], changes: Sequence[TaskChange], *, flag: str | None = None) -> Prediction:
-    """Play all starts under the changes.
+    """Plays each start again with the changes, and predicts the figures that would come of it.
 
     flag: whose changes these are: starts that have it on are left out, and tasks that they don't have are passed over.
     Raises NothingToPlay, BadChange (a task nobody has among them), and what `traces` raises.

@@ -32,7 +32,7 @@ class WindowAnswer:
 
     @property
     def ids(self) -> set[str]:
-        """Of its traces."""
+        """The ids of the traces in the window."""
         return {trace.trace_id for trace in self.traces}
 
 

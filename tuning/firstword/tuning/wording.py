@@ -25,7 +25,7 @@ def amount(count: int, noun: str, nouns: str | None = None) -> str:
 
 
 def agree(count: int, one: str, many: str) -> str:
-    """`one` where it is one, else `many`: `has` or `have`."""
+    """Returns `one` where `count` is 1, else `many`; for words such as `has` and `have`."""
     return one if count == 1 else many
 
 

@@ -81,7 +81,7 @@ class AccountCache:
         return await asyncio.shield(self._once("whole", first.id, lambda: self._read_whole(first.id)))
 
     async def preload(self, accounts: Sequence[str]) -> int:
-        """Read those that would soon be too old, one by one; how many. Raises StoreError."""
+        """Reads again the accounts whose copies would soon be too old, one by one. Returns how many it read. Raises StoreError."""
         read = 0
         for id in random.sample(accounts, len(accounts)):  # workers that start together share the work
             copy = await self._copy(id)

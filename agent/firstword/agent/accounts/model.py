@@ -65,6 +65,10 @@ class SessionRow:
     """Time to first word, seconds; None without one."""
     ended: str | None = None
     """How it ended, in a word; None while it lasts."""
+    turns: int | None = None
+    """Messages of caller and agent; None while it lasts."""
+    errors: int | None = None
+    """Failures of STT, LLM and TTS; None while it lasts."""
 
 
 GENERIC: Final = Account(

@@ -155,7 +155,7 @@ class AccountStore:
         return common + [row.id for row in await self._run(others.limit(limit - len(common)))]
 
     async def ids(self, size: int = 1000) -> AsyncGenerator[list[str]]:
-        """Ids of all accounts, `size` at a time, each page one read. Raises StoreError."""
+        """Yields the ids of all accounts in lists of `size`, one read for each list. Raises StoreError."""
         page = [""]
         while page:
             following = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id > page[-1]).order_by(ACCOUNTS.c.id).limit(size)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, Column, Double, ForeignKey, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, Double, ForeignKey, Integer, MetaData, String, Table, Text
 
 METADATA: Final = MetaData()
 
@@ -44,4 +44,6 @@ SESSIONS: Final = Table(
     Column("flags", JSON, nullable=False),
     Column("first_word", Double),
     Column("ended", String),
+    Column("turns", Integer),
+    Column("errors", Integer),
 )

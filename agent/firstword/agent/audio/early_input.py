@@ -1,6 +1,6 @@
 """The agent's ear: it listens to the caller before LiveKit's session is there, and the session takes it over.
 
-The counterpart of `firstword.agent.audio.early_output`. What the caller says meanwhile waits in it, in order: first what
+The counterpart of `firstword.agent.audio.early_output`, imported under the same condition. What the caller says meanwhile waits in it, in order: first what
 their client recorded before it was connected, then what their microphone sends.
 """
 
@@ -11,27 +11,29 @@ from livekit.agents.voice.room_io._input import (
     _ParticipantAudioInputStream,  # pyright: ignore[reportPrivateUsage]
 )
 from livekit.agents.voice.room_io._pre_connect_audio import PreConnectAudioHandler
-from livekit.agents.voice.room_io.types import AudioInputOptions, NoiseCancellationSelector
+from livekit.agents.voice.room_io.types import AudioInputOptions
 
 
 class EarlyInput(_ParticipantAudioInputStream):
     """LiveKit's own audio input of a room, made before the connect instead of when the session starts.
 
-    livekit-agents 1.8.9, `voice/room_io/_input.py`: RoomIO makes one in `session.start`. By then a caller who was
+    RoomIO makes one in `session.start`. By then a caller who was
     announced to an active agent may have sent their recording, once, to nobody. Frames wait in it without bound, as in
     LiveKit's; a caller speaks one second a second.
     """
 
-    def __init__(self, room: rtc.Room, *, noise_cancellation: NoiseCancellationSelector | None) -> None:
-        options = AudioInputOptions()
-        recording = PreConnectAudioHandler(room, timeout=options.pre_connect_audio_timeout)
-        recording.register()
+    def __init__(self, room: rtc.Room, options: AudioInputOptions) -> None:
+        recording = None
+        if options.pre_connect_audio:
+            recording = PreConnectAudioHandler(room, timeout=options.pre_connect_audio_timeout)
+            recording.register()
         super().__init__(
             room,
             sample_rate=options.sample_rate,
             num_channels=options.num_channels,
             frame_size_ms=options.frame_size_ms,
-            noise_cancellation=noise_cancellation,
+            noise_cancellation=options.noise_cancellation,
+            auto_gain_control=_controls_gain(options),
             pre_connect_audio_handler=recording,
         )
         self._room_to_hear = room
@@ -61,8 +63,16 @@ class EarlyInput(_ParticipantAudioInputStream):
         """Stop listening."""
         self._room_to_hear.off("track_published", self._published)
         await super().aclose()
-        await self._recording.aclose()
+        if self._recording is not None:
+            await self._recording.aclose()
 
     def _published(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self.heard and publication.kind == rtc.TrackKind.KIND_AUDIO:
             publication.set_subscribed(True)
+
+
+def _controls_gain(options: AudioInputOptions) -> bool:
+    """As RoomIO has it: where nobody says, unless noise cancellation does so itself."""
+    if isinstance(options.auto_gain_control, bool):
+        return options.auto_gain_control
+    return options.noise_cancellation is None or callable(options.noise_cancellation)

@@ -1,6 +1,6 @@
 """The one class of LiveKit's that we build on though it is private: the audio output of a room.
 
-Apart from `firstword.agent.livekit_private`, since what it imports is only needed where a track is published early.
+What it uses of it is listed in `firstword.agent.livekit_private`. Import it only where `audio_is_known` says that all of it is there.
 """
 
 from __future__ import annotations
@@ -8,26 +8,27 @@ from __future__ import annotations
 import asyncio
 
 from livekit import rtc
+from livekit.agents.voice.room_io import AudioOutputOptions
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput  # pyright: ignore[reportPrivateUsage]
 
 
 class EarlyOutput(_ParticipantAudioOutput):
     """LiveKit's own audio output of a room, published at will instead of once a participant is linked.
 
-    livekit-agents 1.8.9, `voice/room_io/_output.py`: RoomIO makes one only after the caller has come. Taken from it:
-    the constructor, `start`, `_publish_track` (replaced, as it publishes and waits for the subscription in one),
-    `subscribed`, `_audio_source`, `_subscribed_fut`, `_publication`.
+    RoomIO makes one only after the caller has come. `_publish_track` is replaced, as it publishes and waits for the subscription in one.
     """
 
-    def __init__(self, room: rtc.Room, *, sample_rate: int, queue_ms: int) -> None:
+    def __init__(self, room: rtc.Room, options: AudioOutputOptions, *, sample_rate: int, queue_ms: int) -> None:
+        """options: name of the track and how it is published; the rate, Hz, and the queue are these."""
         super().__init__(
             room,
             sample_rate=sample_rate,
             num_channels=1,
-            track_publish_options=rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE),
+            track_publish_options=options.track_publish_options,
         )
+        name = options.track_name if isinstance(options.track_name, str) else "roomio_audio"  # RoomIO's own
         self._audio_source = rtc.AudioSource(sample_rate, 1, queue_size_ms=queue_ms)
-        self._track = rtc.LocalAudioTrack.create_audio_track("roomio_audio", self._audio_source)  # 2 to 3 ms
+        self._track = rtc.LocalAudioTrack.create_audio_track(name, self._audio_source)  # 2 to 3 ms
         self.published = asyncio.Event()
 
     async def push(self, frame: rtc.AudioFrame) -> None:
@@ -39,7 +40,7 @@ class EarlyOutput(_ParticipantAudioOutput):
         await self._audio_source.wait_for_playout()
 
     def drop_queue(self) -> None:
-        """Play nothing of what is queued."""
+        """Drop the audio that is queued and not played yet."""
         self._audio_source.clear_queue()
 
     async def _publish_track(self) -> None:

@@ -31,11 +31,6 @@ OVERLAP: Final = 0.010
 MARGIN: Final = 0.060
 """Seconds before the opening is over when what comes next must be on its way to the caller."""
 _FULL_SCALE: Final = 32768
-_CLICK_NEIGHBOURHOOD: Final = 0.004
-"""Seconds on either side of a step with whose steps it is compared: half a period of a low voice."""
-_CLICK_FACTOR: Final = 3.0
-_CLICK_FLOOR: Final = 0.03
-"""Smaller steps, as a share of full scale, are not heard as clicks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class Joint:
 
 
 class Silent(Exception):
-    """The personal part has no sound."""
+    """Raised where the personal part of a greeting has no sound."""
 
 
 def trimmed(samples: Samples, rate: int, *, quiet: float = QUIET, keep: float = KEEP) -> Samples:
@@ -62,7 +57,7 @@ def trimmed(samples: Samples, rate: int, *, quiet: float = QUIET, keep: float = 
 
 
 def crossfaded(first: Samples, second: Samples, overlap: int) -> Samples:
-    """Both as one: the last `overlap` samples of the first fade out under the first ones of the second.
+    """Returns both sounds as one: the last `overlap` samples of the first fade out while the first ones of the second fade in.
 
     At equal power, as the two are different sounds. The overlap is no longer than either.
     """
@@ -72,25 +67,8 @@ def crossfaded(first: Samples, second: Samples, overlap: int) -> Samples:
     return np.concatenate([first[: len(first) - overlap], _int16(mixed), second[overlap:]])
 
 
-def largest_gap(samples: Samples, rate: int, quiet: float = QUIET) -> float:
-    """Seconds of the longest silence between sounds; what lies before the first and after the last doesn't count."""
-    loud = np.flatnonzero(_loud(samples, quiet))
-    return float(np.max(np.diff(loud) - 1)) / rate if loud.size > 1 else 0.0
-
-
-def clicks(samples: Samples, rate: int) -> NDArray[np.intp]:
-    """Where the wave jumps: indices of samples whose step from the one before is out of proportion to those around it."""
-    steps = np.abs(np.diff(samples.astype(np.int32)))
-    around = max(round(_CLICK_NEIGHBOURHOOD * rate), 1)
-    edge = np.zeros(around, np.int32)
-    # By the larger side: where a sound sets in, the steps before it are small and those after it are not.
-    largest = np.lib.stride_tricks.sliding_window_view(np.concatenate([edge, steps, edge]), around).max(axis=1)
-    usual = np.maximum(largest[: len(steps)], largest[around + 1 :])
-    return np.flatnonzero((steps > _CLICK_FLOOR * _FULL_SCALE) & (steps > _CLICK_FACTOR * usual)) + 1
-
-
 def samples_of(frames: Iterable[rtc.AudioFrame], rate: int) -> Samples:
-    """The samples of frames. Raises ValueError where one isn't mono at `rate` Hz."""
+    """Returns the samples of frames, joined. Raises ValueError where a frame isn't mono at `rate` Hz."""
     pieces = [np.zeros(0, np.int16)]
     for frame in frames:
         if frame.num_channels != 1 or frame.sample_rate != rate:

@@ -1,49 +1,24 @@
-"""Text becomes sound, in an account's voice: the TTS, one of a session's components.
+"""The shipped TTS, which speaks in an account's voice: one of a session's components.
 
 The only one that the worker's own process needs, for the greetings it makes ahead. The plugin is imported with the first.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from livekit import rtc
-from livekit.agents import APIConnectionError, APIError
 
 from firstword.agent.audio.provider_http import Judged, ProviderHTTP
 from firstword.agent.audio.refusals import Refusals
+from firstword.agent.audio.speaking import SAMPLE_RATE, recorded, spoken
 from firstword.agent.settings import Settings
 
 if TYPE_CHECKING:
     import aiohttp
     from livekit.plugins import deepgram
-
-SAMPLE_RATE = 24_000
-"""Hz of the agent's voice: what the TTS makes, what the room's track takes."""
-FASTEST: Final = 30
-"""Letters and digits a second that no voice is faster than.
-
-Usual speech has 15 characters a second with blanks and stops, some 12 letters; the sentences that ship with the package have 9 and
-10. Deepgram's fastest setting is 1.5 times the usual. Scripts of syllables have fewer letters a second.
-"""
-
-HELD_S: Final = 0.1
-"""Seconds of audio that a speech must have before any of it is heard: a file's header, or an error of some words, has less."""
-
-
-def shortest(text: str) -> float:
-    """Seconds that the text takes at least, however fast the voice; audio that is shorter is not all of it."""
-    return sum(character.isalnum() for character in text) / FASTEST
-
-
-class TooShort(APIError):
-    """The provider's answer is good and complete, and far too short for its text."""
-
-    def __init__(self, seconds: float, text: str) -> None:
-        super().__init__(f"expected {shortest(text):.2f} s of audio or more, not {seconds:.2f} s", retryable=False)
 
 
 @dataclass(frozen=True)
@@ -62,44 +37,13 @@ class Synthesis:
         """Which voice speaks from now on, unless the provider refuses it."""
         self.tts.update_options(model=voice)
 
-    async def spoken(self, text: str, *, patience: float) -> AsyncIterator[rtc.AudioFrame]:
-        """The text, frame by frame. Raises LiveKit's APIError: also where it is cut off, and TooShort at its end.
-
-        The first `HELD_S` seconds come at once, so that nothing is heard of an answer that has no more. After the first frame
-        none is waited for longer than `patience` seconds, then TimeoutError: the plugin waits for 30.
-        """
-        seconds, held = 0.0, list[rtc.AudioFrame]()
-        async with self.tts.synthesize(text) as stream:
-            request = None
-            while True:
-                try:
-                    async with asyncio.timeout(None if request is None else patience):
-                        part = await anext(stream)
-                except StopAsyncIteration:
-                    break
-                # livekit-agents 1.8.9, tts/tts.py: after a cut it speaks the text anew, from its beginning
-                if part.request_id != (request := request or part.request_id):
-                    raise APIConnectionError("the speech was cut off")
-                held.append(part.frame)
-                seconds += part.frame.duration
-                if seconds >= HELD_S:
-                    for frame in held:
-                        yield frame
-                    held.clear()
-        _check(seconds, text)
-        for frame in held:
-            yield frame
+    def spoken(self, text: str, *, patience: float) -> AsyncIterator[rtc.AudioFrame]:
+        """The text, frame by frame, as `firstword.agent.audio.speaking.spoken` has it."""
+        return spoken(self.tts, text, patience=patience)
 
     async def recorded(self, text: str) -> list[rtc.AudioFrame]:
-        """All of what `spoken` gives, for later: a speech that is cut off is begun anew. Raises as `spoken` does."""
-        request, frames = None, list[rtc.AudioFrame]()
-        async with self.tts.synthesize(text) as stream:
-            async for part in stream:
-                if part.request_id != request:
-                    request, frames = part.request_id, []
-                frames.append(part.frame)
-        _check(sum(frame.duration for frame in frames), text)
-        return frames
+        """All of it, for later."""
+        return await recorded(self.tts, text)
 
     async def aclose(self) -> None:
         """Close the provider's connections."""
@@ -119,8 +63,3 @@ def synthesis(settings: Settings, refusals: Refusals) -> Synthesis:
         http_session=cast("aiohttp.ClientSession", http),
     )
     return Synthesis(tts, http)
-
-
-def _check(seconds: float, text: str) -> None:
-    if seconds < shortest(text):
-        raise TooShort(seconds, text)

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from livekit import rtc
 from livekit.agents import AgentSession
+from livekit.agents.voice.room_io import AudioOutputOptions
+from livekit.agents.voice.speech_handle import SpeechHandle
 
-from firstword.agent.audio.early_output import EarlyOutput
-from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.agent import livekit_private
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.telemetry.clock import Clock
+
+if TYPE_CHECKING or livekit_private.audio_is_known():
+    from firstword.agent.audio.early_output import EarlyOutput
 
 QUEUE_MS = 600
 """Audio ahead in the track's queue, ms: the loop may be busy for that long, starting the session, and nobody hears a gap."""
@@ -31,8 +36,9 @@ ON_THE_WAY_S = 0.04
 class Voice:
     """The published track and what is spoken on it until a session takes over."""
 
-    def __init__(self, room: rtc.Room) -> None:
-        self.output = EarlyOutput(room, sample_rate=SAMPLE_RATE, queue_ms=QUEUE_MS)
+    def __init__(self, room: rtc.Room, options: AudioOutputOptions | None = None) -> None:
+        """options: what it is published as, by default LiveKit's; its rate is ours."""
+        self.output = EarlyOutput(room, options or AudioOutputOptions(), sample_rate=SAMPLE_RATE, queue_ms=QUEUE_MS)
         self._starting: asyncio.Task[None] | None = None
 
     async def publish(self) -> None:
@@ -85,9 +91,9 @@ class Speech:
             await self._speaking
         return self._begun.result()
 
-    def hand_over(self, session: AgentSession[Any]) -> None:
+    def hand_over(self, session: AgentSession[Any]) -> SpeechHandle:
         """Let the session say the rest: the text enters its chat context, and the caller can interrupt it."""
-        session.say(self._text, audio=self._rest())
+        return session.say(self._text, audio=self._rest())
 
     async def stop(self) -> None:
         """Say no more; what is queued is dropped."""

@@ -68,7 +68,7 @@ class Backend(Protocol):
         ...
 
     async def put(self, key: str, value: bytes, owner: str, lifetime: float) -> bool:
-        """Keep the value for `lifetime` seconds in place of the key's; False when too big or its owner was deleted."""
+        """Keep a value under the key for `lifetime` seconds. Returns False where it is too big, or its owner was deleted."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -19,7 +19,6 @@ from typing import Final, TypeVar
 from firstword.agent.cache.backend import Backend, Bounds, CacheEntry, CacheFailure, CacheUnavailable
 from firstword.agent.failures import Failing
 from firstword.agent.folders import cache_folder
-from firstword.agent.settings import SettingsError, may_be, variable
 
 WRITE_DEADLINE: Final = 2.0
 """Seconds for a write: nobody waits for one."""
@@ -40,7 +39,7 @@ def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | Non
     """The cache of this name: in Redis at `url`, else in a file in `folder`, else in the user's cache folder.
 
     `deadline` is seconds for a lookup. `key` is the secret that hashes are keyed with; it may be empty. Opens nothing.
-    Raises SettingsError for a URL that no connection can be made of.
+    Raises CacheURLError for a URL that no connection can be made of.
     """
     if url is not None:
         try:
@@ -48,12 +47,14 @@ def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | Non
 
             return Cache(RedisServer(url, name, bounds), deadline=deadline, key=key, name=name)
         except (ValueError, TypeError):  # the client's texts quote the URL
-            raise SettingsError(
-                [f"{variable('cache_url')} is wrong (a secret, not shown); expected {may_be('cache_url')}"]
-            ) from None
+            raise CacheURLError from None
     from firstword.agent.cache.sqlite import SQLiteFile
 
     return Cache(SQLiteFile(folder or cache_folder(), name, bounds), deadline=deadline, key=key, name=name)
+
+
+class CacheURLError(ValueError):
+    """No connection can be made of the URL. It says nothing of the URL, which may hold a password."""
 
 
 class Cache:
@@ -106,6 +107,11 @@ class Cache:
         """Delete the entry; False when that could not be done."""
         hashed = self._hash(key)
         return await self._done(lambda: self._backend.delete(hashed))
+
+    async def forget(self, owner: str) -> bool:
+        """Delete the owner's entries, for all machines that share the cache; False when that could not be done."""
+        hashed = self._hash((owner,))
+        return await self._done(lambda: self._backend.delete_owner(hashed))
 
     async def forget_all_but(self, ids: AsyncIterable[Sequence[str]]) -> int | None:
         """Delete what is of none of these owners, for all machines that share the cache. Returns the number of owners

@@ -114,7 +114,7 @@ class SQLiteFile:
         return await asyncio.to_thread(self._write, owners) if self._files() else set()
 
     async def delete_owner(self, owner: str) -> None:
-        """Delete what is the owner's; all files where the disk is too full for that, or a lock lasts. Raises CacheUnavailable."""
+        """Deletes the owner's entries. Where the disk is too full or a lock lasts, all files of the cache go. Raises CacheUnavailable."""
 
         def delete(connection: sqlite3.Connection) -> None:
             now = self._drop_expired(connection)

@@ -157,7 +157,7 @@ class Callers:
 
 
 def by_arrival(room: rtc.Room) -> list[rtc.RemoteParticipant]:
-    """Those in the room, the first to join first."""
+    """Returns the participants of the room in the order in which they joined."""
     return sorted(room.remote_participants.values(), key=_joined_at)
 
 

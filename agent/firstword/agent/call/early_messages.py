@@ -42,7 +42,7 @@ class EarlyMessages:
         """What hands over the streams that wait for the session; None once it runs."""
 
     def keep_streams(self, room: rtc.Room) -> None:
-        """Keep byte and text streams of the topics from now on. Call this before the connect."""
+        """Keep byte and text streams of the topics that have no handler yet, from now on. Call this before the connect."""
         room.register_byte_stream_handler = self._kept_until_registered(
             room.register_byte_stream_handler, room.unregister_byte_stream_handler
         )
@@ -102,7 +102,10 @@ class EarlyMessages:
                 hand_over()
 
         for topic in self._topics:
-            register(topic, keep(topic))
+            try:
+                register(topic, keep(topic))
+            except ValueError:  # it has its handler already
+                del kept[topic]
         return registered
 
 

@@ -1,31 +1,24 @@
-"""How a call ends: what the caller is told, what becomes of the room, what is written, what is closed.
+"""How a call ends: what the caller is told, what becomes of the room, what is closed.
 
-Called by `firstword.agent.entrypoint` when the start and when the job has ended, by a session that failed, and by the
-assistant who ends the call.
+Called when the start and when the job has ended, by a session that failed, and by an assistant who ends the call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from dataclasses import replace
 from functools import partial
 
 from aiohttp import ClientError
 from livekit import api
 
-from firstword.agent.accounts.model import SessionRow
-from firstword.agent.accounts.store import StoreError
+from firstword.agent.call import console
+from firstword.agent.call.apology import apologize
 from firstword.agent.call.call import Call
 from firstword.agent.call.limits import End
 from firstword.agent.call.role import assists
-from firstword.agent.conversation import console
-from firstword.agent.conversation.apology import apologize
-from firstword.agent.conversation.assistant import HangUp
-from firstword.agent.process import start_metrics
-from firstword.telemetry.guard import guarded
-from firstword.telemetry.metrics import StartFigures
+from firstword.telemetry.record import Outcome, Start
+from firstword.telemetry.run import StartFailed
 
 logger = logging.getLogger("firstword")
 
@@ -35,11 +28,37 @@ FREED_WITHIN_S = 3.0
 """Seconds for LiveKit's server to delete the room, or to remove the caller."""
 
 
-@guarded
-def send_figures(call: Call) -> None:
-    """Tell the worker how the start went, and how many spans were dropped."""
-    start_metrics.send(StartFigures.of(call.run.record(), call.trace.context))
-    start_metrics.send_dropped(call.process.exporting.newly_dropped())
+_ENDS = {
+    Outcome.ABANDONED: End.HUNG_UP,
+    Outcome.NO_CALLER: End.NO_CALLER,
+    Outcome.TIMED_OUT: End.TIMED_OUT,
+}
+"""Why a call ends whose start was stopped."""
+
+
+async def perform(call: Call) -> None:
+    """Perform the call's start, deferred tasks included. Where nobody was greeted, the call ends, and the caller is told so."""
+    call.limits.begin(partial(end, call))
+    call.unheard.wait()
+    try:
+        start = await call.run.perform()
+    except StartFailed as error:
+        logger.error("the start failed in task %s", error.task, exc_info=error.__cause__)
+        end(call, f"start failed: {error.task}", sorry=True)
+    else:
+        _performed(call, start)
+    finally:
+        call.unheard.heard()
+        call.limits.lift_start()
+
+
+def _performed(call: Call, start: Start) -> None:
+    if start.outcome is Outcome.FIRST_WORD:
+        logger.info("first word after %.3f s", start.ttfw or 0.0)
+        return
+    logger.info("no first word: %s", start.outcome)
+    why = call.limits.end or _ENDS.get(start.outcome, "start failed")
+    end(call, why, sorry=start.outcome is Outcome.TIMED_OUT)
 
 
 def end(call: Call, why: str, *, sorry: bool = False) -> None:
@@ -49,17 +68,12 @@ def end(call: Call, why: str, *, sorry: bool = False) -> None:
         call.leaving = asyncio.create_task(_leave(call, sorry), name="leave")
 
 
-def hang_up(call: Call) -> HangUp:
-    """What the assistant ends this call with."""
-    return partial(end, call, End.BY_ASSISTANT)
-
-
 async def _leave(call: Call, sorry: bool) -> None:
     if call.joining is not None and not call.joining.done():  # it would leave a mute agent in the room
         await asyncio.wait({call.joining}, timeout=JOINED_WITHIN_S)
     if sorry and call.limits.caller_here:
         try:
-            await apologize(call.job.room, call.voice, call.process.settings.apology, call.account.language)
+            await apologize(call.job.room, call.voice, call.settings.apology, call.language)
         except Exception as error:  # gone or deaf: either way there is nothing more to be said
             logger.warning("the caller could not be told that the call ends: %s", type(error).__qualname__)
     await _free_room(call)
@@ -84,46 +98,12 @@ async def _free_room(call: Call) -> None:
         logger.warning("the room could not be closed for the caller: %s", type(error).__qualname__)
 
 
-def row_of(call: Call) -> SessionRow:
-    """The session's row, as far as it is known by now."""
-    return SessionRow(
-        id=call.job.job.id, account=call.owner.id or None, started=call.began, flags=call.flags.variants()
-    )
-
-
-def sent_by_participants(call: Call) -> dict[str, int]:
-    """What participants sent beside their voices, counted: packets, keys that did not count, answers they were refused."""
-    keypad = call.conversation.keypad if call.conversation else None
-    return {
-        "data_packets": call.events.counts["data_received"],
-        "keys_ignored": keypad.ignored if keypad else 0,
-        "answers_refused": call.allowance.refused,
-        "participants": call.conversation.others if call.conversation else 0,
-    }
-
-
-async def close(call: Call, reason: str) -> None:
-    """The job ends: write how, close what the call opened. Its spans are exported when the process ends.
+def closes(call: Call, reason: str) -> str:
+    """The job ends: nothing else ends the call any more. Returns why it ended; `closing` is what to close then.
 
     reason: LiveKit's, which counts where neither we nor the room know better.
     """
-    store = call.process.store
     ended = call.ended or call.limits.end or (End.HUNG_UP if call.limits.caller_left else reason)
     logger.info("the call ended: %s", ended)
     call.limits.lift()
-    row = replace(row_of(call), first_word=call.run.record().ttfw, ended=ended)
-    if any((counts := sent_by_participants(call)).values()):
-        logger.info("beside their voices participants sent something", extra=counts)
-    async with call.closing:
-        await _write(call, "row", store.record_session(row))
-        last = call.conversation and call.conversation.last_session(call.now())
-        if last and call.owner.id and call.remembers:
-            await _write(call, "resumption data", store.save_last_session(call.owner.id, last))
-
-
-async def _write(call: Call, what: str, writing: Awaitable[None]) -> None:
-    try:
-        async with asyncio.timeout(call.process.settings.store_deadline):
-            await writing
-    except (StoreError, TimeoutError):
-        logger.warning("the session's %s could not be written", what)
+    return ended

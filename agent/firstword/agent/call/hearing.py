@@ -5,27 +5,28 @@ Under the plan's `room` and `voice` tasks; the session takes over the ear, with 
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 from livekit import rtc
 
 from firstword.agent import livekit_private
-from firstword.agent.audio.early_input import EarlyInput
+from firstword.agent.call import console
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import by_arrival
 from firstword.agent.call.role import is_caller
-from firstword.agent.conversation import console
 
-logger = logging.getLogger("firstword")
+if TYPE_CHECKING or livekit_private.audio_is_known():
+    from firstword.agent.audio.early_input import EarlyInput
 
 
 def open_ear(call: Call) -> None:
-    """Make the ear, before the connect: a client may send what it recorded as soon as the agent is there. A console has its own."""
-    if console.here():
+    """Make the ear, before the connect: a client may send what it recorded as soon as the agent is there.
+
+    A console has its own. Where LiveKit's private input has moved, the session makes one later.
+    """
+    if console.here() or call.audio_input is None or not livekit_private.audio_is_known():
         return
-    wanted = call.process.settings.noise_cancellation == "bvc"
-    call.ear = EarlyInput(call.job.room, noise_cancellation=_filter if wanted else None)
+    call.ear = EarlyInput(call.job.room, call.audio_input)
     call.at_end(call.ear.aclose)
 
 
@@ -42,12 +43,3 @@ def hear(call: Call) -> None:
     room.on("participant_connected", came)
     for participant in by_arrival(room):
         came(participant)
-
-
-def _filter(_: object) -> Any:
-    """Noise cancellation for one track. Without it a caller is heard all the same."""
-    try:
-        return livekit_private.noise_cancellation()
-    except Exception as error:
-        logger.warning("the caller is heard without noise cancellation (%s)", type(error).__qualname__)
-        return None

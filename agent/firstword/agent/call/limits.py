@@ -1,6 +1,6 @@
 """What ends a call: its start takes too long, nobody comes, the caller leaves for good, the room is gone, it lasts too long.
 
-Made by `firstword.agent.entrypoint`, told by the plan's tasks how far the start is. What an end means for the caller and
+Made with the call, told by the plan's tasks how far the start is. What an end means for the caller and
 for the room is in `firstword.agent.call.ending`.
 """
 
@@ -14,7 +14,7 @@ from livekit import rtc
 
 from firstword.agent.call.caller import Caller
 from firstword.agent.call.presence import Presence
-from firstword.agent.settings import Settings
+from firstword.agent.call_settings import CallSettings
 from firstword.telemetry.record import Outcome
 from firstword.telemetry.run import Run
 
@@ -36,7 +36,7 @@ class End(StrEnum):
 class Limits:
     """Stops the run when the start must end, with the outcome that says why, and the call when its caller is gone."""
 
-    def __init__(self, run: Run, room: rtc.Room, settings: Settings) -> None:
+    def __init__(self, run: Run, room: rtc.Room, settings: CallSettings) -> None:
         self._run = run
         self._room = room
         self._settings = settings

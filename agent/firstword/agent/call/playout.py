@@ -9,17 +9,19 @@ import asyncio
 import logging
 from typing import Any
 
-from livekit.agents import NOT_GIVEN, AgentSession
+from livekit.agents import AgentSession, llm
+from livekit.agents.voice.speech_handle import SpeechHandle
 from opentelemetry import trace as otel
 
-from firstword.agent.accounts.identity import Access
 from firstword.agent.audio.voice import ON_THE_WAY_S, Speech, Voice
+from firstword.agent.call import console
 from firstword.agent.call.arrival import listener
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import missed, until_connected
-from firstword.agent.conversation import console
 from firstword.agent.greeting import greeting as greetings
-from firstword.agent.greeting.greeting import Greeting
+from firstword.agent.greeting.engine import engine_of
+from firstword.agent.greeting.greeting import PreparedGreeting
+from firstword.agent.greeting.session_recorder import VERBATIM
 from firstword.telemetry.livekit import NotSpoken, first_frame
 from firstword.telemetry.run import ended_at, used_fallback
 
@@ -31,16 +33,27 @@ TRY_AGAIN_S = 0.2
 """Seconds before the second of these, twice that before the third, and so on; the first is tried at once."""
 
 
-async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
+async def greet(call: Call, greeting: PreparedGreeting, session: AgentSession[Any] | None, voice: Voice | None) -> None:
+    """Greet the caller; returns when they hear it. By the session where it has started, else on the voice at once."""
+    if call.withdrawn:
+        greeting = greetings.shipped()
+    if session is not None:
+        await say(call, session, voice, greeting)
+    elif voice is not None:
+        await speak(call, voice, greeting)
+    call.unheard.heard()
+
+
+async def speak(call: Call, voice: Voice, greeting: PreparedGreeting) -> None:
     """Say it on the voice at once; returns when the caller hears it. Who came after it had begun hears it again."""
-    generic = call.access is Access.NONE
+    generic = call.withdrawn
     tries = 0
     while True:
         if call.caller.done():
             await until_connected(call.job.room, call.caller.result())
         speech = _begin(call, voice, greeting)
         try:
-            async with asyncio.timeout(call.process.settings.speech_deadline):
+            async with asyncio.timeout(call.settings.speech_deadline):
                 began = await speech.begun()
         except Exception as error:  # the TTS's own errors, whichever provider it is
             speech_failed(call, error)
@@ -53,7 +66,7 @@ async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
             continue
         # LiveKit may announce who subscribed later than they heard it
         found = await listener(call)
-        if call.access is Access.NONE and not generic:  # since it began
+        if call.withdrawn and not generic:  # since it began
             await speech.stop()
             greeting, generic = greetings.shipped(), True
             continue
@@ -69,19 +82,20 @@ async def speak(call: Call, voice: Voice, greeting: Greeting) -> None:
         await call.limits.presence.hearing()
 
 
-async def say(call: Call, session: AgentSession[Any], voice: Voice | None, greeting: Greeting) -> None:
+async def say(call: Call, session: AgentSession[Any], voice: Voice | None, greeting: PreparedGreeting) -> None:
     """Let the session say it; returns when the caller hears it."""
     presence = call.limits.presence
     while True:
         await presence.hearing()
         await until_connected(call.job.room, presence.caller)
         try:
-            await _first_frame(session, voice, greeting, deadline=call.process.settings.speech_deadline)
+            speech = await _first_frame(session, voice, greeting, deadline=call.settings.speech_deadline)
         except (TimeoutError, NotSpoken) as error:
             speech_failed(call, error)
             session.interrupt(force=True)
-            await _first_frame(session, voice, greetings.shipped())
+            speech = await _first_frame(session, voice, greetings.shipped())
         if presence.hears:
+            call.goes_on_by(speech)
             return
         # they left while it began: it begins again when they are back
         session.interrupt(force=True)
@@ -101,7 +115,7 @@ def speech_failed(call: Call, error: Exception) -> None:
         otel.get_current_span().add_event("greeting.shipped", {"reason": reason})
 
 
-def _begin(call: Call, voice: Voice, greeting: Greeting) -> Speech:
+def _begin(call: Call, voice: Voice, greeting: PreparedGreeting) -> Speech:
     """Say the greeting on the voice, from its beginning; the session will take it over."""
     words, audio = greeting.said, greeting.audio
     if audio is None:
@@ -112,24 +126,35 @@ def _begin(call: Call, voice: Voice, greeting: Greeting) -> Speech:
 
 
 async def _first_frame(
-    session: AgentSession[Any], voice: Voice | None, greeting: Greeting, deadline: float | None = None
-) -> None:
+    session: AgentSession[Any], voice: Voice | None, greeting: PreparedGreeting, deadline: float | None = None
+) -> SpeechHandle:
     """Say it; returns at the first frame. deadline: seconds that the audio may take, once somebody has subscribed.
 
     Raises TimeoutError, NotSpoken.
     """
     subscribed = console.subscribed(session) if voice is None else voice.output.subscribed
-    if subscribed is None:
-        raise NotSpoken("the session has no audio output of its own")
+    if subscribed is None and session.output.audio is None:
+        raise NotSpoken("the session has no audio output")
     async with asyncio.timeout(None) as limit:
 
         def begin(_: object) -> None:
             if deadline is not None:
                 limit.reschedule(asyncio.get_running_loop().time() + deadline)
 
-        subscribed.add_done_callback(begin)
+        if subscribed is not None:  # an output of somebody else's, an avatar's, takes as long as it takes
+            subscribed.add_done_callback(begin)
         try:
-            audio = NOT_GIVEN if greeting.audio is None else greeting.audio.play()
-            await first_frame(session, lambda: session.say(greeting.said, audio=audio))
+            return await first_frame(session, lambda: _said(session, greeting))
         finally:
-            subscribed.remove_done_callback(begin)
+            if subscribed is not None:
+                subscribed.remove_done_callback(begin)
+
+
+def _said(session: AgentSession[Any], greeting: PreparedGreeting) -> SpeechHandle:
+    """The session says it, with the audio that is there or by its own engine."""
+    if greeting.audio is not None:
+        return session.say(greeting.said, audio=greeting.audio.play())
+    engine = engine_of(session, session.current_agent)
+    if isinstance(engine, llm.RealtimeModel) and not engine.capabilities.supports_say:
+        return session.generate_reply(instructions=VERBATIM.format(text=greeting.text))
+    return session.say(greeting.said)

@@ -76,7 +76,7 @@ class Presence:
         self._subscribed.clear()
 
     async def hearing(self) -> None:
-        """Returns when the caller is here; one who came back has subscribed to what the agent publishes."""
+        """Waits until the caller is here, and can hear: who came back has to subscribe to the agent's tracks first."""
         await self._here.wait()
         while not self.hears and (published := _published(self._room)):
             await _publish_anew(self._room, published)

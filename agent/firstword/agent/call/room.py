@@ -1,4 +1,4 @@
-"""How the agent joins the room: what happens there is watched, kept and heard before it can happen.
+"""How the agent joins the room: what happens there is kept and heard before it can happen.
 
 Under the plan's `room` task.
 """
@@ -11,29 +11,36 @@ from typing import Any
 from livekit import rtc
 from livekit.agents import AutoSubscribe
 
+from firstword.agent.call import console
 from firstword.agent.call.call import Call
 from firstword.agent.call.caller import server_ahead
 from firstword.agent.call.early_messages import EarlyMessages
 from firstword.agent.call.hearing import hear, open_ear
-from firstword.agent.conversation.conversation import COUNTED_EVENTS, ROOM_EVENTS
-from firstword.agent.flags.improvements import Improvement
 
 
 async def join(call: Call) -> rtc.Room:
-    """Join the job's room; what happens in it is watched before it can happen. Raises what LiveKit's connect raises."""
+    """Join the job's room, unless the agent has joined it itself. What is sent to the agent is kept from now on.
+
+    Raises what LiveKit's connect raises, and RuntimeError for a room that is gone.
+    """
     room = call.job.room
-    call.events.watch(room, ROOM_EVENTS)
-    call.events.count(room, COUNTED_EVENTS)
-    settings = call.process.settings
-    call.messages = EarlyMessages(settings.kept_topics, settings.kept_methods)
+    call.messages = EarlyMessages(call.settings.kept_topics, call.settings.kept_methods)
     call.messages.keep_streams(room)
     open_ear(call)
+    if room.isconnected() and not console.here():  # whose mocks are always connected
+        return _joined(call)
     connecting = call.run.clock()
     call.joining = asyncio.ensure_future(call.job.connect(**_connect_options(call)))
     await asyncio.shield(call.joining)
-    call.messages.keep_calls(room.local_participant)
     call.server_ahead = server_ahead(room, connecting)
-    if Improvement.LIGHT_CONNECT not in call.flags:
+    return _joined(call)
+
+
+def _joined(call: Call) -> rtc.Room:
+    room = call.job.room
+    if call.messages is not None:
+        call.messages.keep_calls(room.local_participant)
+    if not call.light:
         hear(call)
     call.limits.connected()
     return room
@@ -41,6 +48,6 @@ async def join(call: Call) -> rtc.Room:
 
 def _connect_options(call: Call) -> dict[str, Any]:
     """How the room is joined: as LiveKit does, or with nothing subscribed and one peer connection."""
-    if Improvement.LIGHT_CONNECT not in call.flags:
+    if not call.light:
         return {}
     return {"auto_subscribe": AutoSubscribe.SUBSCRIBE_NONE, "single_peer_connection": True}

@@ -94,7 +94,7 @@ def instructions(account: Account, last: LastSession | None = None) -> str:
 
 
 def tools(account: Account, hang_up: HangUp) -> list[Any]:
-    """The tools the account may use, of those there are; a name nobody knows is left out."""
+    """Returns the tools that the account may use. A name without a tool is left out."""
     return [_TOOLS[name](account, hang_up) for name in account.tools if name in _TOOLS]
 
 

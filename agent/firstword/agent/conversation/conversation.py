@@ -11,7 +11,7 @@ from textwrap import shorten
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import AgentSession, AgentStateChangedEvent, ConversationItemAddedEvent, ErrorEvent, llm
+from livekit.agents import AgentSession, ConversationItemAddedEvent, ErrorEvent, llm
 
 from firstword.agent.accounts.model import LastSession
 from firstword.agent.conversation.allowance import Allowance
@@ -23,12 +23,7 @@ logger = logging.getLogger("firstword")
 ROOM_EVENTS = ("participant_connected", "participant_disconnected", "sip_dtmf_received")
 COUNTED_EVENTS = ("data_received",)
 """Events of the room that nobody handles, and that may be large."""
-SESSION_EVENTS = (
-    "agent_state_changed",
-    "conversation_item_added",
-    "error",
-)
-
+SESSION_EVENTS = ("conversation_item_added", "error")
 
 REMEMBERED = 300
 """Characters of what the caller said last that the next session is told."""
@@ -43,8 +38,9 @@ class Conversation:
     """Identity of the participant whose keys count."""
     allowance: Allowance = field(default_factory=Allowance)
     turns: int = 0
+    """Messages of either side."""
     errors: int = 0
-    states: int = 0
+    """Failures of STT, LLM and TTS that the session reported."""
     others: int = 0
     """Participants besides the caller who came."""
     last_words: str = ""
@@ -59,7 +55,6 @@ class Conversation:
         return {
             "participant_connected": self._came,
             "sip_dtmf_received": self._key,
-            "agent_state_changed": self._state,
             "conversation_item_added": self._item,
             "error": self._error,
         }
@@ -84,9 +79,6 @@ class Conversation:
     def _enter(self, entry: str) -> None:
         if self.allowance.take():
             self.session.generate_reply(user_input=f"(pressed {entry} on the telephone)")
-
-    def _state(self, event: AgentStateChangedEvent) -> None:
-        self.states += 1
 
     def _item(self, event: ConversationItemAddedEvent) -> None:
         if isinstance(event.item, llm.ChatMessage):

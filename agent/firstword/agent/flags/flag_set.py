@@ -17,7 +17,7 @@ from firstword.agent.flags.flag_file import Flag, FlagFile
 
 @dataclass(frozen=True, slots=True)
 class FlagSet:
-    """Good flags, and flagd's evaluator of them."""
+    """The flags of a file that can be used, and flagd's evaluator for them."""
 
     flags: Mapping[str, Flag]
     core: FlagdCore

@@ -21,7 +21,7 @@ logger = logging.getLogger("firstword")
 
 
 class LastGoodKeeper:
-    """Looks at the file while the worker runs: good flags become the copy that jobs read, a bad one gets one warning.
+    """Looks at the flag file while the worker runs. Good flags are copied, for jobs to read; a bad file gets one warning.
 
     A context manager of the worker's main process, around all that starts others, so that the first of them finds a copy.
     """

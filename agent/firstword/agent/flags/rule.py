@@ -118,7 +118,7 @@ def by_account(rule: Any, name: str, subject: Subject) -> bool:
 
 
 def may_be_on(rule: Any) -> bool:
-    """Whether a rule may answer `on`; a share of 0 never does."""
+    """Returns whether a rule can answer `on` for any session. A share of 0 can't."""
     match rule:
         case dict():
             return any(map(may_be_on, cast("dict[str, object]", rule).values()))

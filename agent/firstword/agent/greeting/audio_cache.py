@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from livekit import rtc
 
+from firstword.agent.audio.speaking import shortest
 from firstword.agent.audio.splice import frames_of, samples_of, trimmed
-from firstword.agent.audio.synthesis import shortest
 from firstword.agent.cache.backend import Bounds
 from firstword.agent.cache.cache import Cache, Key
 from firstword.agent.greeting.text import DayPart

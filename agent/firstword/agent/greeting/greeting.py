@@ -12,15 +12,18 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequen
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from livekit import rtc
 
 from firstword.agent.accounts.model import GreetingFields
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.audio.splice import Joint, joined
-from firstword.agent.audio.synthesis import SAMPLE_RATE, Synthesis
 from firstword.agent.greeting.audio_cache import AudioCache, CachedSpeech
 from firstword.agent.greeting.text import GreetingText, opening_of, rest_of
+
+if TYPE_CHECKING:
+    from firstword.agent.audio.synthesis import Synthesis
 
 SHIPPED_TEXT = "Hello! How can I help you today?"
 _SOUNDS = Path(__file__).parent / "sounds"
@@ -109,7 +112,7 @@ class Audio:
 
 
 @dataclass(frozen=True)
-class Greeting:
+class PreparedGreeting:
     """What is said first. `audio`: None lets the session's TTS speak the text."""
 
     text: str
@@ -125,9 +128,9 @@ class Greeting:
         return self.text if self.audio is None or self.hit is not False else self.audio.words()
 
 
-def shipped() -> Greeting:
+def shipped() -> PreparedGreeting:
     """The generic greeting with the audio that comes with the package: needs no provider."""
-    return Greeting(SHIPPED_TEXT, shipped_audio())
+    return PreparedGreeting(SHIPPED_TEXT, shipped_audio())
 
 
 def shipped_audio() -> Audio:
@@ -152,7 +155,7 @@ async def prepared(
     audio: AudioCache,
     *,
     deadline: float,
-) -> Greeting:
+) -> PreparedGreeting:
     """The greeting with its audio at hand, or as much of it as there is.
 
     voice: the one that speaks, `Synthesis.voice`. deadline: seconds that the personal part may take from now on, or until a cached
@@ -161,7 +164,7 @@ async def prepared(
     """
     cached = await look_up(written, account, voice, audio)
     if cached is not None:
-        return Greeting(written.text, Audio(cached), hit=True)
+        return PreparedGreeting(written.text, Audio(cached), hit=True)
     whole, opening = _speeches(written, account, voice)
     coming = Audio()
     begin = None if opening is None else await audio.get(opening)
@@ -169,7 +172,7 @@ async def prepared(
         missing = (whole,) if opening is None else (whole, opening)
         coming.add_words(written.text)
         coming.read(synthesis.spoken(written.text, patience=deadline))
-        return Greeting(written.text, coming, hit=False, missing=missing)
+        return PreparedGreeting(written.text, coming, hit=False, missing=missing)
     rest = rest_of(written, opening.text)
 
     def told(joint: Joint) -> None:
@@ -179,13 +182,13 @@ async def prepared(
     coming.add_words(written.text.removesuffix(rest))
     personal = synthesis.spoken(rest, patience=deadline)
     coming.read(joined(begin, personal, patience=patience, otherwise=_frames(_SHIPPED_AUDIO), told=told))
-    return Greeting(written.text, coming, hit=False, missing=(whole,))
+    return PreparedGreeting(written.text, coming, hit=False, missing=(whole,))
 
 
 async def look_up(
     written: GreetingText, account: GreetingFields, voice: str, audio: AudioCache
 ) -> Sequence[rtc.AudioFrame] | None:
-    """The greeting's audio as it is cached; None where it isn't."""
+    """Returns the greeting's audio from the cache; None where it has none."""
     return await audio.get(_speeches(written, account, voice)[0])
 
 
@@ -216,8 +219,8 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
     )
 
 
-async def keep(greeting: Greeting, synthesis: Synthesis, audio: AudioCache) -> None:
-    """Cache what was missing, for the next call; nothing where the voice failed or was refused.
+async def keep(greeting: PreparedGreeting, synthesis: Synthesis, audio: AudioCache) -> None:
+    """Cache the audio of the greeting that the cache lacked, for the next call. Does nothing where the voice failed or was refused.
 
     Raises LiveKit's APIError, and NotKept where the cache does not take it: no more is spoken then.
     """

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from firstword.agent.accounts import account_cache
 from firstword.agent.cache.backend import Bounds
-from firstword.agent.cache.cache import Cache, open_cache
+from firstword.agent.cache.cache import Cache, CacheURLError, open_cache
 from firstword.agent.flags.improvements import Flags, Improvement
 from firstword.agent.greeting import audio_cache
-from firstword.agent.settings import Settings
+from firstword.agent.settings import Settings, SettingsError, may_be, variable
 
 
 @dataclass(frozen=True)
 class Caches:
-    """Accounts apart from audio, so that speech can't push accounts out. None where its flag is off."""
+    """The two caches of a process: accounts and audio, so that audio can't push accounts out. Each is None where its flag is off."""
 
     accounts: Cache | None
     speeches: Cache | None
@@ -40,7 +40,11 @@ def opened_caches(settings: Settings, flags: Flags) -> Caches:
     def opened(name: str, bounds: Bounds) -> Cache:
         return open_cache(name, bounds, url=url, folder=None, deadline=settings.cache_deadline, key=key)
 
-    return Caches(
-        accounts=opened("accounts", account_cache.BOUNDS) if Improvement.ACCOUNT_CACHE in flags else None,
-        speeches=opened("audio", audio_cache.BOUNDS) if Improvement.SMART_GREETING in flags else None,
-    )
+    try:
+        return Caches(
+            accounts=opened("accounts", account_cache.BOUNDS) if Improvement.ACCOUNT_CACHE in flags else None,
+            speeches=opened("audio", audio_cache.BOUNDS) if Improvement.SMART_GREETING in flags else None,
+        )
+    except CacheURLError:
+        what = f"{variable('cache_url')} is wrong (a secret, not shown)"
+        raise SettingsError([f"{what}; expected {may_be('cache_url')}"]) from None

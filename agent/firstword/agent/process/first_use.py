@@ -16,9 +16,10 @@ from livekit.agents import utils
 
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.audio.refusals import Refusals
+from firstword.agent.call import console
 from firstword.agent.conversation import components as parts
-from firstword.agent.conversation import console
 from firstword.agent.conversation.assistant import Assistant
+from firstword.agent.dry_start import start_dry
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.greeting.text import greeting_text
@@ -48,11 +49,9 @@ def dry_start(settings: Settings) -> None:
 async def _dry_start(settings: Settings) -> None:
     async with utils.http_context.open():
         components = parts.build(settings, Refusals(None))
-        session = parts.session_of(components, last_transcript=0.0)
         try:
-            await session.start(agent=Assistant(GENERIC, lambda: None))
+            await start_dry(parts.session_of(components, last_transcript=0.0), Assistant(GENERIC, lambda: None))
         finally:
-            await session.aclose()
             await components.aclose()
 
 

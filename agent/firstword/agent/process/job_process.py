@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing.util import Finalize
 from pathlib import Path
 from uuid import uuid4
 
@@ -33,8 +31,9 @@ from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import Caches, opened_caches
 from firstword.agent.process.first_use import dry_start, first_reads
-from firstword.agent.process.unheard import wait_for_the_unheard
+from firstword.agent.process_end import at_process_end
 from firstword.agent.settings import Settings, settings
+from firstword.agent.unheard import wait_for_the_unheard
 from firstword.telemetry import libraries
 from firstword.telemetry import metrics as telemetry_metrics
 from firstword.telemetry.export import Exporting, exporters_from_environment
@@ -46,11 +45,6 @@ _WAITING_S = 4.0
 """Seconds that a process waits for others before it is ready: for callers who are unheard, for caches and store."""
 _PREPARE_S = 1.0
 """Seconds of these that caches and store have at least."""
-EXPORT_AT_END_S = 2.5
-"""How long a process that ends waits for a collector that doesn't answer, for spans and again for metrics.
-
-The SDK's own shutdown takes longer than the 10 s after which LiveKit kills the process.
-"""
 _one_at_a_time = threading.Lock()
 
 
@@ -72,7 +66,7 @@ class Process:
     caches: Caches
 
     async def whole(self, account: GreetingFields) -> Account:
-        """All of the account, of which the greeting needed a part; the generic one when it is gone. Raises StoreError."""
+        """Returns the whole account, of which `account` is the part for the greeting. Returns the generic account when it is gone. Raises StoreError."""
         if isinstance(account, Account):
             return account
         found = None if self.accounts is None else await self.accounts.complete(account)
@@ -132,7 +126,7 @@ def of(process: JobProcess) -> Process:
 def set_up_metrics(exporting: Exporting) -> None:
     """Let LiveKit's instruments report from now on, once a process."""
     provider = telemetry_metrics.set_up(exporting.provider.resource, telemetry_metrics.exporter_from_environment())
-    _at_end(provider.shutdown)
+    at_process_end(provider.shutdown)
 
 
 @cache
@@ -146,24 +140,8 @@ def _exporting(folder: str | None, redact: bool) -> Exporting:
     libraries.switch_on(exporting.inside)
     livekit_telemetry.gen_ai.set_capture_content(False)  # 1.8.9 writes what is said into its spans unless told not to
     livekit_telemetry.set_tracer_provider(exporting.outside)
-    _at_end(exporting.shutdown, lambda: start_metrics.send_dropped(exporting.newly_dropped(last=True)))
+    at_process_end(exporting.shutdown, lambda: start_metrics.send_dropped(exporting.newly_dropped(last=True)))
     return exporting
-
-
-def _at_end(export: Callable[[], None], then: Callable[[], None] = lambda: None) -> None:
-    """Call it when the process ends, also after a crash of the entrypoint: later than the job's own last span.
-
-    then: called when that is done, or has taken too long.
-    """
-
-    def bounded() -> None:
-        last = threading.Thread(target=export, daemon=True)
-        last.start()
-        last.join(EXPORT_AT_END_S)
-        then()
-
-    # atexit's functions don't run in the processes of multiprocessing before Python 3.13; these run in any process
-    Finalize(None, bounded, exitpriority=0)
 
 
 async def _prepare(config: Settings, caches: Caches, patience: float) -> None:

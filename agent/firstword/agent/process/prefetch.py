@@ -60,7 +60,7 @@ class Prefetch:
         self._speaking = _Speaking(settings)
 
     async def first_round(self) -> None:
-        """The round before the first job; one that fails or takes long delays nobody further."""
+        """Makes what the first jobs need. Returns after a bounded time, also where it failed: jobs do without then."""
         spoken = await self._try(FIRST_ROUND_S)
         if spoken is not None:
             logger.info("made ahead: %d pieces of speech", spoken)

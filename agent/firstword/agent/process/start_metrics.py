@@ -95,7 +95,7 @@ class Recorder:
         )
 
     def record_all(self, receiver: socket.socket) -> None:
-        """Record what has arrived."""
+        """Record all figures of starts that have arrived at the socket, without waiting for more."""
         while True:
             try:
                 self._record(receiver.recv(_LARGEST))

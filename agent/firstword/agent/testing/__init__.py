@@ -4,9 +4,10 @@
 """
 
 from firstword.agent.testing.caller import FakeCaller
+from firstword.agent.testing.greeted import FirstWordTest, GreetedCall
 from firstword.agent.testing.job import FakeJob
 from firstword.agent.testing.livekit import FakeLiveKit
 from firstword.agent.testing.room import Delays
 from firstword.agent.testing.virtual import LiveKitTest
 
-__all__ = ["Delays", "FakeCaller", "FakeJob", "FakeLiveKit", "LiveKitTest"]
+__all__ = ["Delays", "FakeCaller", "FakeJob", "FakeLiveKit", "FirstWordTest", "GreetedCall", "LiveKitTest"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from firstword.agent.testing.greeted import FirstWordTest
 from firstword.agent.testing.virtual import LiveKitTest
 
 
@@ -11,3 +12,9 @@ from firstword.agent.testing.virtual import LiveKitTest
 def livekit_test() -> LiveKitTest:
     """A fresh `LiveKitTest`."""
     return LiveKitTest()
+
+
+@pytest.fixture
+def first_word_test() -> FirstWordTest:
+    """A fresh `FirstWordTest`."""
+    return FirstWordTest()

@@ -75,7 +75,7 @@ class Track:
         self.publication: Publication | None = None
 
     def play(self, played: Played) -> None:
-        """Hand a frame to whoever listens."""
+        """Give a frame of the track to each stream that listens to it."""
         for stream in list(self.streams):
             stream.hear(played.frame)
 
@@ -113,7 +113,7 @@ class Stream:
             self._native.emit(audio_stream_event={"stream_handle": self.handle, "eos": {}})
 
     def dropped(self) -> None:
-        """Nobody listens."""
+        """The listener has closed this stream."""
         self.end()
 
 

@@ -76,7 +76,7 @@ class Native:
         return {"id": self.handle(of)}
 
     def object(self, handle: int) -> Any:
-        """What a handle is of. KeyError for one that was dropped."""
+        """Returns the object that a handle stands for. Raises KeyError for a handle that was dropped."""
         return self._objects[handle]
 
     def drop(self, handle: int) -> bool:

@@ -58,7 +58,7 @@ class Publication:
         }
 
     def play(self, played: Played) -> None:
-        """A frame of the track begins to play."""
+        """Play a frame of the track to those who are subscribed."""
         self.played.append(played)
         if self.track.muted:
             return
@@ -178,7 +178,7 @@ class Participant:
         self._announce_active(view)
 
     def forget(self, view: View, reason: int) -> None:
-        """The other has left."""
+        """Tell this participant that another has left. reason: LiveKit's number for it."""
         for publication in list(view.publications):
             self._forget_track(view, publication)
         del self._views[view.participant.identity]

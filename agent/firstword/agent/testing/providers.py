@@ -28,7 +28,7 @@ _FRAME_S = 0.020
 
 @dataclass
 class Speaking:
-    """How a `FakeTTS` speaks; may be changed at any time."""
+    """Settings of a `FakeTTS`: how long it takes, and what it answers. They may be changed at any time."""
 
     first_byte: float = 0.100
     """Seconds from the request to the first audio; what follows is there at once."""
@@ -50,7 +50,7 @@ class FakeTTS(tts.TTS[Any]):
     def synthesize(
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.ChunkedStream:
-        """The tone of a text."""
+        """Returns speech for a text: a tone, as long as the text is."""
         return _Tone(self, text, conn_options)
 
     def update_options(self, **_: Any) -> None:
@@ -85,7 +85,7 @@ class FakeSTT(stt.STT[Any]):
         self._streams: list[_Listening] = []
 
     def say(self, text: str) -> None:
-        """Somebody is understood to have said this."""
+        """Have the STT return this text as a final transcript, as if somebody had said it."""
         for stream in self._streams:
             stream.understand(text)
 
@@ -101,7 +101,7 @@ class FakeSTT(stt.STT[Any]):
         return stream
 
     def update_options(self, **_: Any) -> None:
-        """Any language is understood."""
+        """Accepts any options, and changes nothing: any language is understood."""
 
     async def _recognize_impl(self, *_: Any, **__: Any) -> stt.SpeechEvent:
         raise NotImplementedError("a session listens to streams")
@@ -179,7 +179,7 @@ class FakeVAD(vad.VAD):
         self._streams: list[_Detecting] = []
 
     def begin(self) -> None:
-        """Somebody begins to speak."""
+        """Have the VAD report that somebody begins to speak."""
         for stream in self._streams:
             stream.detect(vad.VADEventType.START_OF_SPEECH)
 

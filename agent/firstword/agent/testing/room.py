@@ -43,7 +43,7 @@ class Delays:
 
 
 def new_sid(prefix: str) -> str:
-    """An id like LiveKit's: RM_, PA_, TR_."""
+    """Returns a new id like LiveKit's; the prefix is RM_, PA_ or TR_."""
     return f"{prefix}_{next(_sids):012d}"
 
 

@@ -27,7 +27,7 @@ class Admission:
 
 
 class Connections:
-    """The TCP connections that have paid for being new; shared by the providers of one server."""
+    """Remembers TCP connections that were delayed once for being new. Providers of one server share it."""
 
     def __init__(self) -> None:
         self._paid: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()

@@ -129,7 +129,7 @@ class Speak:
         return [web.get("/v1/speak", self.converse), web.post("/v1/speak", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:
-        """The audio of one text, or what the model sends in its place."""
+        """Answers a request with the audio of its text, or with the fault that the latency model has for it."""
         await self.provider.admit(request)
         sample_rate = _sample_rate(self.provider, request)
         _check_model(self.provider, request.query.get("model"), self._refused)

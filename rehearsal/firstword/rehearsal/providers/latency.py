@@ -116,7 +116,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """The whole model."""
+    """The latencies and faults of all simulated providers and of the store."""
 
     seed: int
     connection: Distribution
@@ -141,7 +141,7 @@ class Latencies:
         )
 
     def stream(self, name: str) -> random.Random:
-        """A source of draws of its own: the same seed and name give the same draws, whatever others draw."""
+        """Returns random numbers for one user: seed and name decide them, and other users' draws don't."""
         return random.Random(f"{self.seed}/{name}")
 
 

@@ -40,7 +40,7 @@ class SimulatedStore(SQLiteDialect_aiosqlite):
         return arguments, options
 
     def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        """Wait, then execute."""
+        """Wait as long as the latency model says, then execute the statement."""
         self._pace.wait(statement)
         super().do_execute(cursor, statement, parameters, context)
 
@@ -50,7 +50,7 @@ class SimulatedStore(SQLiteDialect_aiosqlite):
         super().do_executemany(cursor, statement, parameters, context)
 
     def do_execute_no_params(self, cursor: Any, statement: str, context: Any = None) -> None:
-        """Wait, then execute."""
+        """Wait as long as the latency model says, then execute the statement."""
         self._pace.wait(statement)
         super().do_execute_no_params(cursor, statement, context)
 

@@ -11,7 +11,8 @@ import logging
 from livekit import rtc
 from livekit.agents.utils.audio import audio_frames_from_file
 
-from firstword.agent.audio.synthesis import SAMPLE_RATE
+from firstword.agent import livekit_private
+from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.audio.voice import Voice
 from firstword.agent.greeting.greeting import shipped_apology
 
@@ -29,8 +30,13 @@ async def apologize(room: rtc.Room, voice: Voice | None, file: str | None, langu
 
     voice: the one that is published; None where it was the session's and has gone with it. file: a sound to play instead,
     `{language}` in it stands for the caller's. Raises TimeoutError when nobody listens, and what LiveKit raises for a room
-    that is gone.
+    that is gone. Without LiveKit's private output there is no track to say it on, and a warning tells so.
     """
+    if voice is None and not livekit_private.audio_is_known():
+        logger.warning(
+            "the apology is not said; possible cause: this version of livekit-agents has another audio output"
+        )
+        return
     speaking = voice or Voice(room)
     try:
         async with asyncio.timeout(LISTENER_S):

@@ -1,16 +1,20 @@
 """Which callers of this worker are there and unheard, so that a process that warms up can wait for them.
 
 LiveKit starts the replacement of a process the moment its job is taken: its warm-up would compete with the very start it
-replaces. The processes of a worker share a folder with one file for each start in progress.
+replaces. The processes of a worker share a folder with one file for each start in progress. The shipped worker has one for more
+than that. Those of any other worker have the same parent process, whose id is in the folder's name.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from firstword.agent import run_folder
+from firstword.agent.folders import make_private
 
 LONGEST_WAIT_S = 3.0
 """LiveKit ends a process that takes over 10 s to initialize."""
@@ -19,23 +23,24 @@ _SUFFIX = ".unheard"
 
 
 class Unheard:
-    """A caller hears nothing yet, from `wait()` to `heard()`. Without a folder nobody is told, and that is all."""
+    """A caller hears nothing yet, from `wait()` to `heard()`. Where the folder can't be written to, nobody is told, and that is all."""
 
     def __init__(self, job_id: str) -> None:
-        folder = run_folder.find()
-        self._mark = None if folder is None else folder / f"{job_id}{_SUFFIX}"
+        self._mark = _folder() / f"{job_id}{_SUFFIX}"
 
     def wait(self) -> None:
         """A start is in progress."""
         with suppress(OSError):
-            if self._mark is not None:
-                self._mark.touch()
+            if self._mark.parent != run_folder.find():
+                make_private(self._mark.parent)
+            self._mark.touch()
 
     def heard(self) -> None:
         """The caller hears something, or never will."""
         with suppress(OSError):
-            if self._mark is not None:
-                self._mark.unlink(missing_ok=True)
+            self._mark.unlink(missing_ok=True)
+            if self._mark.parent != run_folder.find():
+                self._mark.parent.rmdir()  # unless another caller is still unheard
 
 
 def wait_for_the_unheard() -> float:
@@ -44,10 +49,15 @@ def wait_for_the_unheard() -> float:
     A mark older than that is of a process that died, and doesn't count.
     """
     began = time.monotonic()
-    folder = run_folder.find()
-    while folder is not None and time.monotonic() - began < LONGEST_WAIT_S and _somebody_waits(folder):
+    folder = _folder()
+    while time.monotonic() - began < LONGEST_WAIT_S and _somebody_waits(folder):
         time.sleep(_LOOK_EVERY_S)
     return time.monotonic() - began
+
+
+def _folder() -> Path:
+    """That of the worker whose process this is."""
+    return run_folder.find() or Path(tempfile.gettempdir()) / f"firstword-unheard-{os.geteuid()}-{os.getppid()}"
 
 
 def _somebody_waits(folder: Path) -> bool:

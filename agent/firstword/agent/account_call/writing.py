@@ -9,17 +9,17 @@ import asyncio
 
 from livekit.agents import APIError
 
+from firstword.agent.account_call.account_call import AccountCall
 from firstword.agent.accounts.model import GreetingFields
-from firstword.agent.call.call import Call
 from firstword.agent.conversation import greeting_writer
 from firstword.agent.conversation.components import Components
 from firstword.agent.greeting import greeting as greetings
-from firstword.agent.greeting.greeting import Greeting
+from firstword.agent.greeting.greeting import PreparedGreeting
 from firstword.agent.greeting.text import GreetingText, greeting_text
 from firstword.telemetry.run import cache_result
 
 
-async def write_greeting(call: Call, account: GreetingFields, components: Components) -> Greeting:
+async def write_greeting(call: AccountCall, account: GreetingFields, components: Components) -> PreparedGreeting:
     """The greeting of this call; its audio comes from the cache, or is synthesised from now on, or when it is said."""
     process = call.process
     written = greeting_text(account, call.now())
@@ -28,7 +28,7 @@ async def write_greeting(call: Call, account: GreetingFields, components: Compon
     if process.settings.greeting_writer == "llm":
         written = await _written_by_llm(call, written, account, components)
     if process.speeches is None:
-        return Greeting(written.text)
+        return PreparedGreeting(written.text)
     voice = components.synthesis.voice
     deadline = process.settings.greeting_deadline
     greeting = await greetings.prepared(
@@ -40,7 +40,7 @@ async def write_greeting(call: Call, account: GreetingFields, components: Compon
     return greeting
 
 
-async def write_next_greeting(call: Call, account: GreetingFields, components: Components) -> None:
+async def write_next_greeting(call: AccountCall, account: GreetingFields, components: Components) -> None:
     """Let the LLM write and speak the next call's greeting, where it is the LLM that writes. Raises APIError."""
     process = call.process
     if process.settings.greeting_writer != "llm" or process.caches.speeches is None or process.speeches is None:
@@ -52,7 +52,7 @@ async def write_next_greeting(call: Call, account: GreetingFields, components: C
 
 
 async def _written_by_llm(
-    call: Call, template: GreetingText, account: GreetingFields, components: Components
+    call: AccountCall, template: GreetingText, account: GreetingFields, components: Components
 ) -> GreetingText:
     """What the LLM wrote during the last call or, with nothing cached, what it writes now; the template's if it can't."""
     process = call.process

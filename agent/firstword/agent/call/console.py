@@ -1,6 +1,6 @@
 """A session in a terminal (`lk agent console`): no server, a room that LiveKit makes of mocks, sound over the command's own connection.
 
-`firstword.agent.entrypoint` prepares such a job here, and then starts it by the same plan as any other.
+Such a job is prepared here, and then started by the same plan as any other.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import asyncio
 from typing import Any
 
 from livekit.agents import AgentSession, JobContext, cli
-from livekit.rtc._proto.participant_pb2 import ParticipantPermission
 
-from firstword.agent.flags.improvements import Flags, Improvement
+from firstword.agent import livekit_private
 
 
 def here() -> bool:
@@ -19,20 +18,17 @@ def here() -> bool:
     return cli.AgentsConsole.get_instance().enabled
 
 
-def prepared(job: JobContext, flags: Flags) -> Flags:
-    """The flags of a job; in a console without `light-connect`, since its caller listens to the session's output and to no track.
+def prepare(job: JobContext) -> None:
+    """Let the mocks of a console's room answer what a start asks of participants. livekit-agents 1.8.9: ipc/mock_room.py.
 
-    There the room's mocks get real answers to what a start asks of participants. livekit-agents 1.8.9: ipc/mock_room.py.
+    Its caller listens to the session's output and to no track: nothing is spoken there before the session.
     """
-    if not here():
-        return flags
     room: Any = job.room
     callers = list(room.remote_participants.values())
     room.remote_participants = {caller.identity: caller for caller in callers}
     for participant in (room.local_participant, *callers):
         participant.attributes, participant.track_publications = {}, {}
-        participant.permissions, participant.joined_at = ParticipantPermission(), None
-    return Flags(flags.on - {Improvement.LIGHT_CONNECT})
+        participant.permissions, participant.joined_at = livekit_private.no_permissions(), None
 
 
 def subscribed(session: AgentSession[Any]) -> asyncio.Future[None] | None:

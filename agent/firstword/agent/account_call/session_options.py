@@ -1,25 +1,24 @@
-"""LiveKit's session of a call: how it listens in the room, what it is made of, and what follows when it fails.
+"""How the shipped worker's session works in the room, and how it listens to the caller.
 
-Under the plan's `room_options` and `session` tasks.
+Under the plan's `room_options` task, and before the connect; `firstword.agent.call.session_start` starts the session.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from livekit.agents import AgentSession, CloseEvent, CloseReason
+from livekit.agents import AgentSession
 from livekit.agents.voice import room_io
 
-from firstword.agent.audio.voice import Voice
-from firstword.agent.call import ending
-from firstword.agent.call.call import Call
+from firstword.agent import livekit_private
 from firstword.agent.conversation.allowance import Allowance
-from firstword.agent.conversation.components import Components, session_of
-from firstword.agent.conversation.conversation import SESSION_EVENTS
 from firstword.agent.flags.improvements import Flags, Improvement
-from firstword.telemetry.record import Outcome
+from firstword.agent.settings import Settings
+
+logger = logging.getLogger("firstword")
 
 MOST_TEXT: Final = 1_000
 """Characters of a text that is answered; what is longer is cut."""
@@ -58,20 +57,16 @@ def _answer_within(
     return answer_text
 
 
-def new_session(call: Call, components: Components, voice: Voice | None) -> AgentSession[Any]:
-    """A session of these components, on the voice that is published already; its events are watched from now on."""
-    session = session_of(components)
-    if call.ear is not None:
-        session.input.audio = call.ear
-    if voice is not None:
-        session.output.audio = voice.output
-    call.events.watch(session, SESSION_EVENTS)
+def audio_input(settings: Settings) -> room_io.AudioInputOptions:
+    """How the caller is listened to: with noise cancellation where the settings want it."""
+    wanted = settings.noise_cancellation == "bvc"
+    return room_io.AudioInputOptions(noise_cancellation=noise_cancellation if wanted else None)
 
-    def closed(event: CloseEvent) -> None:
-        if event.reason is CloseReason.ERROR:
-            part = "conversation" if event.error is None else event.error.type
-            call.run.stop(Outcome.FAILED)
-            ending.end(call, f"conversation failed: {part}", sorry=True)
 
-    session.on("close", closed)
-    return session
+def noise_cancellation(_: object) -> Any:
+    """Noise cancellation for one track. Without it a caller is heard all the same."""
+    try:
+        return livekit_private.noise_cancellation()
+    except Exception as error:
+        logger.warning("the caller is heard without noise cancellation (%s)", type(error).__qualname__)
+        return None

@@ -1,0 +1,60 @@
+"""The state of one call of the shipped worker: any agent's call, and the account that it is of.
+
+Made by `firstword.agent.entrypoint`, shared by the tasks of `firstword.agent.startup`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from firstword.agent.accounts.identity import Access, Identity, Trust
+from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
+from firstword.agent.call.call import Call
+from firstword.agent.conversation.allowance import Allowance
+from firstword.agent.conversation.conversation import Conversation
+from firstword.agent.conversation.events import Events
+from firstword.agent.flags.improvements import Flags
+from firstword.agent.process.job_process import Process
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class AccountCall(Call):
+    """One call, and what is known of its account so far."""
+
+    process: Process
+    flags: Flags
+    identity: Identity
+    """What the job's metadata says of the account."""
+    trust: Trust
+    """Who may name an account in this call."""
+    began: float
+    """When, Unix time, seconds."""
+
+    events: Events = field(default_factory=Events)
+    """What happens in room and session."""
+    caller_said: Identity | None = None
+    """What the caller's attributes say of the account, looked at once, when they are first seen: a claim may expire later."""
+    access: Access = Access.ALL
+    """How much of the account that is named this call may use."""
+    account: GreetingFields = GENERIC
+    """The account that is named, once it has been read."""
+    allowance: Allowance = field(default_factory=Allowance)
+    """Of answers to what is sent and not said: keys and texts."""
+    conversation: Conversation | None = None
+    """What is known of the conversation, once its handlers are attached."""
+
+    @property
+    def owner(self) -> GreetingFields:
+        """Whose call it is: the account that is named, unless two claims name two."""
+        return GENERIC if self.access is Access.NONE else self.account
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the account's last session is read, and this one written for the next."""
+        return self.access is Access.ALL and self.process.settings.resumption == "on"
+
+    async def whole(self, account: GreetingFields) -> Account:
+        """All that this call's assistant may know of the account. Raises StoreError."""
+        if self.access is Access.ALL:
+            return await self.process.whole(account)
+        return replace(GENERIC, language=account.language)

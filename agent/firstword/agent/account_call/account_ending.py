@@ -1,0 +1,81 @@
+"""How a call of the shipped worker ends: what of it is written, and what its assistant ends it with.
+
+Called by `firstword.agent.entrypoint` when the start and when the job has ended; on top of `firstword.agent.call.ending`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+from functools import partial
+
+from firstword.agent.account_call.account_call import AccountCall
+from firstword.agent.accounts.model import SessionRow
+from firstword.agent.accounts.store import StoreError
+from firstword.agent.call import ending
+from firstword.agent.call.limits import End
+from firstword.agent.conversation.assistant import HangUp
+from firstword.agent.process import start_metrics
+from firstword.telemetry.guard import guarded
+from firstword.telemetry.metrics import StartFigures
+
+logger = logging.getLogger("firstword")
+
+
+@guarded
+def send_figures(call: AccountCall) -> None:
+    """Tell the worker how the start went, and how many spans were dropped."""
+    start_metrics.send(StartFigures.of(call.run.record(), call.trace.context))
+    start_metrics.send_dropped(call.process.exporting.newly_dropped())
+
+
+def hang_up(call: AccountCall) -> HangUp:
+    """What the assistant ends this call with."""
+    return partial(ending.end, call, End.BY_ASSISTANT)
+
+
+def row_of(call: AccountCall) -> SessionRow:
+    """The session's row, as far as it is known by now."""
+    return SessionRow(
+        id=call.job.job.id, account=call.owner.id or None, started=call.began, flags=call.flags.variants()
+    )
+
+
+def sent_by_participants(call: AccountCall) -> dict[str, int]:
+    """What participants sent beside their voices, counted: packets, keys that did not count, answers they were refused."""
+    keypad = call.conversation.keypad if call.conversation else None
+    return {
+        "data_packets": call.events.counts["data_received"],
+        "keys_ignored": keypad.ignored if keypad else 0,
+        "answers_refused": call.allowance.refused,
+        "participants": call.conversation.others if call.conversation else 0,
+    }
+
+
+async def close(call: AccountCall, reason: str) -> None:
+    """The job ends: write how, close what the call opened. Its spans are exported when the process ends.
+
+    reason: LiveKit's, which counts where neither we nor the room know better.
+    """
+    store = call.process.store
+    ended = ending.closes(call, reason)
+    talk = call.conversation
+    turns, errors = (talk.turns, talk.errors) if talk else (0, 0)
+    row = replace(row_of(call), first_word=call.run.record().ttfw, ended=ended, turns=turns, errors=errors)
+    if any((counts := sent_by_participants(call)).values()):
+        logger.info("beside their voices participants sent something", extra=counts)
+    async with call.closing:
+        await _write(call, "row", store.record_session(row))
+        last = talk and talk.last_session(call.now())
+        if last and call.owner.id and call.remembers:
+            await _write(call, "resumption data", store.save_last_session(call.owner.id, last))
+
+
+async def _write(call: AccountCall, what: str, writing: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(call.process.settings.store_deadline):
+            await writing
+    except (StoreError, TimeoutError):
+        logger.warning("the session's %s could not be written", what)

@@ -1,0 +1,211 @@
+"""Any LiveKit agent speaks first and sets up later: `speak_first` in place of `ctx.connect`, `session.start` and `session.say`.
+
+The library's one call, on top of the plan in `firstword.agent.first_word_plan`. The shipped worker has a plan of its own, of the
+same parts (`firstword.agent.call`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import NOT_GIVEN, Agent, AgentSession, JobContext, NotGivenOr
+from livekit.agents.voice import room_io
+from livekit.agents.voice.agent_session import RecordingOptions
+from livekit.agents.voice.speech_handle import SpeechHandle
+
+from firstword.agent.cache.cache import Cache
+from firstword.agent.call import console, ending
+from firstword.agent.call.call import Call
+from firstword.agent.call.caller import Callers
+from firstword.agent.call.limits import Limits
+from firstword.agent.call_settings import DEFAULTS, CallSettings
+from firstword.agent.first_word_plan import (
+    EARLY_SPEECH,
+    EARLY_VOICE,
+    FirstWord,
+    GreetingFunction,
+    completed,
+    speak_first_plan,
+)
+from firstword.agent.greeting.engine import engine_of, speaks_differently
+from firstword.agent.greeting.greeting import SHIPPED_TEXT
+from firstword.agent.greeting.spoken_greeting import Greeting, GreetingAudio
+from firstword.agent.preloading import preload
+from firstword.agent.process_end import at_process_end
+from firstword.agent.unheard import Unheard
+from firstword.telemetry.export import Exporting
+from firstword.telemetry.livekit import declared_start, job_instants, start_of
+from firstword.telemetry.observed_export import exporting_of
+from firstword.telemetry.plan import Plan, PlanError
+from firstword.telemetry.run import Run
+from firstword.telemetry.vocabulary import CONNECTED_BEFORE
+
+logger = logging.getLogger("firstword")
+
+_FINISHED_S = 2.5
+"""Seconds that it waits for what is still being written for the next call."""
+_PLAN = speak_first_plan()
+preload("firstword.agent.first_word_process")
+PROCESS = "firstword.first_word"
+"""Key of a process's `userdata`: a `FirstWordProcess`, where a test has one."""
+
+
+@dataclass(frozen=True)
+class FirstWordProcess:
+    """What takes the place of what the environment says, for a process: where spans go, and where greetings are kept."""
+
+    exporting: Exporting
+    cache: Cache
+
+
+async def speak_first(
+    ctx: JobContext,
+    session: AgentSession[Any],
+    *,
+    agent: Agent,
+    greeting: str | Greeting | GreetingFunction,
+    cache_key: str | None = None,
+    plan: Plan | None = None,
+    room_options: room_io.RoomOptions | None = None,
+    record: NotGivenOr[bool | RecordingOptions] = NOT_GIVEN,
+    settings: CallSettings = DEFAULTS,
+) -> SpeechHandle | None:
+    """Greet the caller as soon as they can hear it, then start the session, which goes on with the greeting.
+
+    In place of `ctx.connect`, `session.start` and `session.say`. session: not started, of any STT, LLM, TTS or realtime model.
+    greeting: a text for everybody, or an async function of what it needs (`job`, `caller`, the plan's tasks), which returns a
+    `Greeting` or a text. cache_key: your name for the voice, where it cannot be read from the engine. plan: `speak_first_plan()`
+    with tasks of your own. room_options, record: as `AgentSession.start` has them. settings: how long what is waited for.
+
+    Returns the greeting's handle once the session runs; None where nobody was greeted: the call ends then, and so does the job.
+    Raises RuntimeError where this job has spoken first already, and PlanError for a plan that can't be run.
+    """
+    if declared_start(ctx) is not None:
+        raise RuntimeError("expected one call of speak_first for a job; possible cause: a second session in it")
+    process: FirstWordProcess | None = ctx.proc.userdata.get(PROCESS)
+    exporting = _exporting(ctx) if process is None else process.exporting
+    engine = engine_of(session, agent)
+    # in a console the first session that starts gets the sound: none may be recorded before the caller's
+    by_session = engine is not None and (console.here() or speaks_differently(agent, engine))
+    parts = FirstWord(
+        session=session,
+        agent=agent,
+        room_options=room_options or room_io.RoomOptions(),
+        record=record,
+        audio=None
+        if engine is None or by_session
+        else GreetingAudio(engine, agent, cache_key, None if process is None else process.cache),
+        speaks=engine is not None,
+        running=_runs(session),
+    )
+    _warn_of(parts)
+    call = _compose(ctx, parts, _complete(plan or _PLAN, greeting), exporting, settings)
+    performing = asyncio.create_task(ending.perform(call), name="speak_first")
+
+    async def close(reason: str) -> None:  # LiveKit takes functions and methods only
+        ending.closes(call, reason)
+        await asyncio.wait({performing}, timeout=_FINISHED_S)
+        performing.cancel()
+        async with call.closing:
+            await asyncio.gather(performing, return_exceptions=True)
+
+    ctx.add_shutdown_callback(close)
+    taken_over = asyncio.ensure_future(call.taken_over.wait())
+    try:
+        await asyncio.wait({performing, taken_over}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        performing.cancel()
+        raise
+    finally:
+        taken_over.cancel()
+    if performing.done():
+        performing.result()
+    return call.said
+
+
+def _exporting(job: JobContext) -> Exporting:
+    exporting = exporting_of(job)
+    _export_at_end(exporting)
+    return exporting
+
+
+@functools.cache
+def _export_at_end(exporting: Exporting) -> None:
+    at_process_end(exporting.shutdown)
+
+
+def _warn_of(parts: FirstWord) -> None:
+    if not parts.speaks:
+        logger.error(
+            "nothing in the session speaks; expected a TTS or a realtime model. The caller hears what ships with firstword"
+        )
+    if parts.running:
+        logger.warning("the session was started before speak_first, which would have started it after the first word")
+
+
+def _complete(plan: Plan, greeting: str | Greeting | GreetingFunction) -> Plan:
+    """The plan with this greeting, or with the shipped one where the plan has not what this one needs. Raises PlanError."""
+    try:
+        return completed(plan, greeting)
+    except PlanError as error:
+        whole = completed(plan, SHIPPED_TEXT)
+        logger.error("the greeting can't be written: %s. The caller hears what ships with firstword", error)
+        return whole
+
+
+def _compose(job: JobContext, parts: FirstWord, plan: Plan, exporting: Exporting, settings: CallSettings) -> Call:
+    """The job's call: the plan in the shape that session and room allow, a run of it, and the state its tasks share."""
+    connected = job.room.isconnected()
+    if console.here():
+        console.prepare(job)
+    listens = parts.room_options.get_audio_input_options()
+    speaks = parts.room_options.get_audio_output_options()
+    early_voice = not (parts.running or console.here() or parts.session.output.audio is not None or speaks is None)
+    early_speech = early_voice and (parts.audio is not None or not parts.speaks)
+    run, trace = start_of(
+        job,
+        plan.shape({EARLY_VOICE: early_voice, EARLY_SPEECH: early_speech}),
+        exporting,
+        given={"call": None, "first_word": parts},
+        deadlines={"greeting_text": settings.greeting_deadline, "session": settings.start_timeout},
+    )
+    call = Call(
+        job=job,
+        settings=settings,
+        run=run,
+        trace=trace,
+        limits=Limits(run, job.room, settings),
+        unheard=Unheard(job.job.id),
+        callers=Callers(job.room, now=lambda: run.clock() + call.server_ahead, tell=run.event),
+        caller=asyncio.get_running_loop().create_future(),
+        light=not connected,
+        audio_input=None if parts.running or parts.session.input.audio is not None else listens,
+        audio_output=speaks or room_io.AudioOutputOptions(),
+    )
+    run.give("call", call)
+    if parts.audio is not None:
+        call.at_end(parts.audio.aclose)
+    if connected and not console.here():
+        _tell_connected(job, run)
+    return call
+
+
+def _tell_connected(job: JobContext, run: Run) -> None:
+    """The trace and one line say what went before: the agent's own connect is among it."""
+    at = job_instants(job)
+    begun = at.get("launched", at.get("received"))
+    if begun is not None:
+        run.attributes[CONNECTED_BEFORE] = max(run.clock() - begun, 0) / 1e9
+    logger.info("the room was joined before speak_first, which joins it in less time")
+
+
+def _runs(session: AgentSession[Any]) -> bool:
+    try:
+        _ = session.current_agent
+    except RuntimeError:
+        return False
+    return True

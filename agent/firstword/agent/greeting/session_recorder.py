@@ -1,0 +1,105 @@
+"""What a realtime model says, recorded without a room: a session of its own, whose output keeps what it is given.
+
+Under `firstword.agent.greeting.engine`. A realtime model has no call that makes sound of a text: it speaks in a session only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, llm, utils
+from livekit.agents.voice import io
+
+from firstword.agent.audio.speaking import SAMPLE_RATE, AtVoiceRate
+
+VERBATIM = "Say exactly this, and nothing else: {text}"
+
+
+class SessionRecorder(io.AudioOutput):
+    """Hands on each frame as it comes, and tells the session at once that it has been played."""
+
+    def __init__(self) -> None:
+        # `pause`, since a session warns of an output that can't
+        super().__init__(
+            label="firstword", capabilities=io.AudioOutputCapabilities(pause=True), sample_rate=SAMPLE_RATE
+        )
+        self.frames = asyncio.Queue[rtc.AudioFrame | None]()
+        """What was said, then None."""
+        self._played = 0.0
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        """Keep the frame."""
+        await super().capture_frame(frame)
+        if not self._played:
+            self.on_playback_started(created_at=time.time())
+        self._played += frame.duration
+        self.frames.put_nowait(frame)
+
+    def flush(self) -> None:
+        """The speech is whole."""
+        super().flush()
+        self._finish(interrupted=False)
+
+    def clear_buffer(self) -> None:
+        """The speech was cut."""
+        self._finish(interrupted=True)
+
+    def _finish(self, *, interrupted: bool) -> None:
+        if self._played:
+            self.on_playback_finished(playback_position=self._played, interrupted=interrupted)
+            self._played = 0.0
+
+
+async def said_by_model(
+    model: llm.RealtimeModel, text: str, instructions: str, told: Callable[[str], object]
+) -> AsyncIterator[rtc.AudioFrame]:
+    """The text as the model says it, frame by frame. Raises what LiveKit raises.
+
+    told: hears after the last frame what was said, which may be something else; a model that makes no text says nothing.
+    """
+    recorder = SessionRecorder()
+    # a context of its own: the job's is for the caller's session, which would not be the first one in it else
+    speaking = asyncio.create_task(
+        _say(model, text, instructions, recorder), name="greeting by the model", context=contextvars.Context()
+    )
+    speaking.add_done_callback(lambda _: recorder.frames.put_nowait(None))
+    rate = AtVoiceRate()
+    try:
+        while (frame := await recorder.frames.get()) is not None:
+            for each in rate.of(frame):
+                yield each
+        for each in rate.rest():
+            yield each
+        told(await speaking)
+    finally:
+        speaking.cancel()
+        await asyncio.gather(speaking, return_exceptions=True)
+
+
+async def _say(model: llm.RealtimeModel, text: str, instructions: str, recorder: SessionRecorder) -> str:
+    """Returns what was said."""
+    async with utils.http_context.open():
+        session = AgentSession[Any](llm=model)
+        session.output.audio = recorder
+        await session.start(Agent(instructions=instructions), record=False)
+        try:
+            if model.capabilities.supports_say:
+                speech = session.say(text)
+            else:
+                speech = session.generate_reply(instructions=VERBATIM.format(text=text))
+            await speech.wait_for_playout()
+            items = [item for item in speech.chat_items if isinstance(item, llm.ChatMessage)]
+            return " ".join(item.text_content or "" for item in items)
+        finally:
+            await session.aclose()
+
+
+def is_verbatim(said: str, text: str) -> bool:
+    """Whether it is the same but for case, blanks and marks."""
+    one, other = ("".join(filter(str.isalnum, each.casefold())) for each in (said, text))
+    return one == other

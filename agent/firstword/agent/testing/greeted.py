@@ -1,0 +1,197 @@
+"""Runs an entrypoint that speaks first, on virtual time and a fake LiveKit server: what its caller heard, and its start's trace.
+
+For users of `speak_first`: the fixture `first_word_test` of `firstword.agent.testing.fixtures`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from livekit.agents import JobContext
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from firstword.agent.first_word import PROCESS, FirstWordProcess
+from firstword.agent.testing.caller import FakeCaller
+from firstword.agent.testing.job import FakeJob
+from firstword.agent.testing.livekit import FakeLiveKit
+from firstword.agent.testing.memory_cache import memory_cache
+from firstword.agent.testing.participant import HeardFrame
+from firstword.agent.testing.virtual import LiveKitTest
+from firstword.telemetry import vocabulary as words
+from firstword.telemetry.export import Exporting
+from firstword.telemetry.testing import CountingIds
+
+Entrypoint = Callable[[JobContext], Awaitable[None]]
+Scenario = Callable[[FakeLiveKit, FakeCaller], Awaitable[None]]
+
+_AUDIBLE = 500
+"""Peak of a frame in which somebody speaks."""
+
+
+@dataclass(frozen=True)
+class GreetedCall:
+    """One call that is over, and what to assert on it. Times are seconds from the caller's joining."""
+
+    spans: Sequence[ReadableSpan]
+    """Of its start."""
+    frames: Sequence[HeardFrame]
+    """That reached the caller and have sound."""
+    joined: float
+    """When the caller did, Unix seconds on virtual time."""
+    ended: str
+    """Why the job ended."""
+
+    @property
+    def root(self) -> ReadableSpan:
+        """The start itself. AssertionError where none was exported, or two."""
+        roots = [span for span in self.spans if span.name == words.ROOT]
+        assert len(roots) == 1, f"expected one start, not {len(roots)}; possible cause: no call of speak_first"  # noqa: S101
+        return roots[0]
+
+    @property
+    def outcome(self) -> object:
+        """How the start ended: `first_word` where the caller was greeted."""
+        return (self.root.attributes or {}).get(words.OUTCOME)
+
+    @property
+    def path(self) -> list[str]:
+        """What the caller waited for, in order: names of tasks, `dispatch` and its stages, `event loop`, `absent caller`."""
+        prefix = words.CRITICAL_PREFIX
+        pieces = sorted((span for span in self.spans if span.name.startswith(prefix)), key=lambda s: s.start_time or 0)
+        names = [piece.name.removeprefix(prefix) for piece in pieces]
+        return [name for at, name in enumerate(names) if at == 0 or names[at - 1] != name]
+
+    @property
+    def heard(self) -> float:
+        """Seconds from the caller's joining to the first frame with sound. AssertionError where they heard nothing."""
+        assert self.frames, f"the caller heard nothing; the start ended as {self.outcome}, the job: {self.ended}"  # noqa: S101
+        return self.frames[0].at - self.joined
+
+    def assert_on_path(self, *tasks: str) -> None:
+        """Each of these is on the critical path."""
+        missing = [task for task in tasks if task not in self.path]
+        assert not missing, f"not on the critical path: {', '.join(missing)}; it is {' > '.join(self.path)}"  # noqa: S101
+
+    def assert_not_on_path(self, *tasks: str) -> None:
+        """None of these is on the critical path."""
+        present = [task for task in tasks if task in self.path]
+        assert not present, f"on the critical path: {', '.join(present)}; it is {' > '.join(self.path)}"  # noqa: S101
+
+    def assert_order(self, *tasks: str) -> None:
+        """Each of these tasks began after the one before it had ended."""
+        spans = [self._task(task) for task in tasks]
+        for one, other in pairwise(spans):
+            assert (one.end_time or 0) <= (other.start_time or 0) + 1_000, (  # noqa: S101 - spans end 1 us early
+                f"{other.name} began before {one.name} had ended"
+            )
+
+    def assert_after_first_word(self, *tasks: str) -> None:
+        """Each of these tasks began after the first word, the root's end."""
+        early = [task for task in tasks if (self._task(task).start_time or 0) < (self.root.end_time or 0)]
+        assert not early, f"began before the first word: {', '.join(early)}"  # noqa: S101
+
+    def assert_nothing_early(self, *allowed: str) -> None:
+        """Before the first word only tasks have begun that it needed, and these."""
+        by_id = {span.context.span_id: span for span in self.spans if span.context}
+        tasks = {span.name: span for span in self.spans if self._is_task(span)}
+        needed, pending = set[str](), ["playout"]
+        while pending:
+            name = pending.pop()
+            if name not in needed and name in tasks:
+                needed.add(name)
+                linked = [by_id.get(link.context.span_id) for link in tasks[name].links]
+                pending += [span.name for span in linked if span is not None]
+        early = sorted(tasks.keys() - needed - set(allowed))
+        assert not early, f"began before the first word, which did not need it: {', '.join(early)}"  # noqa: S101
+
+    def _is_task(self, span: ReadableSpan) -> bool:
+        """Whether it is a task that began before the first word."""
+        phases = (words.DISPATCH, words.CONNECT, words.WAIT, words.GREET, words.READY)
+        parent, root = span.parent, self.root.context
+        of_root = parent is not None and root is not None and parent.span_id == root.span_id
+        return of_root and span.name not in phases and not span.name.startswith(words.DEFERRED_PREFIX)
+
+    def _task(self, name: str) -> ReadableSpan:
+        names = (name, f"{words.DEFERRED_PREFIX}{name}")
+        found = [span for span in self.spans if span.name in names]
+        assert found, f"task {name} did not run; there is: {', '.join(sorted(span.name for span in self.spans))}"  # noqa: S101
+        return found[0]
+
+
+@dataclass
+class FirstWordTest:
+    """Runs entrypoints, each call on a server of its own. What one call keeps of its greeting, the next one finds."""
+
+    userdata: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the process's `setup_fnc` has made."""
+
+    def __post_init__(self) -> None:
+        self.cache = memory_cache()
+        """Of its greetings."""
+
+    def run(
+        self,
+        entrypoint: Entrypoint,
+        scenario: Scenario | None = None,
+        *,
+        ahead: float | None = None,
+        stays: float = 5.0,
+        metadata: str = "",
+        **caller: Any,
+    ) -> GreetedCall:
+        """One call: the job begins as the caller joins, or `ahead` seconds before; they stay for `stays` seconds.
+
+        scenario: what happens meanwhile, given the server and the caller, from their joining on. metadata: the job's.
+        caller: as `FakeCaller` has it. Raises what the entrypoint raises, and what the scenario does.
+        """
+        memory = InMemorySpanExporter()
+        exporting = Exporting([memory], resource=Resource({"service.name": "test"}), ids=CountingIds())
+
+        async def call(livekit: FakeLiveKit) -> GreetedCall:
+            livekit.room("call", {"departureTimeout": 0.5})
+            process = FirstWordProcess(exporting, self.cache)
+            job = FakeJob(livekit, metadata=metadata, userdata={**self.userdata, PROCESS: process})
+            somebody = FakeCaller(livekit, **caller)
+            running = asyncio.create_task(job.run(entrypoint))
+            await asyncio.sleep(ahead or 0.0)
+            joined = time.time()
+            coming = asyncio.create_task(self._attend(livekit, somebody, scenario, stays))
+            try:
+                ended = await running
+                if coming.done():
+                    coming.result()
+            finally:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+            frames = [each for each in somebody.heard if _audible(each)]
+            return GreetedCall((), frames, joined, ended)
+
+        try:
+            over = LiveKitTest().run(call)
+            exporting.flush(5.0)
+            return GreetedCall(memory.get_finished_spans(), over.frames, over.joined, over.ended)
+        finally:
+            exporting.shutdown()
+
+    @staticmethod
+    async def _attend(livekit: FakeLiveKit, caller: FakeCaller, scenario: Scenario | None, stays: float) -> None:
+        await caller.join()
+        until = asyncio.get_running_loop().time() + stays
+        if scenario is not None:
+            await scenario(livekit, caller)
+        await asyncio.sleep(max(until - asyncio.get_running_loop().time(), 0.0))
+        if caller.room.isconnected():
+            await caller.leave()
+
+
+def _audible(heard: HeardFrame) -> bool:
+    samples = np.frombuffer(heard.frame.data, np.int16).astype(np.int32)
+    return bool(np.abs(samples).max(initial=0) > _AUDIBLE)
