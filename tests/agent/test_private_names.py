@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from firstword.agent import livekit_private as agents
+from firstword.rehearsal.audited import livekit_private as audits
 from firstword.telemetry import livekit_private as telemetrys
 from firstword.telemetry.livekit_private import PrivateName
 from tests.agent.virtual_calls import TUNED, VirtualCall, VirtualCalls
@@ -28,8 +29,9 @@ PYTHONS = {
     "firstword.telemetry.loop_hooks",
     "firstword.telemetry.loop_record",
     "firstword.telemetry.loop_samples",
+    "firstword.rehearsal.audited.probe",
 }
-"""Modules whose private names are of Python's own event loop: `firstword.telemetry.observable` asks whether they are there."""
+"""Modules whose private names are Python's own: of its event loop, for which `firstword.telemetry.observable` looks, and `os._exit`."""
 
 
 def entries(module: ModuleType) -> Iterator[tuple[str, PrivateName]]:
@@ -44,7 +46,7 @@ def of(value: Any) -> tuple[PrivateName, ...]:
     return tuple(each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, PrivateName))  # pyright: ignore[reportUnknownVariableType]  # of anything
 
 
-ENTRIES = [(module, *entry) for module in (agents, telemetrys) for entry in entries(module)]
+ENTRIES = [(module, *entry) for module in (agents, telemetrys, audits) for entry in entries(module)]
 every_entry = pytest.mark.parametrize(
     ("module", "constant", "entry"), ENTRIES, ids=lambda value: value.name if isinstance(value, PrivateName) else ""
 )
@@ -99,6 +101,7 @@ def test_the_worker_is_imported_without_any(tmp_path: Path) -> None:
     code = """
 import importlib, sys
 from firstword.agent import livekit_private as agents
+from firstword.rehearsal.audited import livekit_private as audits
 for entry in agents.AUDIO:
     if ":" not in entry.where:
         delattr(importlib.import_module(entry.where), entry.name)

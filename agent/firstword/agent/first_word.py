@@ -17,6 +17,7 @@ from livekit.agents.voice import room_io
 from livekit.agents.voice.agent_session import RecordingOptions
 from livekit.agents.voice.speech_handle import SpeechHandle
 
+from firstword.agent import livekit_private
 from firstword.agent.cache.cache import Cache
 from firstword.agent.call import console, ending
 from firstword.agent.call.call import Call
@@ -164,7 +165,8 @@ def _compose(job: JobContext, parts: FirstWord, plan: Plan, exporting: Exporting
         console.prepare(job)
     listens = parts.room_options.get_audio_input_options()
     speaks = parts.room_options.get_audio_output_options()
-    early_voice = not (parts.running or console.here() or parts.session.output.audio is not None or speaks is None)
+    foreign_output = parts.session.output.audio is not None or speaks is None
+    early_voice = not (parts.running or console.here() or foreign_output) and livekit_private.audio_is_known()
     early_speech = early_voice and (parts.audio is not None or not parts.speaks)
     run, trace = start_of(
         job,

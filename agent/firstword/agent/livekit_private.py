@@ -71,6 +71,13 @@ AUDIO: Final = (
     ),
 )
 """What voice and ear are built on: all of it, or none is used."""
+ENGINE_OPTIONS: Final = PrivateName(
+    "livekit.agents.inference.tts:TTS",
+    "_opts",
+    "firstword.agent.greeting.engine",
+    "greetings of `speak_first` are kept in the process only",
+)
+"""LiveKit's own plugins all have it."""
 NATIVE_CLIENT: Final = PrivateName(
     "livekit.rtc._ffi_client",
     "FfiClient",

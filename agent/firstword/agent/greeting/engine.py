@@ -16,6 +16,7 @@ from livekit.agents import NOT_GIVEN, Agent, AgentSession, llm, tts
 from livekit.agents.utils import is_given
 from pydantic import BaseModel  # LiveKit brings it
 
+from firstword.agent import livekit_private
 from firstword.agent.audio.speaking import spoken
 from firstword.agent.greeting.session_recorder import said_by_model
 
@@ -24,7 +25,7 @@ Engine: TypeAlias = "tts.TTS[Any] | llm.RealtimeModel"
 _SECRET: Final = ("key", "secret", "token", "credential", "password")
 """An option whose name has one of these is no part of a voice."""
 _READABLE: Final = ("livekit.plugins.", "livekit.agents.inference.")
-"""Modules of engines that keep all their options in `_opts`: LiveKit's own (livekit-agents and plugins 1.8.9)."""
+"""Modules of engines that keep all their options in one place: LiveKit's own."""
 _HARMLESS: Final = "livekit.agents.tokenize"
 """Objects of these modules cut text; they don't change who speaks."""
 
@@ -55,7 +56,7 @@ def voice_key(engine: Engine, agent: Agent) -> str | None:
     Of a realtime model the agent's instructions belong to it, as it speaks by them.
     """
     kind = type(engine)
-    options = getattr(engine, "_opts", None)  # each plugin's own; where one has none, it counts as unreadable
+    options = livekit_private.ENGINE_OPTIONS.of(engine)
     if options is None or not kind.__module__.startswith(_READABLE):
         return None
     urls = {name: value for name, value in vars(engine).items() if "url" in name and isinstance(value, str)}

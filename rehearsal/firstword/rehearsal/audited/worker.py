@@ -1,8 +1,4 @@
-"""Holds LiveKit's worker of the agent to the audit's server, and lets it take every job.
-
-Private to livekit-agents 1.8.9 are the worker's `_host`, `_port`, `_http_proxy`, `_agent_name`, `_num_idle_processes`,
-`_job_executor_type`, `_setup_fnc` and `_preload_modules`; tests/rehearsal/test_audited.py fails when they move.
-"""
+"""Holds LiveKit's worker of the agent to the audit's server, and lets it take every job."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from . import livekit_private as private
 from .facts import write_fact
 from .settings import AuditSettings
 
@@ -46,6 +43,21 @@ def hold(settings: AuditSettings, module: ModuleType) -> None:
         await run(server, *arguments, **options)
 
     module.AgentServer.run = held_run
+
+
+def _known_of(server: Any, module: ModuleType) -> dict[str, Any]:
+    """What the report and the floor need to know of the worker; what LiveKit has moved is left out."""
+    executor, idle = private.EXECUTOR.of(server), private.IDLE.of(server)
+    known = {
+        "agent_name": private.AGENT_NAME.of(server),
+        "executor": getattr(executor, "value", None),
+        "idle": None if idle is None else module.ServerEnvOption.getvalue(idle, False),
+    }
+    return {
+        **{name: value for name, value in known.items() if value is not None},
+        "set_up": private.SETUP.of(server) is not None,
+        "preloads": list(private.PRELOADED.of(server) or ()),
+    }
 
 
 def no_load() -> float:
