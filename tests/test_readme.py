@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+AGENT = ROOT / "benchmarks" / "audited_agents" / "greeting-written-by-llm" / "before.py"
+"""An agent of the user's own, as most begin."""
 UNTIL_CTRL_C = "firstword up"
 
 
@@ -26,7 +29,9 @@ def commands(page: str) -> list[str]:
 @pytest.fixture
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the user's own; state and cache of the commands stay in it, the built servers are shared."""
-    return tmp_path_factory.mktemp("readme")
+    made = tmp_path_factory.mktemp("readme")
+    shutil.copy(AGENT, made / "my_agent.py")
+    return made
 
 
 def environment(place: Path) -> dict[str, str]:
