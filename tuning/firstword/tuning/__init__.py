@@ -1,1 +1,1 @@
-"""Reads traces, explains, decides; runs anywhere but in the worker."""
+"""Reads traces, explains them, and decides about flags; it runs anywhere but in the worker."""

@@ -19,7 +19,7 @@ from firstword.tuning.wording import amount
 
 @dataclass(frozen=True, slots=True)
 class TaskQuantiles:
-    """Seconds."""
+    """Three quantiles of a time, in seconds."""
 
     p50: float
     p90: float
@@ -28,55 +28,61 @@ class TaskQuantiles:
 
 @dataclass(frozen=True, slots=True)
 class BlameRow:
-    """One cause over all starts; seconds are means over all of them, also over those that don't have it."""
+    """One cause of waiting with its figures over all starts. Seconds are means over all starts, also over those without the cause."""
 
     cause: Cause
     starts: int
-    """That have it."""
+    """How many starts have the cause."""
     drag: float | None
-    """None for what is no task: that never took no time."""
+    """Mean drag in seconds; None for a cause that isn't a task, since we can't say what its absence would save."""
     contention: float | None
+    """Mean contention in seconds; None for a cause that isn't a task."""
     path: float
-    """Time on the critical path."""
+    """Mean seconds on the critical path."""
     critical: float
-    """In which share of the starts it was on the path."""
+    """Share of the starts in which it was on the critical path, 0 to 1."""
     duration: TaskQuantiles
-    """Of the task, in the starts that have it; of what is no task, its time on the path."""
+    """How long the task took in the starts that have it; for a cause that isn't a task, its time on the path."""
     loop_time: float | None
+    """Mean seconds for which the task held the event loop; None for a cause that isn't a task."""
     hits: float
     misses: float
-    """Of its cache, weighted; both 0 where it has none."""
+    """Weighted number of misses of the task's cache, as `hits` of hits; both 0 where it has no cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """What all starts of a source waited for, in rows, the most costly first."""
+    """What the starts of a source waited for: one row for each cause, the most costly first."""
 
     among: Among
     starts: int
-    """That the figures are of."""
+    """How many starts the figures are made of."""
     left_out: Mapping[Among, int]
-    """Other traces that were read, by what they are."""
+    """How many other traces were read, by their kind."""
     no_caller: int
-    """Starts left out because nobody came."""
+    """How many starts were left out because nobody came."""
     weighted: bool
-    """The store was sampled, and each start counts for as many as it stands for."""
+    """Whether the store was sampled, so that each start counts for as many as it stands for."""
     waited: TaskQuantiles
-    """Time to first word; of others than heard starts, how long they took."""
+    """Time to first word; for traces without one, how long they took."""
     rows: tuple[BlameRow, ...]
-    """The greatest drag first; what is no task by its time on the path."""
+    """The greatest drag first; a cause that isn't a task is ranked by its time on the path."""
     folded: Mapping[tuple[str, Cause], float]
-    """Phase and piece -> µs on the path, all starts together."""
+    """Phase and cause -> weighted µs on the path, all starts together."""
     methods: frozenset[Method]
     """How the paths were found."""
 
 
 class NothingToBlame(LookupError):
-    """There is no trace, or no start in which somebody waited; the message says which."""
+    """Raised where there is no trace, or no start in which somebody waited; the message says which."""
 
 
 def blame(starts: Iterable[Costs]) -> Blame:
-    """Add up all starts. Raises NothingToBlame, and what `starts` raises."""
+    """Adds up the costs of all starts by cause. Raises NothingToBlame, and what `starts` raises.
+
+    Only one kind of trace is used: starts with a first word. Where there is none, it uses starts without one, else
+    other traces.
+    """
     tallies = {among: _Tally() for among in Among}
     no_caller = 0
     for start in starts:

@@ -16,13 +16,13 @@ from firstword.tuning.start import Method, Piece, RecordedStart, TracedTask
 
 
 class KindTime(NamedTuple):
-    """What of an observed link is of one kind, in one function of a library's."""
+    """The part of an observed entry that is of one kind and in one library function, and how long it took."""
 
     kind: str
     inside: str | None
     duration_us: int
     held_by: str | None
-    """Of the event loop: what held it longest."""
+    """For the event loop: what held it longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,21 @@ class ChainEntry:
 
     name: str
     task: TracedTask | None
-    """None for what is no task's, in observed starts, and in traces that aren't ours."""
+    """The task that was waited for; None where it is something else, in observed starts, and in traces that aren't ours."""
     start_us: int
     duration_us: int
     held_by: str | None
-    """Of the event loop's delay; None where the link is of several kinds, which say it themselves."""
+    """For a delay by the event loop: what held it. None where the entry has several kinds, which say it themselves."""
     spared: tuple[TracedTask, ...]
-    """What the task needed too and did not have to wait for, the last to finish first; each in one entry only."""
+    """Other tasks that the task needed and did not have to wait for, the last to finish first. Each is in one entry only."""
     source: SourceLine | None = None
-    """The user's line, of an observed start."""
+    """The user's line of source, in an observed start."""
     kinds: tuple[KindTime, ...] = ()
-    """Of an observed start, the longest first."""
+    """In an observed start, the kinds of waiting in the entry, the longest first."""
 
 
 def chain_of(start: RecordedStart) -> tuple[ChainEntry, ...]:
-    """The chain from the first word (or what the start ended with) back: each entry waited for the one after it."""
+    """Returns the chain of waits, from the first word (or what the start ended with) back: each entry waited for the one after it."""
     tasks = {task.name: task for task in start.tasks}
     shown = {piece.task for piece in start.path}
     entries: list[ChainEntry] = []

@@ -1,6 +1,7 @@
-"""What if a task were otherwise: TASK=CHANGE as people type it and as a flag says of itself, read into one shape.
+"""Changes to tasks for what-if questions: reads TASK=CHANGE, as people type it and as a flag's metadata has it.
 
-Before `firstword.tuning.replay`, which plays a start with it. A flag says in its `predicts` (flagd's metadata) what it changes.
+Before `firstword.tuning.replay`, which plays a start with it. A flag says in its `predicts` (flagd's metadata) what it
+changes.
 """
 
 from __future__ import annotations
@@ -15,32 +16,32 @@ EXPECTED = "0.5 (times as long), -80ms, gone, earlier, before-job, deferred"
 
 
 class Effect(StrEnum):
-    """What becomes of a task."""
+    """How a change affects a task."""
 
     SCALED = "scaled"
-    """Its work takes so many times as long."""
+    """The task's work takes so many times as long."""
     SHIFTED = "shifted"
-    """Its work takes so much longer, or shorter, down to nothing."""
+    """The task's work takes so much longer, or shorter, down to nothing."""
     GONE = "gone"
-    """It isn't there; what needed it waits neither for it nor, through it, for what it needed."""
+    """The task isn't there. What needed it waits neither for it nor, through it, for what it needed."""
     EARLIER = "earlier"
-    """It begins as soon as its needs allow, out of the declared order."""
+    """The task begins as soon as its needs allow, out of the declared order."""
     BEFORE_JOB = "before-job"
-    """Its work is done before the job comes: it takes no time once its needs are there."""
+    """The task's work is done before the job comes: it takes no time once its needs are there."""
     DEFERRED = "deferred"
-    """It begins after the first word, which does not wait for it."""
+    """The task begins after the first word, which does not wait for it."""
 
 
 _NAMED = tuple(effect.value for effect in Effect if effect not in (Effect.SCALED, Effect.SHIFTED))
 
 
 class BadChange(ValueError):
-    """A change that can't be read or can't be made; the message says which, and what was expected."""
+    """Raised for a change that can't be read or can't be made; the message says which, and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskChange:
-    """One change to one task."""
+    """One change to one task: its effect, and by how much."""
 
     task: str
     effect: Effect
@@ -56,7 +57,7 @@ class TaskChange:
 
 
 def read_change(text: str) -> TaskChange:
-    """TASK=CHANGE. Raises BadChange."""
+    """Reads one change written as `TASK=CHANGE`, such as `account=-80ms`. Raises BadChange."""
     task, equals, change = (part.strip() for part in text.partition("="))
     if not task or not equals:
         raise BadChange(f"{text!r} is no change; expected TASK=CHANGE, and CHANGE {EXPECTED}")
@@ -72,7 +73,7 @@ def read_change(text: str) -> TaskChange:
 
 
 def read_changes(texts: Iterable[str]) -> tuple[TaskChange, ...]:
-    """Changes to different tasks. Raises BadChange."""
+    """Reads changes written as `TASK=CHANGE`. Raises BadChange, also where two of them change the same task."""
     changes = tuple(read_change(text) for text in texts)
     tasks = [change.task for change in changes]
     for task in tasks:
@@ -82,7 +83,8 @@ def read_changes(texts: Iterable[str]) -> tuple[TaskChange, ...]:
 
 
 def changes_of_flag(told: Mapping[str, str], flag: str) -> tuple[TaskChange, ...]:
-    """What a flag says that it changes; empty where it leaves no evidence. Raises BadChange.
+    """Returns the changes that a flag says it makes; empty where it says none. Raises BadChange, also for an unknown
+    flag.
 
     told: flag name -> its changes as text, with blanks between.
     """

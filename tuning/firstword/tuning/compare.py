@@ -35,9 +35,9 @@ ERROR = 0.05
 """Probability of a false verdict at any look."""
 QUANTILES = (0.5, 0.9, 0.99)
 NOTICED = 0.1
-"""The share of the time to first word that a caller would notice: how many more sessions are needed is said for that."""
+"""Share of the time to first word that a caller would notice. `Comparison.more` says how many sessions it takes to be sure of that."""
 SAME = 0.05
-"""A difference of p50 and p90 that is surely smaller than this share is none."""
+"""If p50 and p90 surely differ by less than this share, the verdict is `same`."""
 
 _LOOKS = 4
 _DECIDING = (0.5, 0.9)
@@ -46,7 +46,7 @@ _GROWTH, _STEPS = 1.25, 32
 
 
 class Verdict(StrEnum):
-    """What the comparison says of the second variant."""
+    """What the comparison says of the second variant against the first."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -62,55 +62,57 @@ class Verdict(StrEnum):
 
 
 class NotComparable(Exception):
-    """There are no two variants to compare; the message says what there is."""
+    """Raised where there are no two variants to compare; the message says what there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One figure of both variants; seconds, or shares of the sessions."""
+    """One figure of both variants and its difference; in seconds, or as shares of the sessions."""
 
     name: str
     before: float
-    """Of the baseline variant; infinite: never, NaN: unknown."""
+    """The baseline variant's figure; infinite: never, NaN: unknown."""
     after: float
     difference: Interval
-    """`after` less `before`."""
+    """Interval of `after` minus `before`."""
 
     def gains_less_than(self, share: float) -> bool:
-        """Whether it is surely not lower by more than that share of `before`."""
+        """Returns whether the figure surely fell by no more than that share of `before`."""
         return math.isfinite(self.before) and -self.difference.low <= share * self.before
 
     def loses_less_than(self, share: float) -> bool:
-        """Whether it is surely not higher by more than that share of `before`."""
+        """Returns whether the figure surely rose by no more than that share of `before`."""
         return math.isfinite(self.before) and self.difference.high <= share * self.before
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How many sessions each variant had, and whether that is what was asked for."""
+    """How the sessions are split over the two variants, and whether that is the share that was asked for."""
 
     share: float
-    """Of the second variant, asked for."""
+    """Share of the second variant that was asked for, 0 to 1."""
     seen: float
+    """Share of the second variant among the sessions, 0 to 1."""
     evidence: float
-    """That it is not what was asked for; a wrong alarm passes x with probability 1/x at most, at any look."""
+    """Evidence that the split is not what was asked for. Without a fault it passes x with probability 1/x at most, at any look."""
 
     @property
     def mismatch(self) -> bool:
-        """A wrong one has one chance in a thousand."""
+        """Returns whether the sessions are surely not split as asked for. A false alarm has a chance of one in a thousand."""
         return self.evidence >= _MISMATCH
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`after` (`on`) against `before` (`off`), as far as these sessions say."""
+    """The comparison of a flag's variant `after` (`on`) with `before` (`off`): figures of both, their differences, and the verdict."""
 
     flag: str
     before: str
     after: str
     sessions: Mapping[str, int]
+    """Variant -> number of sessions."""
     units: Mapping[str, int]
-    """What counts as independent: sessions, or the processes or accounts they were drawn by."""
+    """Variant -> number of independent units: sessions, or the processes or accounts they were drawn by."""
     drawn: DrawnBy
     unnamed: int
     """Sessions that were drawn by account and don't say by which: each was counted as independent."""
@@ -120,21 +122,21 @@ class Comparison:
     abandoned: ComparisonRow
     split: Split | None
     among: Mapping[str, str]
-    """Only sessions with these variants of other flags were compared, because those were spread unevenly."""
+    """Flag -> variant: only sessions with these variants were compared, because other flags were spread unevenly."""
     together_with: tuple[str, ...]
     """Flags that changed together with this one, so that nobody can tell them apart."""
     sampled: float
-    """Percent of ordinary starts that the store keeps, at the least."""
+    """Percent of ordinary starts that the store keeps, the least that a session says."""
     verdict: Verdict
     more: int | None
-    """About how many more sessions (of both variants) a verdict would take; None where it is there or out of reach."""
+    """About how many more sessions, of both variants, a verdict would take; None where it is there or out of reach."""
 
 
 def compare(observations: Sequence[Observation], flag: str, *, share: float | None = None) -> Comparison:
-    """Compare the sessions by their variant of `flag`, `off` (else the first by name) being the baseline.
+    """Compares the sessions by their variant of `flag`. The baseline is `off`, or the first variant by name.
 
-    share: of the second variant's sessions, as asked for (0 to 1); None: not known, and the split isn't checked.
-    Raises NotComparable.
+    share: of the second variant's sessions, as asked for (0 to 1); None: not known, and the split isn't checked. Raises
+    NotComparable.
     """
     before, after = _variants(observations, flag)
     together, among = _confounding(observations, flag, before, after)
@@ -171,7 +173,7 @@ def compare(observations: Sequence[Observation], flag: str, *, share: float | No
 
 
 def sentence(found: Comparison) -> str:
-    """The verdict in words."""
+    """Returns the verdict of a comparison as a sentence for people."""
     who = f"{found.after}, together with {', '.join(found.together_with)}," if found.together_with else found.after
     match found.verdict:
         case Verdict.DEPENDENT:
@@ -200,13 +202,13 @@ def sentence(found: Comparison) -> str:
 
 
 def gain(found: Comparison) -> str:
-    """The difference in words, by the quantile that says most: p90 where it is surely earlier or later, else p50."""
+    """Returns the difference in words: of p90 where that is surely earlier or later, else of p50."""
     sure = [row for row in (found.ttfw[1], found.ttfw[0]) if 0.0 not in row.difference]
     return in_words((sure or [found.ttfw[0]])[0])
 
 
 def in_words(row: ComparisonRow) -> str:
-    """`p90 0.31 s earlier (0.12 to 0.47)`: the difference of a quantile of the time to first word."""
+    """Returns the difference of a quantile of the time to first word, as `p90 0.31 s earlier (0.12 to 0.47)`."""
     by = row.after - row.before
     low, high = row.difference.low, row.difference.high
     if not math.isfinite(by):
@@ -217,7 +219,7 @@ def in_words(row: ComparisonRow) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time as it is printed."""
+    """Returns a time as it is printed: `1.23 s`, `never` where it is infinite, `unknown` for NaN."""
     return "unknown" if math.isnan(value) else f"{value:.2f} s" if math.isfinite(value) else "never"
 
 
@@ -235,7 +237,7 @@ def _rates_in_words(found: Comparison) -> str:
 
 
 def flags_of(observations: Sequence[Observation]) -> dict[str, Counter[str]]:
-    """Flag -> variant -> sessions."""
+    """Counts sessions by flag and variant. Returns flag -> variant -> number of sessions."""
     found: dict[str, Counter[str]] = {}
     for o in observations:
         for name, variant in o.flags.items():

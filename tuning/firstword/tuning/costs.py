@@ -1,6 +1,7 @@
-"""What `blame` keeps of one start, a few numbers: what its caller waited for, and what each task cost.
+"""The costs of one start, which `blame` keeps as a few numbers: what its caller waited for, and what each task cost.
 
-Between `firstword.tuning.start` and `firstword.tuning.blame`. `firstword.tuning.glance` makes the same of Jaeger's files by a shorter way.
+Between `firstword.tuning.start` and `firstword.tuning.blame`. `firstword.tuning.glance` makes the same of Jaeger's
+files by a shorter way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from firstword.tuning.start import Method, Piece, RecordedStart, start_of
 
 
 class Among(StrEnum):
-    """Which traces of a source the figures are of: the first of these of which there are any."""
+    """Kinds of traces. Figures are made of one kind only: the first of these that a source has."""
 
     HEARD = "first_word"
     UNHEARD = "no_first_word"
@@ -27,19 +28,19 @@ class Among(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a row is of."""
+    """What kind of thing a caller waited for."""
 
     TASK = "task"
     DISPATCH = DISPATCH
     EVENT_LOOP = EVENT_LOOP
     LINE = "line"
-    """Of an observed start: the user's line that waited or computed; where none is known the kind of the piece."""
+    """In an observed start, the user's line that waited or computed; where none is known, the kind of the piece."""
     SPAN = "span"
-    """Of a trace whose path is guessed."""
+    """A span of a trace whose path is guessed."""
 
 
 class Cause(NamedTuple):
-    """What a caller waited for. A named tuple, for it is a key that is looked up many times a start."""
+    """What a caller waited for: its kind and name. It is a named tuple because it is looked up as a key many times a start."""
 
     kind: Kind
     name: str
@@ -54,7 +55,7 @@ class Cause(NamedTuple):
 
 
 class TaskCost(NamedTuple):
-    """One task; seconds, 0 where its span does not say."""
+    """What one task cost in one start: seconds, 0 where its span does not say."""
 
     name: str
     duration: float
@@ -65,31 +66,31 @@ class TaskCost(NamedTuple):
 
 
 class Waited(NamedTuple):
-    """One stretch of the critical path."""
+    """One stretch of a start's critical path: its cause, its phase, and its length in µs."""
 
     cause: Cause
     phase: str
-    """In a trace that isn't ours, the root's name."""
+    """The phase of the start; in a trace that isn't ours, the root's name."""
     us: int
 
 
 class Costs(NamedTuple):
-    """One start. A named tuple, for ten thousand of them are made in a second."""
+    """The costs of one start. It is a named tuple because ten thousand of them are made in a second."""
 
     among: Among | None
-    """None: nobody called."""
+    """The kind of trace; None where nobody called."""
     waited: float
-    """Seconds to the first word; to its end where there was none."""
+    """Seconds to the first word; to the start's end where there was none."""
     weight: float
     """How many starts it stands for."""
     tasks: Sequence[TaskCost]
     path: Sequence[Waited]
-    """An absent caller's stretches left out."""
+    """The critical path in time order, without the stretches of an absent caller."""
     method: Method = Method.EXACT
 
 
 def costs_of(trace: Trace) -> Costs:
-    """The costs of any trace."""
+    """Returns the costs of one trace, whoever wrote it."""
     start = start_of(trace)
     return Costs(
         among=_among(trace, start),
@@ -112,7 +113,7 @@ def costs_of(trace: Trace) -> Costs:
 
 
 def path_of(start: RecordedStart) -> list[Waited]:
-    """What a start's caller waited for, stretch by stretch, an absent caller's left out."""
+    """Returns the stretches of a start's critical path in time order, without those of an absent caller."""
     # where the path had to be guessed, its pieces are spans: some are tasks'
     tasks = {task.name for task in start.tasks} if start.method is Method.GUESSED else frozenset[str]()
     found: list[Waited] = []

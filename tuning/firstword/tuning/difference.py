@@ -1,7 +1,7 @@
 """What became of the figures of a file: faster, slower, the same, or not sure yet and how many more starts may tell.
 
-After `firstword.tuning.saved`; `firstword diff`. A figure is called faster or slower falsely with probability ERROR at most, at all looks
-together.
+After `firstword.tuning.saved`, for `firstword diff`. The probability that a figure is falsely called faster or slower
+is ERROR at most, at all looks together.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from firstword.tuning.saved import ERROR, QUANTILES, TASK_PREFIX, Figure, Saved,
 from firstword.tuning.statistics import Interval, Sample, quantile_difference, rate_difference
 
 UNNOTICED = 0.1
-"""A difference that is surely smaller than this share of `then` is none: a caller would not notice."""
+"""A difference that is surely smaller than this share of `then` counts as none: a caller would not notice."""
 UNNOTICED_S = 0.001
-"""Nor is one that is surely shorter than this."""
+"""A difference that is surely shorter than this many seconds counts as none."""
 UNNOTICED_SHARE = 0.001
-"""Nor is one of a share that is surely smaller than this."""
+"""A difference of shares that is surely smaller than this counts as none."""
 _GROWTH, _MOST_GROWTH = 1.25, 1000.0
 _MOST_STARTS = 50_000
 """More than these are out of reach."""
 
 
 class Change(StrEnum):
-    """What became of a figure."""
+    """How a figure changed between `then` and `now`."""
 
     SLOWER = "slower"
     FASTER = "faster"
     MORE = "more"
-    """Of errors."""
+    """The share of errors rose."""
     FEWER = "fewer"
     SAME = "same"
     UNSURE = "not sure"
-    """The difference may be chance, and may be none."""
+    """The difference may be chance, and there may be none."""
     NEW = "new"
     GONE = "gone"
 
@@ -53,12 +53,12 @@ class More:
 
     starts: int
     saved_too: bool
-    """Half of them saved anew: too few were saved for any number now to tell."""
+    """Whether half of them must be saved anew: too few were saved for any number of new ones to tell."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure, then and now."""
+    """One figure then and now, and how it changed."""
 
     name: str
     then: Figure | None
@@ -66,28 +66,28 @@ class Difference:
 
     @cached_property
     def interval(self) -> Interval:
-        """Where now less then surely is."""
+        """Returns the range in which `now` minus `then` surely lies; unbounded where either is missing."""
         if self.then is None or self.now is None:
             return Interval(-math.inf, math.inf)
         return _interval(self.then, self.now)
 
     @property
     def within(self) -> float:
-        """The difference is surely no larger than this, in either direction; 0 where both were the same starts."""
+        """Returns the size that the difference surely does not exceed, in either direction; 0 where both are the same starts."""
         if self.then is not None and self.now is not None and _are_one(self.then.sample, self.now.sample):
             return 0.0
         return _within(self.interval)
 
     @cached_property
     def change(self) -> Change:
-        """What became of it."""
+        """Returns how the figure changed, such as `slower`; `new` or `gone` where it is missing on one side."""
         if self.then is None or self.now is None:
             return Change.NEW if self.then is None else Change.GONE
         return Change.SAME if not self.within else _change(self.interval, self.then)
 
     @cached_property
     def more(self) -> More | None:
-        """About how many more starts would tell; None where that is told, or out of reach."""
+        """Returns about how many more starts would decide the change; None where it is decided, or out of reach."""
         if self.then is None or self.now is None or self.change is not Change.UNSURE:
             return None
         for saved_too in (False, True):
@@ -97,7 +97,8 @@ class Difference:
 
 
 def diff(then: Saved, now: Saved) -> tuple[Difference, ...]:
-    """What changed: first the session's figures, then the tasks', those first whose p50 grew most."""
+    """Compares two sets of saved figures, name by name. Returns the session's figures first, then the tasks', the p50
+    that grew most first."""
     before, after = then.figures, now.figures
     values = {name: (figure.value, after[name].value) for name, figure in before.items() if name in after}
 

@@ -1,4 +1,4 @@
-"""What makes a stage of the dispatch long, in words: most of it is nothing that the agent's code could do.
+"""Explains in words what makes a stage of the dispatch long; the agent's code can change little of it.
 
 After `firstword.tuning.start`; for the commands that show one session. The stages are in docs/startup-trace.md.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from firstword.telemetry import vocabulary as words
 
 NOTABLE_US = 100_000
-"""A stage that took less needs no explanation where there is little room."""
+"""µs; a stage that took less needs no explanation where there is little room."""
 _SERVER_WAITS_US = 300_000
 """LiveKit's server waits 0.2 s for a better worker (docs/decisions/dispatch.md)."""
 
@@ -22,7 +22,10 @@ _WHY = {
 
 
 def explanation(name: str, duration_us: int) -> str | None:
-    """Why a piece of the path named `dispatch.STAGE` took so many µs; None of any other piece. Fits a line of a terminal."""
+    """Returns why a piece of the path named `dispatch.STAGE` took so many µs, short enough for a line of a terminal.
+
+    Returns None for any other piece, and for a stage that we don't know.
+    """
     stage = name.removeprefix(words.STAGE_PREFIX)
     if stage == name:
         return None

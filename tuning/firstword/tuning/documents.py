@@ -1,7 +1,7 @@
-"""JSON documents become spans: OTLP's, Tempo's or Jaeger's, told apart by what is in them.
+"""Turns JSON documents into spans: OTLP's, Tempo's or Jaeger's, told apart by what is in them.
 
-Between files and answers (`firstword.tuning.files`, `firstword.tuning.jaeger`) and the two formats. What can't be read is reported
-with its line, and the rest is still used.
+Between files and answers (`firstword.tuning.files`, `firstword.tuning.jaeger`) and the two formats. What can't be read
+is reported with its line, and the rest is still used.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ def spans_in(
     asked_for: bool = True,
     may_be_empty: bool = False,
 ) -> Iterator[Span]:
-    """The spans in an open, seekable file. Where none of it can be used, one problem is reported for all of it.
+    """Yields the spans in an open, seekable file. Where none of it can be used, reports one problem for the whole file.
 
     where: what notes call the file. trace_id: only this trace is wanted, and lines without it are passed over.
-    asked_for: the file was named, so that one of another kind is a problem. may_be_empty: one without spans is none.
+    asked_for: the file was named, so that one of another kind is a problem. may_be_empty: a file without spans is no
+    problem.
     """
     tally = Tally(where, report, asked_for=asked_for, may_be_empty=may_be_empty)
     try:
@@ -59,7 +60,7 @@ def spans_in(
 
 
 def spans_of(document: object, tally: Tally) -> Iterator[Span]:
-    """The spans in a document of any format, or in a list of such documents."""
+    """Yields the spans in a parsed JSON document of any known format, or in a list of such documents."""
     if isinstance(document, list):
         for item in cast("list[object]", document):
             yield from _spans_of_object(item, tally)

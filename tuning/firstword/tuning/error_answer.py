@@ -13,7 +13,7 @@ _DEPTH = 3
 
 
 def words_in(text: str) -> str:
-    """The server's words in a JSON text; empty where it is none, or tells of no error."""
+    """Returns the server's error message in a JSON text; empty where the text isn't JSON, or tells of no error."""
     try:
         return words_of_error(json.loads(text))
     except (ValueError, RecursionError):
@@ -21,7 +21,7 @@ def words_in(text: str) -> str:
 
 
 def words_of_error(document: object) -> str:
-    """The server's words in a parsed answer; empty where it tells of no error."""
+    """Returns the server's error message in a parsed JSON answer; empty where it tells of no error."""
     return "; ".join(_words(cast("object", document), _DEPTH)) if isinstance(document, dict) else ""
 
 

@@ -20,13 +20,13 @@ from firstword.tuning.spans import Span, Trace
 from firstword.tuning.tally import EXPECTED
 
 TRACE_FILE = re.compile(r".*\.(?:json|jsonl|ndjson)(?:[.-]\d+)?(?:\.gz|\.zst)?", re.DOTALL)
-"""Names that are read in a folder; a log's rotation may have added a number, and packed it."""
+"""Names of the files that are read in a folder; a log's rotation may have added a number, and packed the file."""
 _ENDINGS = ".json, .jsonl or .ndjson, also with a number and .gz or .zst after it"
 _MOST_NAMED = 3
 
 
 class Files:
-    """A file, or all below a folder that are called as files of traces are; in any form that `documents` reads."""
+    """A source of traces: one file, or all files below a folder that are named as trace files are, in any form that `documents` reads."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         """name: what to call the source; by default its path."""
@@ -35,11 +35,11 @@ class Files:
 
     @property
     def name(self) -> str:
-        """What it is, for the first line a command prints."""
+        """Returns the name of the source, for the first line a command prints."""
         return self._name or str(self._path)
 
     def traces(self, query: Query, report: Report) -> Iterator[Trace]:
-        """The traces wanted. Raises SourceError where there is no such file or folder."""
+        """Yields the traces that the query wants, with a limit the newest. Raises SourceError where there is no such file or folder."""
         wanted = filter(query.wants, traces_of(self._spans(report), report))
         if query.limit is None:
             yield from counted(wanted, report)
@@ -48,7 +48,7 @@ class Files:
         yield from counted(newest, report)
 
     def trace(self, trace_id: str, report: Report) -> Trace | None:
-        """Returns the trace of that id. Lines without the id are not parsed."""
+        """Returns the trace with that id; None where there is none. Lines without the id are not parsed."""
         found = traces_of(self._spans(report, trace_id.lower().zfill(32)), report)
         return next((trace for trace in counted(found, report) if trace.has_id(trace_id)), None)
 
@@ -57,7 +57,7 @@ class Files:
         return self.traces(Query(service=query.service), report)
 
     def page(self, trace_id: str) -> str | None:
-        """None: files know no Jaeger."""
+        """Returns None: files have no page in Jaeger."""
         return None
 
     def _spans(self, report: Report, trace_id: str | None = None) -> Iterator[Span]:

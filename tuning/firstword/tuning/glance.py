@@ -1,8 +1,8 @@
-"""Jaeger's files read for `blame` alone: the figures it adds up are taken from the JSON, and no span is made of it.
+"""Reads Jaeger's files for `blame` alone: it takes the figures straight from the JSON and makes no spans.
 
-Beside the way over `firstword.tuning.sources` and `firstword.tuning.start`, with the same answer at five times its speed. It knows starts
-as `telemetry` writes them, whole, in Jaeger's classic JSON. A trace that is otherwise in any way goes the long way. Where traces may lie in
-more than one document, or something cannot be read, all of them do.
+Beside the way over `firstword.tuning.sources` and `firstword.tuning.start`, with the same answer at five times its
+speed. It knows starts as `telemetry` writes them, whole, in Jaeger's classic JSON. A trace that is otherwise in any way
+goes the long way. Where traces may lie in more than one document, or something cannot be read, all of them do.
 """
 
 from __future__ import annotations
@@ -70,11 +70,12 @@ Json = dict[str, Any]
 
 
 class Unfamiliar(Exception):
-    """There is something that only the long way can read, or say what is wrong with; nothing that came before counts."""
+    """Raised where only the long way can read something, or say what is wrong with it. What `glance` gave before does not count then."""
 
 
 def glance(path: Path, report: Report) -> Iterator[Costs]:
-    """The costs of all traces in a file, or in all files below a folder. Raises Unfamiliar, at any time.
+    """Yields the costs of all traces in a file of Jaeger's, or in all files below a folder. Raises Unfamiliar, at any
+    time.
 
     `report` hears of each file, at the end: nothing else can be there that is worth a note.
     """

@@ -1,4 +1,5 @@
-"""Spans in any order become traces, however many there are: past a limit they are sorted through files, not memory.
+"""Groups spans in any order into traces, however many there are: past a limit they are sorted through files, not
+memory.
 
 Between the readers of spans and `firstword.tuning.sources`.
 """
@@ -19,9 +20,9 @@ from firstword.tuning.notes import Problem, Report
 from firstword.tuning.spans import Span, Trace, trace_of
 
 MOST_HELD = 100_000
-"""Spans in memory at once, about 200 MB; what is more goes through files, each split again until it is no larger."""
+"""Number of spans in memory at once, about 200 MB. More than that go through files, each split again until it is no larger."""
 MOST_IN_A_TRACE = 500_000
-"""Spans of one trace that are used."""
+"""Number of spans of one trace that are used; others are left out and reported."""
 _FILES_BITS = 6
 """Of a hash, by which spans are split into 64 files."""
 _HASH_BITS = 32
@@ -29,7 +30,8 @@ _LOW_DIGITS = 16
 
 
 def traces_of(spans: Iterable[Span], report: Report, *, most_held: int = MOST_HELD) -> Iterator[Trace]:
-    """The traces of these spans; a trace's spans may lie anywhere among them. One without a root is reported.
+    """Groups spans by their trace and yields the traces; a trace's spans may lie anywhere among them. Reports a trace
+    without a root.
 
     Raises OSError where more than `most_held` spans come and no temporary file can be written.
     """

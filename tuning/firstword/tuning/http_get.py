@@ -33,11 +33,11 @@ _MOST_WORDS = 300
 
 
 class HttpError(Exception):
-    """There is no answer to use; the message says why, in the server's words where it has some."""
+    """Raised where there is no answer to use; the message says why, in the server's words where it has some."""
 
 
 class QueryServer:
-    """A server, by the address that all paths begin with."""
+    """A server that is asked over HTTP, given by the address that all paths begin with."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         """url: `http://HOST:PORT` or `https://HOST`, and a base path if it has one; raises ValueError.
@@ -52,9 +52,10 @@ class QueryServer:
         self._opener = _opener(parts.hostname)
 
     def get(self, path: str, parameters: Mapping[str, object]) -> bytes | None:
-        """The body of the answer; None for 404. Raises HttpError.
+        """Sends a GET request and returns the body of the answer; None for 404. Raises HttpError.
 
-        A server that is busy, or breaks the connection, is asked three times within ten seconds.
+        Parameters that are None are left out. A server that is busy, or breaks the connection, is asked three times
+        within ten seconds.
         """
         asked = urlencode({key: value for key, value in parameters.items() if value is not None}, quote_via=quote)
         url = f"{self.url}{path}{'?' if asked else ''}{asked}"

@@ -30,7 +30,7 @@ from firstword.tuning.wording import shown
 SERVICE = "firstword"
 """The service whose traces are read unless another is named."""
 MOST_TRACES = 1000
-"""Unless a limit is given."""
+"""Number of traces that are read unless a limit is given."""
 _PAGE = 100
 _WEEK_US = 7 * 86_400 * 1_000_000
 _CLOCKS_DIFFER_US = 86_400 * 1_000_000
@@ -42,7 +42,7 @@ _COUNT_WITHIN = 300
 
 
 class Jaeger:
-    """The traces of one service in one Jaeger."""
+    """A source of traces: the query API of one Jaeger, which is asked for one service at a time."""
 
     def __init__(
         self,
@@ -63,18 +63,19 @@ class Jaeger:
 
     @property
     def name(self) -> str:
-        """What it is, for the first line a command prints."""
+        """Returns the name of the source, for the first line a command prints."""
         return f"Jaeger at {self._server.url}"
 
     def page(self, trace_id: str) -> str | None:
-        """The address of the trace on Jaeger's page."""
+        """Returns the address of the trace on Jaeger's page."""
         return f"{self._server.url}/trace/{trace_id}"
 
     def traces(self, query: Query, report: Report) -> Iterator[Trace]:
-        """The newest traces wanted; those with a start-up, or, where the service has none, all of it.
+        """Yields the newest traces that the query wants: those with a start-up, or, where the service has none, all of
+        its traces.
 
-        Without `since`, of the last week, or of any time if there is none. Raises SourceError, also where the server
-        does not give all there are.
+        Without `since`, yields those of the last week, or of any time if there is none. Raises SourceError, also where
+        the server does not give all there are.
         """
         self._check_service(query.service or SERVICE)
         found = self._newest(query, report)
@@ -83,12 +84,12 @@ class Jaeger:
             report(Warned(self.name, f"it has more than the newest {MOST_TRACES} traces; --limit reads more"))
 
     def trace(self, trace_id: str, report: Report) -> Trace | None:
-        """The trace of that id."""
+        """Returns the trace with that id; None where Jaeger has none."""
         path = f"/api/v3/traces/{trace_id}" if self._has_v3() else f"/api/traces/{trace_id}"
         return next(counted(self._used(iter(self._answer(path, {}, report).traces), report), report), None)
 
     def of_session(self, session: str, query: Query, report: Report) -> Iterator[Trace]:
-        """Returns the traces whose root has this room sid or job id. Where Jaeger can't search for it, returns all traces."""
+        """Yields the traces whose root has this room sid or job id. Where Jaeger finds none, yields the newest traces of the service."""
         service = query.service or SERVICE
         found = False
         for key in (ROOM_SID, JOB_ID):

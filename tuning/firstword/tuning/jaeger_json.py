@@ -1,7 +1,7 @@
-"""Jaeger's classic JSON becomes spans: what its page downloads and `/api/traces` answers.
+"""Turns Jaeger's classic JSON into spans: what its page downloads and `/api/traces` answers.
 
-The other of the two formats behind `firstword.tuning.documents`. It has whole microseconds, lists as text, and links without
-attributes.
+The other of the two formats behind `firstword.tuning.documents`. It has whole microseconds, lists as text, and links
+without attributes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NO_NEWS = "Negative duration detected"
 
 
 def spans_of_trace(trace: Object, tally: Tally) -> Iterator[Span]:
-    """The spans of one trace, an item of `data`; or of one span alone."""
+    """Yields the spans of one trace of Jaeger's (an item of `data`), or of a span that stands alone. Tells `tally` what can't be read."""
     processes: Object = {}
     try:
         processes = as_object(trace.get("processes"))

@@ -1,7 +1,8 @@
-"""UTF-8 bytes become JSON documents, each with its line: JSON lines, one document, or many, each over any number of lines.
+"""Splits UTF-8 bytes into JSON documents, each with its line: JSON lines, one document, or many, each over any number
+of lines.
 
-Between `firstword.tuning.plain_file` and `firstword.tuning.documents`, which knows what a document is. Lines are streamed; a document
-over several lines is read with what follows it, up to `MOST_BYTES`.
+Between `firstword.tuning.plain_file` and `firstword.tuning.documents`, which knows what a document is. Lines are
+streamed; a document over several lines is read with what follows it, up to `MOST_BYTES`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import IO, Any
 from firstword.tuning.tally import EXPECTED, Tally
 
 MOST_BYTES = 256 * 2**20
-"""The largest document that is read: a line, or what lies over several."""
+"""Size of the largest document that is read, on one line or over several."""
 _MOST_TRIES = 3
 """How often a line that is no document is tried in vain with all that follows it: each try reads up to MOST_BYTES."""
 _MOST_DIGITS = 4000
@@ -28,9 +29,9 @@ _LOG_LINE = re.compile(rb'[^{\[<]{1,300}[{\[]\s*["{]')
 
 
 def documents(file: IO[bytes], tally: Tally, trace_id: str | None = None) -> Iterator[Any]:
-    """The JSON documents in a seekable file; `tally` hears of each one's line, and of what is none.
+    """Yields the JSON documents in a seekable file. Tells `tally` the line of each, and what isn't JSON.
 
-    trace_id: only what this trace is in is wanted; lines without it are passed over.
+    trace_id: only documents with this trace are wanted; lines without it are passed over.
     """
     wanted = None if trace_id is None else _mentions(trace_id)
     number, tries = 0, _MOST_TRIES

@@ -22,11 +22,11 @@ _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 class Malformed(ValueError):
-    """A part of a document that isn't what its format says; the message says what was found."""
+    """Raised for a part of a document that isn't what its format says; the message says what was found."""
 
 
 def as_object(value: object) -> Object:
-    """The value, if it is a JSON object; an empty one for null. Raises Malformed."""
+    """Returns the value if it is a JSON object; an empty one for null. Raises Malformed."""
     if value is None:
         return {}
     if isinstance(value, dict):
@@ -35,7 +35,7 @@ def as_object(value: object) -> Object:
 
 
 def as_list(value: object) -> list[Any]:
-    """The value, if it is a JSON array; an empty one for null. Raises Malformed."""
+    """Returns the value if it is a JSON array; an empty one for null. Raises Malformed."""
     if value is None:
         return []
     if isinstance(value, list):
@@ -44,18 +44,18 @@ def as_list(value: object) -> list[Any]:
 
 
 def member(parent: Object, key: str) -> Any:
-    """What `parent` has under `key`, or under its name in protobuf (`trace_id` for `traceId`); None where absent."""
+    """Returns what `parent` has under `key`, or under its name in protobuf (`trace_id` for `traceId`); None where absent."""
     value = parent.get(key)
     return parent.get(_in_protobuf(key)) if value is None else value
 
 
 def has(parent: Object, key: str) -> bool:
-    """Whether `member` would find the key, be it with null."""
+    """Returns whether `parent` has the key, or its name in protobuf, even with null."""
     return key in parent or _in_protobuf(key) in parent
 
 
 def objects(parent: Object, key: str, report: Callable[[str], None]) -> Iterator[Object]:
-    """The objects in the list that `parent` has under `key`; anything else there is reported and passed over."""
+    """Yields the objects in the list that `parent` has under `key`. Reports and passes over anything else there."""
     try:
         items = as_list(member(parent, key))
     except Malformed as error:
@@ -69,7 +69,7 @@ def objects(parent: Object, key: str, report: Callable[[str], None]) -> Iterator
 
 
 def text(parent: Object, key: str) -> str:
-    """The string under `key`; empty where it is absent. Raises Malformed."""
+    """Returns the string under `key`; empty where it is absent. Raises Malformed."""
     value = member(parent, key)
     if value is None:
         return ""
@@ -79,10 +79,11 @@ def text(parent: Object, key: str) -> str:
 
 
 def identifier(parent: Object, key: str, digits: int, *, base64: bool = False) -> str:
-    """The id under `key` as `digits` digits of lower-case hex; empty where it is absent or all zeros. Raises Malformed.
+    """Returns the id under `key` as `digits` digits of lower-case hex; empty where it is absent or all zeros. Raises
+    Malformed.
 
     Ids are numbers: one that is written without its leading zeros is the same.
-    base64: it may be that too, as protobuf's own JSON has it; told from hex by its length.
+    base64: the id may be in base64, as protobuf's own JSON has it; told from hex by its length.
     """
     value = text(parent, key)
     if not value:
@@ -96,14 +97,18 @@ def identifier(parent: Object, key: str, digits: int, *, base64: bool = False) -
 
 
 def same_trace(one: str, other: str) -> bool:
-    """Whether two trace ids, of 32 digits, mean one trace: they are equal, or one has the low 64 bits alone."""
+    """Returns whether two trace ids, of 32 digits, mean one trace: they are equal, or one has the low 64 bits alone."""
     if one == other:
         return True
     return one[16:] == other[16:] and not (one[:16].strip("0") and other[:16].strip("0"))
 
 
 def instant(parent: Object, key: str, unit_ns: int = 1) -> int | None:
-    """The time or duration under `key`, a number or a string of digits, in ns; None where absent. Raises Malformed."""
+    """Returns the time or duration under `key`, a number or a string of digits, in ns; None where absent. Raises
+    Malformed.
+
+    unit_ns: how many ns one unit of the number is.
+    """
     value = member(parent, key)
     if value is None:
         return None
@@ -114,13 +119,13 @@ def instant(parent: Object, key: str, unit_ns: int = 1) -> int | None:
 
 
 def integer(value: object) -> int | None:
-    """A 64-bit integer, from a number or a string of digits; None for anything else."""
+    """Returns a 64-bit integer from a number or a string of digits; None for anything else."""
     number = _whole(value)
     return number if number is not None and _LEAST_INTEGER <= number <= _MOST_INTEGER else None
 
 
 def double(value: object) -> float | None:
-    """A float, from a number or its text (`NaN` and `Infinity` among them); None for anything else."""
+    """Returns a float from a number or its text (`NaN` and `Infinity` among them); None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

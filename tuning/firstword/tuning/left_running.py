@@ -15,19 +15,20 @@ from firstword.tuning.start import RecordedStart
 
 
 class Use(NamedTuple):
-    """One task is taken to wait for what another left running."""
+    """One assumption: task `by` waits for what task `of` left running in the background."""
 
     by: str
     of: str
     left: str
-    """`LeftRunning.name`."""
+    """What was left running, by `LeftRunning.name`."""
 
 
 def uses_in(starts: Iterable[RecordedStart]) -> frozenset[Use]:
     """Infers from starts of one plan which tasks use a connection that another task left opening.
 
-    A user may have begun before the other had ended. Then it waited, and took its usual time from then on; or it did not wait, and took its
-    usual time in all. The one that fits better decides; what never met so is taken as used.
+    A task may have begun before the connection was ready. Then it waited, and took its usual time from then on; or it
+    did not wait, and took its usual time in all. The one that fits better decides. If no start shows this, we assume
+    that the task uses the connection.
     """
     usual: dict[Use, list[int]] = {}
     met: dict[Use, list[tuple[int, int]]] = {}

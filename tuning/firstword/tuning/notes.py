@@ -12,14 +12,14 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A loss: something in a source that could not be used. The rest of the source still is."""
+    """A note of a loss: something in a source that could not be used. The rest of the source still is."""
 
     where: str
     """File and line, trace, or address."""
     found: str
     expected: str
     whole_file: bool = False
-    """A file or an answer of which nothing could be used, or that broke off: nobody knows how much is lost."""
+    """Whether nothing of a file or an answer could be used, or it broke off: nobody knows how much is lost."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.found}; expected {self.expected}"
@@ -27,32 +27,32 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """No loss: something in a source that is not a trace, such as a file of another kind or another signal."""
+    """A note of something in a source that is not a trace, such as a file of another kind or another signal. It is no loss."""
 
     where: str
     what: str
-    """What it is, in the plural where it is no whole file: `documents of metrics`."""
+    """What it is, in the plural where it is a part of a file: `documents of metrics`."""
     pieces: int = 0
-    """So many beside traces; 0: it is a whole file."""
+    """How many such parts lie beside traces; 0 for a whole file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """A file or an answer that was read, as far as it goes."""
+    """A note that a file or an answer was read, with the number of its spans."""
 
     where: str
     spans: int
     values_left_out: int = 0
     """Attributes, links and names of these spans that could not be kept."""
     noun: str = "file"
-    """What was read."""
+    """What was read, in the singular: a file, a service."""
     count: int = 1
-    """How many of these."""
+    """How many of these were read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What the source itself says of its traces: Jaeger's warnings, Tempo's partial traces."""
+    """A note of what the source itself says of its traces: Jaeger's warnings, Tempo's partial traces."""
 
     where: str
     says: str
@@ -60,15 +60,15 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """How many traces the source gave of what it read: those that were asked for."""
+    """A note with the number of traces that the source gave: of all that it read, those that were asked for."""
 
     traces: int
 
 
 Note: TypeAlias = Problem | PassedOver | Used | Warned | Given
 Report: TypeAlias = Callable[[Note], None]
-"""Hears each note as it comes."""
+"""A function that is called with each note as it comes."""
 
 
 def ignore(_: Note) -> None:
-    """For a second reading, whose notes the first has reported."""
+    """Ignores a note. It is the `Report` of a second reading, whose notes the first has reported."""

@@ -1,7 +1,7 @@
-"""Objectives as `ttfw.p90<1.5`: read, and held against what the sessions were.
+"""Reads objectives such as `ttfw.p90<1.5`, and checks sessions against them.
 
-After `firstword.tuning.observation`, for CI and deploy gates (`firstword check`). The figure seen decides; whether that is sure, or
-might be chance, is said beside it, by an interval one may look at any time.
+After `firstword.tuning.observation`, for CI and deploy gates (`firstword check`). The figure seen decides; whether that
+is sure, or might be chance, is said beside it, by an interval one may look at any time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RATE_UNITS = {"": 1.0, "%": 0.01}
 
 
 class ObjectiveError(ValueError):
-    """An objective that can't be understood; the message says what was expected."""
+    """Raised for an objective that can't be understood or answered; the message says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +47,23 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveResult:
-    """What came of one objective."""
+    """The answer to one objective: the figure seen, its interval, and whether the objective is met."""
 
     objective: Objective
     value: float
-    """Infinite: never reached. NaN: no session says."""
+    """The figure seen: seconds, or a share. Infinite: never reached. NaN: no session says."""
     interval: Interval
-    """Where the truth is, this being a part of it."""
+    """Where the true figure lies, these sessions being a part of all."""
     sessions: int
 
     @property
     def met(self) -> bool:
-        """Whether the figure seen is below the limit."""
+        """Returns whether the figure seen is below the limit."""
         return self.value < self.objective.limit
 
     @property
     def sure(self) -> bool:
-        """Whether the whole interval is on that side."""
+        """Returns whether the whole interval is on the same side of the limit as the figure."""
         limit = self.objective.limit
         return self.interval.high < limit if self.met else self.interval.low >= limit
 
@@ -77,7 +77,7 @@ class ObjectiveResult:
 
 
 def objective(text: str) -> Objective:
-    """Read `NAME<LIMIT`. Raises ObjectiveError."""
+    """Reads one objective, `NAME<LIMIT`, as `ttfw.p90<1500ms` or `errors<1%`. Raises ObjectiveError."""
     shape = _SHAPE.fullmatch(text)
     if shape is None:
         raise ObjectiveError(f"{text!r} is no objective; expected NAME<LIMIT, as ttfw.p90<1500ms or errors<1%")
@@ -97,7 +97,10 @@ def objective(text: str) -> Objective:
 
 
 def answer(objective: Objective, observations: Sequence[Observation]) -> ObjectiveResult:
-    """Hold the sessions against the objective. Raises ObjectiveError for a task that no session has, and for what no trace tells."""
+    """Computes the objective's figure from the sessions and compares it with the limit.
+
+    Raises ObjectiveError for a task that no session has, and for `heard` where no session says what was heard.
+    """
     name, _, quantile_name = objective.name.rpartition(".")
     if objective.name in RATES:
         seen = about.share(observations, RATES[objective.name])

@@ -26,7 +26,7 @@ _PROCESS = ("service.instance.id", "process.pid")
 
 
 class DrawnBy(StrEnum):
-    """What was given a variant: all sessions of a process, all of an account, or each session."""
+    """What a flag's variant is drawn for: all sessions of a process, all of an account, or each session."""
 
     PROCESS = "process"
     ACCOUNT = "account"
@@ -38,16 +38,16 @@ _DRAWN_BY: Mapping[object, DrawnBy] = {"account": DrawnBy.ACCOUNT, "room": Drawn
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One start in which a caller was there."""
+    """What counts in statistics of one start in which a caller was there."""
 
     outcome: Outcome
-    """Never `no_caller`."""
+    """How the start ended; never `no_caller`."""
     ttfw: float
     """Seconds the caller waited: for the first word, or until they left; infinite after an error."""
     init: float | None = None
     """Seconds until the session could hold a conversation; None where it is unknown."""
     time: float = 0.0
-    """When it began, seconds since the Unix epoch."""
+    """When the start began, in seconds since the Unix epoch."""
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
     """Flag name -> variant."""
     tasks: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -56,7 +56,7 @@ class Observation:
     sampling: Sampling = field(default_factory=Sampling)
     process: str | None = None
     account: str | None = None
-    """Keyed hash."""
+    """Keyed hash of the account; None where the trace has none."""
     drawn_by: DrawnBy | None = None
     """What its flags were drawn for, as its trace says; None where it doesn't."""
     by_process: str = ""
@@ -67,17 +67,17 @@ class Observation:
 
     @property
     def error(self) -> bool:
-        """Whether it failed."""
+        """Returns whether the start failed or timed out."""
         return self.outcome in _ERRORS
 
     @property
     def abandoned(self) -> bool:
-        """Whether the caller left before the first word."""
+        """Returns whether the caller left before the first word."""
         return self.outcome is Outcome.ABANDONED
 
 
 def observation(trace: Trace) -> Observation | None:
-    """The start a trace tells of; None where it is no start of ours, nobody called, or it does not say how it ended."""
+    """Returns the observation of a trace; None where it is no start of ours, nobody called, or it does not say how it ended."""
     told = trace.root.attributes
     start = start_of(trace)
     try:
@@ -115,50 +115,50 @@ Of: TypeAlias = Sequence[Observation]
 
 
 def ttfw(of: Of, drawn: DrawnBy = DrawnBy.SESSION) -> Sample:
-    """Time to first word: an error is infinitely late, who left is censored."""
+    """Returns the sample of the times to first word. An error is infinitely late, and a caller who left is censored."""
     return _sample(of, drawn, [o.ttfw for o in of], [o.abandoned for o in of])
 
 
 def init(of: Of, drawn: DrawnBy = DrawnBy.SESSION) -> Sample:
-    """Initialization: as `ttfw`; where a session ended before it was ready, nothing is known of it."""
+    """Returns the sample of the initialization times. An error is infinite; a session that ended before it was ready is censored at 0."""
     values = [math.inf if o.error else (o.init or 0.0) for o in of]
     return _sample(of, drawn, values, [o.init is None and not o.error for o in of])
 
 
 def heard(of: Of) -> Sample:
-    """What callers heard, of those of whom it was measured."""
+    """Returns the sample of the seconds until callers heard something, of the starts in which that was measured."""
     measured = [(o, o.heard) for o in of if o.heard is not None]
     return _sample([o for o, _ in measured], DrawnBy.SESSION, [seconds for _, seconds in measured])
 
 
 def task(of: Of, name: str) -> Sample:
-    """How long a task took, in the starts that have it."""
+    """Returns the sample of a task's durations, of the starts that have the task."""
     having = [o for o in of if name in o.tasks]
     return _sample(having, DrawnBy.SESSION, [o.tasks[name] for o in having])
 
 
 def share(of: Of, which: Callable[[Observation], bool], drawn: DrawnBy = DrawnBy.SESSION) -> Sample:
-    """1 for the starts of which `which` is true, 0 for the others: its rate is their share."""
+    """Returns a sample with 1 for the starts of which `which` is true, 0 for the others: its rate is their share."""
     return _sample(of, drawn, [float(which(o)) for o in of])
 
 
 def failed(o: Observation) -> bool:
-    """For `share`: errors."""
+    """Returns whether a start is an error. A `which` for `share`."""
     return o.error
 
 
 def left(o: Observation) -> bool:
-    """For `share`: callers who left before the first word."""
+    """Returns whether the caller left before the first word. A `which` for `share`."""
     return o.abandoned
 
 
 def fell_back(o: Observation) -> bool:
-    """For `share`: starts in which a task used its fallback."""
+    """Returns whether a task used its fallback in a start. A `which` for `share`."""
     return o.fallbacks > 0
 
 
 def task_names(of: Iterable[Observation]) -> list[str]:
-    """All tasks of these starts, by name."""
+    """Returns the names of all tasks of these starts, sorted."""
     return sorted({name for o in of for name in o.tasks})
 
 
@@ -168,15 +168,17 @@ def recorded(o: Observation, flag: str) -> DrawnBy | None:
 
 
 def unnamed(o: Observation, flag: str) -> bool:
-    """For what was drawn by an account that the trace does not tell from others."""
+    """Returns whether a flag was drawn by account, and the start's trace does not say by which."""
     return recorded(o, flag) is DrawnBy.ACCOUNT and o.account is None
 
 
 def drawn_by(of: Of, flag: str) -> DrawnBy:
-    """What a flag was drawn for: as the starts say it; of several kinds the one whose sessions depend most on each other.
+    """Returns what a flag was drawn for: by what the starts say, of several kinds the one whose sessions depend most on
+    each other.
 
-    Where some don't say it, as they show it. It is by process if several processes had more than one session and none had two variants.
-    Else it is by account likewise, else by session. LiveKit's default, one job a process, makes the first two moot.
+    Where some starts don't say it, their variants decide. It is by process if several processes had more than one
+    session and none had two variants. Else it is by account likewise, else by session. LiveKit's default, one job a
+    process, makes the first two moot.
     """
     said = {recorded(o, flag) for o in of if flag in o.flags}
     if said and None not in said:

@@ -10,18 +10,18 @@ from firstword.tuning.spans import Trace
 
 
 class OneTrace:
-    """The trace of that id, where `source` has it."""
+    """A source with one trace alone: the trace with that id in another source."""
 
     def __init__(self, source: TraceSource, trace_id: str) -> None:
         self._source, self._trace_id = source, trace_id.lower()
 
     @property
     def name(self) -> str:
-        """What it is, for the first line a command prints."""
+        """Returns the name of the source, for the first line a command prints."""
         return f"trace {self._trace_id} of {self._source.name}"
 
     def traces(self, query: Query, report: Report) -> Iterator[Trace]:
-        """Returns the file's one trace, if the query wants it. Raises SourceError where the file has no trace."""
+        """Yields the one trace, if the query wants it. Raises SourceError where the other source does not have it."""
         trace = self._source.trace(self._trace_id, report)
         if trace is None:
             raise SourceError(f"no trace {self._trace_id} in {self._source.name}")
@@ -29,14 +29,14 @@ class OneTrace:
             yield trace
 
     def trace(self, trace_id: str, report: Report) -> Trace | None:
-        """The trace, by its own id alone."""
+        """Returns the one trace where its own id is asked for, else None."""
         asked = trace_id.lower().lstrip("0")
         return self._source.trace(self._trace_id, report) if asked == self._trace_id.lstrip("0") else None
 
     def of_session(self, session: str, query: Query, report: Report) -> Iterator[Trace]:
-        """The trace, whatever is asked for: who asks looks whether it is that session's."""
+        """Yields the one trace, whichever session is asked for; the caller checks whether it is that session's."""
         return self.traces(query, report)
 
     def page(self, trace_id: str) -> str | None:
-        """The address of the trace in Jaeger."""
+        """Returns the address of the trace in Jaeger; None where the other source knows none."""
         return self._source.page(trace_id)

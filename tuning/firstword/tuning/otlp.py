@@ -1,8 +1,9 @@
-"""OTLP's JSON becomes spans, in whatever it is wrapped: requests, the collector's lines, Tempo's and Jaeger's answers, bare spans.
+"""Turns OTLP's JSON into spans, in whatever it is wrapped: requests, the collector's lines, Tempo's and Jaeger's
+answers, bare spans.
 
-One of the two formats behind `firstword.tuning.documents`. Ids may be hex, as OTLP says, or base64, as protobuf's own JSON has them. Keys
-may be in camel case or as protobuf names them, and enums numbers or names. Instants are cut to whole microseconds, as Jaeger keeps them: so
-a trace is the same, whichever way it came.
+One of the two formats behind `firstword.tuning.documents`. Ids may be hex, as OTLP says, or base64, as protobuf's own
+JSON has them. Keys may be in camel case or as protobuf names them, and enums numbers or names. Instants are cut to
+whole microseconds, as Jaeger keeps them: so a trace is the same, whichever way it came.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from firstword.tuning.spans import Link, Span, Value
 from firstword.tuning.tally import Tally
 
 REQUEST = ("resourceSpans", "batches")
-"""What a list of resources is called: in OTLP, and in Tempo's first API."""
+"""Keys of a list of resources: in OTLP, and in Tempo's first API."""
 RESOURCE = ("scopeSpans", "instrumentationLibrarySpans")
-"""What a list of scopes is called: in OTLP, and before its version 0.9."""
+"""Keys of a list of scopes: in OTLP, and before its version 0.9."""
 _KINDS = ("", "internal", "server", "client", "producer", "consumer")
 _ERROR = (2, "2", "STATUS_CODE_ERROR")
 
@@ -44,7 +45,7 @@ def spans_of_request(request: Object, tally: Tally) -> Iterator[Span]:
 
 
 def spans_of_resource(resource_spans: Object, tally: Tally) -> Iterator[Span]:
-    """The spans of one resource: an item of `resourceSpans`."""
+    """Yields the spans of one resource: an item of `resourceSpans`."""
     resource: dict[str, Value] = {}
     try:
         resource = _attributes(as_object(resource_spans.get("resource")), tally)
@@ -56,13 +57,13 @@ def spans_of_resource(resource_spans: Object, tally: Tally) -> Iterator[Span]:
 
 
 def spans_of_scope(scope_spans: Object, tally: Tally, resource: Mapping[str, Value] | None = None) -> Iterator[Span]:
-    """The spans of one scope: an item of `scopeSpans`."""
+    """Yields the spans of one scope: an item of `scopeSpans`."""
     for span in objects(scope_spans, "spans", tally.loss):
         yield from span_of(span, tally, resource or {})
 
 
 def span_of(span: Object, tally: Tally, resource: Mapping[str, Value] | None = None) -> Iterator[Span]:
-    """The span, or none where it has no id or no time."""
+    """Yields the span; nothing where it has no id or no time, which `tally` hears of."""
     try:
         found = _span(span, resource or {}, tally)
     except Malformed as error:

@@ -1,4 +1,4 @@
-"""Which colour a name has: the same in every picture, so that two of them can lie side by side.
+"""The colour of each name: the same in every picture, so that two of them can lie side by side.
 
 Below `firstword.tuning.svg`. Red is left to the critical path, grey to whatever belongs to no task.
 """
@@ -34,14 +34,14 @@ _OTHERS = {
 
 
 def style_of(name: str) -> str:
-    """The class of the colour of a task, of a span, or of what else callers wait for."""
+    """Returns the CSS class with the colour of a name: of a task, of a span, or of another wait such as the event loop."""
     if name in _OTHERS:
         return f"o{list(_OTHERS).index(name)}"
     return f"n{zlib.crc32(f'{_SALT} {name}'.encode(errors='backslashreplace')) % (_HUES * _TONES)}"
 
 
 def css(styles: Iterable[str]) -> str:
-    """The rules of these colours, of those that `style_of` gives; light or dark as the reader's system is."""
+    """Returns the CSS rules of these classes, for light and dark schemes. Classes that `style_of` does not give are passed over."""
     colours = {style: _colours(style) for style in sorted(set(styles)) if style[:1] in "no" and style[1:].isdigit()}
     light, dark = (
         "".join(f".{style}{{fill:{pair[i]};stroke:{pair[i]}}}" for style, pair in colours.items()) for i in (0, 1)

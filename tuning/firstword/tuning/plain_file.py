@@ -1,4 +1,5 @@
-"""A file as UTF-8 bytes, whatever it is packed in: gzip or Zstandard, by its first bytes, and UTF-16 as PowerShell writes it.
+"""Unpacks a file into UTF-8 bytes: from gzip or Zstandard, by its first bytes, and from UTF-16 or UTF-32, as PowerShell
+writes it.
 
 The first station of the way back, before `firstword.tuning.json_documents`. Everything is streamed.
 """
@@ -30,12 +31,12 @@ _BOMS = (
 )
 _WITHOUT_BOM = ((b"{\0", "utf-16-le"), (b"[\0", "utf-16-le"), (b"\0{", "utf-16-be"), (b"\0[", "utf-16-be"))
 BROKEN = (EOFError, OSError, zlib.error, zstd.ZstdError, UnicodeError)
-"""What reading from `plain` may raise; `reason` says it in words."""
+"""Exceptions that reading from `plain` may raise; `reason` puts them in words."""
 
 
 @contextmanager
 def plain(file: IO[bytes]) -> Generator[IO[bytes]]:
-    """The content of an open, seekable file as a seekable file of UTF-8 bytes. Raises one of BROKEN."""
+    """Unpacks an open, seekable file, and gives a seekable file of UTF-8 bytes. Raises one of BROKEN."""
     with ExitStack() as stack:
         begin = _peek(file)
         if begin.startswith(_GZIP):
@@ -53,7 +54,7 @@ def plain(file: IO[bytes]) -> Generator[IO[bytes]]:
 
 
 def reason(error: BaseException) -> str:
-    """Why nothing can be read any more, in words."""
+    """Returns in words why nothing more can be read, from one of BROKEN."""
     if isinstance(error, UnicodeError):
         return f"its text is cut or is not {error.args[0]}"
     if isinstance(error, OSError) and error.strerror:

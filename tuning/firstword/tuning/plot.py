@@ -26,21 +26,21 @@ _ROOM = 0.62
 
 @dataclass(frozen=True, slots=True)
 class DrawnSessions:
-    """A picture, and of which sessions it is."""
+    """A picture of some sessions, and which sessions it shows."""
 
     picture: Picture
     trace_ids: tuple[str, ...]
-    """In the picture's order."""
+    """Trace ids of the sessions shown, in the picture's order."""
     began_ns: tuple[int, ...]
-    """When each began."""
+    """When each session shown began, in ns since the Unix epoch."""
     weighted: bool
-    """The store was sampled: where sessions were ranked, each counted for as many as it stands for."""
+    """Whether the store was sampled, so that each session counted in the ranking for as many as it stands for."""
     methods: frozenset[Method]
-    """How the paths were found."""
+    """How the sessions' paths were found."""
 
 
 class NothingToPlot(LookupError):
-    """There is no trace to draw; the message says so."""
+    """Raised where there is no trace to draw; the message says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class _Waited:
 
 
 def percentiles(traces: Iterable[Trace]) -> DrawnSessions:
-    """Where the sessions at p10 to p99 of the time to first word spent it.
+    """Draws one bar for each session at p10 to p99 of the time to first word: what its caller waited for.
 
-    Of those with a first word. Where none had one, of those without. Where no trace is a start of ours, of all, by duration. Raises
-    NothingToPlot, and what `traces` raises.
+    Ranks the sessions with a first word. Where none had one, ranks those without. Where no trace is a start of ours,
+    ranks all by duration. Raises NothingToPlot, and what `traces` raises.
     """
     seen: dict[Among, list[_Waited]] = {among: [] for among in Among}
     for trace in traces:

@@ -27,23 +27,24 @@ _OFF_THE_CHAIN = (Effect.EARLIER, Effect.GONE, Effect.DEFERRED)
 
 
 class NotPlayable(ValueError):
-    """A start that can't be played: it had no first word, or its trace has lost what this needs."""
+    """Raised for a start that can't be played: it had no first word, or its trace has lost what this needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One step on the event loop, and the wait before it."""
+    """One step of a task on the event loop, and the wait before it, in µs."""
 
     waiting: int
-    """From the end of the turn before until it asks for the loop; of the first, from what the task waits for (`Work.edges`)."""
+    """Time from the end of the turn before until it asks for the loop. For the first, from the end of what the task
+    waits for (`Work.edges`)."""
     computing: int
     outside: int | None = None
-    """An instant from outside that must have come first; `waiting` is counted from there then."""
+    """When something outside of the plan, such as the caller, came that the step needs; `waiting` is counted from there then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One task as it is played."""
+    """One task as it is played: what it waits for, and its turns on the event loop."""
 
     name: str
     needs: tuple[str, ...]
@@ -51,32 +52,36 @@ class Work:
     """The task before it in declared order, where the start ran in order."""
     turns: tuple[Turn, ...]
     own: int
-    """So many turns until it ends; the others are of what it started, and go on after it."""
+    """Number of turns until the task ends. The others are of what it started, and go on after it."""
     left_by: str | None = None
-    """Of what a library left running: the task that began it."""
+    """For something that a library left running: the task that began it. Else None."""
 
     @property
     def edges(self) -> tuple[str, ...]:
-        """All it waits for."""
+        """Returns the names of all that the task waits for: its needs, and the task before it in declared order."""
         return self.needs if self.before is None or self.before in self.needs else (*self.needs, self.before)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A start that can be played."""
+    """A start that can be played again, under changed tasks. Times are in µs from the root's start."""
 
     tasks: tuple[Work, ...]
     first_step: int
+    """When the tasks that wait for nothing may begin."""
     last: str
-    """The first word's task."""
+    """Name of the task that speaks the first word."""
     joined: int
     """When the caller came; 0 where that was before the start."""
     error: int
-    """By how much it would speak late, unchanged; under changes it is taken to be off by as much."""
+    """By how much the unchanged model speaks later than the start did. Predictions are taken to be off by as much, and corrected."""
 
 
 def model_of(start: RecordedStart, uses: Iterable[Use] = ()) -> Model:
-    """The start, ready to be played. Raises NotPlayable."""
+    """Returns a start as a model that can be played. Raises NotPlayable.
+
+    uses: tasks that wait for what another task left running.
+    """
     tasks = [task for task in start.tasks if not task.deferred and task.start_us <= start.duration_us]
     # slack is of what the first word needs; of these nobody needs the first word's own task
     needed = [task for task in tasks if task.slack is not None]
@@ -95,7 +100,7 @@ def model_of(start: RecordedStart, uses: Iterable[Use] = ()) -> Model:
 
 
 def first_word(model: Model, changes: Sequence[TaskChange] = ()) -> int:
-    """When the first word would have come under these changes, µs from the root's start.
+    """Plays the start under these changes. Returns when the first word would have come, in µs from the root's start.
 
     Changes to tasks that the start hasn't are passed over. Raises BadChange for one that can't be made.
     """
@@ -104,7 +109,7 @@ def first_word(model: Model, changes: Sequence[TaskChange] = ()) -> int:
 
 
 def ttfw(model: Model, changes: Sequence[TaskChange] = ()) -> float:
-    """The time to first word under these changes, in seconds. Raises BadChange."""
+    """Plays the start under these changes. Returns the time to first word that it would have had, in seconds. Raises BadChange."""
     return max(first_word(model, changes) - model.joined, 0) / 1e6
 
 

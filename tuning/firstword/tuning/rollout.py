@@ -20,15 +20,16 @@ from firstword.tuning.observation import Observation
 from firstword.tuning.wording import agree, amount
 
 START = 5
-"""Percent of the sessions that meet a flag first."""
+"""Percent of the sessions that get a flag first."""
 PROBED = 25
+"""Percent of the sessions up to which a flag is ramped without being surely faster."""
 LADDER = (START, PROBED, 50, 100)
 ENOUGH = 50
-"""Sessions of the flag's own side before anything is ramped, and of all before anything is started."""
+"""Number of sessions with the flag on before it is ramped, and of all sessions before any flag is started."""
 PATIENCE = 20_000
-"""Sessions after which a flag that shows no gain is turned back."""
+"""Number of sessions after which a flag that shows no gain is turned back."""
 SETTLING = 10.0
-"""Seconds after a move in which workers may not have heard of it; sessions begun in them don't count."""
+"""Seconds after a move in which workers may not have heard of it. Sessions that begin in them don't count."""
 
 _MUCH_SLOWER = 0.25
 _MANY_MORE = {PROBED: 0.15, 50: 0.05, 100: 0.05}
@@ -36,46 +37,46 @@ _MANY_MORE = {PROBED: 0.15, 50: 0.05, 100: 0.05}
 
 
 class Action(StrEnum):
-    """What happens to a flag."""
+    """What to do with a flag."""
 
     START = "start"
     RAMP = "ramp"
     HOLD = "hold"
     TURN_BACK = "turn back"
     WAIT = "wait"
-    """Its turn comes when the flag that moves now is settled."""
+    """The flag's turn comes when the flag that moves now is settled."""
     DONE = "done"
     LEFT = "left alone"
-    """Turned back before, predicted to bring nothing, or no share to move."""
+    """The flag was turned back before, is predicted to bring nothing, or has no share to move."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One flag as the flag file has it."""
+    """The state of one flag's rollout, as the flag file has it."""
 
     flag: str
     percent: int
-    """Of the sessions that get `on`."""
+    """Percent of the sessions that get `on`."""
     since: float = 0.0
-    """When it last moved, seconds since the Unix epoch; 0 where nobody knows."""
+    """When the share last moved, in seconds since the Unix epoch; 0 where nobody knows."""
     turned_back: str | None = None
     """Why it was turned back; None where it was not."""
     by_process: bool = False
-    """Drawn when a process starts: idle ones keep the share of before for a while."""
+    """Whether it is drawn when a process starts: idle processes keep the old share for a while."""
     fixed: str | None = None
     """Why it is not ours to move, such as a rule that somebody wrote; None where it is a plain share of `on` and `off`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutStep:
-    """What to do with one flag."""
+    """What to do with one flag, and why."""
 
     flag: str
     action: Action
     percent: int
-    """Now."""
+    """The flag's share now."""
     to: int
-    """After it."""
+    """The flag's share after the step."""
     reason: str
     predicted: float | None = None
     """Seconds of the time to first word that it should save, if anybody predicted it."""
@@ -83,12 +84,15 @@ class RolloutStep:
 
     @property
     def moves(self) -> bool:
-        """Whether it changes the flag file."""
+        """Returns whether the step changes the flag's share."""
         return self.to != self.percent
 
     @property
     def saves(self) -> float | None:
-        """Seconds of the median time to first word: as measured, else as predicted; None where neither is known."""
+        """Returns the seconds of the median time to first word that the flag saves.
+
+        As measured, else as predicted; None where neither is known.
+        """
         if self.comparison is not None:
             p50 = self.comparison.ttfw[0]
             if math.isfinite(p50.before - p50.after):
@@ -103,11 +107,12 @@ def plan(
     *,
     reliable: bool = True,
 ) -> tuple[RolloutStep, ...]:
-    """A step for each flag, the one to take first: at most one of them `moves`.
+    """Decides what to do with each flag. Returns one step a flag, the most urgent first: at most one of them `moves`.
 
     observations: all that is known; those before the last move, or just after it, are not used.
-    predicted: flag -> seconds it should save; decides the order until the gain is measured. reliable: False where part of the traces could
-    not be read. Then nothing is started or ramped; what is surely worse is turned back all the same.
+    predicted: flag -> seconds it should save; decides the order until the gain is measured. reliable: False where part
+    of the traces could not be read. Then nothing is started or ramped; what is surely worse is turned back all the
+    same.
     """
     predicted = predicted or {}
     moved = max((rollout.since for rollout in rollouts), default=0.0)

@@ -19,7 +19,7 @@ from firstword.tuning.spans import Trace, plausible
 from firstword.tuning.wording import amount
 
 WEIGHTED = "The store was sampled: each session counts for as many as it stands for"
-"""What every command says that counts the starts of such a store."""
+"""What every command prints that counts the starts of such a store."""
 _ROUNDING = 1e-9
 _LEAST_PERCENT = 1e-6
 """With less, one start would stand for more than a hundred million."""
@@ -27,21 +27,21 @@ _LEAST_PERCENT = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What a trace says of the store that it is in."""
+    """How the store of a trace is sampled, as the trace says it."""
 
     percent: float = 100.0
-    """Of all traces but those that are always kept, how many the store keeps; more than 0."""
+    """Percent of the traces that the store keeps, not counting those that are always kept; more than 0."""
     always_kept: bool = False
-    """A start that was slow, or had no first word: in the store whatever `percent` is."""
+    """Whether the start was slow, or had no first word: then it is in the store whatever `percent` is."""
 
     @property
     def weight(self) -> float:
-        """How many starts it stands for."""
+        """Returns how many starts this one stands for."""
         return 1.0 if self.always_kept else self.heaviest
 
     @property
     def heaviest(self) -> float:
-        """The largest weight that a start of this store can have."""
+        """Returns the largest weight that a start of this store can have."""
         return 100.0 / self.percent
 
 
@@ -72,12 +72,12 @@ def countable(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
 
 
 def is_countable(trace: Trace) -> bool:
-    """Whether its store keeps ordinary starts too."""
+    """Returns whether the trace's store keeps ordinary starts too, so that figures can be made of it."""
     return _percent(trace) >= _LEAST_PERCENT
 
 
 def sampling_of(trace: Trace) -> Sampling:
-    """What the root of a countable trace says."""
+    """Returns the sampling that the root of a countable trace tells of."""
     told = trace.root.attributes
     outcome = told.get(words.OUTCOME)
     always_kept = told.get(words.SLOW) is True or (outcome is not None and outcome != Outcome.FIRST_WORD)
@@ -90,6 +90,6 @@ def _percent(trace: Trace) -> float:
 
 
 def place(weights: Sequence[float], share: float) -> int:
-    """Which of sorted starts, each counting for its weight, is their quantile at `share`: the first to reach it."""
+    """Returns the index of the quantile at `share` (0 to 1) among sorted starts, each counting for its weight."""
     reached = list(accumulate(weights))
     return bisect_left(reached, share * reached[-1] * (1 - _ROUNDING))

@@ -26,7 +26,7 @@ from firstword.tuning.statistics import Interval, Sample, quantile, quantile_int
 FORMAT = 2
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 ERRORS = "errors"
-"""The one figure that is a share."""
+"""Name of the one figure that is a share."""
 TASK_PREFIX = "task."
 ERROR = 0.05
 """Probability that the range of a figure misses the truth, at all looks together."""
@@ -38,31 +38,31 @@ _TOKEN = re.compile(rf"(?P<value>never|{_NUMBER})(?P<censored>\+?)(?:@(?P<mass>{
 
 
 class SavedError(Exception):
-    """The file can't be read or written, or is none of ours; the message says which and why."""
+    """Raised where the file can't be read or written, or is none of ours; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of a sample."""
+    """One figure of a sample: a quantile, or a share."""
 
     sample: Sample
     p: float | None
-    """Of a quantile; None of a share."""
+    """The quantile's share, such as 0.9; None where the figure is a share."""
 
     @property
     def value(self) -> float:
-        """The figure: seconds, or a share from 0 to 1. Infinite where no first word came."""
+        """Returns the figure: seconds, or a share from 0 to 1. Infinite where it was never reached."""
         return rate(self.sample) if self.p is None else quantile(self.sample, self.p)
 
     @property
     def interval(self) -> Interval:
-        """Where its truth is."""
+        """Returns the range in which the true figure lies, all looks together, but for `ERROR`."""
         return rate_interval(self.sample, ERROR) if self.p is None else quantile_interval(self.sample, self.p, ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What some sessions were."""
+    """The samples of some sessions, from which their figures are computed."""
 
     sessions: int
     samples: Mapping[str, Sample]
@@ -72,7 +72,7 @@ class Saved:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """`ttfw.p50`, `init.p90`, `errors`, `task.account.p99`, ..."""
+        """Returns figure name -> figure: `ttfw.p50`, `init.p90`, `errors`, `task.account.p99`, ..."""
         found: dict[str, Figure] = {}
         for name, sample in self.samples.items():
             if name == ERRORS:
@@ -83,7 +83,7 @@ class Saved:
 
 
 def saved_of(observations: Sequence[Observation]) -> Saved:
-    """What these sessions were; what no session has is left out."""
+    """Returns the samples of these sessions, rounded to three digits. A sample of which no value is known is left out."""
     samples = {"ttfw": about.ttfw(observations), "init": about.init(observations)}
     if observations:
         samples[ERRORS] = about.share(observations, about.failed)
@@ -96,7 +96,7 @@ def saved_of(observations: Sequence[Observation]) -> Saved:
 
 
 def save(saved: Saved, path: Path) -> None:
-    """Write `saved` to `path`. Raises SavedError."""
+    """Writes `saved` to `path`. Raises SavedError."""
     try:
         path.write_text(json.dumps(document(saved), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -104,7 +104,7 @@ def save(saved: Saved, path: Path) -> None:
 
 
 def document(saved: Saved) -> dict[str, object]:
-    """The content of such a file; null is infinite: never, or no limit."""
+    """Returns the content of a saved file as data for JSON; None stands for infinite: never, or no limit."""
     shown: dict[str, object] = {}
     for name, figure in saved.figures.items():
         interval = figure.interval
@@ -120,7 +120,7 @@ def document(saved: Saved) -> dict[str, object]:
 
 
 def load(path: Path) -> Saved:
-    """Read what `save` wrote. Raises SavedError."""
+    """Reads what `save` wrote. Raises SavedError."""
     try:
         content: object = json.loads(path.read_bytes())
     except OSError as error:
@@ -146,7 +146,10 @@ def load(path: Path) -> Saved:
 
 
 def as_text(of: Sample) -> str:
-    """`0.398 0.401*3 1.2+ never@0.25`: a value, `+` where the truth is known to be later, what it counts for, how often."""
+    """Returns a sample as a line of text, such as `0.398 0.401*3 1.2+ never@0.25`.
+
+    Each item is a value. `+`: the truth is known to be later. `@`: what the value counts for. `*`: how often it occurs.
+    """
     counted = Counter(zip(of.values.tolist(), of.censored.tolist(), of.mass.tolist(), strict=True))
     return " ".join(
         ("never" if math.isinf(value) else _three_digits(value))

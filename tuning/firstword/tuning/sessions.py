@@ -1,7 +1,7 @@
-"""Which of many sessions is meant: by an id, the median one, the slowest one.
+"""Finds the one session that is meant among many: by an id, the median one, the slowest one.
 
-Between `firstword.tuning.sources` and the commands that show one session. Reads through a source once and keeps only ids and
-durations; the one that is meant is then read again, whole.
+Between `firstword.tuning.sources` and the commands that show one session. Reads through a source once and keeps only
+ids and durations; the one that is meant is then read again, whole.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_NAMED = 3
 
 
 class NoSession(LookupError):
-    """The session that was asked for isn't there, or not only one is; the message says what there is."""
+    """Raised where the session that was asked for isn't there, or not only one is; the message says what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,14 @@ class Chosen:
     trace: Trace
     why: str
     weighted: bool = False
-    """The store was sampled, and each session counted for as many as it stands for."""
+    """Whether the store was sampled, so that each session counted for as many as it stands for."""
 
 
 def named(source: TraceSource, session: str, query: Query, report: Report) -> Chosen:
-    """The session with this trace id (or the only one that begins so), room sid or job id.
+    """Returns the session with this trace id (or the only one that begins so), room sid or job id.
 
-    A start goes before other traces of the same room, a declared one before the same one observed. Raises NoSession, SourceError.
+    A start goes before other traces of the same room, a declared one before the same one observed. Raises NoSession,
+    SourceError.
     """
     asked = session.strip().lower()
     notes: list[Note] = []
@@ -66,11 +67,11 @@ def named(source: TraceSource, session: str, query: Query, report: Report) -> Ch
 
 
 def median(source: TraceSource, query: Query, report: Report) -> Chosen:
-    """The session in the middle by time to first word; of an even number the faster of the two in the middle.
+    """Returns the session in the middle by time to first word; of an even number the faster of the two in the middle.
 
-    Of those that had a first word. Where none had, in the middle by duration of those that had none; where no trace is
-    a start, of all traces. In a sampled store each counts for as many as it stands for. Raises NoSession where there is no
-    trace, SourceError.
+    Ranks the sessions that had a first word. Where none had one, ranks those without by duration. Where no trace is a
+    start, ranks all traces. In a sampled store each counts for as many as it stands for. Raises SourceError, and
+    NoSession where there is no trace.
     """
     ranking = _Ranking.of(source, query, report)
     ordered = ranking.ordered
@@ -80,7 +81,8 @@ def median(source: TraceSource, query: Query, report: Report) -> Chosen:
 
 
 def slowest(source: TraceSource, query: Query, report: Report) -> Chosen:
-    """The session with the longest time to first word; where none had one, as `median` says. Raises as `median`."""
+    """Returns the session with the longest time to first word; where none had one, the longest, as `median` ranks them.
+    Raises as `median`."""
     ranking = _Ranking.of(source, query, report)
     return Chosen(_again(source, ranking.ordered[-1].trace_id), f"the slowest of {ranking.counted}")
 

@@ -1,4 +1,4 @@
-"""What thousands of starts have in common, kept once: a start keeps a reference to it, and its own numbers.
+"""Keeps what thousands of starts have in common once: a start keeps a reference to it, and its own numbers.
 
 Used by `firstword.tuning.observation`, of which a command holds one for every session it counts.
 """
@@ -33,13 +33,13 @@ class Times(Mapping[str, float]):
 
 
 def variants(of: Mapping[str, str]) -> Mapping[str, str]:
-    """Flag name -> variant, one object for all that are equal; nobody may change it."""
+    """Returns an equal map of flag name -> variant, one object for all that are equal; nobody may change it."""
     return _variants(tuple(sorted(of.items())))
 
 
 @lru_cache(_MOST)
 def word(of: str) -> str:
-    """One object for all that are equal."""
+    """Returns an equal string, one object for all that are equal, to save memory."""
     return of
 
 

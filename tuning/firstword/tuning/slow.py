@@ -17,20 +17,21 @@ from firstword.tuning.wording import iso_date
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The sessions that are shown, and how many there are beside them."""
+    """The sessions of a list, and how many there are beside them."""
 
     sessions: tuple[RecordedStart, ...]
     """First those that failed or timed out, the longest first; then the others by how long their callers waited."""
     starts: int
-    """Of ours, in which a caller was there."""
+    """Number of starts of ours in which a caller was there."""
     no_caller: int
-    """Starts of ours to which nobody came."""
+    """Number of starts of ours to which nobody came."""
     others: int
-    """Traces that aren't ours."""
+    """Number of traces that aren't ours."""
 
 
 def slowest_sessions(traces: Iterable[Trace], most: int) -> Listed:
-    """The `most` sessions whose callers waited longest. Raises what `traces` raises."""
+    """Returns the `most` sessions to look at first: those that failed, then those whose callers waited longest. Raises
+    what `traces` raises."""
     starts = no_caller = others = 0
     kept: list[tuple[tuple[bool, float, str], RecordedStart]] = []
     for trace in traces:
@@ -54,12 +55,15 @@ def slowest_sessions(traces: Iterable[Trace], most: int) -> Listed:
 
 
 def waited_s(start: RecordedStart) -> float:
-    """Seconds to the first word; where there was none, until the start ended."""
+    """Returns the seconds to the first word; where there was none, until the start ended."""
     return start.duration_us / 1e6 if start.ttfw_s is None else start.ttfw_s
 
 
 def as_json(start: RecordedStart, page: str | None) -> dict[str, object]:
-    """The stable keys of one session in `sessions --json` (docs/sessions.md)."""
+    """Returns one session as data for `sessions --json`, under its stable keys (docs/sessions.md).
+
+    page: the address of its trace in Jaeger, if it is known.
+    """
     return {
         "trace_id": start.trace_id,
         "began": iso_date(start.start_ns),

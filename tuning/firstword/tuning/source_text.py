@@ -1,7 +1,7 @@
-"""The text of a line of source, for the eyes of whoever reads a trace: from a file beside them, never from the trace.
+"""Reads the text of a line of source for whoever reads a trace: from a file beside them, never from the trace.
 
-After `firstword.tuning.start`. A trace is foreign input. So what it names is read only below one folder, and only from Python files. It is
-shown only if the file still has that function on that line.
+After `firstword.tuning.start`. A trace is foreign input. So what it names is read only below one folder, and only from
+Python files. It is shown only if the file still has that function on that line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Named = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class SourceText:
-    """The source files below a folder."""
+    """Reads lines of the Python files below a folder."""
 
     def __init__(self, folder: Path, *, unchanged_since_ns: int | None = None) -> None:
         """unchanged_since_ns: ns since the Unix epoch; a file that was written later counts as changed. None: it never does."""
@@ -31,7 +31,10 @@ class SourceText:
         self._read = cache(self._content)
 
     def of(self, line: SourceLine) -> str | None:
-        """The text of the line, without blanks around it. None where the file is missing, changed, elsewhere or not Python."""
+        """Returns the text of the line, without blanks around it, cut to 100 letters.
+
+        Returns None where the file is missing, changed, elsewhere or not Python.
+        """
         content = self._read(line.file)
         if content is None or not line.function:
             return None
@@ -43,7 +46,7 @@ class SourceText:
         return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 
     def tree(self, file: str) -> ast.Module | None:
-        """What Python makes of a file; None where `of` would not read it."""
+        """Returns the syntax tree of a file; None where `of` would not read it."""
         content = self._read(file)
         return None if content is None else content[1]
 

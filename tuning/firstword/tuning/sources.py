@@ -17,19 +17,19 @@ from firstword.tuning.spans import Trace
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which traces are wanted."""
+    """Which traces are wanted: by time, service and number."""
 
     since_ns: int | None = None
     """Roots that start no earlier, ns since the Unix epoch."""
     until_ns: int | None = None
     """Roots that start before, ns since the Unix epoch."""
     service: str | None = None
-    """Of the root's resource (`service.name`)."""
+    """Service name of the root's resource (`service.name`)."""
     limit: int | None = None
-    """So many at most, the newest."""
+    """How many traces at most, the newest."""
 
     def wants(self, trace: Trace) -> bool:
-        """Whether the trace is one of those, its number apart."""
+        """Returns whether the trace matches all but `limit`."""
         began = trace.root.start_ns
         return (
             (self.since_ns is None or began >= self.since_ns)
@@ -39,34 +39,34 @@ class Query:
 
     @property
     def narrowed(self) -> str:
-        """In words: ` with this --since and --service`; empty where all traces are wanted."""
+        """Returns the query in words, as ` with this --since and --service`; empty where all traces are wanted."""
         options = {"--since": self.since_ns, "--until": self.until_ns, "--service": self.service, "--limit": self.limit}
         named = [option for option, value in options.items() if value is not None]
         return f" with this {' and '.join(named)}" if named else ""
 
 
 class TraceSource(Protocol):
-    """Somewhere traces are."""
+    """A place to read traces from: files, a Jaeger, or one trace of either."""
 
     @property
     def name(self) -> str:
-        """What it is, for the first line a command prints."""
+        """Returns the name of the source, for the first line a command prints."""
         ...
 
     def traces(self, query: Query, report: Report) -> Iterator[Trace]:
-        """The traces wanted, in no order. Raises SourceError where nothing can be read at all."""
+        """Yields the traces that the query wants, in no order. Raises SourceError where nothing can be read at all."""
         ...
 
     def trace(self, trace_id: str, report: Report) -> Trace | None:
-        """The trace of that id; None where the source has none. Raises SourceError as `traces` does."""
+        """Returns the trace with that id; None where the source has none. Raises SourceError as `traces` does."""
         ...
 
     def of_session(self, session: str, query: Query, report: Report) -> Iterator[Trace]:
-        """Traces among which all those are that have the session's id on a span. Raises SourceError."""
+        """Yields traces, among them all that have the session's id on a span, and maybe others. Raises SourceError."""
         ...
 
     def page(self, trace_id: str) -> str | None:
-        """The address of the trace in Jaeger, if it is known."""
+        """Returns the address of the trace in Jaeger, if it is known."""
         ...
 
 
@@ -86,6 +86,6 @@ def counted(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
 
 
 def session_ids(trace: Trace) -> frozenset[str]:
-    """LiveKit's ids of the room and the job that the trace is of."""
+    """Returns LiveKit's ids of the trace's room and job, as its spans have them."""
     found = {span.attributes.get(key) for span in trace.spans for key in (ROOM_SID, JOB_ID)}
     return frozenset(value for value in found if isinstance(value, str))

@@ -1,4 +1,4 @@
-"""What a trace is once it has been read, whatever it was written as: spans as plain data.
+"""Traces and spans as plain data, whatever format they were read from.
 
 The bottom of the package: the readers make it, `firstword.tuning.start` makes a start of it.
 """
@@ -36,33 +36,33 @@ class Span:
     parent_id: str | None
     name: str
     kind: str
-    """`internal`, `server`, `client`, `producer`, `consumer`; empty where it isn't said."""
+    """`internal`, `server`, `client`, `producer`, `consumer`; empty where the span does not say it."""
     start_ns: int
     end_ns: int
     """Never before `start_ns`."""
     attributes: Mapping[str, Value]
     resource: Mapping[str, Value] = field(default_factory=dict[str, Value])
-    """Of the process that wrote it."""
+    """Attributes of the process that wrote the span."""
     links: tuple[Link, ...] = ()
     error: bool = False
     follows: bool = False
-    """Jaeger's FOLLOWS_FROM: the parent did not wait for it."""
+    """Whether it is Jaeger's FOLLOWS_FROM: the parent did not wait for it."""
 
     @property
     def service(self) -> str | None:
-        """The service's name."""
+        """Returns the name of the service that wrote the span; None where the span has none."""
         name = self.resource.get("service.name")
         return name if isinstance(name, str) else None
 
     @property
     def duration_us(self) -> int:
-        """Whole microseconds, as Jaeger has them."""
+        """Returns the duration in whole microseconds, as Jaeger has it."""
         return (self.end_ns - self.start_ns) // 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All that was read of one trace."""
+    """One trace: all its spans that were read, and its root."""
 
     trace_id: str
     spans: tuple[Span, ...]
@@ -70,32 +70,32 @@ class Trace:
     root: Span
 
     def has_id(self, trace_id: str) -> bool:
-        """Whether it is this trace: by number, and by the low 64 bits where either side has only these."""
+        """Returns whether the trace has this id: by number, and by the low 64 bits where either side has only these."""
         return same_trace(self.trace_id, trace_id.lower().zfill(TRACE_ID_DIGITS))
 
     @property
     def is_start(self) -> bool:
-        """Whether it is a start-up as `telemetry` writes it."""
+        """Returns whether it is a start-up as `telemetry` writes it."""
         return _is_ours(self.root)
 
     @property
     def is_second(self) -> bool:
-        """Whether it is an observed start of which there is a declared one too: the same session, measured twice."""
+        """Returns whether it is an observed start of which there is a declared one too: the same session, measured twice."""
         return self.is_start and DECLARED in self.root.attributes
 
 
 def plausible(value: object) -> float | None:
-    """A number that a start's attribute may have, in seconds or per cent; None of anything else, and of what is beyond all bounds."""
+    """Returns a number that a start's attribute may have, in seconds or per cent; None for anything else, and beyond all bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         return None
     return float(value)
 
 
 def trace_of(spans: Iterable[Span]) -> Trace:
-    """The trace of these spans, which have one trace id, whatever their order.
+    """Makes a trace of spans that have one trace id, in any order.
 
-    Its root is our `session.startup`, of several the longest; else the span that `firstword.telemetry.inferred_path` walks back from.
-    Raises NoRoot where each span's parent is another of the spans.
+    Its root is our `session.startup`, of several the longest; else the span that `firstword.telemetry.inferred_path`
+    walks back from. Raises NoRoot where each span's parent is another of the spans.
     """
     by_id: dict[str, Span] = {}
     for span in spans:
@@ -112,7 +112,7 @@ def trace_of(spans: Iterable[Span]) -> Trace:
 
 
 def without_needs(span: Span) -> inferred_path.TimedSpan:
-    """The span as the rule for foreign traces wants it, in Jaeger's microseconds."""
+    """Returns the span as `firstword.telemetry.inferred_path` takes it, in Jaeger's microseconds."""
     start_us = span.start_ns // 1000
     return inferred_path.TimedSpan(
         span.span_id, span.parent_id, span.name, span.kind, start_us, start_us + span.duration_us

@@ -1,8 +1,8 @@
-"""A trace becomes a start: what the caller waited for and what each task cost, as the trace says it.
+"""Turns a trace into a start: what the caller waited for and what each task cost, as the trace says it.
 
-After `firstword.tuning.sources`; every command that explains or compares asks here. The path of a start that `telemetry` wrote, declared or
-observed, is read from its `critical` spans, and nothing is computed again. That of any other trace is guessed by
-`firstword.telemetry.inferred_path`.
+After `firstword.tuning.sources`; every command that explains or compares asks here. The path of a start that
+`telemetry` wrote, declared or observed, is read from its `critical` spans, and nothing is computed again. That of any
+other trace is guessed by `firstword.telemetry.inferred_path`.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _GAP_US = 5
 
 
 class Method(StrEnum):
-    """How the path was found (`startup.method`)."""
+    """How the critical path was found (`startup.method`)."""
 
     EXACT = words.EXACT
     OBSERVED = words.OBSERVED
     GUESSED = words.GUESSED
-    """By the last-finishing-child rule; or so says the start itself."""
+    """By the last-finishing-child rule, or the start itself says so."""
 
 
 _METHODS: Mapping[object, Method] = {method.value: method for method in Method}
 
 
 def method_of_all(starts: Iterable[Method]) -> str | None:
-    """The method of starts that have the same, `mixed` where they differ; None where there is no start."""
+    """Returns the method that all starts have, `mixed` where they differ; None where there is no start."""
     found = {method.value for method in starts}
     return "mixed" if len(found) > 1 else next(iter(found), None)
 
@@ -52,7 +52,7 @@ class Piece:
     """One stretch of the critical path, in µs from the root's start."""
 
     span_id: str
-    """Of the `critical` span; of a trace that isn't ours, of the span itself."""
+    """Id of the `critical` span; in a trace that isn't ours, of the span itself."""
     name: str
     """The task's name, `dispatch` or `dispatch.STAGE`, `event loop` or `absent caller`; of an observed one the function's;
     the span's where the path is guessed.
@@ -62,23 +62,23 @@ class Piece:
     start_us: int
     duration_us: int
     held_by: str | None = None
-    """Of an event loop's delay: the task that held the loop most in it."""
+    """For a delay by the event loop: the task that held the loop most in it."""
     kind: str | None = None
-    """Of an observed piece: one of the vocabulary's `KINDS`; None of `dispatch`, `absent caller`, and any other."""
+    """For an observed piece: one of the vocabulary's `KINDS`. None for `dispatch`, `absent caller`, and any other."""
     source: SourceLine | None = None
-    """The user's line, as the trace says it: anybody may have written it. No function: it says none."""
+    """The user's line of source, as the trace says it: anybody may have written it. Its function is empty where the trace says none."""
     inside: str | None = None
-    """Of an observed piece: the library's function that was at work for the line."""
+    """For an observed piece: the library's function that was at work for the line."""
 
     @property
     def is_dispatch(self) -> bool:
-        """Whether it is the dispatch or a stage of it; of the path of a start of ours."""
+        """Returns whether the piece is the dispatch or a stage of it, in the path of a start of ours."""
         return self.task is None and self.kind is None and self.name.startswith(words.DISPATCH)
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A phase, in µs from the root's start."""
+    """A phase of a start, in µs from the root's start."""
 
     name: str
     start_us: int
@@ -93,17 +93,17 @@ class LoopHold(NamedTuple):
 
 
 class LeftRunning(NamedTuple):
-    """What a library began in a task and ended after it: a connection made in the background."""
+    """Something that a library began in a task and ended after it, such as a connection made in the background."""
 
     name: str
-    """The span's, and of a request the path."""
+    """The span's name; for a request, with the path of its URL."""
     end_us: int
-    """From the root's start."""
+    """When it ended, in µs from the root's start."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracedTask:
-    """One task as its span tells it; µs from the root's start, figures in seconds, None where the span has none."""
+    """One task as its span tells it: times in µs from the root's start, figures in seconds, None where the span has none."""
 
     name: str
     span_id: str
@@ -111,7 +111,7 @@ class TracedTask:
     duration_us: int
     needs: tuple[str, ...]
     order: tuple[str, ...]
-    """What it waited for without needing it, in declared order."""
+    """Tasks that it waited for without needing them, in declared order."""
     critical: float | None
     slack: float | None
     drag: float | None
@@ -123,26 +123,30 @@ class TracedTask:
     error_type: str | None
     deferred: bool
     detached: bool
-    """Still ran at the first word, which did not need it."""
+    """Whether it still ran at the first word, which did not need it."""
     steps_told: str = ""
-    """As the span has them: read when they are asked for, since only a replay wants them."""
+    """The stretches on the event loop as the span has them. `steps` reads them only when asked, since only a replay wants them."""
     left_running: tuple[LeftRunning, ...] = ()
 
     @property
     def steps(self) -> tuple[LoopHold, ...]:
-        """Ascending; its own, and what it started goes on with after its end. Nothing of what can't be read."""
+        """Returns the stretches in which it held the event loop, ascending, also of what it started that goes on after
+        its end.
+
+        Stretches that can't be read are left out.
+        """
         found = (re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})", step) for step in self.steps_told.split())
         return tuple(sorted(LoopHold(self.start_us + int(step[1]), int(step[2])) for step in found if step))
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedStart:
-    """One start-up read back; of a trace that isn't ours, all from `outcome` on is empty or None."""
+    """One start-up read back from its trace. In a trace that isn't ours, all from `outcome` on is empty or None."""
 
     trace_id: str
     root_span_id: str
     name: str
-    """The root span's."""
+    """Name of the root span."""
     start_ns: int
     duration_us: int
     method: Method
@@ -155,7 +159,7 @@ class RecordedStart:
     critical_task: str | None = None
     """The task, or stage of the dispatch, with the most time on the path."""
     fallbacks: int = 0
-    """Tasks that used their fallback."""
+    """Number of tasks that used their fallback."""
     tasks: tuple[TracedTask, ...] = ()
     """In the order in which they began."""
     phases: tuple[Stretch, ...] = ()
@@ -167,11 +171,11 @@ class RecordedStart:
 
     @property
     def failed(self) -> bool:
-        """Whether it counts as an error (docs/startup-trace.md)."""
+        """Returns whether the start counts as an error (docs/startup-trace.md)."""
         return self.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
 
     def as_json(self) -> dict[str, object]:
-        """The stable keys of `critical-chain --json` (docs/critical-chain.md)."""
+        """Returns the start as data for `critical-chain --json`, under its stable keys (docs/critical-chain.md)."""
         return {
             "trace_id": self.trace_id,
             "root_span_id": self.root_span_id,
@@ -198,9 +202,10 @@ class RecordedStart:
 
 
 def start_of(trace: Trace) -> RecordedStart:
-    """The start that a trace tells of, whoever wrote it.
+    """Reads the start that a trace tells of, whoever wrote the trace.
 
-    A start of ours whose `critical` spans don't cover it (some were lost) is taken as a trace of others: `method` says so.
+    A start of ours whose `critical` spans don't cover it (some were lost) is taken as a trace of others: `method` says
+    so.
     """
     root, ours = trace.root, trace.is_start
     written = _written_path(trace) if ours else None

@@ -36,7 +36,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """From `low` to `high`, both included; infinite where nothing bounds it."""
+    """A range from `low` to `high`, both included; infinite where nothing bounds it."""
 
     low: float
     high: float
@@ -47,19 +47,19 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was seen of one quantity, sorted by `values`."""
+    """The observed values of one quantity, sorted."""
 
     values: Floats
-    """Seconds; infinite for what never came; of a censored one, how long it had been watched."""
+    """Seconds, or 0 and 1 for shares. Infinite for what never came; for a censored one, how long it had been watched."""
     censored: NDArray[np.bool_]
     """True where the value is only known to be later than that."""
     mass: Floats
-    """What each counts for: at most 1, and at most 1 for all of one unit together."""
+    """What each value counts for: at most 1, and at most 1 for all of one unit together."""
     units: float
-    """How many independent observations these are: sessions, or groups of sessions that hang together."""
+    """Number of independent observations: sessions, or groups of sessions that hang together."""
 
     def scaled(self, factor: float) -> Sample:
-        """`factor` times as many that look like these: to guess how many more are needed."""
+        """Returns a sample of `factor` times as many starts that look like these: to guess how many more are needed."""
         return replace(self, mass=self.mass * factor, units=self.units * factor)
 
 
@@ -71,7 +71,7 @@ def sample(
     heaviest: float = 1.0,
     groups: Sequence[Hashable] | None = None,
 ) -> Sample:
-    """A sample of `values` (seconds; `math.inf` for never).
+    """Makes a sample of `values` (seconds; `math.inf` for never).
 
     censored: which are only lower bounds.
     weights, heaviest: how many starts each stands for, in a sampled store, and what one may at most. Intervals stay
@@ -93,7 +93,7 @@ def sample(
 
 
 def quantile(of: Sample, p: float) -> float:
-    """The p-quantile: the least value that at least the share p had reached. NaN of nothing.
+    """Returns the p-quantile: the least value that at least the share p had reached. NaN for an empty sample.
 
     Weighted, and by Kaplan and Meier (1958) where some are censored. Infinite where the share p is never reached.
     """
@@ -106,17 +106,18 @@ def quantile(of: Sample, p: float) -> float:
 
 
 def quantile_interval(of: Sample, p: float, error: float) -> Interval:
-    """Where the p-quantile is, at all looks together but for `error`. Values are taken to be at least 0."""
+    """Returns the range in which the p-quantile lies. The chance that any look is wrong is at most `error`. Values are
+    taken to be at least 0."""
     return _interval(_quantile_region(of, p), error)
 
 
 def quantile_difference(a: Sample, b: Sample, p: float, error: float) -> Interval:
-    """By how much b's p-quantile is later than a's (negative: earlier), at all looks together but for `error`."""
+    """Returns the range of b's p-quantile minus a's (negative: b is earlier). The chance that any look is wrong is at most `error`."""
     return _difference(_quantile_region(a, p), _quantile_region(b, p), error)
 
 
 def rate(of: Sample) -> float:
-    """Which share has the value 1, of values 0 and 1. NaN of nothing."""
+    """Returns the weighted share of values that are 1, among values 0 and 1. NaN for an empty sample."""
     total = float(of.mass.sum())
     return float(of.mass @ of.values) / total if total else math.nan
 
@@ -127,21 +128,22 @@ def rate_interval(of: Sample, error: float) -> Interval:
 
 
 def rate_difference(a: Sample, b: Sample, error: float) -> Interval:
-    """By how much b's share is more than a's (negative: less), at all looks together but for `error`."""
+    """Returns the range of b's share minus a's (negative: b's is less). The chance that any look is wrong is at most `error`."""
     return _difference(_rate_region(a), _rate_region(b), error)
 
 
 def share_evidence(of: Sample, share: float) -> float:
-    """The evidence, at least 0, that values 0 and 1 are not drawn with that share of 1; a wrong alarm passes x with 1/x.
+    """Returns the evidence, at least 0, that values 0 and 1 were not drawn with that share of 1.
 
-    For a sample ratio mismatch (Lindon, Malek 2022, "Anytime-valid inference for multinomial count data").
+    If they were, it exceeds x with probability 1/x at most. For a sample ratio mismatch (Lindon, Malek 2022,
+    "Anytime-valid inference for multinomial count data").
     """
     ones = of.units * share + float(of.mass @ (of.values - share))
     return math.exp(min(float(log_mixture(np.array(ones), of.units, share)), 700.0))
 
 
 def log_mixture(reached: Floats, units: float | Floats, p: float) -> Floats:
-    """The logarithm of the martingale in the module's first lines: what speaks against p, `reached` being the sum S."""
+    """Returns the logarithm of the martingale in the module's first lines: the evidence against p, `reached` being the sum S."""
     likelihood = reached * math.log(p) + (units - reached) * math.log1p(-p)
     logs: list[Floats] = []
     for weight, r in _MIXTURES:

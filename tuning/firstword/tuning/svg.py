@@ -1,8 +1,8 @@
-"""Rows of bars over a time axis as SVG, alone or in a page of HTML: what the pictures of `firstword plot` are drawn with.
+"""Draws rows of bars over a time axis as SVG, alone or in a page of HTML: the pictures of `firstword plot`.
 
-Pure text, nothing from elsewhere: no script, no font, no image. Places along the axis are per cent and letters keep their size, so one
-picture fits a phone and a wide screen. A label stands beside its bar where a phone has room for it, else above. A line that goes through
-all rows stops short of it. Colours follow the reader's light or dark scheme.
+Pure text, nothing from elsewhere: no script, no font, no image. Places along the axis are per cent and letters keep
+their size, so one picture fits a phone and a wide screen. A label stands beside its bar where a phone has room for it,
+else above. A line that goes through all rows stops short of it. Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from firstword.tuning import palette
 from firstword.tuning.wording import shown
 
 LETTERS = 50
-"""Of a line at most: what the narrowest screen (360 px) holds."""
+"""Letters in a line at most: what the narrowest screen (360 px) holds."""
 NARROWEST = 345
-"""Pixels of the axis there."""
+"""Pixels of the axis on the narrowest screen."""
 LETTER = 7.1
 """Pixels of a letter, more than most have."""
 _BESIDE = 9
@@ -53,23 +53,23 @@ Shape = Literal["full", "pale", "under", "slack"]
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One stretch of a row; µs on the axis."""
+    """One bar in a row: start and length in µs on the axis, colour, and the text that hovering shows."""
 
     start: float
     duration: float
     style: str
     """A class of `firstword.tuning.palette`, or `critical`, `absent`, `rest`, `phase0`, `phase1`."""
     told: str
-    """What hovering says."""
+    """Text that hovering over the bar shows."""
     shape: Shape = "full"
     """`pale`: it only waited; `under`: a line below; `slack`: a dotted line at half the height."""
     inside: str = ""
-    """Written on it, where a phone has room."""
+    """Text that is written on the bar where a phone has room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A row: its bars, and a label beside them."""
+    """One row of a picture: its bars, and a label beside them."""
 
     name: str
     note: str
@@ -78,7 +78,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Rows under a heading."""
+    """Rows of a picture under one heading."""
 
     heading: str
     rows: tuple[Strip, ...]
@@ -86,11 +86,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One line of the legend."""
+    """One line of the legend: a meaning, and a sample of its colour and shape."""
 
     meaning: str
     style: str = ""
-    """Empty: it has no sample."""
+    """Class of the sample's colour; empty for a line without a sample."""
     shape: Shape = "full"
 
 
@@ -100,33 +100,33 @@ class Picture:
 
     title: str
     lines: tuple[str, ...]
-    """Under the title."""
+    """Lines of text under the title."""
     legend: tuple[Key, ...]
     sections: tuple[Section, ...]
     length: float
-    """Of the axis, µs."""
+    """Length of the axis, in µs."""
     mark: tuple[float, str] | None = None
-    """A line through all rows, and what it says."""
+    """A line through all rows: its instant in µs, and what it says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The position of a label beside or inside its bar."""
+    """Where a label stands beside or above its bars."""
 
     beside: bool
-    """In the bars' own line; else in a line above."""
+    """Whether it is in the bars' own line, else in a line above."""
     at: float
-    """Share of the axis."""
+    """Position of its anchor, as a share of the axis."""
     anchor: Literal["start", "middle", "end"]
 
 
 def svg(picture: Picture) -> str:
-    """The picture as an SVG document."""
+    """Returns the picture as an SVG document."""
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + _svg(picture)
 
 
 def html(picture: Picture) -> str:
-    """The picture as a page."""
+    """Returns the picture as a complete HTML page."""
     page = (
         "body{margin:0;background:var(--back)}svg{display:block}body>svg{min-width:360px;max-width:1600px;margin:auto}"
     )
@@ -139,21 +139,22 @@ def html(picture: Picture) -> str:
 
 
 def embedded(picture: Picture) -> str:
-    """The picture as a part of a page, whose styles have `SCHEMES`."""
+    """Returns the picture as an SVG element for an HTML page."""
     return _svg(picture)
 
 
 def duration(us: float) -> str:
-    """A time as people read it: 1.234 s, 56 ms, 7.8 ms."""
+    """Returns a time in µs as people read it: 1.234 s, 56 ms, 7.8 ms."""
     if us >= 999_500:
         return f"{us / 1e6:.3f} s"
     return f"{us / 1e3:.0f} ms" if us >= 10_000 or not us else f"{us / 1e3:.1f} ms" if us >= 100 else f"{us:.0f} µs"
 
 
 def place(letters: int, first: float, last: float) -> Place:
-    """Where a label of so many letters stands whose bars lie from `first` to `last`, shares of the axis.
+    """Returns where a label of so many letters stands, whose bars lie from `first` to `last` (shares of the axis).
 
-    After them, else before them, where the narrowest screen has room. Else above: from the first bar on, up to the last, or in the middle.
+    It stands behind the bars, else before them, where the narrowest screen has room. Else it stands above: from the
+    first bar on, up to the last, or in the middle.
     """
     wide = letters * LETTER / NARROWEST
     gap = _BESIDE / NARROWEST
@@ -336,4 +337,4 @@ def _text(text: str) -> str:
 
 
 SCHEMES: Final = f":root{{{_LIGHT}}}@media (prefers-color-scheme:dark){{:root{{{_DARK}}}}}"
-"""The colours of a picture as CSS variables, light or dark as the reader's system is."""
+"""CSS variables with the colours of a picture, for light and dark schemes as the reader's system is."""

@@ -11,11 +11,12 @@ from collections import Counter
 from firstword.tuning.notes import PassedOver, Problem, Report, Used, Warned
 
 EXPECTED = "OTLP JSON lines (`resourceSpans`) or Jaeger JSON (`data`)"
+"""What a file of traces is, for messages about files that are something else."""
 _MOST_HELD_BACK = 100
 
 
 class Tally:
-    """The account of one file. Losses are held back until a span is there: a picture has a thousand bad lines."""
+    """Counts what is read of one file, and reports it. Losses are held back until a span is there: a picture has a thousand bad lines."""
 
     def __init__(self, where: str, report: Report, *, asked_for: bool = True, may_be_empty: bool = False) -> None:
         """where: the name of the file. asked_for: somebody named it, so that a file of another kind is a loss.
@@ -34,31 +35,32 @@ class Tally:
         self._broken_off = False
 
     def document(self, line: int) -> None:
-        """A JSON document begins; line 0: it is the whole file."""
+        """Counts a JSON document that begins at a line; line 0: it is the whole file."""
         self.line = line
         self._documents += 1
 
     def span(self) -> None:
-        """A span is read."""
+        """Counts a span that was read, and reports the losses that were held back."""
         self._spans += 1
         for problem in self._held:
             self._report(problem)
         self._held.clear()
 
     def value_left_out(self) -> None:
-        """A value of a span could not be kept; the span is."""
+        """Counts a value of a span that could not be kept; the span itself is."""
         self._values += 1
 
     def signal(self, name: str) -> None:
-        """A document, or a part of one, is of another signal."""
+        """Counts a document, or a part of one, of another signal, such as metrics."""
         self._signals[name] += 1
 
     def warning(self, says: str) -> None:
-        """The source warns; what differs in its numbers alone counts once."""
+        """Keeps a warning of the source for `finish`. Warnings that differ only in their numbers count once."""
         self._warnings.setdefault(re.sub(r"\d+", "", says), says)
 
     def loss(self, found: str, expected: str = EXPECTED) -> None:
-        """Something that should be a span could not be read."""
+        """Counts something that should be a span and could not be read. Reports it at once where the file has a span,
+        else holds it back."""
         self._losses += 1
         problem = Problem(f"{self._where} line {self.line}" if self.line else self._where, found, expected)
         if self._spans:
@@ -67,21 +69,21 @@ class Tally:
             self._held.append(problem)
 
     def strange(self, found: str, expected: str = EXPECTED) -> None:
-        """A document is JSON and is not of traces: a loss beside spans; a file of nothing else is of another kind."""
+        """Counts a JSON document that has no traces. Beside spans it is a loss; a file of nothing else is of another kind."""
         self._strange += 1
         self.loss(found, expected)
 
     def broken_as_one(self, line: int, found: str) -> None:
-        """What is wrong with the file as one document; it counts where no line by itself is a document either."""
+        """Notes what is wrong with the file as one document. It is reported where no line by itself is a document either."""
         self._as_one = Problem(f"{self._where} line {line}", found, EXPECTED, whole_file=True)
 
     def broke_off(self, found: str, expected: str) -> None:
-        """Nothing can be read past this."""
+        """Reports that nothing can be read past this point."""
         self._broken_off = True
         self._report(Problem(self._where, found, expected, whole_file=True))
 
     def finish(self) -> None:
-        """Report the sums. To be called once, at the file's end."""
+        """Reports the sums. To be called once, at the file's end."""
         for says in self._warnings.values():
             self._report(Warned(self._where, says))
         if self._spans:

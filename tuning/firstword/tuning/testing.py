@@ -1,4 +1,5 @@
-"""What a test asserts on starts that were recorded: by an audit, a rehearsal, a real call. From a file of OTLP JSON lines, or a folder.
+"""Asserts for tests on starts that were recorded: by an audit, a rehearsal, a real call. From a file of OTLP JSON
+lines, or a folder.
 
 The counterpart of `firstword.telemetry.testing` and `firstword.agent.testing`, whose starts a test runs itself.
 
@@ -26,10 +27,12 @@ def assert_start(
     within: float | None = None,
     outcome: Outcome = Outcome.FIRST_WORD,
 ) -> tuple[RecordedStart, ...]:
-    """Assert the same of every start in `traces`, and return them in order of time. There must be at least one.
+    """Asserts the same of every start in `traces`, and returns them in order of time. There must be at least one.
 
-    on_path, not_on_path: names on the critical path: tasks, of an observed start functions. after_first_word: tasks. within: seconds
-    of the time to first word. outcome: how each ended. Raises AssertionError, and SourceError where there is no such file.
+    on_path, not_on_path: names that must be, or must not be, on the critical path: tasks; in an observed start,
+    functions.
+    after_first_word: tasks that must begin after it. within: the longest time to first word, in seconds. outcome: how
+    each must have ended. Raises AssertionError, and SourceError where there is no such file.
     """
     found = [start_of(trace) for trace in Files(traces).traces(Query(), ignore) if trace.is_start]
     starts = tuple(sorted(found, key=lambda start: start.start_ns))

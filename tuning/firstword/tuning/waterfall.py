@@ -35,9 +35,9 @@ _ENDS = {
 
 
 def waterfall(start: RecordedStart, spans: Sequence[Span] = ()) -> Picture:
-    """One session: phases, critical path, tasks, and behind the line of the first word what was deferred.
+    """Draws one session: its phases, critical path and tasks, and behind the line of the first word what was deferred.
 
-    spans: of its trace, which are drawn by service where the trace isn't ours.
+    spans: the spans of its trace, which are drawn by service where the trace isn't ours.
     """
     before = [task for task in start.tasks if not _later(task, start)]
     needed = [task for task in before if not task.detached]

@@ -1,7 +1,9 @@
-"""What callers would have waited had tasks been otherwise: recorded starts played again, and how sure the answer is.
+"""Predicts what callers would have waited had tasks been otherwise: plays recorded starts again, and says how sure the
+answer is.
 
-After `firstword.tuning.replay`, for `firstword what-if`. Starts without a first word stay as they were: errors infinitely late,
-callers who left censored (`firstword.tuning.observation`). The ranges are of the sessions drawn, not of the model's own mistakes.
+After `firstword.tuning.replay`, for `firstword what-if`. Starts without a first word stay as they were: errors
+infinitely late, callers who left censored (`firstword.tuning.observation`). The ranges are of the sessions drawn, not
+of the model's own mistakes.
 """
 
 from __future__ import annotations
@@ -33,39 +35,39 @@ _SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """One quantile of the time to first word, in seconds; infinite where so many never spoke."""
+    """One quantile of the time to first word, now and predicted, in seconds; infinite where so many never heard it."""
 
     p: float
     now: float
     predicted: float
     predicted_range: Interval | None
-    """95 %, by drawing the sessions again; None of a single one."""
+    """95 % range of `predicted`, by drawing the sessions again; None for a single session."""
     difference_range: Interval | None
-    """Of predicted less now, the same sessions in both."""
+    """95 % range of `predicted` minus `now`, with the same sessions in both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is predicted of all starts of a source together."""
+    """What is predicted for all starts of a source together."""
 
     changes: tuple[TaskChange, ...]
     sessions: int
-    """In which a caller was there."""
+    """Number of starts in which a caller was there."""
     played: int
-    """Of these played again; those without a first word stay as they were."""
+    """How many of these were played again; those without a first word stay as they were."""
     left_out: int
-    """Of these in no figure: they had a first word, but their trace has lost spans."""
+    """How many of these are in no figure: they had a first word, but their trace has lost spans."""
     moved: int
-    """Of these how many would have spoken at another time, by a millisecond at least."""
+    """How many of these would have spoken at another time, by a millisecond at least."""
     already: int
-    """Starts left out because they ran with the flag."""
+    """Number of starts left out because they ran with the flag."""
     forecasts: tuple[Forecast, ...]
     uses: tuple[Use, ...]
-    """What was taken to be waited for beyond what the plan says."""
+    """Waits that we assumed beyond what the plan says."""
 
 
 class NothingToPlay(LookupError):
-    """There is no start that can be played; the message says why."""
+    """Raised where there is no start that can be played; the message says why."""
 
 
 def predict(traces: Iterable[Trace], changes: Sequence[TaskChange], *, flag: str | None = None) -> Prediction:

@@ -1,8 +1,10 @@
-"""All traces of a stretch of time, from a server that gives at most so many an answer and doesn't say in which order.
+"""Reads all traces of a stretch of time from a server that gives at most so many an answer and doesn't say in which
+order.
 
-Between `firstword.tuning.jaeger`, which asks, and its callers. A window whose answer may not be whole is halved, until each is. An answer
-is not whole if it is as long as the limit asked for, or shorter than the server's own count. A server may also give fewer than it was asked
-for and not say so. So for an answer longer than any before, its two halves are tried for others.
+Between `firstword.tuning.jaeger`, which asks, and its callers. A window whose answer may not be whole is halved, until
+each is. An answer is not whole if it is as long as the limit asked for, or shorter than the server's own count. A
+server may also give fewer than it was asked for and not say so. So for an answer longer than any before, its two halves
+are tried for others.
 """
 
 from __future__ import annotations
@@ -18,30 +20,30 @@ _MOST_AT_ONCE = 1000
 
 
 class NotWhole(Exception):
-    """More traces began in one microsecond than the server gives; the message says how many it gives."""
+    """Raised where more traces began in one microsecond than the server gives; the message says how many it gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowAnswer:
-    """What the server gave for one window."""
+    """What the server gave for one window of time: traces, its own count of them, and notes."""
 
     traces: list[Trace]
     count: int = 0
-    """How many there are by the server's own words; 0 where it does not say."""
+    """How many traces there are by the server's own words; 0 where it does not say."""
     notes: list[Note] = field(default_factory=list[Note])
 
     @property
     def ids(self) -> set[str]:
-        """The ids of the traces in the window."""
+        """Returns the ids of the traces in the answer."""
         return {trace.trace_id for trace in self.traces}
 
 
 Ask = Callable[[int, int, int], WindowAnswer]
-"""Asks for the traces that begin in a window (µs, the end left out), and how many at most."""
+"""A function that asks for the traces that begin in a window: begin and end in µs (the end left out), and how many at most."""
 
 
 class WholeWindows:
-    """Reads windows of one server, and remembers how long an answer of it may be."""
+    """Reads all traces of a window from one server, and remembers how long a whole answer of it may be."""
 
     def __init__(self, page_size: int) -> None:
         """page_size: how many traces to ask for at once."""
@@ -52,7 +54,7 @@ class WholeWindows:
         """An answer of so many was not."""
 
     def traces(self, begin: int, end: int, ask: Ask, report: Report) -> Iterator[Trace]:
-        """All traces that begin in a window, each once; the newest part first, in it the newest. Raises NotWhole."""
+        """Yields all traces that begin in a window (µs, the end left out), each once, the newest first. Raises NotWhole."""
         seen: set[str] = set()
         windows = [(begin, end)]
         while windows:

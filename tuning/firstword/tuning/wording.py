@@ -1,7 +1,7 @@
-"""How names and numbers are written for people: the one place that makes foreign text harmless.
+"""Writes names and numbers for people: the one place that makes foreign text harmless.
 
-Below all that prints or draws. A name comes from a trace, and a trace from anybody. It may hold what moves a terminal's cursor, sets its
-title, or forges a line.
+Below all that prints or draws. A name comes from a trace, and a trace from anybody. It may hold what moves a terminal's
+cursor, sets its title, or forges a line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ def shown(text: str) -> str:
 
 
 def amount(count: int, noun: str, nouns: str | None = None) -> str:
-    """`1 file`, `2 files`, `1,000 files`; nouns: the plural, where it has no simple s."""
+    """Returns a number with its noun: `1 file`, `2 files`, `1,000 files`.
+
+    nouns: the plural, where it has no simple s.
+    """
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
@@ -30,12 +33,12 @@ def agree(count: int, one: str, many: str) -> str:
 
 
 def date(unix_ns: int) -> str:
-    """`2026-11-29 14:03:07 CET`: when it was where the reader is, as `--since` takes it."""
+    """Returns an instant in the reader's time zone, as `--since` takes it: `2026-11-29 14:03:07 CET`."""
     return f"{datetime.fromtimestamp(unix_ns / 1e9, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def iso_date(unix_ns: int) -> str:
-    """`2026-11-29T13:03:07.123456Z`: for programs."""
+    """Returns an instant in UTC, for programs: `2026-11-29T13:03:07.123456Z`."""
     whole, micros = divmod(unix_ns // 1000, 1_000_000)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
 

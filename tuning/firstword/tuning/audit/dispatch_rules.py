@@ -28,13 +28,16 @@ _WAITING = ("wait_for_participant",)
 
 
 def no_idle_process(start: AuditedStart) -> Iterator[RuleFinding]:
-    """A process was made for the job, and none is kept ready."""
+    """Finds the wait for a new process and its start, where LiveKit keeps no process ready for the agent."""
     if not start.agent.idle_processes:
         yield from without(start, _stages(start, PROCESS_WAIT, PROCESS_START))
 
 
 def no_preloaded_modules(start: AuditedStart) -> Iterator[RuleFinding]:
-    """The idle ones were taken, and a new one imported for as long as the agent's own modules take."""
+    """Finds a process that was started for the job although LiveKit keeps some ready: all of them were taken.
+
+    The saving is the import time of the agent's own modules, at most what starting the process took.
+    """
     pieces = _stages(start, PROCESS_START)
     # LiveKit's own are in the process that the others are forked from
     imports = sum(each.seconds for each in start.agent.imports if each.module.partition(".")[0] != "livekit")
@@ -45,10 +48,12 @@ def no_preloaded_modules(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def room_made_at_the_join(start: AuditedStart) -> Iterator[RuleFinding]:
-    """All that the agent did before it needed the caller could have been done before they came.
+    """Finds a room that was made by the caller's joining, so that the agent's work began only then.
 
-    Where a line waits for the caller, all before it. Else all but the caller's own joining: what is left of the floor without its dispatch.
-    At worst their joining takes as long as the floor, at best no longer than from the agent's mouth to their ear.
+    If a line waits for the caller, the saving is all that came before it. Else it is everything but the caller's own
+    joining. We expect that to take as long as the floor without its dispatch. At worst it takes as long as the floor,
+    at best no longer than the sound from the agent's mouth to their ear. Yields nothing where the job did not come with
+    the caller, or LiveKit's offer took less than 0.1 s.
     """
     offered_s = _seconds(_stages(start, OFFER))
     if start.chain.start.dispatch != Dispatch.JOIN or offered_s < _LONG_OFFER_S:

@@ -42,7 +42,11 @@ _BLOCKING_INSIDE = re.compile(
 
 
 def read_in_line(start: AuditedStart) -> Iterator[RuleFinding]:
-    """A wait of the agent's own that others next to it did not need, nor it them."""
+    """Finds waits in the agent's own lines that could have run beside the lines around them.
+
+    Yields one finding a wait: the saving of beginning it as soon as what it needs is there. Waits that need the caller
+    are left to `no_account_in_metadata`.
+    """
     for moved in _own(start):
         if all(piece.kind in (COMPUTING, EVENT_LOOP) for piece in start.chain.stretches[moved].pieces):
             continue
@@ -52,7 +56,10 @@ def read_in_line(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def no_account_in_metadata(start: AuditedStart) -> Iterator[RuleFinding]:
-    """A read that waited for the caller to learn who they are."""
+    """Finds reads that had to wait for the caller to learn who they are.
+
+    Yields nothing where the job has metadata, or the agent's file reads an attribute `metadata`.
+    """
     if start.agent.metadata or start.chain.source.mentions("metadata"):
         return
     for moved in _own(start):
@@ -62,12 +69,12 @@ def no_account_in_metadata(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def model_loaded(start: AuditedStart) -> Iterator[RuleFinding]:
-    """The loading of a model, by line."""
+    """Finds the loading of models on the path, and yields one finding for each line of source."""
     yield from _by_line(start, start.chain.pieces(lambda piece: _is_loading(start, piece)))
 
 
 def imports(start: AuditedStart) -> Iterator[RuleFinding]:
-    """Imports that a line made, by module."""
+    """Finds imports on the path, and yields one finding for each module."""
     by_module: dict[str, list[Piece]] = {}
     for piece in start.chain.pieces(lambda piece: _is_importing(start, piece)):
         by_module.setdefault(_module(start, piece), []).append(piece)
@@ -76,7 +83,10 @@ def imports(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def blocking_call(start: AuditedStart) -> Iterator[RuleFinding]:
-    """A call that holds the event loop until another machine answers, by line: in a thread, it runs beside others."""
+    """Finds blocking calls (HTTP, databases, sleeps, processes) that hold the event loop until they have an answer.
+
+    Yields one finding a line: the saving of making the call in a thread, as soon as what it needs is there.
+    """
     for moved in _own(start):
         pieces = [piece for piece in start.chain.stretches[moved].pieces if _is_blocking(start, piece)]
         if pieces:
@@ -85,7 +95,11 @@ def blocking_call(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def computing(start: AuditedStart) -> Iterator[RuleFinding]:
-    """What the agent's own lines compute, by line, but for what the other rules name; and what held the loop meanwhile, by function."""
+    """Finds what the agent's own lines compute on the path, and yields one finding for each line of source.
+
+    What another rule of this module names is left out. Yields another finding for each function of the agent's that
+    held the event loop.
+    """
     yield from _by_line(start, start.chain.pieces(lambda piece: _is_computing(start, piece)))
     for held_by in sorted({piece.held_by for piece in start.chain.pieces(lambda _: True) if piece.held_by}):
         if start.chain.source.has_function(held_by):
@@ -93,10 +107,10 @@ def computing(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def default_connect(start: AuditedStart) -> Iterator[RuleFinding]:
-    """The room joined with all of LiveKit's defaults.
+    """Finds a room that was joined with LiveKit's default options.
 
-    How much lighter options spare depends on the caller's tracks, and no start tells. So this is what they spared the shipped worker's
-    callers (docs/results.md), and at most what joining took here.
+    How much lighter options save depends on the caller's tracks, and no start tells. So the saving is what callers of
+    the shipped worker gained (docs/results.md), and at most what joining took here.
     """
     pieces: list[Piece] = []
     for stretch in start.chain.stretches:

@@ -15,17 +15,17 @@ from firstword.tuning.start import RecordedStart
 
 
 class FirstVoice(StrEnum):
-    """Who speaks first, and so from when the seconds of a session count."""
+    """Who speaks first in a session, which decides from when its seconds count."""
 
     GREETS = "greets"
-    """The agent: from the caller's connecting."""
+    """The agent speaks first: seconds count from the caller's connecting."""
     ANSWERS = "answers"
-    """The caller, who had heard nothing: from the end of their speech."""
+    """The caller, who had heard nothing, speaks first: seconds count from the end of their speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedSession:
-    """One session of the agent, as its caller lived it."""
+    """One session of an audited agent: after how long its caller heard something, or why not, and the trace of its start."""
 
     heard_s: float | None
     """Seconds until the first audible frame, counted as `first_voice` says; None where nothing was heard."""
@@ -33,12 +33,12 @@ class AuditedSession:
     silence: str | None = None
     """Why nothing was heard, in plain words."""
     start: RecordedStart | None = None
-    """Its start, read back; None where it left no trace."""
+    """The session's start, read back from its trace; None where it left no trace."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportTime:
-    """How long a module took to import, with what it imports itself, in a fresh interpreter."""
+    """How many seconds a module took to import in a fresh interpreter, with all that it imports itself."""
 
     module: str
     seconds: float
@@ -49,38 +49,38 @@ class AgentFacts:
     """What is known of the agent and of how it was run."""
 
     file: Path
-    """Of the agent, as it was started. The lines of paths are relative to its folder."""
+    """The agent's file, as it was started. Lines of source in paths are relative to its folder."""
     python: str
-    """Version of the interpreter that ran it."""
+    """Version of the Python interpreter that ran the agent."""
     livekit: str
-    """Version of livekit-agents there."""
+    """Version of livekit-agents in the agent's environment."""
     dispatch: Dispatch = Dispatch.JOIN
     agent_name: str | None = None
-    """None where the agent has none, and each room gets it."""
+    """The name under which the agent is dispatched; None where it has none, and every room gets it."""
     idle_processes: int | None = None
-    """How many processes LiveKit keeps ready for it; None where that is unknown."""
+    """How many processes LiveKit keeps ready for the agent; None where that is unknown."""
     metadata: str = ""
-    """The job's, as the audit's dispatch gave it."""
+    """The job's metadata, as the audit's dispatch gave it."""
     simulated: tuple[str, ...] = ()
     """Providers whose protocol a simulator spoke, as `LiveKit Inference LLM`."""
     real: tuple[str, ...] = ()
-    """Providers that were called, with the user's keys."""
+    """Providers that were really called, with the user's keys."""
     not_simulated: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Provider that was neither -> what to do about it, in one sentence."""
+    """Provider that was neither simulated nor called -> what to do about it, in one sentence."""
     unseen: tuple[str, ...] = ()
-    """What else the run could not see, a sentence each."""
+    """What else the run could not see, one sentence each."""
     imports: tuple[ImportTime, ...] = ()
-    """Of what the agent's file imports itself, the longest first; empty where it was not measured."""
+    """Import times of the modules that the agent's file imports itself, the longest first; empty where they were not measured."""
     connecting_s: float | None = None
     """Median seconds that a simulated provider takes to accept a connection; None where providers are real."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRun:
-    """All that one audit has run."""
+    """Everything that the run of one audit hands over: facts about the agent, its sessions, and the floor's times."""
 
     agent: AgentFacts
     sessions: tuple[AuditedSession, ...]
-    """In the order in which they were called."""
+    """The agent's sessions, in the order in which they were called."""
     floor_s: tuple[float | None, ...]
     """Seconds until the first audible frame of the floor's sessions in the same run; None where nothing was heard."""

@@ -23,10 +23,12 @@ SPEAKING = ("generate_reply", "say")
 
 
 def written_by_the_llm(start: AuditedStart) -> Iterator[RuleFinding]:
-    """All from the question to the language model until the voice is asked; an agent that answers needs it.
+    """Finds a greeting that the language model writes: from the question to the model until the voice is asked.
 
-    A voice that is streamed to may be asked with the first words, and the trace does not tell. So of the wait for the others, half is counted,
-    at least none and at most all. What it hid is not: the rest of the time in which the voice's connection, begun before, is made.
+    Yields nothing for an agent that answers, since it needs the model. A streamed voice may be asked with the first
+    words already, and the trace does not tell. So the expected saving counts half of the waits between the model's own
+    pieces, the least none, the most all. While the model wrote, the voice may have been connecting in the background.
+    What would be left of that is subtracted.
     """
     if start.first_voice is not FirstVoice.GREETS or not (pieces := _written(start)):
         return
@@ -40,12 +42,16 @@ def written_by_the_llm(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def connected_at_first_use(start: AuditedStart) -> Iterator[RuleFinding]:
-    """The making of a connection to a provider that the first word waited for."""
+    """Finds the time in which the first word waited until a connection to a provider was made."""
     yield from without(start, start.chain.pieces(_is_connecting))
 
 
 def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
-    """What `session.start` did before anything was said, but for joining the room, which the greeting needs."""
+    """Finds what `session.start` did before an agent that greets said anything.
+
+    Joining the room is left out, since the greeting needs it. So are connecting to providers and the language model's
+    writing.
+    """
     pieces: list[Piece] = []
     if start.first_voice is not FirstVoice.GREETS:
         return
@@ -57,7 +63,7 @@ def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def starts_session(statement: Statement | None) -> bool:
-    """Whether a statement starts LiveKit's session, whatever the session is called there."""
+    """Returns whether a statement starts LiveKit's session: by `session.start`, or by any `start` with an argument `room`."""
     if statement is None:
         return False
     return statement.calls_any("session.start") or (statement.calls_any("start") and "room" in statement.keywords)

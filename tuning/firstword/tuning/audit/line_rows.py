@@ -22,22 +22,22 @@ _MOST_KINDS = 3
 
 @dataclass(frozen=True, slots=True)
 class LineRow:
-    """One line of source, stage of the dispatch, or what else was waited for."""
+    """One row of a start's path: a line of source, a stage of the dispatch, or another wait."""
 
     name: str
-    """`my_agent.py:44 entrypoint`; of what has no line, its name."""
+    """`my_agent.py:44 entrypoint`; for a wait without a line of source, its name."""
     text: str | None
     """The line as it stands in the file; None where there is none, or it can't be shown."""
     told: str
-    """What the time went to, in words."""
+    """What the time was spent on, in words."""
     start_us: int
     duration_us: int
     share: float
-    """Of the whole start."""
+    """Share of the whole start, 0 to 1."""
 
 
 def line_rows(start: RecordedStart, source: SourceText) -> list[LineRow]:
-    """In the order of time; they add up to the start."""
+    """Returns the rows of a start's path in time order; they add up to the start. Waits below 1 % of it become one last row."""
     whole = max(start.duration_us, 1)
     rows: list[LineRow] = []
     short: list[int] = []

@@ -28,25 +28,25 @@ _MOST_EVIDENCE, _LEAST_EVIDENCE = 4, 0.02
 
 
 class Evidence(NamedTuple):
-    """What the callers waited for, in one line or stage; a median over the starts of the opportunity."""
+    """One line or stage in which callers waited, as evidence of an opportunity. Its seconds are a median over the opportunity's starts."""
 
     what: str
-    """Of a line its kind, else the stage's or the piece's name."""
+    """For a line the kind of wait, else the name of the stage or piece."""
     source: SourceLine | None
     text: str | None
     """The line, as it stands in the file; None where it can't be shown."""
     inside: str | None
-    """The library's function that was at work; of the event loop what held it."""
+    """The library's function that was at work; for a busy event loop, what held it."""
     seconds: float
 
     @property
     def where(self) -> str:
-        """The line and its function, or the stage."""
+        """Returns the line with its function; for evidence without a line, the name of the stage or piece."""
         return self.what if self.source is None else str(self.source)
 
     @property
     def told(self) -> str:
-        """What was waited for there, in words; empty where `where` says it."""
+        """Returns what was waited for at the line, in words; empty for evidence without a line, since `where` says it."""
         if self.source is None:
             return ""
         return (
@@ -56,26 +56,27 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Opportunity:
-    """One change that the evidence is for."""
+    """One change to an agent that an audit suggests, with its evidence and its predicted saving."""
 
     rule: OpportunityRule
     subject: str
     starts: int
     """In how many starts it was found."""
     of: int
+    """In how many starts it was looked for."""
     saving_s: float
-    """Of the median time until something is heard."""
+    """By how many seconds the median time until something is heard should fall."""
     saving_range: Interval | None
-    """Where the difference of two audits of so many sessions will lie, in 95 of 100; None of a single one."""
+    """Where the difference of two audits with as many sessions will lie, in 95 of 100 cases; None for a single start."""
     evidence: tuple[Evidence, ...]
 
     @property
     def title(self) -> str:
-        """What to do, for people."""
+        """Returns what to do, for people: the rule's title with the subject in it."""
         return self.rule.title.format(subject=self.subject)
 
     def as_json(self) -> dict[str, object]:
-        """Stable keys (docs/opportunities.md)."""
+        """Returns the opportunity as data for JSON, under stable keys (docs/opportunities.md)."""
         return {
             "name": self.rule.name,
             "subject": self.subject or None,
@@ -104,7 +105,10 @@ class Opportunity:
 
 
 def opportunities(starts: Sequence[AuditedStart], rules: Sequence[OpportunityRule] = RULES) -> tuple[Opportunity, ...]:
-    """What these starts of one agent show, the greatest saving first; nothing that saves less than `LEAST_S` at the median."""
+    """Applies the rules to the starts of one agent. Returns the opportunities, the greatest saving first.
+
+    An opportunity that saves less than `LEAST_S` at the median is left out.
+    """
     found: list[Opportunity] = []
     for rule in rules:
         by_subject: dict[str, dict[int, RuleFinding]] = {}

@@ -29,7 +29,7 @@ _GOOD, _FAIR = 1.5, 2.5
 
 
 def page(report: AuditReport) -> str:
-    """The page, as HTML."""
+    """Returns an audit's report as one complete HTML page."""
     name = report.agent.file.name
     body = "\n".join(
         [

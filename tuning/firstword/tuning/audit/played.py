@@ -25,21 +25,21 @@ _HOLDS_THE_LOOP = (words.COMPUTING, words.EVENT_LOOP)
 
 @dataclass(frozen=True, slots=True)
 class LineStretch:
-    """Consecutive pieces for one statement of the outermost function."""
+    """Consecutive pieces of a path that belong to one statement of the outermost function."""
 
     pieces: tuple[Piece, ...]
     statement: Statement | None
-    """Of the entrypoint, or of another function that the library called; None where the source does not say."""
+    """A statement of the entrypoint, or of another function that the library called; None where the source does not say."""
 
     @property
     def duration_us(self) -> int:
-        """Of all its pieces."""
+        """Returns the sum of its pieces' durations, in µs."""
         return sum(piece.duration_us for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedChain:
-    """One start with a first word."""
+    """One observed start with a first word, as a chain of stretches that can be played again."""
 
     start: RecordedStart
     source: AgentSource
@@ -47,28 +47,30 @@ class ObservedChain:
     stretches: tuple[LineStretch, ...]
 
     def pieces(self, which: Callable[[Piece], bool]) -> tuple[Piece, ...]:
-        """Of the stretches."""
+        """Returns the pieces after the dispatch for which `which` is true, in time order."""
         return tuple(piece for stretch in self.stretches for piece in stretch.pieces if which(piece))
 
     def calls(self, piece: Piece, *ends: str) -> bool:
-        """Whether the user's line of a piece calls something of such a name."""
+        """Returns whether the statement at a piece's line calls one of these names (`Statement.calls_any`)."""
         statement = self.source.statement(piece.source)
         return statement is not None and statement.calls_any(*ends)
 
     def played_s(self) -> float:
-        """Seconds that the caller waited."""
+        """Plays the chain unchanged. Returns the seconds that the caller waited for the first word."""
         return self._ttfw(self._works())
 
     def without(self, gone: Collection[Piece]) -> float:
-        """Seconds that the caller would have waited had these pieces taken no time."""
+        """Returns the seconds that the caller would have waited, had these pieces taken no time."""
         ids = {piece.span_id for piece in gone}
         return self._ttfw(self._works(ids), sum(piece.duration_us for piece in self.dispatch if piece.span_id in ids))
 
     def beside(self, moved: int, after: int | None, until: int, *, in_a_thread: bool = False) -> float:
-        """Seconds, had the stretch `moved` run beside those around it.
+        """Returns the seconds that the caller would have waited, had the stretch with index `moved` run beside those
+        around it.
 
-        after: the stretch that it needs; None for none. until: the first stretch that needs it, behind it.
-        in_a_thread: what it computes does not hold the loop.
+        after: index of the stretch that it needs; None for none. until: index of the first stretch behind it that needs
+        it.
+        in_a_thread: whether it runs in a thread, so that what it computes does not hold the loop.
         """
         works = self._works()
         if in_a_thread:
@@ -96,7 +98,7 @@ class ObservedChain:
 
 
 def observed_chain(start: RecordedStart, source: AgentSource) -> ObservedChain | None:
-    """The chain of a start; None where it had no first word, or its path was not observed."""
+    """Returns the chain of a start; None where it had no first word, or its path was not observed."""
     if start.method.value != words.OBSERVED or start.ttfw_s is None:
         return None
     dispatch = tuple(piece for piece in start.path if piece.is_dispatch)

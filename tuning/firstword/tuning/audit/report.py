@@ -27,7 +27,7 @@ from firstword.tuning.statistics import quantile, sample
 from firstword.tuning.wording import agree, amount
 
 ENOUGH = 10
-"""Sessions: with less, p90 is the slowest."""
+"""Number of sessions below which p90 is just the slowest session."""
 _MUCH_OUTSIDE = 0.15
 _NO_START: dict[str, object] = {
     **dict.fromkeys(("trace_id", "root_span_id", "began", "ttfw_s", "duration_us", "method")),
@@ -38,7 +38,7 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 @dataclass(frozen=True, slots=True)
 class HeardTimes:
-    """Seconds until something was heard, by nearest rank; infinite where that many callers heard nothing."""
+    """Quantiles of the seconds until callers heard something, by nearest rank; infinite where that many callers heard nothing."""
 
     p50: float
     p90: float
@@ -47,58 +47,59 @@ class HeardTimes:
 
     @classmethod
     def of(cls, seconds: Sequence[float | None]) -> HeardTimes | None:
-        """Of each caller; None of nobody."""
+        """Returns the quantiles of these seconds, one for each caller, None for a caller who heard nothing. Returns None for no caller."""
         if not seconds:
             return None
         heard = sample([math.inf if each is None else each for each in seconds])
         return cls(*(quantile(heard, share) for share in _SHARES.values()))
 
     def as_json(self) -> dict[str, float | None]:
-        """As in `rehearse --json`: null is never."""
+        """Returns quantile name -> seconds, as in `rehearse --json`; None stands for never."""
         return {name: value if math.isfinite(value := getattr(self, name)) else None for name in _SHARES}
 
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """All that an audit has to say."""
+    """Everything that an audit reports: what callers heard, the floor, objectives, two paths, opportunities, and what it could not see."""
 
     agent: AgentFacts
     first_voice: FirstVoice
     sessions: int
     silences: tuple[tuple[str, int], ...]
-    """Why callers heard nothing, and how many of them."""
+    """Each reason why callers heard nothing, and how many callers it applies to."""
     heard: HeardTimes | None
     floor: HeardTimes | None
     objectives: tuple[ObjectiveResult, ...]
     median: RecordedStart | None
-    """Of the session in the middle, the faster of two; None where no start was traced."""
+    """The start of the session in the middle, the faster of two; None where no start was traced."""
     slowest: RecordedStart | None
     observed: int
-    """Starts whose paths were observed: the rules look at these."""
+    """How many starts had an observed path: the rules look at these."""
     opportunities: tuple[Opportunity, ...]
     unseen: tuple[str, ...]
-    """What the audit could not see, or what its figures do not say: a sentence each."""
+    """What the audit could not see, or what its figures do not say, one sentence each."""
     source: SourceText
 
     @property
     def unheard(self) -> int:
-        """Callers who heard nothing."""
+        """Returns how many callers heard nothing."""
         return sum(count for _, count in self.silences)
 
     @property
     def nothing_found(self) -> str:
-        """What is said where there is no opportunity."""
+        """Returns the words that say why there is no opportunity, for where there is none."""
         return "nothing that the rules look for was on the path" if self.observed else "no start was observed"
 
     @property
     def missed(self) -> bool:
-        """Whether an objective is missed."""
+        """Returns whether at least one objective is missed."""
         return not all(result.met for result in self.objectives)
 
     def times_the_floor(self, name: str) -> float | None:
-        """`p50` or another of `HeardTimes`, as a multiple of the floor's; None where either is unknown or never.
+        """Returns a quantile, `p50` or another of `HeardTimes`, as a multiple of the floor's.
 
-        None of an agent that answers, too: the floor counts from the caller's joining.
+        Returns None where either is unknown or infinite. Returns None for an agent that answers, too: the floor counts
+        from the caller's joining.
         """
         if self.heard is None or self.floor is None or self.first_voice is FirstVoice.ANSWERS:
             return None
@@ -106,7 +107,10 @@ class AuditReport:
         return heard / floor if math.isfinite(heard) and math.isfinite(floor) and floor > 0 else None
 
     def as_json(self) -> dict[str, object]:
-        """The stable keys of `audit --json` (docs/opportunities.md); those of `critical-chain --json` are the median session's."""
+        """Returns the data of `audit --json` under its stable keys (docs/opportunities.md).
+
+        The keys of `critical-chain --json` are among them, for the median session.
+        """
         agent = self.agent
         return {
             **(_NO_START if self.median is None else self.median.as_json()),
@@ -142,7 +146,8 @@ class AuditReport:
 
 
 def audit_report(run: AuditRun, objectives: Sequence[Objective] = ()) -> AuditReport:
-    """What is made of a run. Raises ObjectiveError for an objective that no audit can answer."""
+    """Makes the report of an audit's run, with an answer to each objective. Raises ObjectiveError for an objective that
+    no audit can answer."""
     voice = _first_voice(run.sessions)
     # who answers is counted otherwise than who greets: no figure is of both
     sessions = [each for each in run.sessions if each.heard_s is None or each.first_voice is voice]
@@ -257,5 +262,5 @@ def _outside(start: RecordedStart) -> float:
 
 
 def shown_file(file: Path) -> str:
-    """The agent's file as it is named to people: its name and its folder's, and nothing of the machine."""
+    """Returns the agent's file as `FOLDER/NAME`, so that a report shows nothing else of the machine."""
     return f"{file.parent.name}/{file.name}" if file.parent.name else file.name

@@ -13,44 +13,45 @@ from firstword.tuning.audit.played import ObservedChain
 from firstword.tuning.start import Piece
 
 LEAST_S = 0.020
-"""Seconds: what saves less is not worth a change, and is within what starts differ by anyhow."""
+"""Seconds; a smaller saving is not worth a change, and starts differ by as much anyhow."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedStart:
-    """One start that a rule looks at."""
+    """One start as a rule looks at it: its path, facts about the agent, and when its caller heard something."""
 
     chain: ObservedChain
     first_voice: FirstVoice
     agent: AgentFacts
     heard_s: float
-    """What its caller heard it after."""
+    """Seconds after which its caller heard something."""
     floor_s: float | None
     """The floor's median in the same run; None where the floor was not heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleFinding:
-    """What a rule finds in one start."""
+    """What a rule finds in one start: pieces that could go, and how many seconds that would save."""
 
     pieces: tuple[Piece, ...]
     """The evidence: what the caller waited for."""
     saving_s: float
+    """Seconds that are expected to be saved."""
     least_s: float
-    """As `saving_s`, where what the start does not tell is against us, and for us."""
+    """Seconds saved where what the start does not tell is against us; `most_s`: where it is for us."""
     most_s: float
     subject: str = ""
-    """What it is about, where a start can have several: a line of source, a module."""
+    """What the finding is about, where a start can have several: a line of source, a module."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpportunityRule:
-    """One kind of opportunity."""
+    """One kind of opportunity: the texts that explain it, and the function that finds it in a start."""
 
     name: str
-    """Stable, for programs."""
+    """Stable name, for programs."""
     title: str
-    """For people; `{subject}` stands for what it is about."""
+    """What to do, for people; `{subject}` stands for what it is about."""
     why: str
     """What the evidence means, in one or two sentences."""
     how: str
@@ -61,12 +62,12 @@ class OpportunityRule:
 
 
 def found(pieces: Sequence[Piece], saving_s: float, subject: str = "") -> RuleFinding:
-    """A finding whose saving the start itself decides."""
+    """Returns a finding with one saving, in seconds, as the expected, the least and the most: the start itself decides it."""
     return RuleFinding(tuple(pieces), saving_s, saving_s, saving_s, subject)
 
 
 def without(start: AuditedStart, pieces: Sequence[Piece], subject: str = "") -> list[RuleFinding]:
-    """The finding that these pieces need not be; none where there are none."""
+    """Returns one finding: what the start would save if these pieces took no time. Returns an empty list for no pieces."""
     if not pieces:
         return []
     return [found(pieces, start.chain.played_s() - start.chain.without(pieces), subject)]

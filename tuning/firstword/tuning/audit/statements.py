@@ -20,7 +20,10 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement of the agent's; of one that has a block, the part before the block."""
+    """One statement of the agent's source: where it stands, and what it calls, imports, reads and defines.
+
+    A statement with a block, such as `if`, is only the part before the block.
+    """
 
     file: str
     line: int
@@ -28,9 +31,9 @@ class Statement:
     function: str
     """The name of the function around it; empty at the top of the file."""
     calls: tuple[str, ...]
-    """What is called in it, with dots: `session.start`, `silero.VAD.load`. Of what has no plain name, its last part."""
+    """Dotted names of what it calls: `session.start`, `silero.VAD.load`. Where the whole has no plain name, the last part."""
     keywords: frozenset[str]
-    """Names of the arguments that its calls are given by name."""
+    """Names of the keyword arguments of its calls."""
     imports: tuple[str, ...]
     """Modules that it imports."""
     uses: frozenset[str]
@@ -38,12 +41,12 @@ class Statement:
     defines: frozenset[str]
 
     def calls_any(self, *ends: str) -> bool:
-        """Whether it calls something whose dotted name is one of these, or ends in one of them after a dot."""
+        """Returns whether it calls something whose dotted name is one of these, or ends in one of them after a dot."""
         return any(call == end or call.endswith(f".{end}") for call in self.calls for end in ends)
 
 
 class AgentSource:
-    """The agent's files below a folder."""
+    """The Python files of an agent below one folder, read as statements."""
 
     def __init__(self, text: SourceText, file: str) -> None:
         """file: the one that was started, relative to the folder of `text`."""
@@ -52,18 +55,22 @@ class AgentSource:
         self._statements = cache(self._read)
 
     def text(self, line: SourceLine) -> str | None:
-        """The line, for people to read; None where it can't be shown."""
+        """Returns the text of a line, for people to read; None where it can't be shown."""
         return self._text.of(line)
 
     def statement(self, line: SourceLine | None) -> Statement | None:
-        """The innermost statement at a line; None where the file can't be read, or has none there."""
+        """Returns the innermost statement at a line; None where the file can't be read, or has none there."""
         if line is None:
             return None
         around = [each for each in self._statements(line.file) if each.line <= line.line <= each.end_line]
         return min(around, key=lambda each: (each.end_line - each.line, -each.line), default=None)
 
     def leading_to(self, line: SourceLine | None) -> Statement | None:
-        """The statement of the outermost function that led to a line: of the entrypoint, where a function of it was at work."""
+        """Returns the statement of the outermost function that led to a line, such as one of the entrypoint.
+
+        Goes from each function to the one statement that calls it, within the started file. Stops where there is none,
+        or more than one.
+        """
         found = self.statement(line)
         for _ in range(_MOST_CALLERS):
             if found is None or not found.function:
@@ -75,9 +82,9 @@ class AgentSource:
         return found
 
     def origin(self, statement: Statement, *, making_room: tuple[str, ...]) -> Statement | None:
-        """The last statement before it that it needs: whose result it uses, also through plain assignments; None for none.
+        """Returns the last statement before it whose result it uses, also through plain assignments; None for none.
 
-        making_room: calls that make the room, which who reads an attribute `room` needs.
+        making_room: calls that make the room. A statement that reads an attribute `room` needs them.
         """
         names = set(statement.uses)
         uses_room = any("room" in name.split(".")[1:] for name in names)
@@ -96,7 +103,7 @@ class AgentSource:
         return None
 
     def following(self, statement: Statement) -> list[Statement]:
-        """Those of the same function from a statement on, without it."""
+        """Returns the statements behind it in the same function."""
         return [
             each
             for each in self._statements(statement.file)
@@ -104,11 +111,11 @@ class AgentSource:
         ]
 
     def mentions(self, attribute: str) -> bool:
-        """Whether the file that was started reads an attribute of that name anywhere."""
+        """Returns whether the file that was started reads an attribute of that name anywhere."""
         return any(attribute in name.split(".")[1:] for each in self._statements(self._file) for name in each.uses)
 
     def has_function(self, qualified_name: str) -> bool:
-        """Whether the file that was started has a function of that name, wherever in it."""
+        """Returns whether the file that was started defines a function of that name. Only the last part of a dotted name counts."""
         name = qualified_name.rpartition(".")[2]
         return any(each.function == name for each in self._statements(self._file))
 
@@ -122,7 +129,7 @@ class AgentSource:
 
 
 def first_use(statement: Statement, following: list[Statement]) -> Statement | None:
-    """The first statement that needs what `statement` defines, also through others' names; None where none does."""
+    """Returns the first statement in `following` that uses what `statement` defines, also through plain assignments; None for none."""
     names = set(statement.defines)
     for each in following:
         if names & each.uses:
