@@ -1,1 +1,1 @@
-"""Proves it: the local stack, callers, provider simulators, and the rehearsal that puts them together."""
+"""Rehearses and audits agents: the local stack, callers, provider simulators, and the runs that put them together."""

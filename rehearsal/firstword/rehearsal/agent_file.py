@@ -1,4 +1,5 @@
-"""An agent's file before it is run: looked at, then imported once in the agent's own Python, so that what is wrong is one line.
+"""Checks an agent's file before it is run: reads it, then imports it once in the agent's own Python. Says in one line
+what is wrong.
 
 Between what was typed and `agent_process.py`, which runs the file in the way that is found here.
 """
@@ -22,42 +23,42 @@ from firstword.tuning.audit.facts import ImportTime
 
 PROBE = "firstword.audited.probe"
 PROBE_S = 60.0
-"""A cold import of LiveKit and a dozen plugins takes seconds."""
+"""Seconds that the import may take; a cold import of LiveKit and a dozen plugins takes seconds."""
 _LIVEKIT = re.compile(r"livekit-agents[<>]")
 _IMPORT_TIME = re.compile(r"^import time:\s+\d+ \|\s+(?P<cumulative>\d+) \|(?P<indent> +)(?P<module>\S+)$")
 
 
 class BadAgent(ServerError):
-    """The file can't be audited; the message is one line, with the line of the file where there is one."""
+    """Raised where the file can't be audited; the message is one line, with the line of the file where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """A file that can be run."""
+    """An agent's file that can be run, and what is known of it and of its Python."""
 
     path: Path
     python: Path
     folder: Path
-    """In which it runs."""
+    """The folder in which the agent runs."""
     python_version: str
     livekit: str
     by_itself: bool
-    """It is started as a program (`python FILE start`); else LiveKit finds its server (`python -m livekit.agents start FILE`)."""
+    """Whether it is started as a program (`python FILE start`); else LiveKit finds its server (`python -m livekit.agents start FILE`)."""
     plugins: tuple[str, ...]
-    """Of LiveKit's, those that are imported with it, as `openai`."""
+    """Names of LiveKit's plugins that are imported with it, as `openai`."""
     imports: tuple[ImportTime, ...]
-    """Of what the file imports itself, the longest first."""
+    """Import times of what the file imports itself, the longest first."""
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What runs it as in production."""
+        """Returns the command that runs the agent as in production."""
         if self.by_itself:
             return (str(self.python), str(self.path), "start", "--log-level", "INFO")
         return (str(self.python), "-P", "-m", "livekit.agents", "start", str(self.path), "--log-level", "INFO")
 
 
 def read_source(file: Path) -> ast.Module:
-    """The file's syntax tree, by the grammar of our Python. Raises BadAgent where it can't be read, or isn't Python."""
+    """Returns the file's syntax tree, by the grammar of our Python. Raises BadAgent where it can't be read, or isn't Python."""
     try:
         return ast.parse(file.read_bytes(), str(file))
     except FileNotFoundError:
@@ -75,9 +76,10 @@ def read_source(file: Path) -> ast.Module:
 async def probe(
     file: Path, python: Path, folder: Path, environment: Mapping[str, str], answer: Path, without: Sequence[str]
 ) -> AgentFile:
-    """Imports the file once, and says how to run it. Raises BadAgent with what is wrong.
+    """Imports the file once in a process of its own, and returns how to run it. Raises BadAgent with what is wrong.
 
-    answer: a file for what is found; what the file prints goes beside it. without: the prefix of a command that drops variables.
+    answer: the file for what the process finds. What the agent's file prints goes into a log beside it.
+    without: the prefix of a command that drops variables.
     """
     tree = read_source(file)
     output = answer.with_suffix(".log")
@@ -135,7 +137,7 @@ def _agent_file(
 
 
 def require_livekit_release(version: str | None, python: Path) -> None:
-    """Raises BadAgent unless the agent's LiveKit is one that we know."""
+    """Raises BadAgent unless the agent's release of LiveKit is one that we know."""
     first, end = livekit_range()
     if version is None:
         raise BadAgent(
@@ -146,7 +148,7 @@ def require_livekit_release(version: str | None, python: Path) -> None:
 
 
 def livekit_range() -> tuple[str, str]:
-    """The first release of livekit-agents that is known, and the first that is not any more: as firstword[agent] requires it."""
+    """Returns the first release of livekit-agents that we know, and the first later one that we don't, as firstword[agent] requires it."""
     for requirement in metadata.requires("firstword") or ():
         if _LIVEKIT.match(requirement):
             first, end = re.search(r">=([\d.]+)", requirement), re.search(r"<([\d.]+)", requirement)

@@ -1,4 +1,4 @@
-"""What an agent's log says of why it failed: one line, with the line of the agent's own source where there is one.
+"""Finds in an agent's log why it failed: one line, with the line of the agent's own source where there is one.
 
 The log is LiveKit's JSON, and between it what Python prints when it ends by an exception.
 """
@@ -20,21 +20,22 @@ _LONGEST = 300
 
 
 class Failure(NamedTuple):
-    """What went wrong."""
+    """What went wrong in an agent, as its log tells."""
 
     message: str
-    """The exception's last line."""
+    """The last line of the exception, with its type."""
     place: str | None
-    """`agent.py:31`; None where no line of the agent's led to it."""
+    """The agent's own line, as `agent.py:31`; None where no line of the agent's led to the exception."""
     ended: bool
-    """It ended an entrypoint or the worker; another exception need not have."""
+    """Whether it ended an entrypoint or the worker; another exception need not have."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" if self.place else self.message
 
 
 def failure(log: str, folder: Path) -> Failure | None:
-    """The failure that the log tells of; that of an entrypoint goes before any other. None where no exception is in it.
+    """Returns the failure that the log tells of; that of an entrypoint goes before any other. None where no exception
+    is in it.
 
     folder: the agent's, in which its own files are.
     """
@@ -43,7 +44,7 @@ def failure(log: str, folder: Path) -> Failure | None:
 
 
 def complaint(log: str) -> str | None:
-    """The last warning or error of the log that has no exception, for want of a better reason."""
+    """Returns the last warning or error of the log that has no exception, for want of a better reason; None for none."""
     for record in reversed(list(_records(log))):
         if record.get("level") in ("WARNING", "ERROR", "CRITICAL") and "exc_info" not in record:
             return str(record.get("message"))[:_LONGEST]
@@ -51,7 +52,7 @@ def complaint(log: str) -> str | None:
 
 
 def shown_path(file: Path) -> str:
-    """A file as a person here would type it: from the current folder where it is below that."""
+    """Returns a file's path as a person here would type it: from the current folder where it is below that."""
     here = Path.cwd()
     return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
 

@@ -1,7 +1,8 @@
-"""An agent of the user's as a process: their own file, in their own Python, started as LiveKit starts it, beside local servers.
+"""Runs a user's agent as a process: their own file, in their own Python, started as LiveKit starts it, beside local
+servers.
 
-Nothing of the agent is changed. Its environment leads it to this machine. A folder on its path observes its starts, writes down what it
-uses, and holds it to the local server (`firstword.rehearsal.audited`).
+Nothing of the agent is changed. Its environment leads it to this machine. A folder on its path observes its starts,
+writes down what it uses, and holds it to the local server (`firstword.rehearsal.audited`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from firstword.telemetry.observe_folder import observing, write_observe_folder
 from firstword.telemetry.observed_export import TRACES as TRACES_VARIABLE
 
 AGENT = "agent"
-"""What the agent's worker is called, as profiles have names."""
+"""Name of the agent's worker, where others have the name of a profile."""
 _DROPPED = ("LIVEKIT_", "FIRSTWORD_")
 _INFERENCE = ("LIVEKIT_INFERENCE_URL", "LIVEKIT_INFERENCE_API_KEY", "LIVEKIT_INFERENCE_API_SECRET")
 _BYTECODE = "PYTHONDONTWRITEBYTECODE"
@@ -45,38 +46,41 @@ _CLOUD_KEYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AgentPlace:
-    """Where an agent runs, and what its environment says."""
+    """Where and how an agent runs: its file, Python, folder, environment, and the audit's folder."""
 
     file: Path
-    """Absolute, as `python` and `folder` are."""
+    """The agent's file, an absolute path; so are `python` and `folder`."""
     python: Path
     folder: Path
     environment: Mapping[str, str]
     without: tuple[str, ...]
-    """Prefix of its commands, which drops variables of the shell."""
+    """Prefix of the agent's commands, which drops variables of the shell."""
     audit: Path
     """The audit's folder."""
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """Returns the path of the agent's log."""
         return self.audit / LOGS / f"{AGENT}.log"
 
     @property
     def traces(self) -> Path:
-        """Its starts, as OTLP JSON lines."""
+        """Returns the folder into which the agent's starts are written, as OTLP JSON lines."""
         return self.audit / TRACES / AGENT
 
     @property
     def facts(self) -> list[dict[str, Any]]:
-        """What its processes wrote down so far."""
+        """Returns the facts that the agent's processes wrote down so far."""
         return read_facts(self.audit / "facts.jsonl")
 
 
 def place_agent(
     file: Path, python: Path, folder: Path, audit: Path, stack: Stack, addresses: Mapping[str, str] | None
 ) -> AgentPlace:
-    """Writes what observes the agent into the audit's folder. `addresses`: the simulators', None for real providers. Raises OSError."""
+    """Writes what observes the agent into the audit's folder, and returns how the agent is run there. Raises OSError.
+
+    addresses: those of the simulators; None for real providers.
+    """
     audit = audit.resolve()
     observe = audit / "observe"
     write_observe_folder(observe, beside=(Path(audited.__file__).parent,))
@@ -133,7 +137,7 @@ def _cloud_keys(folder: Path) -> dict[str, str]:
 
 
 async def look_at(place: AgentPlace) -> AgentFile:
-    """Imports the file once, and says how it is run. Raises BadAgent."""
+    """Imports the agent's file once, and returns how it is run. Raises BadAgent."""
     answer = place.audit / LOGS / "probe.json"
     try:
         return await probe(place.file, place.python, place.folder, place.environment, answer, place.without)
@@ -145,7 +149,7 @@ async def look_at(place: AgentPlace) -> AgentFile:
 
 @contextlib.asynccontextmanager
 async def running_agent(place: AgentPlace, file: AgentFile) -> AsyncGenerator[RunningWorker]:
-    """Runs the agent's worker, registered on entry, and ends it on exit. Raises BadAgent where it doesn't come so far."""
+    """Runs the agent's worker, registered on entry, and ends it on exit. Raises BadAgent where it does not register."""
     command = (*place.without, *file.command)
     async with logged_worker(AGENT, command, place.environment, log=place.log, folder=place.folder) as worker:
         try:
@@ -156,12 +160,12 @@ async def running_agent(place: AgentPlace, file: AgentFile) -> AsyncGenerator[Ru
 
 
 def failed(place: AgentPlace, since: int = 0) -> Failure | None:
-    """Why the agent failed, as its log tells from the byte `since` on."""
+    """Returns why the agent failed, as its log tells from the byte `since` on; None where it tells of no exception."""
     return failure(_log(place, since), place.folder)
 
 
 def refused(place: AgentPlace) -> dict[str, str]:
-    """Provider that the agent would have called and may not -> in one line, where, and what to do."""
+    """Returns provider -> one line, for each provider that the agent would have called and may not: where, and what to do."""
     found: dict[str, str] = {}
     for fact in place.facts:
         if fact["fact"] == "refused":
@@ -174,7 +178,7 @@ def refused(place: AgentPlace) -> dict[str, str]:
 
 
 def why_silent(place: AgentPlace, since: int = 0) -> str:
-    """Why an agent was not heard, as far as it can be told from the byte `since` of its log on, in one line."""
+    """Returns one line that says why an agent was not heard, as far as the byte `since` of its log and what follows tell."""
     for said in refused(place).values():
         return said
     if reason := failed(place, since):

@@ -41,10 +41,10 @@ _BEGINS: Final = -2
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What came of a sound that was sent. All in seconds, to 20 ms; silence within what was sent counts nowhere."""
+    """What was heard of a sound that was sent. All in seconds, to 20 ms; silence within what was sent counts nowhere."""
 
     sent: float
-    """The sound that was sent, without its silences."""
+    """Length of the sound that was sent, without its silences."""
     beginning: float
     """Missing before the first window that was heard; all of it where none was."""
     middle: float
@@ -56,12 +56,12 @@ class Alignment:
 
     @property
     def missing(self) -> float:
-        """Seconds that were not heard."""
+        """Returns the seconds of the sound that were not heard."""
         return self.beginning + self.middle + self.end
 
 
 def align(sent: Samples, sent_rate: int, heard: Samples, heard_rate: int) -> Alignment:
-    """Finds `sent` in `heard`; the rates are in Hz.
+    """Finds the sound `sent` in the sound `heard`, and returns what is missing; the rates are in Hz.
 
     Raises ValueError for a rate that is no multiple of 8,000 Hz. Takes about a second for ten seconds of sound.
     """

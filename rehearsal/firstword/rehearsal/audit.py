@@ -1,4 +1,4 @@
-"""An audit: the user's own agent beside the floor, called in turn by callers who listen.
+"""Runs an audit: the user's own agent beside the floor, called in turn by callers who listen.
 
 On top of the running of agents: servers, simulators, the agent and the floor, then the calls. What is made of them is
 `firstword.tuning.audit`'s.
@@ -47,19 +47,19 @@ _SILENT_BEFORE_GIVING_UP = 2
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What to audit, and how; times in seconds, paths absolute."""
+    """The plan of an audit: which agent, and how it is called. Times are in seconds, paths absolute."""
 
     file: Path
     python: Path
     folder: Path
-    """In which the agent runs."""
+    """The folder in which the agent runs."""
     sessions: int = 5
-    """Of the agent, and as many of the floor."""
+    """Number of sessions of the agent, and as many of the floor."""
     dispatch: Dispatch = Dispatch.JOIN
     ahead_by: float = 3.0
     """With dispatch `ahead`: how long the job comes before the caller."""
     metadata: str = ""
-    """The job's."""
+    """Metadata of the jobs."""
     real: bool = False
     latencies: Path | None = None
     """Latency model of the simulated providers."""
@@ -74,7 +74,8 @@ async def audit(
     report: Callable[[Progress], None] = lambda _: None,
     announce: Callable[[AgentFile], None] = lambda _: None,
 ) -> AuditRun:
-    """Run the audit with logs and traces in `folder`, an existing one, and say how it goes to `report`.
+    """Runs the audit with logs and traces in `folder`, which exists, and returns what it found. `report` hears how it
+    goes.
 
     `announce` hears of the file once it has been looked at, before the agent runs.
 
@@ -92,7 +93,7 @@ async def audit(
 
 @dataclass(frozen=True, slots=True)
 class RunningAudit:
-    """All that runs during an audit."""
+    """Everything that runs during an audit: servers, the agent and the floor."""
 
     stack: Stack
     rooms: api.LiveKitAPI

@@ -22,13 +22,13 @@ from firstword.rehearsal.stack import Stack
 Samples: TypeAlias = NDArray[np.int16]
 
 EAR_RATE = 48_000
-"""Hz of what is heard: WebRTC's own rate, so nothing is resampled."""
+"""Sample rate of what a caller hears, in Hz: WebRTC's own rate, so nothing is resampled."""
 MICROPHONE_RATE = 16_000
-"""Hz of what is said."""
+"""Sample rate of what a caller says, in Hz."""
 BACKGROUND = "background_audio"
 """LiveKit's name for the track of a BackgroundAudioPlayer (livekit-agents 1.8.9): a quiet room is no word of an agent's."""
 AUDIBLE = round(32_768 * 10 ** (-36 / 20))
-"""A peak above -36 dBFS is heard."""
+"""Amplitude above which a peak counts as heard: -36 dBFS."""
 
 _STATE = "lk.agent.state"
 """LiveKit's name for the attribute that has the state of an agent's session (livekit-agents 1.8.9)."""
@@ -46,7 +46,7 @@ class EarFrame(NamedTuple):
     at: float
     """When it arrived, on `time.monotonic()`."""
     samples: Samples
-    """Mono, at `EAR_RATE`."""
+    """Mono, at `EAR_RATE` Hz."""
 
 
 def join_token(
@@ -58,8 +58,10 @@ def join_token(
     metadata: str = "",
     attributes: dict[str, str] | None = None,
 ) -> str:
-    """A caller's token for `room`; with an `agent_name` it carries the dispatch of that agent (`join`), with `metadata`
-    as the job's. `attributes` become the caller's, who has no grant to change them.
+    """Returns a caller's token for `room`. With an `agent_name` it dispatches that agent (`join`), with `metadata` as
+    the job's.
+
+    `attributes` become the caller's, who has no grant to change them.
     """
     token = (
         api.AccessToken(stack.api_key, stack.api_secret)
@@ -74,9 +76,10 @@ def join_token(
 
 
 class RehearsalCaller:
-    """One caller: `connect`, then `hear`, `say` and `leave` at will; to `connect` again is to come back.
+    """One simulated caller: `connect`, then `hear`, `say` and `leave` at will; to `connect` again is to come back.
 
-    With `record` every frame of the agent's voice is kept; otherwise the ear closes at the first audible one.
+    With `record` every frame of the agent's voice is kept; otherwise the caller stops listening at the first audible
+    one.
     """
 
     microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
@@ -94,34 +97,37 @@ class RehearsalCaller:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def heard_on(self, track: str) -> list[EarFrame]:
-        """The frames of the agent's track of that name."""
+        """Returns the frames heard on the agent's tracks of that name, in time order; empty without `record`."""
         return sorted((frame for frames in self.streams_on(track) for frame in frames), key=lambda frame: frame.at)
 
     def streams_on(self, track: str) -> list[list[EarFrame]]:
-        """The same, of each track by itself: an agent whose connection was lost publishes anew, and for a while both are heard."""
+        """Returns the frames heard on the agent's tracks of that name, one list for each track.
+
+        An agent whose connection was lost publishes anew, and for a while both tracks are heard.
+        """
         return [list(frames) for (name, _), frames in self._frames.items() if name == track]
 
     def voice(self) -> Samples:
-        """All that was heard of the agent, one track after the other; empty without `record`."""
+        """Returns all samples that were heard of the agent, one track after the other; empty without `record`."""
         spoken = [frame.samples for frames in self._frames.values() for frame in frames]
         return np.concatenate([np.zeros(0, np.int16), *spoken])
 
     async def hear_out(self, pause: float) -> None:
-        """Wait until the agent, who has been heard, has said nothing for `pause` seconds; needs `record`."""
+        """Waits until the agent, who has been heard, has said nothing for `pause` seconds; needs `record`."""
         while (quiet := time.monotonic() - self._last_heard_at) < pause:  # noqa: ASYNC110 - it is time that is waited for
             await asyncio.sleep(pause - quiet)
 
     @property
     def room(self) -> rtc.Room:
-        """The room the caller is in; RuntimeError outside of one."""
+        """Returns the room the caller is in. Raises RuntimeError outside of one."""
         if self._room is None:
             raise RuntimeError("the caller is in no room")
         return self._room
 
     async def connect(self) -> None:
-        """Join the room and publish the microphone; `hear` counts from calling this.
+        """Joins the room and publishes the microphone; `hear` counts from calling this.
 
-        Raises `rtc.ConnectError` when the server can't be reached or refuses the token.
+        Raises `rtc.ConnectError` when the server can't be reached or refuses the token, RuntimeError in a room.
         """
         if self._room is not None:
             raise RuntimeError("the caller is in a room already")
@@ -137,21 +143,21 @@ class RehearsalCaller:
         self._start(self._speak(self._source))
 
     async def hear(self, within: float) -> float:
-        """Wait for the first audible frame since `connect`: its seconds since `connect` was called.
+        """Waits for the first audible frame since `connect`. Returns its seconds since `connect` was called.
 
         Raises TimeoutError when nothing was heard `within` seconds from now.
         """
         return await self.heard_at(within) - self._called_at
 
     async def heard_at(self, within: float) -> float:
-        """As `hear`, but the instant on `time.monotonic()`."""
+        """Waits for the first audible frame since `connect`, as `hear` does. Returns its instant on `time.monotonic()`."""
         if self._first_heard_at is None:
             raise RuntimeError("the caller has not connected")
         async with asyncio.timeout(within):
             return await asyncio.shield(self._first_heard_at)
 
     async def agent_listens(self, seconds: float) -> None:
-        """Wait until an agent has listened for so long: it has a voice in the room, and neither starts, thinks nor speaks."""
+        """Waits until an agent has listened for so many seconds: it has a voice in the room, and neither starts, thinks nor speaks."""
         since = None
         while since is None or time.monotonic() - since < seconds:
             if not any(_listens(participant) for participant in self.room.remote_participants.values()):
@@ -161,23 +167,23 @@ class RehearsalCaller:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def say(self, frequency_hz: float, seconds: float) -> None:
-        """Speak: a tone of that frequency; returns when the microphone has its last sample."""
+        """Speaks a tone of that frequency. Returns when the microphone has its last sample."""
         wave = np.sin(2 * np.pi * frequency_hz / MICROPHONE_RATE * np.arange(round(seconds * MICROPHONE_RATE)))
         await self.speak((_SPOKEN_PEAK * wave).astype(np.int16))
 
     async def speak(self, samples: Samples) -> None:
-        """Speak, in mono at `MICROPHONE_RATE`; returns when the microphone has the last sample."""
+        """Speaks samples, mono at `MICROPHONE_RATE` Hz. Returns when the microphone has the last one."""
         said = asyncio.Event()
         self._spoken.append((samples, said))
         await said.wait()
 
     @property
     def unsaid(self) -> float:
-        """Seconds of what was said that have not left the microphone."""
+        """Returns the seconds of what was said that have not left the microphone."""
         return 0.0 if self._source is None else self._source.queued_duration
 
     async def leave(self) -> None:
-        """Hang up; does nothing outside of a room."""
+        """Hangs up; does nothing outside of a room."""
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()

@@ -1,4 +1,5 @@
-"""A call from its invitation to its end: the agent dispatched by the caller's token or ahead of them, the room gone afterwards.
+"""Runs a call from its invitation to its end: the agent dispatched by the caller's token or ahead of them, the room
+gone afterwards.
 
 Above callers.py, which knows the caller alone: rehearsals and benchmarks call an agent through here.
 """
@@ -26,10 +27,11 @@ async def calling(
     ahead_by: float | None = None,
     record: bool = False,
 ) -> AsyncGenerator[RehearsalCaller]:
-    """A caller of that agent in a `room` of their own, who has not connected yet. On exit they hang up, and the room is deleted, as a
-    telephone call's is.
+    """Gives a caller of that agent in a `room` of their own, who has not connected yet. On exit the caller hangs up,
+    and the room is deleted.
 
-    `metadata` is the job's. The agent is dispatched by the caller's token (`join`), or `ahead_by` seconds before they have one (`ahead`).
+    `metadata` is the job's. The agent is dispatched by the caller's token (`join`), or `ahead_by` seconds before they
+    have one (`ahead`).
     """
     if ahead_by is None:
         token = join_token(stack, room=room, identity="caller", agent_name=agent_name, metadata=metadata)

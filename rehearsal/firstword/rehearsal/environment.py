@@ -1,8 +1,9 @@
-"""Which LiveKit server and which providers sessions use: chosen before anything starts, then started where they are missing.
+"""Chooses which LiveKit server and which providers sessions use, before anything starts, and starts those that are
+missing.
 
-`choose` reads the environment and decides, so that the first line of output can say which; `running_servers` starts what is missing.
-Rehearsals and `firstword up` share both. Keys and addresses in the shell count only where they lead to this machine,
-or with `real`.
+`choose` reads the environment and decides, so that the first line of output can say which; `running_servers` starts
+what is missing. Rehearsals and `firstword up` share both. Keys and addresses in the shell count only where they lead to
+this machine, or with `real`.
 """
 
 from __future__ import annotations
@@ -32,31 +33,31 @@ _SIMULATORS_READY_S = 20.0
 
 
 class MissingKeys(ServerError):
-    """`real` was asked for without a key that it needs."""
+    """Raised where real providers were asked for without a key that they need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is used: a stack that is there already, or None for one to start; likewise the base addresses."""
+    """Which servers are used: a stack that is there already, or None for one to start; likewise the providers' addresses."""
 
     stack: Stack | None
     livekit: str
-    """What LiveKit server that is, in words."""
+    """Which LiveKit server that is, in words."""
     providers: Mapping[str, str | None]
-    """`openai` and `deepgram`: base address, or None for a simulator to start."""
+    """Provider (`openai`, `deepgram`) -> its base address, or None for a simulator to start."""
     real: bool
     latencies: Path | None = None
     """Latency model of the simulators, an absolute path; None for the default one."""
 
     @property
     def sentence(self) -> str:
-        """The first line of output: what is used."""
+        """Returns the first line of output, which says what servers are used."""
         traces = f" Traces: also in {self.stack.jaeger_url}." if self.stack and self.stack.jaeger_url else ""
         return f"LiveKit: {self.livekit}. Providers: {self.providers_in_words}.{traces}"
 
     @property
     def providers_in_words(self) -> str:
-        """`simulated`, or each by its address."""
+        """Returns `simulated`, or each provider with its address."""
         model = f" ({self.latencies})" if self.latencies else ""
         words = {name: url or f"simulated{model}" for name, url in self.providers.items()}
         if len(set(words.values())) == 1:
@@ -65,7 +66,7 @@ class Choice:
 
 
 LOCAL = Choice(stack=None, livekit="a server of its own", providers={"openai": None, "deepgram": None}, real=False)
-"""All of it started here, whatever the shell says and whatever runs on the machine."""
+"""The choice to start everything here, whatever the shell says and whatever runs on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,16 @@ class RunningServers:
     stack: Stack
     variables: Mapping[str, str]
     simulators: Mapping[str, str] | None = None
-    """Where they are, as `ProviderAddresses` has them; None where none runs."""
+    """Addresses of the simulators, by the names of `ProviderAddresses`; None where none runs."""
 
 
 async def choose(shell: Mapping[str, str], *, real: bool = False, latencies: Path | None = None) -> Choice:
-    """What is set (`shell`: the environment, which `.env.local` fills) and what runs on the machine. Raises MissingKeys with the names, never a value."""
+    """Chooses servers by what is set and what runs on the machine. Raises MissingKeys with the names of keys, never a
+    value.
+
+    shell: the environment, which `.env.local` fills. real: real providers are wanted. latencies: latency model of the
+    simulators.
+    """
     if real:
         missing = [name for name in ("OPENAI_API_KEY", "DEEPGRAM_API_KEY") if not shell.get(name)]
         if shell.get("LIVEKIT_URL"):
@@ -112,7 +118,7 @@ def _provider(name: str, shell: Mapping[str, str], real: bool) -> str | None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine: `localhost`, or an address of loopback. No name is looked up."""
+    """Returns whether a URL leads to this machine: `localhost`, or an address of loopback. No name is looked up."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -125,7 +131,7 @@ def is_loopback(url: str) -> bool:
 async def running_servers(
     choice: Choice, folder: Path, *, report: Callable[[Progress], None] = lambda _: None
 ) -> AsyncGenerator[RunningServers]:
-    """Start what `choice` lacks, with logs in `folder`, and end it on exit.
+    """Starts the servers that `choice` lacks, with logs in `folder`, and ends them on exit.
 
     Raises ServerError, before anything starts where the LiveKit server that `choice` names can't be used.
     """
@@ -152,9 +158,10 @@ def _environment(choice: Choice, addresses: Mapping[str, str], stack: Stack) -> 
 
 
 def own_store(choice: Choice, folder: Path, profile: str) -> dict[str, str]:
-    """The environment of a worker with an account store of its own in `folder`, as slow as the model says.
+    """Returns the environment of a worker with an account store of its own in `folder`, as slow as the latency model
+    says.
 
-    Fresh, so it holds the example accounts. Empty with `real`: then the user's store is used.
+    The store is fresh, so it holds the example accounts. Empty with `real`: then the user's store is used.
     """
     if choice.real:
         return {}
@@ -165,16 +172,16 @@ def own_store(choice: Choice, folder: Path, profile: str) -> dict[str, str]:
 
 
 def store_file(folder: Path, profile: str) -> Path:
-    """Where the store of that worker lies, an absolute path."""
+    """Returns where the store of that profile's worker lies, an absolute path."""
     return (folder / "stores" / f"{profile}.db").resolve()
 
 
 @contextlib.asynccontextmanager
 async def simulators(latencies: Path | None, log: Path) -> AsyncGenerator[dict[str, str]]:
-    """Run the provider simulators as a process of their own, so that they never wait for the callers' event loop.
+    """Runs the provider simulators as a process of their own, so that they never wait for the callers' event loop.
 
-    Gives the address of each by name, as `ProviderAddresses` has them. The process ends with its standard input, so also when we are killed.
-    Raises ServerFailed with its last words.
+    Gives the address of each by name, as `ProviderAddresses` has them. The process ends with its standard input, so
+    also when we are killed. Raises ServerFailed with its last words.
     """
     model = () if latencies is None else ("--providers", str(latencies))
     command = (sys.executable, "-P", "-m", "firstword.rehearsal.providers", *model)

@@ -7,10 +7,11 @@ _CHECKOUT = _PACKAGE.parents[2]
 
 
 def data_file(name: str) -> Path:
-    """The file or folder `name`, a path from the repository's root such as `deploy/flags.json`.
+    """Returns the path of the file or folder `name`, which is given from the repository's root, such as
+    `deploy/flags.json`.
 
-    A wheel carries a copy in `firstword/rehearsal/data`; a checkout has no such folder and is used as it lies.
-    Raises FileNotFoundError when neither has it.
+    A wheel carries a copy in `firstword/rehearsal/data`; a checkout has no such folder and is used as it lies. Raises
+    FileNotFoundError when neither has it.
     """
     wheel = _PACKAGE / "data"
     path = (wheel if wheel.is_dir() else _CHECKOUT) / name

@@ -1,8 +1,8 @@
-"""The yardstick of a rehearsal: the least that a LiveKit worker can do and still be heard.
+"""The floor, the yardstick of a rehearsal: the least that a LiveKit worker can do and still be heard.
 
-It connects with defaults, publishes, waits for participant and subscription, and pushes a tone: nothing less,
-nothing more. Executor, idle processes and dispatch are those of the worker beside it, started the same way,
-by `rehearsal/floor.py` at the top of the checkout.
+It connects with defaults, publishes, waits for participant and subscription, and pushes a tone: nothing less, nothing
+more. Executor, idle processes and dispatch are those of the worker beside it, started the same way, by
+`rehearsal/floor.py` at the top of the checkout.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from firstword.rehearsal.tone import SAMPLE_RATE, TONE
 
 
 def load(_: AgentServer) -> float:
-    """The load reported to LiveKit: a fixed one, since a busy small machine would declare itself full."""
+    """Returns the load that is reported to LiveKit: a fixed one, since a busy small machine would declare itself full."""
     return float(os.environ["FIRSTWORD_FIXED_LOAD"])
 
 
@@ -33,7 +33,7 @@ if idle_processes := os.environ.get("FIRSTWORD_IDLE_PROCESSES"):
 
 @server.rtc_session(agent_name=os.environ["FIRSTWORD_AGENT_NAME"])
 async def entrypoint(job: JobContext) -> None:
-    """One session: heard as soon as LiveKit allows, over when the caller has gone."""
+    """Runs one session: joins, publishes a track and plays the tone as soon as the caller is subscribed. Ends when the caller has gone."""
 
     def hang_up(_: rtc.RemoteParticipant) -> None:
         job.shutdown()

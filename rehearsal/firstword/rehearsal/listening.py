@@ -1,4 +1,4 @@
-"""How an audit's caller meets an agent: they wait for its greeting, and where none comes they speak first.
+"""Lets an audit's caller meet an agent: they wait for its greeting, and where none comes they speak first.
 
 Above `callers.py`. A greeting counts from the caller's connecting, an answer from the end of what the caller said.
 """
@@ -20,22 +20,23 @@ from firstword.rehearsal.callers import MICROPHONE_RATE, RehearsalCaller, Sample
 from firstword.tuning.audit.facts import FirstVoice
 
 QUIET_S = 3.0
-"""So long an agent that listens may be silent before the caller speaks."""
+"""Seconds that an agent that listens may be silent before the caller speaks."""
 _HELLO_S = 0.7
 """Of the shipped greeting: its first word, and the silence behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstHeard:
-    """When an agent was first heard."""
+    """After how many seconds an agent was first heard, and who had spoken first."""
 
     seconds: float
     first_voice: FirstVoice
 
 
 async def first_heard(caller: RehearsalCaller, patience: float) -> FirstHeard:
-    """When the agent of this caller, who has connected, is first heard. Raises TimeoutError where it is not.
+    """Waits until a connected caller first hears the agent; where it greets nobody, the caller says hello first.
 
+    Returns when the agent was heard. Raises TimeoutError where it was not.
     patience: seconds to wait for a greeting, or for an agent that listens, and as many again for its answer.
     """
     hears = asyncio.create_task(caller.hear(2 * patience + QUIET_S))
@@ -59,7 +60,7 @@ async def first_heard(caller: RehearsalCaller, patience: float) -> FirstHeard:
 
 @cache
 def hello() -> Samples:
-    """ "Hello" by a person, mono at the rate of a caller's microphone: any VAD takes it for speech, and any STT for a word."""
+    """Returns a "Hello" by a person, mono at the rate of a caller's microphone. Any VAD takes it for speech, and any STT for a word."""
     with wave.open(str(Path(greeting.__file__).parent / "sounds" / "hello.wav")) as file:
         rate = file.getframerate()
         samples = np.frombuffer(file.readframes(round(_HELLO_S * rate)), np.int16)

@@ -1,7 +1,8 @@
-"""What a caller missed of the greeting: what their ear got, against what there was to say.
+"""Finds what a caller missed of the greeting: compares what their ear got with what there was to say.
 
-Computed once the session is over (`alignment.py` takes a second of a core for ten seconds of sound). The simulated voice says a text the
-same each time; that is the reference. What the agent wrote down of itself would cost it CPU while somebody waits.
+Computed once the session is over (`alignment.py` takes a second of a core for ten seconds of sound). The simulated
+voice says a text the same each time; that is the reference. What the agent wrote down of itself would cost it CPU while
+somebody waits.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ _PRECISION = 2 * WINDOW
 
 
 def missed_of_greeting(account: GreetingFields, began: float, heard: Samples) -> Missing:
-    """What is missing of the account's greeting at `began` (Unix time, s) in what was heard, mono at `EAR_RATE`.
+    """Returns what of the account's greeting is missing in what was heard.
 
-    A greeting comes about in more than one way, and the shipped one may stand in its place or follow its opening. The way of which most was
-    heard counts.
+    began: when the session began, Unix time in seconds. heard: mono samples at `EAR_RATE` Hz. A greeting can be spoken
+    in several ways, and the shipped one may stand in its place or follow its opening. The way of which most was heard
+    counts.
     """
     found: list[Alignment] = []
     for said in _ways(account, began):
@@ -43,7 +45,7 @@ def missed_of_greeting(account: GreetingFields, began: float, heard: Samples) ->
 
 
 def missed_of_tone(heard: Samples) -> Missing:
-    """What is missing of the floor's tone."""
+    """Returns what of the floor's tone is missing in what was heard, mono samples at `EAR_RATE` Hz."""
     return _missing(align(np.array(tone.TONE, np.int16), tone.SAMPLE_RATE, heard, EAR_RATE))
 
 
@@ -67,7 +69,7 @@ def _ways(account: GreetingFields, began: float) -> Iterator[Samples]:
 
 
 def streamed(text: str) -> Samples:
-    """What the simulated voice says of a text that LiveKit's session has spoken: LiveKit's plugin sends it word by word."""
+    """Returns the sound of a text that LiveKit's session has spoken by the simulated voice: LiveKit's plugin sends it word by word."""
     sentences = [""]
     for word in WordTokenizer(ignore_punctuation=False).tokenize(text):
         sentences[-1] += f"{word} "

@@ -1,4 +1,4 @@
-"""What no exported byte of a rehearsal may hold: who the example accounts are, what they and their callers say, and keys.
+"""Searches exported data for private words: who the example accounts are, what they and their callers say, and keys.
 
 Beside `callers`, for the tests of the real worker and for `benchmarks/exactness.py`: both search all that was exported.
 """
@@ -21,7 +21,7 @@ _TOOL_RESULT = re.compile(r"\d\d:\d\d on [A-Z][a-z]+day, \d\d [A-Z][a-z]+ \d{4}"
 
 
 def private_in(exported: bytes, stack: Stack) -> list[str]:
-    """Those words of accounts, conversations, tools, keys and tokens that these OTLP JSON lines hold anywhere."""
+    """Returns the private words that these OTLP JSON lines hold anywhere: of accounts, conversations, tools, keys and tokens."""
     # as text and not as JSON: the lines escape what isn't ASCII, and a value may be JSON again
     text = "\n".join(json.dumps(json.loads(line), ensure_ascii=False) for line in exported.splitlines())
     found = [word for word in sorted(_words(stack)) if word in text]

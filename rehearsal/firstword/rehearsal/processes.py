@@ -45,20 +45,20 @@ class ServerError(Exception):
 
 
 class PortTaken(ServerError):
-    """The port it should listen on is somebody else's."""
+    """Raised where the port that a server should listen on is somebody else's."""
 
 
 class ServerFailed(ServerError):
-    """It ended, or was not ready in time."""
+    """Raised where a server ended, or was not ready in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What to run: `command` with `environment` on top of ours unless not `inherit`, its output appended to `log`.
+    """A server to run as our child: `command`, with `environment` on top of ours unless not `inherit`, its output
+    appended to `log`.
 
-    It is ready when a GET of `ready_url` answers with `ready_status`, for which it has `ready_s` seconds.
-    The ports are those it listens on.
-    `end_with_parent` is the signal it gets when we are killed.
+    It is ready when a GET of `ready_url` answers with `ready_status`, for which it has `ready_s` seconds. The ports are
+    those it listens on. `end_with_parent` is the signal it gets when we are killed.
     """
 
     name: str
@@ -110,7 +110,7 @@ async def started(
 ) -> AsyncGenerator[Process]:
     """Starts `command` in `folder`, with `environment` on top of ours or, without `inherit`, with it alone.
 
-    On exit it has ended, its process group with it.
+    Gives the process. On exit it has ended, its process group with it.
     """
     guard = (sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, end_with_parent.name, str(os.getpid()))
     process = await asyncio.create_subprocess_exec(
@@ -168,7 +168,7 @@ def _last_words(child: Child, what: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports of 127.0.0.1, each free for TCP and UDP, from the kernel, which gives them to nobody else for a minute."""
+    """Returns `count` different ports of 127.0.0.1, each free for TCP and UDP. The kernel gives them to nobody else for a minute."""
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
@@ -194,7 +194,7 @@ def _reserve(stream: socket.socket) -> None:
 
 
 def require_free(port: int, kind: socket.SocketKind, wanted_by: str) -> None:
-    """Raises PortTaken, naming who has it as far as the system tells, unless 127.0.0.1:`port` is free for `kind`."""
+    """Raises PortTaken unless 127.0.0.1:`port` is free for `kind`; the message names who has it, as far as the system tells."""
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind is socket.SOCK_STREAM:  # as servers do: a connection that lingers does not hold a port
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

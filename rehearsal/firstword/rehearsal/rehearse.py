@@ -1,7 +1,8 @@
-"""A rehearsal: profiles side by side in one run, session by session, with callers who listen.
+"""Runs a rehearsal: profiles side by side in one run, session by session, with callers who listen.
 
-The order turns with each round, so that no profile always goes first. Callers who call at once are of one profile, so that a profile
-competes with itself only. Between sessions the machine comes to rest: all processes of the last session gone, their replacements ready.
+The order turns with each round, so that no profile always goes first. Callers who call at once are of one profile, so
+that a profile competes with itself only. Between sessions the machine comes to rest: all processes of the last session
+gone, their replacements ready.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from firstword.rehearsal.workers import FLAGS, FLOOR, RunningWorker, running_wor
 from firstword.telemetry.record import Dispatch
 
 PACKAGES = ("firstword", "livekit-agents", "livekit", "opentelemetry-sdk")
-"""Whose versions a result names."""
+"""Packages whose versions a result names."""
 AT_ONCE = os.cpu_count() or 1
-"""Workers that are warmed at the same time: with fewer cores than that, imports take longer than LiveKit gives a process to initialize."""
+"""Number of workers that are warmed at the same time. With fewer cores, imports take longer than LiveKit gives a process to initialize."""
 _PAUSE_S = 0.6
 """Silence after which a greeting is over; between its sentences there is less."""
 _LONGEST_GREETING_S = 30.0
@@ -49,25 +50,25 @@ _LONGEST_GREETING_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What to rehearse; times in seconds."""
+    """The plan of a rehearsal: what is rehearsed, and how it is called. Times are in seconds."""
 
     profiles: Sequence[str] = ("baseline", "tuned")
-    """Beside the floor, which always runs."""
+    """Profiles that are rehearsed beside the floor, which always runs."""
     sessions: int = 20
-    """Of each profile."""
+    """Number of sessions of each profile."""
     dispatch: Dispatch = Dispatch.JOIN
     ahead_by: float = 3.0
     """With dispatch `ahead`: how long the job comes before the caller."""
     concurrency: int = 1
-    """Callers at once."""
+    """Number of callers at once."""
     rate: float | None = None
     """Sessions a second at most."""
     patience: float = 20.0
     """How long a caller waits to hear something."""
     stay: float = 2.0
-    """How long a caller stays after that, so that the deferred set-up ends."""
+    """How long a caller stays after they heard something, so that the deferred set-up ends."""
     hear_out: bool = True
-    """A caller stays until the greeting is over too, and what they missed of it is computed between the sessions."""
+    """Whether a caller stays until the greeting is over, too. What they missed of it is then computed between the sessions."""
     flags: Path | None = None
     """A flag file, and one worker more, `flags`, that follows it. Its jobs name no account, so each session is a draw."""
     strangers: bool = False
@@ -77,7 +78,7 @@ class Rehearsal:
 
     @property
     def workers(self) -> tuple[str, ...]:
-        """By profile: the floor, those that were named, the one that follows the flag file, and the other agent."""
+        """Returns the profiles of all workers: the floor, those named, the one that follows the flag file, and the other agent."""
         return (FLOOR, *self.profiles, *([FLAGS] if self.flags else []), *([AGENT] if self.agent else []))
 
 
@@ -92,7 +93,7 @@ class Group:
 
 
 def groups(plan: Rehearsal) -> Iterator[Group]:
-    """The groups of a rehearsal in the order in which they call: each round every profile once, each round turned by one."""
+    """Yields the groups of a rehearsal in the order in which they call: each round every profile once, each round turned by one."""
     profiles = plan.workers
     for number, done in enumerate(range(0, plan.sessions, plan.concurrency)):
         size = min(plan.concurrency, plan.sessions - done)
@@ -104,10 +105,10 @@ def groups(plan: Rehearsal) -> Iterator[Group]:
 async def rehearse(
     plan: Rehearsal, choice: Choice, folder: Path, *, report: Callable[[Progress], None] = lambda _: None
 ) -> Result:
-    """Run `plan` with its logs and traces in `folder`, and say how it goes to `report`.
+    """Runs the rehearsal with its logs and traces in `folder`, and returns its result. `report` hears how it goes.
 
-    Cancelled once (Ctrl-C), it ends everything it started and returns what there is, `interrupted`.
-    Raises ServerError where no server, simulator or worker can be had.
+    Cancelled once (Ctrl-C), it ends everything it started and returns what there is, `interrupted`. Raises ServerError
+    where no server, simulator or worker can be had.
     """
     sessions: list[Session] = []
     interrupted = False
@@ -128,17 +129,18 @@ async def rehearse(
 
 @dataclass(frozen=True, slots=True)
 class RunningRehearsal:
-    """All that runs during a rehearsal, and who calls."""
+    """Everything that runs during a rehearsal, and the accounts that call."""
 
     stack: Stack
     workers: Mapping[str, RunningWorker]
     rooms: api.LiveKitAPI
     accounts: Sequence[Account]
-    """Who calls, in turn: callers come back. Empty with the user's own store, and where flags are drawn: then the jobs name nobody."""
+    """Accounts that call, in turn: callers come back. Empty with real providers, where the store is the user's: then
+    the jobs name nobody."""
     folder: Path
-    """That of the rehearsal, with the workers' stores."""
+    """The rehearsal's folder, with the workers' stores."""
     voice_is_known: bool
-    """The TTS is simulated, so that what there is to say is known sample by sample."""
+    """Whether the TTS is simulated, so that what there is to say is known sample by sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +247,10 @@ async def _perform(
 async def call(
     plan: Rehearsal, running: RunningRehearsal, worker: RunningWorker, number: int, sessions: list[Session]
 ) -> _Recording | None:
-    """One session, which goes into `sessions` as it ends: call, listen, stay a little, hang up. `number` says whose call it is.
+    """Makes one call: connects, listens, stays a little, hangs up. Appends the session to `sessions` as it ends.
 
-    Returns what was heard, where that can be compared with what there was to say.
+    `number` says whose call it is. Returns what was heard, where that can be compared with what there was to say; else
+    None.
     """
     began, compares = time.time(), plan.hear_out and running.voice_is_known and worker.profile != AGENT
     room = f"{worker.agent_name}-{secrets.token_hex(4)}"
@@ -310,6 +313,6 @@ def _figures(profile: str, sessions: Sequence[Session], folder: Path) -> Profile
 
 
 def versions() -> dict[str, str]:
-    """Of Python, the packages that matter to a start, and the LiveKit server that is started here."""
+    """Returns the versions of Python, of the packages that matter to a start, and of the LiveKit server that is started here."""
     packages = {name: metadata.version(name) for name in PACKAGES}
     return {"python": python_version(), **packages, LIVEKIT.name: LIVEKIT.version.removeprefix("v")}

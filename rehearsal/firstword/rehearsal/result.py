@@ -1,9 +1,10 @@
-"""What a rehearsal found: figures of each profile, from the callers' ears and from the traces their sessions left.
+"""Computes what a rehearsal found: figures of each profile, from the callers' ears and from the traces their sessions
+left.
 
 Last in the rehearsal's data path: sessions and OTLP JSON lines in, a `Result` out, on disk as `result.json`.
 
-Quantiles are order statistics (nearest rank): p90 of twenty sessions is the eighteenth fastest. So each figure is a session that took
-place, and an error, which is infinitely late, needs no interpolation. In JSON infinity is null.
+Quantiles are order statistics (nearest rank): p90 of twenty sessions is the eighteenth fastest. So each figure is a
+session that took place, and an error, which is infinitely late, needs no interpolation. In JSON infinity is null.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Missing:
 
     @property
     def total_ms(self) -> int:
-        """All of it."""
+        """Returns all milliseconds of the greeting that were not heard."""
         return self.beginning_ms + self.middle_ms + self.end_ms
 
 
@@ -49,15 +50,15 @@ class Missed:
     """What the callers of a profile missed of their greetings."""
 
     callers: int
-    """Who missed something."""
+    """Number of callers who missed something."""
     beginning_ms: int
-    """The most that one of them missed there, as of the others."""
+    """The most that one caller missed at the beginning; likewise in the middle and at the end."""
     middle_ms: int
     end_ms: int
 
     @classmethod
     def of(cls, found: Sequence[Missing]) -> Missed | None:
-        """Of the sessions that were compared; None where none was."""
+        """Sums up what was missing in the sessions that were compared; None where none was."""
         if not found:
             return None
         worst = (max(values) for values in zip(*((m.beginning_ms, m.middle_ms, m.end_ms) for m in found), strict=True))
@@ -82,7 +83,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Seconds; infinite where that many sessions were errors."""
+    """Quantiles of a time, in seconds; infinite where that many sessions were errors."""
 
     p50: float
     p90: float
@@ -91,7 +92,7 @@ class Quantiles:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Quantiles | None:
-        """The quantiles of `values`, by nearest rank; None of nothing."""
+        """Returns the quantiles of `values`, by nearest rank; None for no value."""
         if not values:
             return None
         ordered = sorted(values)
@@ -101,25 +102,25 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class ProfileFigures:
-    """One profile's sessions in figures; `ttfw_s` and `init_s` are None where there are no traces, as for the floor."""
+    """The figures of one profile's sessions; `ttfw_s` and `init_s` are None where there are no traces, as for the floor."""
 
     sessions: int
     errors: int
     """Sessions whose caller heard nothing, or whose start failed or timed out."""
     fallbacks: int
-    """Tasks that used their fallback, over all sessions."""
+    """Number of tasks that used their fallback, over all sessions."""
     ttfw_s: Quantiles | None
     init_s: Quantiles | None
     heard_s: Quantiles | None
     missed: Missed | None = None
-    """Of the greetings; None where none was compared."""
+    """What callers missed of the greetings; None where none was compared."""
     untraced: int = 0
     """Sessions that should have left a trace and left none; not in `ttfw_s` and `init_s`. Not part of the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A whole rehearsal."""
+    """The result of a whole rehearsal: its figures by profile, its sessions, and what it ran with."""
 
     profiles: Mapping[str, ProfileFigures]
     dispatch: Dispatch
@@ -130,11 +131,14 @@ class Result:
 
     @property
     def unheard(self) -> int:
-        """Callers, of all profiles, who heard nothing."""
+        """Returns how many callers, of all profiles, heard nothing."""
         return sum(session.heard_s is None for session in self.sessions)
 
     def as_json(self) -> dict[str, Any]:
-        """The stable keys of `rehearse --json` (docs/rehearse.md); null is infinitely late or, for the floor, not measured."""
+        """Returns the data of `rehearse --json` under its stable keys (docs/rehearse.md).
+
+        null is infinitely late or, for the floor, not measured.
+        """
         return {
             "profiles": {name: _figures_json(figures) for name, figures in self.profiles.items()},
             "dispatch": self.dispatch.value,
@@ -144,7 +148,10 @@ class Result:
 
 
 def figures(sessions: Sequence[Session], starts: Mapping[str, RecordedStart] | None) -> ProfileFigures:
-    """The figures of one profile's `sessions`; `starts` by room id, None for a profile that leaves no traces."""
+    """Computes the figures of one profile's sessions.
+
+    starts: the sessions' starts by LiveKit's room id; None for a profile that leaves no traces.
+    """
     heard = [math.inf if session.heard_s is None else session.heard_s for session in sessions]
     missed = Missed.of([session.missing for session in sessions if session.missing is not None])
     if starts is None:
@@ -185,7 +192,7 @@ def read_starts(folder: Path) -> dict[str, RecordedStart]:
 
 
 def save(result: Result, folder: Path) -> None:
-    """Write `result.json` and `sessions.jsonl` into `folder`, and remember it as the last rehearsal of this user."""
+    """Writes `result.json` and `sessions.jsonl` into `folder`, and remembers it as the last rehearsal of this user."""
     (folder / RESULT_FILE).write_text(json.dumps(result.as_json(), indent=2) + "\n")
     lines = (json.dumps(asdict(session)) + "\n" for session in result.sessions)
     (folder / "sessions.jsonl").write_text("".join(lines))
@@ -195,7 +202,7 @@ def save(result: Result, folder: Path) -> None:
 
 
 def last_folder() -> Path | None:
-    """The folder of this user's last rehearsal, for `--last`; None when there was none, or it is gone."""
+    """Returns the folder of this user's last rehearsal, for `--last`; None when there was none, or it is gone."""
     with contextlib.suppress(OSError):
         folder = Path(_last_file().read_text().strip())
         return folder if (folder / RESULT_FILE).exists() else None
@@ -203,7 +210,11 @@ def last_folder() -> Path | None:
 
 
 def new_folder(parent: Path) -> Path:
-    """A new folder below `parent`, named after the local date and time; a second one of the same second gets a suffix."""
+    """Makes a new folder below `parent`, named after the local date and time; a second one of the same second gets a
+    suffix.
+
+    Returns its path. Raises FileExistsError where a hundred of that second are there.
+    """
     name = datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 100))):
         with contextlib.suppress(FileExistsError):

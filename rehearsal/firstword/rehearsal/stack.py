@@ -1,6 +1,8 @@
-"""The local stack: LiveKit's server and, where traces are wanted, collector and Jaeger, for as long as one command runs.
+"""Runs the local stack: LiveKit's server and, where traces are wanted, collector and Jaeger, for as long as one command
+runs.
 
-Everything listens on 127.0.0.1. `firstword up` publishes where its stack is; other commands on the machine use that one.
+Everything listens on 127.0.0.1. `firstword up` publishes where its stack is; other commands on the machine use that
+one.
 """
 
 import asyncio
@@ -30,12 +32,12 @@ _PASSED_ON: Final = frozenset({"HOME", "LANG", "PATH", "TMPDIR", "USER", "XDG_CO
 
 
 class NotUsable(ServerError):
-    """A server that should run already does not answer, or refuses the key."""
+    """Raised where a server that should run already does not answer, or refuses the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where each server of the stack listens on 127.0.0.1; the defaults are the ones their users know."""
+    """Ports of 127.0.0.1 on which each server of the stack listens; the defaults are the ones their users know."""
 
     livekit: int = 7880
     livekit_udp: int = 7882
@@ -52,13 +54,16 @@ class Ports:
 
     @classmethod
     def free(cls) -> Self:
-        """Ports nobody listens on, from the kernel."""
+        """Returns ports on which nobody listens, from the kernel."""
         names = cls.__dataclass_fields__
         return cls(**dict(zip(names, free_ports(len(names)), strict=True)))
 
     @classmethod
     def usual(cls, say: Callable[[str], None]) -> Self:
-        """The defaults, and a free port in place of each that is taken; `say` gets a sentence that names both and who has it."""
+        """Returns the default ports, with a free port in place of each that is taken.
+
+        say: gets a sentence for each that is taken, which names both ports and who has the first.
+        """
         ports = asdict(cls())
         for name, port in ports.items():
             try:
@@ -71,10 +76,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Where the servers of a running stack are, as URLs; those of the traces are None in a stack without Jaeger.
+    """Addresses and keys of a running stack; those of the traces are None in a stack without Jaeger.
 
-    `otlp_endpoint` is for OTLP over gRPC, `otlp_http_endpoint` for OTLP over HTTP, to which `/v1/traces` is added. Prometheus scrapes
-    `metrics_url`. `jaeger_url` has the query API and, if `jaeger_page`, the web page.
+    `otlp_endpoint` is for OTLP over gRPC, `otlp_http_endpoint` for OTLP over HTTP, to which `/v1/traces` is added.
+    Prometheus scrapes `metrics_url`. `jaeger_url` has the query API and, if `jaeger_page`, the web page.
     """
 
     livekit_url: str
@@ -89,7 +94,7 @@ class Stack:
 
 
 class LocalStack:
-    """The stack as an async context manager: up on entry, gone on exit, whatever happened in between."""
+    """Runs the local stack as an async context manager: up on entry, gone on exit, whatever happened in between."""
 
     def __init__(
         self,
@@ -239,7 +244,7 @@ def _configured(name: str, folder: Path) -> tuple[str, str]:
 
 
 async def running_stack() -> Stack | None:
-    """The stack that `firstword up` runs on this machine, if one does and answers within 2 s; its file may be stale."""
+    """Returns the stack that `firstword up` runs on this machine; None where none runs, or it does not answer within 2 s."""
     try:
         stack = Stack(**json.loads(_state_file().read_text()))
     except (OSError, ValueError, TypeError):  # none, or of another version

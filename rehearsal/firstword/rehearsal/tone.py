@@ -1,6 +1,7 @@
-"""What the floor says: a tone that rises for a second. Its worker plays it, and a rehearsal looks for it in what a caller heard.
+"""The tone that the floor plays, which rises for a second. A rehearsal looks for it in what a caller heard.
 
-It rises, so that its beginning is not taken for its end; it begins at a wave's peak, so that its first sample is audible.
+It rises, so that its beginning is not taken for its end; it begins at a wave's peak, so that its first sample is
+audible.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from array import array
 from math import cos, pi
 
 SAMPLE_RATE = 24_000
-"""Hz; that of the agent's voice too."""
+"""Sample rate of the tone in Hz, as of the agent's voice."""
 AMPLITUDE = 8_000
 """Peak of the tone, of 32,768: -12 dBFS."""
 _FROM_HZ, _TO_HZ = 300, 900
@@ -22,4 +23,4 @@ def _turns(sample: int) -> float:
 
 
 TONE = array("h", [round(AMPLITUDE * cos(2 * pi * _turns(sample))) for sample in range(SAMPLE_RATE)])
-"""One second."""
+"""One second of the tone, mono at `SAMPLE_RATE` Hz."""

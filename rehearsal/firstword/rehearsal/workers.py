@@ -1,7 +1,7 @@
-"""The workers under rehearsal: each a process of its own, started LiveKit's way, known by what it logs.
+"""Runs the workers under rehearsal: each a process of its own, started LiveKit's way, known by what it logs.
 
-It stands between the local servers and the callers. A worker is started here with an environment that the rehearsal makes. Its log says
-when it is registered, and when it is at rest after a session.
+It stands between the local servers and the callers. A worker is started here with an environment that the rehearsal
+makes. Its log says when it is registered, and when it is at rest after a session.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import Stack
 
 START = ("-P", "-m", "livekit.agents", "start")
-"""What Python is told, before the file of a worker. With `-P`, which the processes of jobs inherit, no file in the folder
+"""Python's arguments before the file of a worker. With `-P`, which the processes of jobs inherit, no file in the folder
 that the worker is started in hides a package of the same name."""
 FLOOR = "floor"
 FLAGS = "flags"
-"""The worker without a profile: it follows a flag file."""
+"""Name of the worker without a profile, which follows a flag file."""
 REGISTER_S = 60.0
-"""A cold worker imports for seconds, and prepares its idle processes before it registers."""
+"""Seconds that a worker has to register. A cold one imports for seconds, and prepares its idle processes before that."""
 REST_S = 15.0
-"""A bound on the pause between sessions, so that a process that never comes does not stop the rehearsal."""
+"""Seconds that the pause between sessions may take, so that a process that never comes does not stop the rehearsal."""
 
 _LOOK_EVERY_S = 0.05
 
@@ -53,18 +53,18 @@ class WorkerState:
 
     registered: bool = False
     agent_name: str = ""
-    """By which it registered; empty: each room gets it."""
+    """Agent name under which it registered; empty: each room gets it."""
     warmed: int = 0
-    """Processes or threads made ready so far."""
+    """Number of processes or threads made ready so far."""
     threads: bool = False
-    """Jobs run in threads, whose end LiveKit does not log."""
+    """Whether jobs run in threads, whose end LiveKit does not log."""
     taken: int = 0
-    """Jobs so far."""
+    """Number of jobs so far."""
     ended: frozenset[int] = field(default_factory=frozenset[int])
     """Process ids of the jobs that said goodbye, or ended without a word."""
 
     def after(self, line: str) -> WorkerState:
-        """The state after one more line of the log; a line that isn't LiveKit's JSON changes nothing."""
+        """Returns the state after one more line of the log; a line that isn't LiveKit's JSON changes nothing."""
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
@@ -87,7 +87,7 @@ class WorkerState:
 
 
 class RunningWorker:
-    """A worker that runs; `logged_worker` makes it."""
+    """A LiveKit worker that runs as a process; `logged_worker` makes it."""
 
     def __init__(self, profile: str, process: Process, log: Path) -> None:
         self.profile = profile
@@ -99,16 +99,16 @@ class RunningWorker:
 
     @property
     def agent_name(self) -> str:
-        """By which callers get its agent; once it is registered."""
+        """Returns the name by which callers get its agent; empty until it is registered."""
         return self._state.agent_name
 
     @property
     def pid(self) -> int:
-        """Of the worker's main process."""
+        """Returns the process id of the worker's main process."""
         return self._process.pid
 
     async def registered(self) -> None:
-        """Returns when LiveKit knows the worker; its idle processes are ready by then. Raises ServerFailed."""
+        """Waits until LiveKit knows the worker; its idle processes are ready by then. Raises ServerFailed."""
         if not await self._until(lambda now: now.registered, REGISTER_S):
             raise ServerFailed(
                 f"the worker of {self.profile} did not register within {REGISTER_S:g} s; see {self._log}"
@@ -116,9 +116,10 @@ class RunningWorker:
         self._idle = self._state.warmed
 
     async def at_rest(self, within: float = REST_S) -> bool:
-        """Returns when the processes of past jobs are gone and their replacements ready; False after `within` seconds.
+        """Waits until the processes of past jobs are gone and their replacements ready.
 
-        Raises ServerFailed when the worker itself is gone.
+        Returns True, or False if that takes longer than `within` seconds. Raises ServerFailed when the worker itself is
+        gone.
         """
 
         def at_rest(now: WorkerState) -> bool:
@@ -129,7 +130,7 @@ class RunningWorker:
         return await self._until(at_rest, within)
 
     async def ended(self) -> NoReturn:
-        """Returns never: raises ServerFailed, with its last words, when the worker is gone."""
+        """Waits until the worker is gone, then raises ServerFailed with its last words. Never returns."""
         await self._process.wait()
         raise ServerFailed(self._last_words())
 
@@ -219,7 +220,7 @@ async def logged_worker(
 
 
 def dropped_variables(environment: Iterable[str]) -> set[str]:
-    """Those names of `environment` that a worker in a rehearsal must not see: keys and addresses of the shell."""
+    """Returns those names of `environment` that a worker in a rehearsal must not see: keys and addresses of the shell."""
     return {
         name
         for name in environment
@@ -228,12 +229,12 @@ def dropped_variables(environment: Iterable[str]) -> set[str]:
 
 
 def without(names: Iterable[str]) -> tuple[str, ...]:
-    """The command prefix that runs a program without these variables: children otherwise inherit all of ours."""
+    """Returns the command prefix that runs a program without these variables: children otherwise inherit all of ours."""
     return ("env", *(part for name in sorted(names) for part in ("-u", name)))
 
 
 def worker_file(profile: str) -> Path:
-    """The file that LiveKit is told to start for a profile.
+    """Returns the file that LiveKit is told to start for a profile.
 
     It lies in no package: LiveKit puts the folder that holds a file's outermost package on `sys.path`, where ours would
     hide a user's own `agent.py`. In a wheel it is package data. Raises FileNotFoundError.

@@ -1,4 +1,5 @@
-"""Imported at the start of each process of an agent that is audited (FIRSTWORD_AT_START): waits for what it imports."""
+"""Prepares each process of an agent that is audited: imported at its start (FIRSTWORD_AT_START), it acts on modules as
+they are imported."""
 
 from __future__ import annotations
 

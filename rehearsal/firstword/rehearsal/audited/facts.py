@@ -1,4 +1,4 @@
-"""Facts of the agent that only its own processes know, a line of JSON each."""
+"""Writes and reads facts about the agent that only its own processes know, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _written: set[tuple[str, str]] = set()
 
 
 def write_fact(file: str, kind: str, **values: Any) -> None:
-    """Append a fact to the file, once in a process. Several processes may write at once: a short line is written whole."""
+    """Appends a fact to the file, once in a process. Several processes may write at once: a short line is written whole."""
     line = json.dumps({"fact": kind, **values}) + "\n"
     if (file, line) not in _written:
         _written.add((file, line))
@@ -23,7 +23,7 @@ def write_fact(file: str, kind: str, **values: Any) -> None:
 
 
 def read_facts(file: Path) -> list[dict[str, Any]]:
-    """All facts so far, in order; none where no process has written."""
+    """Returns all facts in the file so far, in order; none where no process has written."""
     try:
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:

@@ -1,6 +1,7 @@
-"""What an audit takes from LiveKit's worker that LiveKit does not publish: each name once. It runs in the agent's own processes.
+"""The private names of LiveKit's worker that an audit needs, each listed once. It runs in the agent's own processes.
 
-`firstword.telemetry.livekit_private` says what an entry is, `tests/agent/test_private_names.py` fails on an upgrade that moves one.
+`firstword.telemetry.livekit_private` says what an entry is, `tests/agent/test_private_names.py` fails on an upgrade
+that moves one.
 """
 
 from __future__ import annotations

@@ -19,13 +19,16 @@ from firstword.telemetry.source_lines import is_users
 from firstword.telemetry.switch import after_import
 
 AT_START = "firstword.audited.at_start"
-"""What holds the agent to the audit, in each of its processes."""
+"""Name of the module that holds the agent to the audit, in each of its processes."""
 PREFERRED = ("app", "server", "agent")
 """Names of servers that LiveKit takes before any other (`livekit.agents.cli.discover`, 1.8.9)."""
 
 
 def probe(file: Path) -> dict[str, Any]:
-    """Import the file, and say what is in it; what it prints goes where this process's output goes."""
+    """Imports the file, and returns what is in it: servers, plugins, versions, and the error that it raised.
+
+    What the file prints goes where this process's output goes.
+    """
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "livekit": _version(),
@@ -114,7 +117,7 @@ def _place(error: BaseException, file: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Probe, write, and end at once: a thread of the file's may go on for ever."""
+    """Probes the file, writes the answer, and ends the process at once: a thread of the file's may go on for ever."""
     file, answer = (Path(argument) for argument in sys.argv[1:])
     answer.write_text(json.dumps(probe(file)), encoding="utf-8")
     sys.stdout.flush()

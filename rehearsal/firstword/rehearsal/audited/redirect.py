@@ -27,17 +27,20 @@ BASES = {
     "livekit.agents.tts.tts": "TTS",
     "livekit.agents.voice.avatar._types": "AvatarSession",
 }
-"""Module of LiveKit's -> the class in it that every provider of a kind is derived from."""
+"""Module of LiveKit's -> the class in it from which every provider of a kind is derived."""
 _PROVIDERS = ("livekit.plugins.", "livekit.agents.inference.", "livekit.agents.llm._realtime.")
 """Where classes of providers lie; any other class is the user's, or works for another one."""
 
 
 class NotSimulated(RuntimeError):
-    """The agent would call a provider that is not simulated, and the audit may not."""
+    """Raised where the agent would call a provider that is not simulated, and the audit may not call it."""
 
 
 def redirect(settings: AuditSettings) -> None:
-    """Do so from now on, in this process, with the plugins that it imports."""
+    """Leads the plugins that this process imports from now on to the simulators, and refuses providers that have none.
+
+    Writes down as a fact each provider that is used or refused. With real providers it only writes them down.
+    """
     for module, name in BASES.items():
         after_import(module, functools.partial(_watch, name, settings))
     if settings.real:
@@ -48,7 +51,7 @@ def redirect(settings: AuditSettings) -> None:
 
 
 def provider_class(kind: type) -> str | None:
-    """Of which class of a provider's an object is, with its module; None for one of the user's own making."""
+    """Returns the name, with its module, of the provider's class that a class is or derives from; None for one of the user's own making."""
     for each in kind.__mro__:
         if each.__module__.startswith(_PROVIDERS):
             return f"{each.__module__}.{each.__qualname__}"

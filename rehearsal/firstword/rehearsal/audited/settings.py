@@ -1,4 +1,4 @@
-"""What the audit tells the agent's processes, in one variable of their environment."""
+"""The settings that an audit gives to the agent's processes, in one variable of their environment."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class AuditSettings:
     """Where the agent is led, and where its facts are written."""
 
     facts: str
-    """A file that each process appends lines of JSON to."""
+    """The file to which each process appends lines of JSON."""
     environment: Mapping[str, str]
-    """Variables that stay as they are, whatever a `.env` file of the agent's says."""
+    """Variables of the environment that stay as they are, whatever a `.env` file of the agent's says."""
     defaults: Mapping[str, str]
-    """Class of a plugin, with its module -> the address that it has where the agent gives none."""
+    """Class of a plugin, with its module -> the address that it gets where the agent gives none."""
     simulated: tuple[str, ...]
     """Classes of providers whose protocol a simulator speaks."""
     real: bool
-    """Providers may be called, with the user's keys: then nothing is led anywhere, and nothing refused."""
+    """Whether providers may be called, with the user's keys. Then nothing is led anywhere, and nothing refused."""
 
     def as_json(self) -> str:
-        """The variable's value."""
+        """Returns the settings as the value of the environment variable."""
         return json.dumps(asdict(self))
 
     @classmethod
     def read(cls) -> AuditSettings:
-        """Those of this process. Raises KeyError where no audit runs."""
+        """Reads the settings from this process's environment. Raises KeyError where no audit runs."""
         values: dict[str, Any] = json.loads(os.environ[VARIABLE])
         values["simulated"] = tuple(values["simulated"])
         return cls(**values)

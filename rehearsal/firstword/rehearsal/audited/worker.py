@@ -15,7 +15,11 @@ from .settings import AuditSettings
 
 
 def hold(settings: AuditSettings, module: ModuleType) -> None:
-    """Do so with each worker that this process runs; `module` is LiveKit's, just imported."""
+    """Makes each LiveKit worker that this process runs use the audit's server and take every job, and writes down facts
+    about it.
+
+    module: LiveKit's module `livekit.agents.worker`, just imported.
+    """
     run = module.AgentServer.run
 
     @functools.wraps(run)
@@ -61,12 +65,15 @@ def _known_of(server: Any, module: ModuleType) -> dict[str, Any]:
 
 
 def no_load() -> float:
-    """A busy small machine would declare itself full, and LiveKit's server refuse it as well."""
+    """Returns a load of 0. A busy small machine would declare itself full otherwise, and LiveKit's server would refuse it as well."""
     return 0.0
 
 
 def keep_environment(settings: AuditSettings, module: ModuleType) -> None:
-    """Let `load_dotenv(override=True)` change no address and no key of the audit's; `module` is python-dotenv's, just imported."""
+    """Makes `load_dotenv(override=True)` leave the addresses and keys of the audit as they are.
+
+    module: python-dotenv's module, just imported.
+    """
     load: Callable[..., bool] = module.load_dotenv
 
     @functools.wraps(load)

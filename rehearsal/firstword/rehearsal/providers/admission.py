@@ -1,4 +1,4 @@
-"""What every simulated provider does with a request before it answers: counts it, lets it pay, or fails it.
+"""Admits the requests of every simulated provider: counts them, delays new connections, and decides which fail.
 
 Between the web server and the protocols (`openai.py`, `deepgram.py`), which know nothing of latencies or faults but
 what an `Admission` says.
@@ -18,12 +18,12 @@ from firstword.rehearsal.providers.latency import Distribution, Faults, Latencie
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What one answer suffers."""
+    """How one answer is delayed, and whether it is cut."""
 
     delay: float
-    """Seconds until it begins."""
+    """Seconds until the answer begins."""
     cut: bool
-    """The connection ends in the middle of it."""
+    """Whether the connection ends in the middle of the answer."""
 
 
 class Connections:
@@ -33,7 +33,7 @@ class Connections:
         self._paid: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
 
     def is_new(self, transport: asyncio.Transport) -> bool:
-        """True once for each connection."""
+        """Returns True the first time that it is asked about a connection, then False."""
         if transport in self._paid:
             return False
         self._paid.add(transport)
@@ -41,7 +41,7 @@ class Connections:
 
 
 class Provider:
-    """One provider's draws and counts. `refusal` gives the provider's own JSON for an error: (status, message) -> text."""
+    """The delays, faults and counts of one simulated provider. `refusal` gives its JSON for an error: (status, message) -> text."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Provider:
         self._requests = self._new = self._answers = 0
 
     async def admit(self, request: web.Request) -> None:
-        """Let a request, or a WebSocket's handshake, pay for a new connection. Raises HTTPException(503) when refused."""
+        """Counts a request, or a WebSocket's handshake, and delays one on a new connection. Raises HTTPException(503) when refused."""
         self._requests += 1
         if request.transport is not None and self._connections.is_new(request.transport):
             self._new += 1
@@ -72,16 +72,16 @@ class Provider:
             raise self.error(web.HTTPServiceUnavailable, "the simulated provider refuses this request")
 
     def answer(self, delay: Distribution) -> Admission:
-        """Draw what the next answer suffers; its delay includes a slow answer's extra time."""
+        """Draws the delay and the fault of the next answer; the delay includes a slow answer's extra time."""
         self._answers += 1
         fault = self._faults.draw(self._answer_faults)
         return Admission(delay=delay.draw(self._delays) + fault.delay, cut=fault.cut)
 
     def error(self, kind: type[web.HTTPError], message: str) -> web.HTTPError:
-        """An HTTP error with the provider's own kind of body, to be raised."""
+        """Returns an HTTP error with the provider's own kind of body, to be raised."""
         return kind(text=self._refusal(kind.status_code, message), content_type="application/json")
 
     @property
     def counts(self) -> dict[str, int]:
-        """Requests and handshakes, new connections among them, and answers begun."""
+        """Returns the numbers of requests and handshakes, of new connections among them, and of answers begun."""
         return {"requests": self._requests, "connections": self._new, "answers": self._answers}

@@ -1,7 +1,7 @@
-"""The simulated ear and voice of Cartesia, as the real plugin speaks them.
+"""Simulates Cartesia's speech-to-text and text-to-speech, as the real plugin speaks them.
 
-It follows Cartesia's published API reference: text-to-speech over a WebSocket with contexts and as bytes, and speech-to-text over WebSockets
-with turns (ink-2) and without (ink-whisper). Raw pcm_s16le only.
+It follows Cartesia's published API reference: text-to-speech over a WebSocket with contexts and as bytes, and
+speech-to-text over WebSockets with turns (ink-2) and without (ink-whisper). Raw pcm_s16le only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ENCODING = "pcm_s16le"
 
 
 class CartesiaSTT:
-    """`/stt/turns/websocket` and `/stt/websocket`: streaming speech-to-text."""
+    """Simulates Cartesia's streaming speech-to-text: `/stt/turns/websocket` and `/stt/websocket`."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("cartesia-stt", latencies, latencies.stt.faults, connections, _error)
@@ -35,11 +35,11 @@ class CartesiaSTT:
         self._silences = latencies.stream("cartesia-stt.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get("/stt/turns/websocket", self.listen), web.get("/stt/websocket", self.listen)]
 
     async def listen(self, request: web.Request) -> web.WebSocketResponse:
-        """One stream of audio; HTTP 400 for another encoding."""
+        """Transcribes one stream of audio over a WebSocket; HTTP 400 for another encoding."""
         await self.provider.admit(request)
         if request.query.get("encoding") != _ENCODING:
             raise self.provider.error(web.HTTPBadRequest, f"only {_ENCODING} is simulated")
@@ -94,18 +94,18 @@ class _CartesiaHearing:
 
 
 class CartesiaTTS:
-    """`/tts/websocket` and `/tts/bytes`: text-to-speech."""
+    """Simulates Cartesia's text-to-speech: `/tts/websocket` and `/tts/bytes`."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("cartesia-tts", latencies, latencies.tts.faults, connections, _error)
         self._first_byte = latencies.tts.first_byte
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get("/tts/websocket", self.converse), web.post("/tts/bytes", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:
-        """The audio of one text."""
+        """Answers a POST with the audio of one text; HTTP 400 for another encoding."""
         await self.provider.admit(request)
         body = await request.json()
         sample_rate = _sample_rate(self.provider, body)
@@ -118,7 +118,7 @@ class CartesiaTTS:
         return response
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:
-        """Many contexts over one connection; each is the sentences of one utterance."""
+        """Speaks many contexts over one WebSocket; each context is the sentences of one utterance."""
         await self.provider.admit(request)
         ws = web.WebSocketResponse()
         await ws.prepare(request)

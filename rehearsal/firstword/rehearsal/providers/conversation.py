@@ -1,8 +1,9 @@
-"""What the simulated language model answers: pure functions from a chat request to a reply. Below `openai.py`.
+"""Decides what the simulated language model answers: pure functions from a chat request to a reply. Below `openai.py`.
 
-It repeats what it heard and says how many tools it was offered ("You said: hello. I have 3 tools."). So a test can tell the full assistant
-from the minimal one. It calls a tool when the user's words contain a word of at least four letters of the tool's name. "what time is it"
-calls `current_time`. Then it says what the tool returned. A tool that is required it calls whatever was said.
+It repeats what it heard and says how many tools it was offered ("You said: hello. I have 3 tools."). So a test can tell
+the full assistant from the minimal one. It calls a tool when the user's words contain a word of at least four letters
+of the tool's name. "what time is it" calls `current_time`. Then it says what the tool returned. A tool that is required
+it calls whatever was said.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _SHORTEST_TRIGGER = 4
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function the model wants called; its arguments are JSON."""
+    """A function that the model wants called, with its arguments as JSON."""
 
     name: str
     arguments: str
@@ -26,18 +27,18 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A text, as tokens that join without spaces between them; or a tool call."""
+    """The model's answer: a text, as tokens that join without spaces between them; or a tool call."""
 
     tokens: tuple[str, ...]
     call: ToolCall | None
     heard: int
-    """How many words the request held, for the usage."""
+    """Number of words in the request, for the usage."""
 
 
 def reply(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], tool_choice: object) -> Reply:
-    """Answer a chat request's `messages`, `tools` and `tool_choice`, all as OpenAI's client sends them.
+    """Answers a chat request, whose `messages`, `tools` and `tool_choice` are as OpenAI's client sends them.
 
-    What isn't of that shape raises KeyError, IndexError, TypeError or AttributeError.
+    Raises KeyError, IndexError, TypeError or AttributeError for what isn't of that shape.
     """
     heard = sum(len(_text(message).split()) for message in messages)
     last = messages[-1]

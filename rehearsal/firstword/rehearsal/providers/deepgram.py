@@ -1,4 +1,4 @@
-"""The simulated ear and voice: Deepgram's `listen` and `speak`, as the real plugin speaks them.
+"""Simulates Deepgram's `listen` (speech-to-text) and `speak` (text-to-speech), as the real plugin speaks them.
 
 Served by `server.py`; `hearing.py` and `voice.py` compute what is heard and said, `admission.py` says how late.
 """
@@ -36,7 +36,7 @@ _NOTHING = hearing.Transcript((), 0.0, 0.0, final=True)
 
 
 class Listen:
-    """`/v1/listen`: streaming speech-to-text over a WebSocket."""
+    """Simulates Deepgram's `/v1/listen`: streaming speech-to-text over a WebSocket."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("stt", latencies, latencies.stt.faults, connections, _error)
@@ -46,11 +46,14 @@ class Listen:
         self._silences = latencies.stream("stt.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get("/v1/listen", self.listen)]
 
     async def listen(self, request: web.Request) -> web.WebSocketResponse:
-        """One stream of audio; HTTP 400 for another encoding than mono linear16, and for a language that is refused."""
+        """Transcribes one stream of audio over a WebSocket.
+
+        HTTP 400 for another encoding than mono linear16, and for a language that the latency model refuses.
+        """
         await self.provider.admit(request)
         sample_rate = _sample_rate(self.provider, request)
         _check_model(self.provider, request.query.get("language"), self._refused)
@@ -116,7 +119,7 @@ class _Listening:
 
 
 class Speak:
-    """`/v1/speak`: text-to-speech, over a WebSocket or by one POST; linear16 only."""
+    """Simulates Deepgram's `/v1/speak`: text-to-speech, over a WebSocket or by one POST; linear16 only."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("tts", latencies, latencies.tts.faults, connections, _error)
@@ -125,11 +128,11 @@ class Speak:
         self._refused = latencies.tts.refused
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get("/v1/speak", self.converse), web.post("/v1/speak", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:
-        """Answers a request with the audio of its text, or with the fault that the latency model has for it."""
+        """Answers a POST with the audio of its text, or with the fault that the latency model has for it."""
         await self.provider.admit(request)
         sample_rate = _sample_rate(self.provider, request)
         _check_model(self.provider, request.query.get("model"), self._refused)
@@ -158,7 +161,7 @@ class Speak:
         return response
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:
-        """Many texts over one connection: Speak, Flush, Clear, Close."""
+        """Speaks many texts over one WebSocket, by the messages Speak, Flush, Clear and Close."""
         await self.provider.admit(request)
         sample_rate = _sample_rate(self.provider, request)
         _check_model(self.provider, request.query.get("model"), self._refused)

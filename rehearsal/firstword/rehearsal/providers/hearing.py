@@ -1,13 +1,10 @@
-"""What the simulated STT hears: a tone is a sentence. Pure computing, below `deepgram.py`; callers pick a tone here.
+"""Understands tones in place of speech, for the simulated STT: a tone is a sentence. Pure computing; callers pick a
+tone here.
 
 A synthetic caller can't talk, so the pitch of its tone says which sentence it means:
 
-| Hz  | sentence                      |
-|-----|-------------------------------|
-| 300 | hello                         |
-| 400 | what time is it               |
-| 500 | tell me about my account      |
-| 600 | what is the weather like      |
+| Hz  | sentence                      | |-----|-------------------------------| | 300 | hello                         |
+| 400 | what time is it               | | 500 | tell me about my account      | | 600 | what is the weather like      |
 | 700 | thank you and goodbye         |
 
 Whatever else is loud, a person at the microphone too, is `UNCLEAR`.
@@ -31,8 +28,9 @@ SENTENCES: Mapping[int, str] = MappingProxyType(
         700: "thank you and goodbye",
     }
 )
-"""Hz -> sentence."""
+"""Frequency of a tone in Hz -> the sentence it means."""
 UNCLEAR = "I am not sure"
+"""The sentence for any other sound."""
 
 _TOLERANCE_HZ = 40
 _LOUD = 0.01
@@ -47,7 +45,7 @@ _WORD = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was understood of an utterance so far, or all of it. Times are seconds of audio since the stream began."""
+    """The words understood of an utterance so far, or all of them (`final`). Times are seconds of audio since the stream began."""
 
     words: tuple[str, ...]
     start: float
@@ -69,7 +67,7 @@ class Ear:
         self._forget()
 
     def feed(self, pcm: bytes) -> Iterator[Transcript]:
-        """Transcripts that this audio brings: one interim for each further word, a final one after the silence."""
+        """Takes the next audio and yields the transcripts it brings: one interim for each further word, a final one after the silence."""
         for begin in range(0, len(pcm), self._step):
             window = np.frombuffer(pcm[begin : begin + self._step], dtype="<i2")
             at = self._samples / self._sample_rate
@@ -82,7 +80,7 @@ class Ear:
                     yield from self.finish()
 
     def finish(self) -> Iterator[Transcript]:
-        """The final transcript of the utterance under way, if there is one: the stream ends, or won't wait."""
+        """Ends the utterance under way and yields its final transcript, if there is one: the stream ends, or won't wait."""
         spoken = self._end - self._start
         words = self._words
         start, end = self._start, self._end
@@ -114,7 +112,7 @@ class Ear:
 
 
 def sentence(samples: NDArray[np.int16], sample_rate: int) -> str:
-    """What a sound means: the sentence whose frequency is nearest to the sound's strongest, or `UNCLEAR`."""
+    """Returns the sentence whose frequency is nearest to the sound's strongest; `UNCLEAR` where none is near."""
     second = samples[:sample_rate]
     spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second)), n=sample_rate))  # padded to a second: 1 Hz a bin
     strongest = int(np.argmax(spectrum))
@@ -123,7 +121,7 @@ def sentence(samples: NDArray[np.int16], sample_rate: int) -> str:
 
 
 def tone(text: str, seconds: float, sample_rate: int) -> NDArray[np.int16]:
-    """The sound that means a sentence, mono at `sample_rate` Hz. KeyError when the text is not one of `SENTENCES`."""
+    """Returns the tone that means a sentence, mono samples at `sample_rate` Hz. Raises KeyError when the text is not one of `SENTENCES`."""
     hz = {sentence: hz for hz, sentence in SENTENCES.items()}[text]
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     return (0.5 * np.iinfo(np.int16).max * np.sin(2 * np.pi * hz * time)).astype(np.int16)

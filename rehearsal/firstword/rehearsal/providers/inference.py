@@ -1,7 +1,7 @@
-"""The simulated ear and voice of LiveKit Inference: its WebSockets, as the real classes speak them.
+"""Simulates the speech-to-text and text-to-speech of LiveKit Inference: its WebSockets, as the real classes speak them.
 
-LiveKit publishes no description of these messages but its open client: `livekit/agents/inference/stt.py` and `tts.py` of
-livekit-agents 1.8.9, which this follows. Its language model is OpenAI's chat (`openai.py`), at the same address.
+LiveKit publishes no description of these messages but its open client: `livekit/agents/inference/stt.py` and `tts.py`
+of livekit-agents 1.8.9, which this follows. Its language model is OpenAI's chat (`openai.py`), at the same address.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from firstword.rehearsal.providers.latency import Distribution, Latencies
 from firstword.rehearsal.providers.playing import cancelled, play
 
 PREFIX = "/inference/v1"
-"""LiveKit's client takes an address that ends in `/v1`."""
+"""Prefix of the paths: LiveKit's client takes an address that ends in `/v1`."""
 _TRANSCRIPTS = {False: "interim_transcript", True: "final_transcript"}
 
 
 class InferenceSTT:
-    """`/stt`: streaming speech-to-text."""
+    """Simulates LiveKit Inference's streaming speech-to-text, `/stt`."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("inference-stt", latencies, latencies.stt.faults, connections, _error)
@@ -37,11 +37,11 @@ class InferenceSTT:
         self._silences = latencies.stream("inference-stt.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get(f"{PREFIX}/stt", self.listen)]
 
     async def listen(self, request: web.Request) -> web.WebSocketResponse:
-        """One stream of audio."""
+        """Transcribes one stream of audio over a WebSocket."""
         await self.provider.admit(request)
         answer = self.provider.answer(self._connect)
         await asyncio.sleep(answer.delay)
@@ -99,18 +99,18 @@ class _InferenceHearing:
 
 
 class InferenceTTS:
-    """`/tts`: text-to-speech, many utterances over one connection, one after the other."""
+    """Simulates LiveKit Inference's text-to-speech, `/tts`: many utterances over one connection, one after the other."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("inference-tts", latencies, latencies.tts.faults, connections, _error)
         self._first_byte = latencies.tts.first_byte
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get(f"{PREFIX}/tts", self.converse)]
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:
-        """One connection: session.create, then input_transcript for each sentence and session.flush for each utterance."""
+        """Speaks over one WebSocket: session.create, then input_transcript for each sentence and session.flush for each utterance."""
         await self.provider.admit(request)
         ws = web.WebSocketResponse()
         await ws.prepare(request)

@@ -18,21 +18,21 @@ DEFAULT = Path(__file__).with_name("default.toml")
 
 
 class Body(StrEnum):
-    """What the voice answers to a POST, always with HTTP 200."""
+    """What the simulated text-to-speech answers to a POST, always with HTTP 200."""
 
     AUDIO = "audio"
     JSON = "json"
-    """An error, as a proxy or a provider in trouble sends it."""
+    """An error as JSON, as a proxy or a provider in trouble sends it."""
     HTML = "html"
-    """A proxy's page."""
+    """A page of a proxy's."""
     HEADER = "header"
-    """That of a WAV file, and no sound."""
+    """The header of a WAV file, and no sound."""
     SHORT = "short"
     """A tenth of the sound, and a proper end."""
 
 
 class LatencyError(ValueError):
-    """A latency file that can't be used; the message names the file, the key, what it was and what it may be."""
+    """Raised for a latency file that can't be used; the message names the file, the key, what it was and what it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,18 @@ class Distribution:
     sigma: float
 
     def draw(self, stream: random.Random) -> float:
-        """The stream's next time, in seconds. One draw takes one value from the stream, also with sigma 0."""
+        """Draws the stream's next time, in seconds. One draw takes one value from the stream, also with sigma 0."""
         return self.median_ms / 1e3 * math.exp(self.sigma * stream.normalvariate())
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFault:
-    """What one request suffers; mostly nothing."""
+    """The fault of one request; mostly none."""
 
     refused: bool
     cut: bool
     delay: float
-    """Seconds more."""
+    """Additional seconds until the answer begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Faults:
     slow_ms: float
 
     def draw(self, stream: random.Random) -> RequestFault:
-        """The stream's next fault. One draw takes three values from the stream, also when nothing can fail."""
+        """Draws the stream's next fault. One draw takes three values from the stream, also when nothing can fail."""
         refuse, cut, slow = stream.random(), stream.random(), stream.random()
         return RequestFault(
             refused=refuse < self.refuse, cut=cut < self.cut, delay=self.slow_ms / 1e3 if slow < self.slow else 0.0
@@ -76,7 +76,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class LLM:
-    """The language model: request to first token, then each further token."""
+    """Latencies of the language model: from request to first token, then for each further token."""
 
     first_token: Distribution
     token: Distribution
@@ -85,29 +85,29 @@ class LLM:
 
 @dataclass(frozen=True, slots=True)
 class TTS:
-    """The voice: a complete sentence to its first audio."""
+    """Latencies of text-to-speech: from a complete sentence to its first audio."""
 
     first_byte: Distribution
     faults: Faults
     body: Body
     refused: Sequence[str]
-    """Voices that there are not."""
+    """Voices that are refused, as if there were none of that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class STT:
-    """The ear: the WebSocket's handshake, and the silence that ends an utterance."""
+    """Latencies of speech-to-text: the WebSocket's handshake, and the silence that ends an utterance."""
 
     connect: Distribution
     silence: Distribution
     faults: Faults
     refused: Sequence[str]
-    """Languages that there are not."""
+    """Languages that are refused, as if the model did not know them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The account store: each statement that reads or writes rows."""
+    """Latencies of the account store, for each statement that reads or writes rows."""
 
     read: Distribution
     write: Distribution
@@ -127,7 +127,7 @@ class Latencies:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Self:
-        """The model in a file, over the defaults; the defaults alone without one. Raises LatencyError."""
+        """Reads the model from a file, over the defaults; without a file, the defaults alone. Raises LatencyError."""
         table = _read(DEFAULT)
         if path is not None:
             table = _merge(table, _read(Path(path)), file=Path(path), at="")

@@ -1,4 +1,4 @@
-"""The simulated OpenAI: chat completions as server-sent events, and speech, as the real plugin reads them.
+"""Simulates OpenAI: chat completions as server-sent events, and speech, as the real plugin reads them.
 
 Served by `server.py`; `conversation.py` says what it answers, `admission.py` how late.
 """
@@ -33,7 +33,7 @@ MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini")
 
 
 class OpenAI:
-    """`GET /v1/models` and `POST /v1/chat/completions`, streaming only; also what LiveKit Inference has of it, elsewhere."""
+    """Simulates OpenAI's `GET /v1/models` and `POST /v1/chat/completions`, streaming only; at another path also LiveKit Inference's."""
 
     def __init__(
         self, latencies: Latencies, connections: Connections, *, name: str = "llm", prefix: str = "/v1"
@@ -46,17 +46,17 @@ class OpenAI:
         self._tokens = latencies.stream(f"{name}.token")
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get(f"{self._prefix}/models", self.models), web.post(f"{self._prefix}/chat/completions", self.chat)]
 
     async def models(self, request: web.Request) -> web.Response:
-        """The list of models, which the plugin asks for to warm its connection."""
+        """Answers with the list of models, which the plugin asks for to warm its connection."""
         await self.provider.admit(request)
         models = [{"id": model, "object": "model", "created": 0, "owned_by": "simulated"} for model in MODELS]
         return web.json_response({"object": "list", "data": models})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """One answer, token by token; HTTP 400 unless it is asked for by a streaming chat request."""
+        """Answers a chat request, token by token; HTTP 400 unless it is a request for streaming chat."""
         await self.provider.admit(request)
         try:
             body = await request.json()
@@ -88,9 +88,10 @@ class OpenAI:
 
 
 class OpenAISpeech:
-    """`POST /v1/audio/speech`: text-to-speech, always as WAV or raw, at 24 kHz.
+    """Simulates OpenAI's `POST /v1/audio/speech`: text-to-speech, always as WAV or raw, at 24 kHz.
 
-    The plugin takes the format that the answer declares. So decoding, where MP3 was asked for, costs an agent less here.
+    The plugin takes the format that the answer declares. So decoding, where MP3 was asked for, costs an agent less
+    here.
     """
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
@@ -98,11 +99,11 @@ class OpenAISpeech:
         self._first_byte = latencies.tts.first_byte
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.post("/v1/audio/speech", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:
-        """The audio of one text."""
+        """Answers a POST with the audio of one text; HTTP 400 for a request of another shape."""
         await self.provider.admit(request)
         try:
             body = await request.json()

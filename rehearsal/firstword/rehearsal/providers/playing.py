@@ -1,4 +1,4 @@
-"""How a simulated voice is sent: a syllable at a time, faster than it plays. Between `voice.py` and the protocols."""
+"""Sends a simulated voice: a syllable at a time, faster than it plays. Between `voice.py` and the protocols."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _FASTER_THAN_REAL_TIME = 10
 async def play(
     request: web.Request, send: Callable[[bytes], Awaitable[None]], text: str, sample_rate: int, *, cut: bool
 ) -> None:
-    """Send the voice saying a text, as mono 16-bit little-endian PCM; cut: hang up in the middle."""
+    """Sends the voice saying a text to `send`, as mono 16-bit little-endian PCM, ten times as fast as it plays.
+
+    cut: hang up in the middle.
+    """
     audio = voice.speech(text, sample_rate).tobytes()
     step = 2 * round(voice.SYLLABLE * sample_rate)
     for begin in range(0, len(audio), step):
@@ -27,7 +30,7 @@ async def play(
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel a task that plays, and wait until it has ended; that the client is gone is no error."""
+    """Cancels a task that plays, and waits until it has ended. Ignores that the client is gone."""
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, ConnectionError):
         await task

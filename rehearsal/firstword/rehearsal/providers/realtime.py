@@ -1,7 +1,8 @@
-"""The simulated speech-to-speech model: OpenAI's Realtime API over a WebSocket, as the real plugin speaks it.
+"""Simulates a speech-to-speech model: OpenAI's Realtime API over a WebSocket, as the real plugin speaks it.
 
-It follows OpenAI's published reference of Realtime client and server events (GA), for spoken answers. Audio is audio/pcm at 24 kHz in and out,
-and the server finds turns. `hearing.py` and `conversation.py` say what it hears and answers, `admission.py` how late.
+It follows OpenAI's published reference of Realtime client and server events (GA), for spoken answers. Audio is
+audio/pcm at 24 kHz in and out, and the server finds turns. `hearing.py` and `conversation.py` say what it hears and
+answers, `admission.py` how late.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _RATE = 24_000
 
 
 class Realtime:
-    """One path of the server's, at which sessions are held: OpenAI's, or that of LiveKit Inference."""
+    """Simulates the Realtime API at some paths of the server: OpenAI's, or those of LiveKit Inference."""
 
     def __init__(self, latencies: Latencies, connections: Connections, *, name: str, paths: Iterable[str]) -> None:
         self._paths = tuple(paths)
@@ -37,11 +38,11 @@ class Realtime:
         self._silences = latencies.stream(f"{name}.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server hands to it."""
+        """Returns the routes that the web server hands to this provider."""
         return [web.get(path, self.converse) for path in self._paths]
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:
-        """One session; the model is asked for in the query."""
+        """Holds one spoken conversation over a WebSocket; the query names the model."""
         await self.provider.admit(request)
         ws = web.WebSocketResponse(max_msg_size=0)  # a client sends audio in pieces of any size
         await ws.prepare(request)

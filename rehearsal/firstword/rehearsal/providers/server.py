@@ -33,8 +33,10 @@ _SHUTDOWN_TIMEOUT = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ProviderAddresses:
-    """Where the simulators are: base addresses as OPENAI_BASE_URL, DEEPGRAM_BASE_URL and LIVEKIT_INFERENCE_URL want them,
-    Cartesia's as its plugin does; and the counts.
+    """Addresses of the simulators: base addresses as OPENAI_BASE_URL, DEEPGRAM_BASE_URL and LIVEKIT_INFERENCE_URL want
+    them.
+
+    Cartesia's is as its plugin wants it; `stats` has the counts.
     """
 
     openai: str
@@ -45,8 +47,10 @@ class ProviderAddresses:
 
 
 def application(latencies: Latencies) -> web.Application:
-    """All providers and `GET /stats`: by the name of each `{"requests", "connections", "answers"}`; `llm`, `stt` and `tts` are OpenAI's
-    and Deepgram's.
+    """Makes the web application with all simulated providers and `GET /stats`.
+
+    The stats have by the name of each provider `{"requests", "connections", "answers"}`; `llm`, `stt` and `tts` are
+    OpenAI's and Deepgram's.
     """
     connections = Connections()
     simulated = [
@@ -76,7 +80,7 @@ def application(latencies: Latencies) -> web.Application:
 
 @asynccontextmanager
 async def simulators(latencies: Latencies, *, port: int = 0) -> AsyncGenerator[ProviderAddresses]:
-    """Run the simulators on a loopback port, a free one when 0, until the block ends. OSError when the port is taken."""
+    """Runs the simulators on a loopback port, a free one when 0, until the block ends. Raises OSError when the port is taken."""
     runner = web.AppRunner(application(latencies), access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
@@ -94,10 +98,11 @@ async def simulators(latencies: Latencies, *, port: int = 0) -> AsyncGenerator[P
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM, SIGINT or the end of standard input; prints the addresses as one line of JSON when ready.
+    """Runs the simulators until SIGTERM, SIGINT or the end of standard input. Prints their addresses as one line of
+    JSON when ready.
 
-    Whoever starts it gives it a pipe as standard input: the pipe closes when the parent dies. Returns the exit code:
-    2 for a latency file that can't be used.
+    Whoever starts it gives it a pipe as standard input: the pipe closes when the parent dies. Returns the exit code: 2
+    for a latency file that can't be used.
     """
     parser = argparse.ArgumentParser(
         prog="python -m firstword.rehearsal.providers",

@@ -24,7 +24,8 @@ _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
 class SimulatedStore(SQLiteDialect_aiosqlite):
-    """aiosqlite's dialect; statements that read or write rows wait as the model's `store` says, or fail.
+    """SQLAlchemy's dialect for aiosqlite, made slow: statements that read or write rows wait as the latency model says,
+    or fail.
 
     A refused statement fails at once as on a locked database, a cut one after its wait as on a lost disk; both are
     sqlalchemy.exc.OperationalError. PRAGMA, CREATE, BEGIN and COMMIT are free.
@@ -33,24 +34,25 @@ class SimulatedStore(SQLiteDialect_aiosqlite):
     supports_statement_cache = True
 
     def create_connect_args(self, url: URL) -> ConnectArgsType:
-        """SQLite's arguments; `latency` is taken from the URL's query. Raises LatencyError for a wrong file."""
+        """Returns the arguments for SQLite, after it has read the latency model that the URL's query names. Raises
+        LatencyError for a wrong file."""
         latencies = Latencies.load(url.normalized_query.get("latency", (None,))[-1])
         arguments, options = super().create_connect_args(url.difference_update_query(["latency"]))
         self._pace = _Pace(latencies, database=arguments[0])
         return arguments, options
 
     def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        """Wait as long as the latency model says, then execute the statement."""
+        """Waits as long as the latency model says, then executes the statement."""
         self._pace.wait(statement)
         super().do_execute(cursor, statement, parameters, context)
 
     def do_executemany(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        """Wait once, then execute all."""
+        """Waits once as the latency model says, then executes the statement with all parameters."""
         self._pace.wait(statement)
         super().do_executemany(cursor, statement, parameters, context)
 
     def do_execute_no_params(self, cursor: Any, statement: str, context: Any = None) -> None:
-        """Wait as long as the latency model says, then execute the statement."""
+        """Waits as long as the latency model says, then executes the statement."""
         self._pace.wait(statement)
         super().do_execute_no_params(cursor, statement, context)
 

@@ -1,9 +1,9 @@
-"""The simulated voice: what the TTS simulator says. Pure computing, below `deepgram.py`.
+"""Makes the sound of the simulated voice, which the TTS simulators send. Pure computing, below `deepgram.py`.
 
-One syllable of 200 ms stands for three characters (15 characters a second). It is voice-like: harmonics of a pitch, swelling
-once a syllable. The characters choose the pitch, so that a text has a melody: what is missing of it can be told by ear.
-A syllable is a whole number of periods of its pitch, so syllables join without a click. It is loud from the first sample
-on and never silent, so that the instant a caller hears it can be measured.
+One syllable of 200 ms stands for three characters (15 characters a second). It is voice-like: harmonics of a pitch,
+swelling once a syllable. The characters choose the pitch, so that a text has a melody: what is missing of it can be
+told by ear. A syllable is a whole number of periods of its pitch, so syllables join without a click. It is loud from
+the first sample on and never silent, so that the instant a caller hears it can be measured.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SYLLABLE = 0.2
-"""Seconds."""
+"""Length of a syllable, in seconds."""
 CHARACTERS_PER_SYLLABLE = 3
 
 _PITCHES_HZ = range(150, 250, 5)
@@ -28,17 +28,17 @@ _FADE = 0.01
 
 
 def duration(text: str) -> float:
-    """How long the voice takes to say a text, in seconds; 0 for an empty one."""
+    """Returns how many seconds the voice takes to say a text; 0 for an empty one."""
     return _syllables(text) * SYLLABLE
 
 
 def ends_sentence(text: str) -> bool:
-    """Whether the voice says what it has been sent of a stream: it waits for the end of a sentence, or a flush."""
+    """Returns whether a streamed text ends a sentence: the voice waits for that, or for a flush, before it speaks."""
     return text.rstrip().endswith((".", "!", "?"))
 
 
 def speech(text: str, sample_rate: int) -> NDArray[np.int16]:
-    """The voice saying a text: mono samples at `sample_rate` Hz."""
+    """Returns the voice saying a text, as mono samples at `sample_rate` Hz."""
     said = text.strip()
     syllables = (said[at : at + CHARACTERS_PER_SYLLABLE] for at in range(0, len(said), CHARACTERS_PER_SYLLABLE))
     samples = np.concatenate([np.zeros(0), *(_syllable(_pitch(each), sample_rate) for each in syllables)])
