@@ -1,1 +1,1 @@
-"""The command: a file a subcommand, thin; asks the packages below and shows what they answer."""
+"""The `firstword` command: one thin file for each subcommand, which asks the packages below and shows what they answer."""

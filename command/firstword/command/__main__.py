@@ -32,22 +32,22 @@ SUBCOMMANDS = {
     "save": "Write p50, p90 and p99 of time to first word, initialization and each task to a small file.",
     "diff": "Say what became of each figure since `firstword save`: faster, slower, the same, or not sure yet.",
 }
-"""Name and line of help; the module of that name (with underscores) has a function `command`."""
+"""Name of a subcommand -> its line of help. The module of that name (with underscores) has a function `command`."""
 
 
 IN_TUNING = frozenset({"compare", "tune", "check", "save", "diff"})
-"""Those that share a page in docs/; each of the others has one of its name."""
+"""Subcommands that share the page docs/tuning.md; each of the others has a page of its name."""
 
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class Lazy(TyperGroup):
-    """A group that imports a subcommand when it is run or completed, not to list it."""
+    """The group of subcommands, which imports a subcommand when it is run or completed, not to list it."""
 
     # The context's class is typer's own click's, which is private.
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, TyperCommand | None, list[str]]:
-        """The subcommand that `args` begin with, the arguments after it."""
+        """Returns the name of the subcommand that `args` begin with, the imported subcommand, and the arguments after its name."""
         if args == ["help"]:
             typer.echo(ctx.get_help())
             ctx.exit()
@@ -58,7 +58,7 @@ class Lazy(TyperGroup):
 
 
 def imported(name: str) -> TyperCommand:
-    """The real subcommand of that name. Ends the program where what it needs is not installed."""
+    """Imports the subcommand of that name, and returns it. Ends the program where what it needs is not installed."""
     with needed("audit", f"firstword {name}"):
         module = importlib.import_module(f"firstword.command.{name.replace('-', '_')}")
     alone = typer.Typer(
@@ -114,7 +114,7 @@ def firstword(
 
 
 def main() -> None:
-    """Run what was typed, and exit."""
+    """Runs the command that was typed, and exits with its exit code."""
     end_as_by_ctrl_c()
     sys.exit(guarded(app))
 

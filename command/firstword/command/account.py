@@ -1,4 +1,4 @@
-"""Says what was read of a source: each of the first problems in a line, and all there was in one more, which adds up.
+"""Prints what was read of a source: each of the first problems in a line, and all there was in one more, which adds up.
 
 Beside `firstword.command.source_options`; on standard error, so that a pipe gets the answer alone.
 """
@@ -32,7 +32,7 @@ class ReadingReport:
         self._pieces: Counter[str] = Counter()
 
     def report(self, note: Note) -> None:
-        """Say or count it."""
+        """Counts a note of the source. Prints it if it is one of the first problems or warnings."""
         match note:
             case Problem():
                 self.problems += 1

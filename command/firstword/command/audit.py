@@ -28,9 +28,9 @@ from firstword.tuning.objectives import Objective, ObjectiveError, objective
 from firstword.tuning.wording import amount
 
 PAGE, RESULT = "audit.html", "audit.json"
-"""Files in the folder of an audit: for a browser, and what `--json` prints."""
+"""Names of the files in the folder of an audit: the page for a browser, and what `--json` prints."""
 LONGEST_CALL_S = 45
-"""A caller of an audit waits 20 s for a greeting and as long for an answer, and hangs up."""
+"""Seconds that one call takes at most: a caller waits 20 s for a greeting and as long for an answer, and hangs up."""
 
 
 def command(

@@ -1,4 +1,4 @@
-"""An audit's report for a terminal: lines of any width from 50 columns on, in the order of the page.
+"""Formats an audit's report for a terminal: lines of any width from 50 columns on, in the order of the page.
 
 After `firstword.tuning.audit.report`, for `firstword audit`. What is foreign goes through `styled`, as everywhere.
 """
@@ -29,7 +29,8 @@ _DIM, _GAIN, _HEAD, _BAD, _GOOD = "bright_black", "bold green", "bold", "bold re
 
 
 def report_lines(report: AuditReport, width: int) -> Iterator[Text]:
-    """The report, line by line; no line has more than `width` columns, but for code and addresses, which are not broken."""
+    """Yields the report as lines of styled text, 50 to 110 columns wide by `width`. Code and addresses are not broken,
+    and may be longer."""
     columns = min(max(width, _NARROWEST), _WIDEST)
     yield styled(shown_file(report.agent.file), _HEAD)
     yield from _wrapped(_facts(report), columns, style=_DIM)

@@ -72,7 +72,7 @@ def _frame(name: str) -> str:
 
 
 def as_json_object(found: Blame) -> Json:
-    """The stable keys of `blame --json` (docs/blame.md)."""
+    """Returns the data of `blame --json` under its stable keys (docs/blame.md)."""
     return {
         "among": found.among.value,
         "sessions": found.starts,

@@ -64,7 +64,7 @@ def command(
 
 
 def as_json_object(found: Comparison) -> Json:
-    """The stable keys of `compare --json` (docs/tuning.md)."""
+    """Returns the data of `compare --json` under its stable keys (docs/tuning.md), without `method`."""
     return {
         "flag": found.flag,
         "before": found.before,

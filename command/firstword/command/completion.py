@@ -11,7 +11,10 @@ def flag_names(incomplete: str) -> list[str]:
 
 
 def profile_names(incomplete: str) -> list[str]:
-    """The profiles whose names begin so, and flags; after a comma the flags that are not in the list yet."""
+    """Returns the names of profiles and flags that begin with what is typed so far, for the shell's completion.
+
+    After a comma it completes the last name alone, with flags that are not in the list yet.
+    """
     before, comma, begun = incomplete.rpartition(",")
     named = before.split(",")
     profiles = () if comma else PROFILES

@@ -121,7 +121,7 @@ def _chosen(read: Reading, session: str | None, slowest: bool, report: Report) -
 
 
 def median_start(folder: Path) -> RecordedStart | None:
-    """The start of the median session whose traces lie below `folder`; None where there is none."""
+    """Returns the start of the median session whose traces lie below `folder`; None where there is none."""
     try:
         return start_of(sessions.median(Files(folder), Query(), ignore).trace)
     except (SourceError, sessions.NoSession):
@@ -129,7 +129,10 @@ def median_start(folder: Path) -> RecordedStart | None:
 
 
 def chain_lines(start: RecordedStart, page: str | None = None, sources: SourceText | None = None) -> Iterator[Text]:
-    """The start and its chain, line by line; `page` is its address in Jaeger, `sources` what lines of source say."""
+    """Yields the summary of a start and its critical chain as lines of styled text.
+
+    page: the address of its trace in Jaeger. sources: reads the text of lines of source.
+    """
     yield styled(f"Trace: {start.trace_id}")
     yield styled(f"Date: {date(start.start_ns)}")
     if start.room_sid or start.job_id:

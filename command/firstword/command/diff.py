@@ -1,4 +1,4 @@
-"""`firstword diff`: what became of the figures in a file, by task, in words."""
+"""`firstword diff`: prints what became of the figures in a file, by task, in words."""
 
 from __future__ import annotations
 

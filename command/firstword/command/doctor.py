@@ -36,7 +36,7 @@ from firstword.telemetry.otlp import Route
 from firstword.tuning.wording import amount
 
 State = Literal["ok", "absent", "doubtful", "missing"]
-"""`absent` is fine to go without; `doubtful` works, and may not be what was meant; `missing` is neither."""
+"""How a finding stands: `absent` is fine to go without, `doubtful` works and may not be what was meant, `missing` is neither."""
 
 _SIGNALS = {"TRACES": "collector", "METRICS": "collector, metrics"}
 _KEYS = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY")
@@ -53,7 +53,7 @@ _BELIEVED = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: how it stands, and what to do about it."""
+    """One thing that was looked at: its state, and what to do about it."""
 
     name: str
     state: State

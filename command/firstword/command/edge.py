@@ -1,7 +1,8 @@
-"""The guard at the edge: whatever file, terminal, pipe, home or locale there is, a command ends in a line and an exit code.
+"""Guards the command at its edge: whatever file, terminal, pipe, home or locale there is, it ends in a line and an exit
+code.
 
-Around the `firstword` command. Inside of it, errors that are expected have messages of their own. Here are those of the machine, and faults
-of firstword, whose traceback goes to a file.
+Around the `firstword` command. Inside of it, errors that are expected have messages of their own. Here are those of the
+machine, and faults of firstword, whose traceback goes to a file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from firstword.tuning.wording import shown
 
 
 def guarded(run: Callable[[], object]) -> int:
-    """Run a command. Returns its exit code; nothing but KeyboardInterrupt is raised."""
+    """Runs a command and returns its exit code. Prints any exception as one line; raises nothing but KeyboardInterrupt."""
     for stream in (sys.stdout, sys.stderr):
         _write_anything(stream)
     try:

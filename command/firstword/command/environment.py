@@ -1,4 +1,4 @@
-"""What is set where a command runs, as a worker there would read it: the environment, which `.env.local` fills."""
+"""Loads what is set where a command runs, as a worker there would read it: the environment, which `.env.local` fills."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from firstword.command.terminal import BAD_INPUT, fail
 
 
 def load_environment() -> Mapping[str, str]:
-    """Read `.env.local` into the environment, which is returned. Says what is wrong in it; ends the command where it can't be read."""
+    """Reads `.env.local` into the environment, and returns the environment.
+
+    Prints what is wrong in the file; ends the command where it can't be read.
+    """
     try:
         file = env_file.load()
     except EnvFileError as error:

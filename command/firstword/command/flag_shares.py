@@ -1,6 +1,7 @@
-"""What the flag file means to the commands that decide: each of our flags as a share to move, and what it says it changes.
+"""Reads the flag file for the commands that decide: each of our flags as a share to move, and what it says it changes.
 
-Between `firstword.agent.flags.flag_file`, which reads it as a worker does, and `firstword.tuning`, which knows no files.
+Between `firstword.agent.flags.flag_file`, which reads it as a worker does, and `firstword.tuning`, which knows no
+files.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _PREDICTS = "predicts"
 
 
 def rollouts(file: FlagFile, changed: float) -> tuple[Rollout, ...]:
-    """Each of our flags in the file. changed: when the file was last changed, seconds since the Unix epoch."""
+    """Returns the share and history of each of our flags in the file. A flag without a share to move is `fixed`.
+
+    changed: when the file was last changed, seconds since the Unix epoch.
+    """
     found: list[Rollout] = []
     for name, flag in file.flags.items():
         by_process = SUBJECTS[name] == "process"
@@ -33,7 +37,7 @@ def rollouts(file: FlagFile, changed: float) -> tuple[Rollout, ...]:
 
 
 def predictions(file: FlagFile) -> dict[str, str]:
-    """Flag name -> its changes as text, of every flag; empty where it says none."""
+    """Returns flag name -> the changes it says it makes, as text, for every flag; empty where it says none."""
     said = {name: flag.metadata.get(_PREDICTS) for name, flag in file.flags.items()}
     return {name: text if isinstance(text, str) else "" for name, text in said.items()}
 

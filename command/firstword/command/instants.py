@@ -1,4 +1,5 @@
-"""When `--since` and `--until` are, as people write it: `90s`, `1.5h`, `1w` ago, `14:00`, `yesterday`, a date and a time.
+"""Reads when `--since` and `--until` are, as people write it: `90s`, `1.5h`, `1w` ago, `14:00`, `yesterday`, a date and
+a time.
 
 Used by `firstword.command.source_options`.
 """
@@ -15,7 +16,7 @@ _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
 
 
 def instant_ns(text: str, now: datetime) -> int:
-    """The instant in ns since the Unix epoch; what has no zone is in that of `now`.
+    """Returns the instant that a text means, in ns since the Unix epoch; a text without a zone is in that of `now`.
 
     A clock's time is the last one: of today, or of yesterday where today's is still to come. Raises ValueError.
     """

@@ -1,4 +1,4 @@
-"""What `compare`, `tune`, `check`, `save` and `diff` begin with: all starts of a source as observations, and where from.
+"""Reads all starts of a source as observations, with which `compare`, `tune`, `check`, `save` and `diff` begin.
 
 Between `firstword.command.source_options` and the statistics of `tuning`.
 """
@@ -25,33 +25,33 @@ _MOST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The starts of a source in which a caller was there."""
+    """The starts of a source in which a caller was there, and how much could not be read."""
 
     starts: list[Observation]
     traces: int
     problems: int
-    """Pieces that could not be read."""
+    """Number of pieces that could not be read."""
     whole_files: int
-    """Of these, files and answers of which nothing could be used."""
+    """How many of these are files and answers of which nothing could be used."""
 
     @property
     def weighted(self) -> bool:
-        """Whether the store was sampled, and each start counts for as many as it stands for."""
+        """Returns whether the store was sampled, so that each start counts for as many as it stands for."""
         return any(start.sampling.weight != 1.0 for start in self.starts)
 
     @property
     def method(self) -> str | None:
-        """How the paths were found: `exact`, `observed`, `guessed` or `mixed`."""
+        """Returns how the paths were found: `exact`, `observed`, `guessed` or `mixed`; None for no start."""
         return method_of_all(start.method for start in self.starts)
 
     @property
     def reliable(self) -> bool:
-        """Whether hardly anything was lost: one piece in a hundred at most, and no whole file."""
+        """Returns whether hardly anything was lost: at most one problem for a hundred traces, and no whole file."""
         return not self.whole_files and self.problems * 100 <= self.traces
 
 
 def observe(read: Reading) -> Observed:
-    """Read all. Raises SourceError, OSError."""
+    """Reads all starts of a source as observations, and prints on standard error what was read. Raises SourceError, OSError."""
     starts: list[Observation] = []
     # Jaeger's default is the newest thousand; a window that slides would break what the intervals promise
     whole = read
@@ -65,7 +65,7 @@ def observe(read: Reading) -> Observed:
 
 
 def observed(read: Reading, *, as_json: bool) -> Observed:
-    """Say where the traces are from and read them; ends the command where there is no start to count."""
+    """Prints where the traces are from and reads them, as `observe` does. Ends the command where there is no start to count."""
     tell(f"Traces: {read.source.name}", err=as_json)
     try:
         found = observe(read)
@@ -80,5 +80,5 @@ def observed(read: Reading, *, as_json: bool) -> Observed:
 
 
 def number(value: float) -> float | None:
-    """For JSON, which has no infinity: null."""
+    """Returns the number for JSON; None for infinity and NaN, which JSON does not have."""
     return value if math.isfinite(value) else None

@@ -19,7 +19,7 @@ _EVERY_S = 10.0
 
 @contextlib.contextmanager
 def progress(out: Console) -> Generator[Callable[[Progress], None]]:
-    """Shows progress on `out`: a bar on a terminal, now and then a line on standard error in a pipe."""
+    """Gives a function that shows progress: a bar on the terminal `out`, else now and then a line on standard error."""
     if not out.is_terminal:
         yield Lines()
         return
@@ -38,7 +38,7 @@ def progress(out: Console) -> Generator[Callable[[Progress], None]]:
 
 
 class Lines:
-    """Progress in lines, which `write` gets: each new kind of work, and within one a line every ten seconds."""
+    """Writes progress in lines by `write`: one for each new kind of work, and within one a line every ten seconds."""
 
     def __init__(self, write: Callable[[str], object] = lambda line: sys.stderr.write(f"{line}\n")) -> None:
         self._write = write

@@ -1,4 +1,4 @@
-"""`firstword save`: the figures of now in a small file for a repository."""
+"""`firstword save`: writes the figures of now to a small file for a repository."""
 
 from __future__ import annotations
 

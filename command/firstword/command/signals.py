@@ -5,7 +5,8 @@ from types import FrameType
 
 
 def end_as_by_ctrl_c() -> None:
-    """SIGINT, SIGTERM and SIGHUP interrupt this process from now on; call it on the main thread, before anything starts.
+    """Makes SIGINT, SIGTERM and SIGHUP interrupt this process from now on. Call it on the main thread, before anything
+    starts.
 
     SIGINT does so even where it was ignored when the process began: a shell ignores it for `command &` in a script.
     SIGHUP stays ignored where it was: that is what `nohup` is for.

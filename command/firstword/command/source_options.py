@@ -1,6 +1,8 @@
-"""The options of every command that reads traces: which source, which part of it, and how its problems and its sampling are said.
+"""The options of every command that reads traces: which source, and which part of it. Commands print its problems and
+sampling alike.
 
-Makes a `firstword.tuning.sources.TraceSource` of what was typed. A rehearsal says where its traces are; `tuning` may not know rehearsals.
+Makes a `firstword.tuning.sources.TraceSource` of what was typed. A rehearsal says where its traces are; `tuning` may
+not know rehearsals.
 """
 
 from __future__ import annotations
@@ -79,7 +81,11 @@ class TraceOptions:
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False
 
     def of_session(self, session: str | None) -> tuple[str | None, TraceOptions]:
-        """The session's id, and where to look for it: both are in an address pasted from Jaeger's page."""
+        """Returns the session's id and the options to look for it with.
+
+        An address pasted from Jaeger's page has both: the trace's id and, unless a source is named, the Jaeger to read
+        from.
+        """
         page = _PAGE.fullmatch(session.strip()) if session is not None else None
         if page is None:
             return session, self
@@ -97,7 +103,7 @@ class TraceOptions:
 
     @property
     def files(self) -> Path | None:
-        """The file or folder that was named; None for another source."""
+        """Returns the file or folder that `--traces` names; None for another source."""
         return None if self.traces is None or _PAGE.fullmatch(self.traces.strip()) else Path(self.traces)
 
     def _source(self) -> TraceSource:
@@ -158,18 +164,18 @@ def reads_traces(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a command reads."""
+    """The source that a command reads, and the query for it."""
 
     source: TraceSource
     query: Query
 
     def traces(self, report: Report) -> Iterator[Trace]:
-        """The traces that were asked for and can be counted. Raises SourceError."""
+        """Yields the traces that were asked for and can be counted (`countable`). Raises SourceError."""
         return countable(self.source.traces(self.query, report), report)
 
 
 def say_weighted(weighted: bool, *, as_json: bool) -> None:
-    """Say, of a sampled store, that its starts are weighted: the same line in every command."""
+    """Prints, for a sampled store, that its starts are weighted: the same line in every command. With JSON it goes to standard error."""
     if weighted:
         tell(WEIGHTED, err=as_json)
 

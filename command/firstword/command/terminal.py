@@ -1,7 +1,8 @@
-"""How every subcommand speaks: colour and bars for a terminal, plain text for a pipe, one line and an exit code for an error.
+"""Prints for every subcommand: colour and bars for a terminal, plain text for a pipe, one line and an exit code for an
+error.
 
-All that the commands of traces print goes through here, and every name in it through `firstword.tuning.wording.shown`. A trace comes from
-anybody, and a name may hold what moves a cursor, sets a title, or forges a line.
+All that the commands of traces print goes through here, and every name in it through `firstword.tuning.wording.shown`.
+A trace comes from anybody, and a name may hold what moves a cursor, sets a title, or forges a line.
 """
 
 from __future__ import annotations
@@ -23,33 +24,33 @@ _IN_ASCII = str.maketrans("├└─│┊", "|`-|:")
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:
-    """Say what is wrong on standard error, without a traceback, and exit."""
+    """Prints on standard error what is wrong, without a traceback, and exits with `code`."""
     warn(message)
     raise typer.Exit(code)
 
 
 def warn(message: str) -> None:
-    """Say in one line on standard error what is wrong."""
+    """Prints in one line on standard error what is wrong."""
     tell(f"firstword: {message}", err=True)
 
 
 def tell(line: str, *, err: bool = False) -> None:
-    """Print a line as it is, on standard output or standard error; what is not printable in it is escaped."""
+    """Prints a line as it is, on standard output or standard error; what is not printable in it is escaped."""
     typer.echo(shown(line), err=err)
 
 
 def tell_json(document: object, *, indent: int | None = 2) -> None:
-    """Print JSON, and nothing that a terminal could take for anything else: it is ASCII."""
+    """Prints JSON in ASCII, so that a terminal can take no part of it for anything else."""
     typer.echo(json.dumps(document, indent=indent))
 
 
 def say(line: str = "", style: str | None = None) -> None:
-    """Print a line: a pipe gets it whole; a terminal breaks what is too long, and cuts nothing."""
+    """Prints a line: a pipe gets it whole; a terminal breaks what is too long, and cuts nothing."""
     say_text(styled(line, style or ""))
 
 
 def say_text(line: Text) -> None:
-    """As `say`, of a line that has its styles."""
+    """Prints a line that has its styles, as `say` does."""
     out = console()
     if not out.encoding.lower().startswith("utf"):
         line.plain = line.plain.translate(_IN_ASCII)
@@ -60,12 +61,12 @@ def say_text(line: Text) -> None:
 
 
 def styled(text: str, style: str = "") -> Text:
-    """The text on one line, what is not printable in it escaped."""
+    """Returns the text on one line in a style, with what is not printable in it escaped."""
     return Text(shown(text), style)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where to print to. Nothing printed is taken for markup or an emoji's code, and no number is coloured by guess."""
+    """Returns a console to print to. It takes nothing for markup or an emoji's code, and colours no number by guess."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
@@ -77,9 +78,9 @@ class Columns(Table):
         super().__init__(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
 
     def add_column(self, header: Any = "", *arguments: Any, **options: Any) -> None:
-        """As rich's."""
+        """Adds a column as rich's `Table` does; what is not printable in its heading is escaped."""
         super().add_column(shown(header) if isinstance(header, str) else header, *arguments, **options)
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """As rich's."""
+        """Adds a row as rich's `Table` does; what is not printable in its cells is escaped."""
         super().add_row(*(shown(cell) if isinstance(cell, str) else cell for cell in cells), **options)

@@ -1,4 +1,4 @@
-"""`firstword tune`: one step of the rollout, or one after the other: reads traces and flag file, asks `firstword.tuning.rollout`."""
+"""`firstword tune`: takes one step of the rollout, or one after the other: reads traces and flag file, asks `firstword.tuning.rollout`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`firstword up`: all that a conversation needs, on this machine, until Ctrl-C; prints where to find it."""
+"""`firstword up`: runs all that a conversation needs, on this machine, until Ctrl-C; prints where to find it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from firstword.rehearsal.workers import running_worker
 AGENT_NAME = "firstword"
 ROOM = "try-it"
 PAGE = "https://meet.livekit.io/?tab=custom"
-"""Somebody else's page: the token is pasted, so that it is in no address, history or log of theirs."""
+"""Address of somebody else's page: the token is pasted, so that it is in no address, history or log of theirs."""
 
 
 def command(
@@ -147,12 +147,12 @@ async def _prometheus(stack: Stack, port: int, folder: Path) -> AsyncGenerator[s
 
 @dataclass(frozen=True, slots=True)
 class StackAddresses:
-    """Where everything is: the stable keys of `up --json` (docs/up.md)."""
+    """Addresses of everything that runs: the stable keys of `up --json` (docs/up.md)."""
 
     livekit_url: str
     api_key: str
     secret_file: str
-    """LiveKit's configuration, which has the secret under `keys`."""
+    """File with LiveKit's configuration, which has the secret under `keys`."""
     otlp_endpoint: str | None
     otlp_http_endpoint: str | None
     jaeger_url: str | None
@@ -163,11 +163,11 @@ class StackAddresses:
     agent_name: str
     room: str
     token: str
-    """To join the room with, as a caller; the agent comes with them."""
+    """Token with which a caller joins the room; the agent comes with them."""
     page: str
     """LiveKit's form in a browser, into which `livekit_url` and `token` are pasted."""
     folder: str
-    """Logs and traces."""
+    """Folder with logs and traces."""
 
 
 def _addresses(stack: Stack, prometheus: str | None, folder: Path) -> StackAddresses:
