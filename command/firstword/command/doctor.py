@@ -53,7 +53,7 @@ _BELIEVED = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: its state, and what to do about it."""
+    """One thing that was looked at on this machine: its state, and what to do about it."""
 
     name: str
     state: State

@@ -93,7 +93,10 @@ class TraceOptions:
         return page["id"], replace(self, jaeger=page["url"]) if sourceless else self
 
     def reading(self) -> Reading:
-        """Returns the source and the query that the options ask for. Ends the command with a message where they contradict each other."""
+        """Returns the source and the query that the options ask for.
+
+        Ends the command with a message where they contradict each other, or the source isn't there.
+        """
         if (self.last, self.jaeger is not None, self.traces is not None).count(True) > 1:
             fail("--last, --jaeger and --traces are three sources; give one", code=BAD_INPUT)
         since_ns, until_ns = _instant("--since", self.since), _instant("--until", self.until)

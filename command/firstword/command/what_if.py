@@ -72,7 +72,7 @@ def command(
 
 
 def as_json_object(found: Prediction, flag: str | None) -> Json:
-    """The stable keys of `what-if --json` (docs/what-if.md)."""
+    """Returns the data of `what-if --json` under its stable keys (docs/what-if.md)."""
     return {
         "flag": flag,
         "changes": [

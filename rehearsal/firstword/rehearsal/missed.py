@@ -32,9 +32,9 @@ _PRECISION = 2 * WINDOW
 def missed_of_greeting(account: GreetingFields, began: float, heard: Samples) -> Missing:
     """Returns what of the account's greeting is missing in what was heard.
 
-    began: when the session began, Unix time in seconds. heard: mono samples at `EAR_RATE` Hz. A greeting can be spoken
-    in several ways, and the shipped one may stand in its place or follow its opening. The way of which most was heard
-    counts.
+    began: when the session began, Unix time in seconds. heard: mono samples at `EAR_RATE` Hz.
+    A greeting can be spoken in several ways, and the shipped one may stand in its place or follow its opening. The way
+    of which most was heard counts.
     """
     found: list[Alignment] = []
     for said in _ways(account, began):

@@ -34,7 +34,7 @@ if os.getppid() == int(sys.argv[2]):
 
 
 class ServerError(Exception):
-    """A local server can't be had; the message is one to show as it is.
+    """Raised where a local server can't be had; the message is one to show as it is.
 
     ServerError
     ├─ PortTaken      the port it should listen on is somebody else's
@@ -76,7 +76,7 @@ class Child:
 
 @contextlib.asynccontextmanager
 async def running(child: Child) -> AsyncGenerator[Process]:
-    """Runs `child`, ready on entry and gone on exit.
+    """Runs the server `child`, ready on entry and gone on exit.
 
     Raises PortTaken, or ServerFailed with the last lines of its log when it ends before it is ready or while in use.
     """

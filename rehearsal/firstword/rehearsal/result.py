@@ -47,7 +47,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """What the callers of a profile missed of their greetings."""
+    """How much the callers of a profile missed of their greetings, in milliseconds, and how many of them."""
 
     callers: int
     """Number of callers who missed something."""
@@ -67,7 +67,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One rehearsed session, as its caller lived it."""
+    """One rehearsed session: its room, and after how long its caller heard something, or why not."""
 
     profile: str
     room: str
@@ -210,10 +210,9 @@ def last_folder() -> Path | None:
 
 
 def new_folder(parent: Path) -> Path:
-    """Makes a new folder below `parent`, named after the local date and time; a second one of the same second gets a
-    suffix.
+    """Makes a new folder below `parent`, named after the local date and time, and returns its path.
 
-    Returns its path. Raises FileExistsError where a hundred of that second are there.
+    Another one of the same second gets a suffix. Raises FileExistsError where 99 of that second are there.
     """
     name = datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 100))):

@@ -284,7 +284,7 @@ async def require_livekit(stack: Stack, name: str) -> None:
 
 @contextlib.contextmanager
 def published(stack: Stack) -> Generator[None]:
-    """Tells other commands of this user where `stack` is, for as long as the block runs."""
+    """Writes down for other commands of this user where `stack` is, for as long as the block runs."""
     file = _state_file()
     _write_private(file, asdict(stack))
     try:

@@ -49,7 +49,7 @@ _DROPPED = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITE
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """The state of a worker, as its log tells."""
+    """The state of a worker, as its log tells: whether it is registered, its jobs, and its processes."""
 
     registered: bool = False
     agent_name: str = ""
@@ -175,12 +175,11 @@ async def running_worker(
 ) -> AsyncGenerator[RunningWorker]:
     """Runs the worker of `profile` (`floor`, `flags`, `baseline`, `tuned`, flags by name) and ends it on exit.
 
-
     `folder` gets `logs/PROFILE.log`, `traces/PROFILE/` and, as XDG_CACHE_HOME, a cache that no other worker shares.
     `environment` says where the providers, the store and the flag file are. Nothing else that names a server or a key
     comes from the shell, unless `real`. `entrypoint`: the file that has the `server`, instead of the profile's own.
-    `python`: the interpreter that runs it, of an environment of its own.
-    The worker may not be registered yet. Raises OSError.
+    `python`: the interpreter that runs it, of an environment of its own. The worker may not be registered yet. Raises
+    OSError.
     """
     log, traces, cache = folder / LOGS / f"{profile}.log", folder / TRACES / profile, folder / "cache" / profile
     for path in (log.parent, traces, cache):

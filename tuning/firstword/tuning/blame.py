@@ -34,7 +34,7 @@ class BlameRow:
     starts: int
     """How many starts have the cause."""
     drag: float | None
-    """Mean drag in seconds; None for a cause that isn't a task, since we can't say what its absence would save."""
+    """Mean drag in seconds; None for a cause that isn't a task."""
     contention: float | None
     """Mean contention in seconds; None for a cause that isn't a task."""
     path: float

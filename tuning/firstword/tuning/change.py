@@ -16,7 +16,7 @@ EXPECTED = "0.5 (times as long), -80ms, gone, earlier, before-job, deferred"
 
 
 class Effect(StrEnum):
-    """How a change affects a task."""
+    """How a change affects a task: scaled, shifted, gone, earlier, done before the job, or deferred."""
 
     SCALED = "scaled"
     """The task's work takes so many times as long."""
@@ -97,7 +97,7 @@ def changes_of_flag(told: Mapping[str, str], flag: str) -> tuple[TaskChange, ...
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Returns the end of a message that names the known names most like this one."""
+    """Returns the end of an error message: the known names most like this one, such as `nearest: account`, or all of them."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return f"nearest: {', '.join(near)}"

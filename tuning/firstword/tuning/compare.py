@@ -46,7 +46,7 @@ _GROWTH, _STEPS = 1.25, 32
 
 
 class Verdict(StrEnum):
-    """What the comparison says of the second variant against the first."""
+    """What the comparison says of the second variant against the first, such as `faster`, `slower` or `undecided`."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -135,8 +135,8 @@ class Comparison:
 def compare(observations: Sequence[Observation], flag: str, *, share: float | None = None) -> Comparison:
     """Compares the sessions by their variant of `flag`. The baseline is `off`, or the first variant by name.
 
-    share: of the second variant's sessions, as asked for (0 to 1); None: not known, and the split isn't checked. Raises
-    NotComparable.
+    share: of the second variant's sessions, as asked for (0 to 1); None: not known, and the split isn't checked.
+    Raises NotComparable.
     """
     before, after = _variants(observations, flag)
     together, among = _confounding(observations, flag, before, after)

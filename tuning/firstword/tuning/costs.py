@@ -28,7 +28,7 @@ class Among(StrEnum):
 
 
 class Kind(StrEnum):
-    """What kind of thing a caller waited for."""
+    """What kind of thing a caller waited for: a task, the dispatch, the event loop, a line of source, or a span."""
 
     TASK = "task"
     DISPATCH = DISPATCH

@@ -29,7 +29,7 @@ _MOST_STARTS = 50_000
 
 
 class Change(StrEnum):
-    """How a figure changed between `then` and `now`."""
+    """How a figure changed between `then` and `now`, such as `slower`, `same` or `not sure`."""
 
     SLOWER = "slower"
     FASTER = "faster"

@@ -53,7 +53,7 @@ class Files:
         return next((trace for trace in counted(found, report) if trace.has_id(trace_id)), None)
 
     def of_session(self, session: str, query: Query, report: Report) -> Iterator[Trace]:
-        """Returns all traces of the service, at any time: a session can't be looked up in files."""
+        """Yields all traces of the service, at any time: a session can't be looked up in files."""
         return self.traces(Query(service=query.service), report)
 
     def page(self, trace_id: str) -> str | None:

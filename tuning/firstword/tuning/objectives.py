@@ -53,7 +53,7 @@ class ObjectiveResult:
     value: float
     """The figure seen: seconds, or a share. Infinite: never reached. NaN: no session says."""
     interval: Interval
-    """Where the true figure lies, these sessions being a part of all."""
+    """Range in which the figure of all sessions lies, of which these are a part."""
     sessions: int
 
     @property

@@ -163,7 +163,7 @@ def task_names(of: Iterable[Observation]) -> list[str]:
 
 
 def recorded(o: Observation, flag: str) -> DrawnBy | None:
-    """Returns what a flag was drawn for (session, process or account), from the start's trace; None where the trace doesn't say."""
+    """Returns what the start's trace says a flag was drawn for (session, process or account); None where it doesn't say."""
     return DrawnBy.PROCESS if flag in o.by_process.split(",") else o.drawn_by
 
 

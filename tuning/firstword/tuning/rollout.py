@@ -37,7 +37,7 @@ _MANY_MORE = {PROBED: 0.15, 50: 0.05, 100: 0.05}
 
 
 class Action(StrEnum):
-    """What to do with a flag."""
+    """What to do with a flag: start, ramp or hold it, turn it back, or leave it alone."""
 
     START = "start"
     RAMP = "ramp"
@@ -110,9 +110,9 @@ def plan(
     """Decides what to do with each flag. Returns one step a flag, the most urgent first: at most one of them `moves`.
 
     observations: all that is known; those before the last move, or just after it, are not used.
-    predicted: flag -> seconds it should save; decides the order until the gain is measured. reliable: False where part
-    of the traces could not be read. Then nothing is started or ramped; what is surely worse is turned back all the
-    same.
+    predicted: flag -> seconds it should save; decides the order until the gain is measured.
+    reliable: False where part of the traces could not be read. Then nothing is started or ramped; what is surely worse
+    is turned back all the same.
     """
     predicted = predicted or {}
     moved = max((rollout.since for rollout in rollouts), default=0.0)

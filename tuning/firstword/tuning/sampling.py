@@ -48,8 +48,8 @@ class Sampling:
 def countable(traces: Iterable[Trace], report: Report) -> Iterator[Trace]:
     """Yields the traces that figures can be made of, each session once. Others are passed over and reported.
 
-    Passed over are those of a store that keeps no ordinary starts, and observed starts that were declared too. Raises SourceError at the
-    end if it was all of them. What is left is slow or failed, and no figure can be made of it.
+    Passed over are those of a store that keeps no ordinary starts: what it keeps is slow or failed. So are observed
+    starts that were declared too. Raises SourceError at the end if the store's were all there was.
     """
     given = left_out = second = 0
     for trace in traces:

@@ -30,7 +30,7 @@ class NoSession(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A session, and how it came to be chosen."""
+    """The trace of the session that is meant, and how it came to be chosen."""
 
     trace: Trace
     why: str

@@ -33,13 +33,13 @@ class Times(Mapping[str, float]):
 
 
 def variants(of: Mapping[str, str]) -> Mapping[str, str]:
-    """Returns an equal map of flag name -> variant, one object for all that are equal; nobody may change it."""
+    """Returns the map of flag name -> variant as one object for all equal maps, to save memory; nobody may change it."""
     return _variants(tuple(sorted(of.items())))
 
 
 @lru_cache(_MOST)
 def word(of: str) -> str:
-    """Returns an equal string, one object for all that are equal, to save memory."""
+    """Returns the string as one object for all equal strings, to save memory."""
     return of
 
 

@@ -30,7 +30,7 @@ _GAP_US = 5
 
 
 class Method(StrEnum):
-    """How the critical path was found (`startup.method`)."""
+    """How the critical path was found: by its plan, on the event loop, or guessed from times (`startup.method`)."""
 
     EXACT = words.EXACT
     OBSERVED = words.OBSERVED

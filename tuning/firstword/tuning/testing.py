@@ -32,7 +32,8 @@ def assert_start(
     on_path, not_on_path: names that must be, or must not be, on the critical path: tasks; in an observed start,
     functions.
     after_first_word: tasks that must begin after it. within: the longest time to first word, in seconds. outcome: how
-    each must have ended. Raises AssertionError, and SourceError where there is no such file.
+    each must have ended.
+    Raises AssertionError, and SourceError where there is no such file.
     """
     found = [start_of(trace) for trace in Files(traces).traces(Query(), ignore) if trace.is_start]
     starts = tuple(sorted(found, key=lambda start: start.start_ns))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 
 def shown(text: str) -> str:
-    """The text on one line, as nobody can take for anything else: what is not printable is escaped, as `\\x1b`.
+    r"""Returns the text on one line, as nobody can take for anything else: what is not printable is escaped, as `\x1b`.
 
     Control characters, line breaks, lone surrogates, and what turns the direction of writing are not printable.
     """

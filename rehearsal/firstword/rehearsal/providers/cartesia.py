@@ -35,7 +35,7 @@ class CartesiaSTT:
         self._silences = latencies.stream("cartesia-stt.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get("/stt/turns/websocket", self.listen), web.get("/stt/websocket", self.listen)]
 
     async def listen(self, request: web.Request) -> web.WebSocketResponse:
@@ -101,7 +101,7 @@ class CartesiaTTS:
         self._first_byte = latencies.tts.first_byte
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get("/tts/websocket", self.converse), web.post("/tts/bytes", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:

@@ -46,7 +46,7 @@ class Listen:
         self._silences = latencies.stream("stt.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get("/v1/listen", self.listen)]
 
     async def listen(self, request: web.Request) -> web.WebSocketResponse:
@@ -128,7 +128,7 @@ class Speak:
         self._refused = latencies.tts.refused
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get("/v1/speak", self.converse), web.post("/v1/speak", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:

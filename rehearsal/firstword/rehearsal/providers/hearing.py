@@ -112,7 +112,7 @@ class Ear:
 
 
 def sentence(samples: NDArray[np.int16], sample_rate: int) -> str:
-    """Returns the sentence whose frequency is nearest to the sound's strongest; `UNCLEAR` where none is near."""
+    """Returns the sentence whose frequency is nearest to the sound's strongest; `UNCLEAR` where none is within 40 Hz."""
     second = samples[:sample_rate]
     spectrum = np.abs(np.fft.rfft(second * np.hanning(len(second)), n=sample_rate))  # padded to a second: 1 Hz a bin
     strongest = int(np.argmax(spectrum))

@@ -37,7 +37,7 @@ class InferenceSTT:
         self._silences = latencies.stream("inference-stt.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get(f"{PREFIX}/stt", self.listen)]
 
     async def listen(self, request: web.Request) -> web.WebSocketResponse:
@@ -106,7 +106,7 @@ class InferenceTTS:
         self._first_byte = latencies.tts.first_byte
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get(f"{PREFIX}/tts", self.converse)]
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:

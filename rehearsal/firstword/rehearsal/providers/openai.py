@@ -46,7 +46,7 @@ class OpenAI:
         self._tokens = latencies.stream(f"{name}.token")
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get(f"{self._prefix}/models", self.models), web.post(f"{self._prefix}/chat/completions", self.chat)]
 
     async def models(self, request: web.Request) -> web.Response:
@@ -99,7 +99,7 @@ class OpenAISpeech:
         self._first_byte = latencies.tts.first_byte
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.post("/v1/audio/speech", self.synthesize)]
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:

@@ -38,7 +38,7 @@ class Realtime:
         self._silences = latencies.stream(f"{name}.silence")
 
     def routes(self) -> list[web.RouteDef]:
-        """Returns the routes that the web server hands to this provider."""
+        """Returns this provider's routes for the web server: each path and its handler."""
         return [web.get(path, self.converse) for path in self._paths]
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:

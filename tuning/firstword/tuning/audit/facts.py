@@ -46,7 +46,7 @@ class ImportTime:
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """What is known of the agent and of how it was run."""
+    """Facts about an audited agent and how it was run: its file, Python, LiveKit, dispatch, providers and imports."""
 
     file: Path
     """The agent's file, as it was started. Lines of source in paths are relative to its folder."""
