@@ -99,7 +99,7 @@ class RunningWorker:
 
     @property
     def agent_name(self) -> str:
-        """Returns the name by which callers get its agent; empty until it is registered."""
+        """Returns the name by which callers get its agent; empty until it is registered, and where the agent has none."""
         return self._state.agent_name
 
     @property

@@ -17,7 +17,7 @@ class OneTrace:
 
     @property
     def name(self) -> str:
-        """Returns the name of the source, for the first line a command prints."""
+        """Returns the name of the source, `trace ID of SOURCE`, for the first line a command prints."""
         return f"trace {self._trace_id} of {self._source.name}"
 
     def traces(self, query: Query, report: Report) -> Iterator[Trace]:

@@ -27,7 +27,10 @@ _OFF_THE_CHAIN = (Effect.EARLIER, Effect.GONE, Effect.DEFERRED)
 
 
 class NotPlayable(ValueError):
-    """Raised for a start that can't be played: it had no first word, or its trace has lost what this needs."""
+    """Raised for a start that can't be played.
+
+    It had no first word, its trace has lost what this needs, or its tasks need each other in a circle.
+    """
 
 
 @dataclass(frozen=True, slots=True)

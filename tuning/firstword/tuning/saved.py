@@ -56,7 +56,7 @@ class Figure:
 
     @property
     def interval(self) -> Interval:
-        """Returns the range in which the true figure lies, all looks together, but for `ERROR`."""
+        """Returns the range in which the true figure lies. The chance that any look is wrong is at most `ERROR`."""
         return rate_interval(self.sample, ERROR) if self.p is None else quantile_interval(self.sample, self.p, ERROR)
 
 

@@ -48,7 +48,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is predicted for all starts of a source together."""
+    """The time to first word predicted for all starts of a source together, and how many starts it is made of."""
 
     changes: tuple[TaskChange, ...]
     sessions: int

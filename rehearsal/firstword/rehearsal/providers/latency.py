@@ -49,7 +49,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class RequestFault:
-    """The fault of one request; mostly none."""
+    """The fault of one request, mostly none: refused, cut in the middle of the answer, or delayed."""
 
     refused: bool
     cut: bool
