@@ -38,7 +38,7 @@ def command(
     flags: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, deploy/flags.json]"
+            metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, else the shipped one]"
         ),
     ] = None,
     *,

@@ -193,7 +193,9 @@ async def _call(plan: Audit, running: RunningAudit, worker: RunningWorker, calls
         try:
             await caller.connect()
             sid = await caller.room.sid
-            heard = await _unless_it_fails(running.place, since, first_heard(caller, plan.patience))
+            listening = first_heard(caller, plan.patience)
+            is_agent = worker is running.agent
+            heard = await (_unless_it_fails(running.place, since, listening) if is_agent else listening)
             await asyncio.sleep(_STAY_S)
         except TimeoutError:
             silence = why_silent(running.place, since) if worker is running.agent else "the floor was not heard"

@@ -31,16 +31,9 @@ def hold(settings: AuditSettings, module: ModuleType) -> None:
             api_secret=settings.environment["LIVEKIT_API_SECRET"],
         )
         # its page of health would be on all interfaces, on a port that another worker may have
-        server._host, server._port, server._http_proxy = "127.0.0.1", 0, None
-        write_fact(
-            settings.facts,
-            "worker",
-            agent_name=server._agent_name,
-            executor=server._job_executor_type.value,
-            idle=module.ServerEnvOption.getvalue(server._num_idle_processes, False),
-            set_up=server._setup_fnc is not None,
-            preloads=list(server._preload_modules),
-        )
+        for name, value in ((private.HOST, "127.0.0.1"), (private.PORT, 0), (private.HTTP_PROXY, None)):
+            setattr(server, name.name, value)
+        write_fact(settings.facts, "worker", **_known_of(server, module))
         logger = logging.getLogger("livekit.agents")
         if not logger.isEnabledFor(logging.INFO):  # the audit reads in the log how the worker stands
             logger.setLevel(logging.INFO)

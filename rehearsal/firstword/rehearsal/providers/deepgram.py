@@ -139,7 +139,7 @@ class Speak:
         try:
             text = str((await request.json())["text"])
         except (ValueError, KeyError, TypeError):
-            raise self.provider.error(web.HTTPBadRequest, 'the body may be {"text": TEXT}') from None
+            raise self.provider.error(web.HTTPBadRequest, 'expected a body {"text": TEXT}') from None
         answer = self.provider.answer(self._first_byte)
         await asyncio.sleep(answer.delay)
         media_type = f"audio/l16;rate={sample_rate};channels=1"

@@ -150,10 +150,10 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LatencyError(
-            f"{path}: can't be read ({error.strerror}); may be a TOML file like {DEFAULT.name}"
+            f"{path}: can't be read ({error.strerror}); expected a TOML file like {DEFAULT.name}"
         ) from None
     except ValueError as error:  # not UTF-8, or not TOML
-        raise LatencyError(f"{path}: is not TOML ({error}); may be a file like {DEFAULT.name}") from None
+        raise LatencyError(f"{path}: is not TOML ({error}); expected a file like {DEFAULT.name}") from None
 
 
 def _merge(default: dict[str, Any], given: dict[str, Any], *, file: Path, at: str) -> dict[str, Any]:
@@ -162,13 +162,13 @@ def _merge(default: dict[str, Any], given: dict[str, Any], *, file: Path, at: st
     for key, value in given.items():
         where = f"{file}: {at}{key}"
         if key not in default:
-            raise LatencyError(f"{where}: is unknown; may be one of {', '.join(default)}")
+            raise LatencyError(f"{where}: is unknown; expected one of {', '.join(default)}")
         if isinstance(default[key], dict):
             if not isinstance(value, dict):
-                raise LatencyError(f"{where}: was {value!r}, may be a table of {', '.join(default[key])}")
+                raise LatencyError(f"{where}: was {value!r}; expected a table of {', '.join(default[key])}")
             merged[key] = _merge(default[key], cast(dict[str, Any], value), file=file, at=f"{at}{key}.")
         elif not _allowed(key, value):
-            raise LatencyError(f"{where}: was {value!r}, may be {_range(key)}")
+            raise LatencyError(f"{where}: was {value!r}; expected {_range(key)}")
         else:
             merged[key] = value
     return merged

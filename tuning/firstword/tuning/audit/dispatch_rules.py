@@ -29,7 +29,7 @@ _WAITING = ("wait_for_participant",)
 
 def no_idle_process(start: AuditedStart) -> Iterator[RuleFinding]:
     """Finds the wait for a new process and its start, where LiveKit keeps no process ready for the agent."""
-    if not start.agent.idle_processes:
+    if start.agent.idle_processes == 0:
         yield from without(start, _stages(start, PROCESS_WAIT, PROCESS_START))
 
 
