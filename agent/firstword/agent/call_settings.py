@@ -1,4 +1,4 @@
-"""What may be set of a call, whoever's agent it is; times are seconds. The shipped worker reads them from the environment.
+"""The settings that any agent's call has. All times are in seconds. The shipped worker reads them from the environment.
 
 Bottom of the package: `firstword.agent.settings` takes its defaults from here.
 """
@@ -10,26 +10,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallSettings:
-    """How long a call waits for what, and what it keeps for handlers that come later."""
+    """The time limits of one call, in seconds, its apology, and which early messages it keeps until they have a
+    handler.
+    """
 
     start_timeout: float = 30
-    """A start: until the room is there, and again from the caller's arrival until they hear something."""
+    """Limit of a start: until the room is joined, and again from the caller's arrival until they hear something."""
     caller_timeout: float = 300
-    """A caller who isn't there."""
+    """How long the agent waits in the room for a caller to come."""
     return_grace: float = 5
-    """A caller who left and may come back."""
+    """How long a caller who left may take to come back before the call ends."""
     max_call: float = 7200
-    """A whole call; the agent ends a longer one."""
+    """The longest call. The agent ends a longer one."""
     greeting_deadline: float = 2
-    """What writes the greeting, and its audio once that has begun."""
+    """Limit for writing the greeting, and for a gap in its audio once that has begun."""
     speech_deadline: float = 2
-    """The greeting's first audio; then what ships with the package is said."""
+    """Limit until the greeting's first audio. After it the shipped greeting is played."""
     apology: str | None = None
-    """A sound file for a call that can't go on; `{language}` in it stands for the caller's. None: what ships with the package."""
+    """Path of a sound file to play when a call can't go on; None: the shipped one. `{language}` in it stands for the
+    caller's.
+    """
     kept_topics: tuple[str, ...] = ()
-    """Streams on these topics wait for their handler, from the connect on."""
+    """Byte and text streams on these topics are kept, from the connect on, until their handler is registered."""
     kept_methods: tuple[str, ...] = ()
-    """So do calls of these RPC methods."""
+    """Calls of these RPC methods are kept in the same way."""
 
 
 DEFAULTS = CallSettings()

@@ -1,6 +1,7 @@
-"""What a job runs: one call, from the job to the point where LiveKit's session goes on by itself.
+"""Runs one job of the shipped worker: one call, from the job to the point where LiveKit's session goes on by itself.
 
-The one module that knows both the plan and the call: it makes flags, the plan's shape, run and call, and conducts them.
+The one module that knows both the plan and the call: it draws the flags, shapes the plan, makes run and call, and
+performs them.
 """
 
 from __future__ import annotations
@@ -32,15 +33,19 @@ from firstword.telemetry.livekit import start_of
 from firstword.telemetry.vocabulary import FLAG_EVENT
 
 AFTERWARDS_S = 10.0
-"""Seconds for what begins after the first word and needs no provider: a start that never ends is never told of."""
+"""Seconds for tasks that begin after the first word and need no provider. A start that never ends would never be
+exported.
+"""
 SPOKEN_S = 60.0
-"""Seconds for what is written and spoken for later calls."""
+"""Seconds for writing and synthesising greetings for later calls."""
 
 
 async def conduct(job: JobContext, process: Process, *, clock: Clock | None = None) -> None:
-    """Start up, greet, and leave the session to LiveKit; or end the job, with the reason on its trace.
+    """Runs one call: connects, greets the caller, and leaves the session to LiveKit. Otherwise ends the job, with the
+    reason on its trace.
 
-    clock: the run's, for tests; by default one of the session's own. Cancelled: the start is exported as failed.
+    clock: the run's, for tests; by default a new one of this session. If it is cancelled, the start is exported as
+    failed.
     """
     clock = clock or session_clock()
     config, room = process.settings, job.job.room.name

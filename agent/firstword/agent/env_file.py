@@ -1,7 +1,7 @@
-"""`.env.local`, read in one way by the worker, the commands and whatever they start: it fills the environment.
+"""Reads `.env.local` into the environment, in the same way for the worker, the commands and whatever they start.
 
-Below `firstword.agent.settings`. OpenTelemetry's exporters and flagd's provider read the environment themselves, so what
-the file sets has to be there. Parsed by python-dotenv, as LiveKit's own examples do.
+Below `firstword.agent.settings`. OpenTelemetry's exporters and flagd's provider read the environment themselves, so
+what the file sets has to be there. Parsed by python-dotenv, as LiveKit's own examples do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dotenv.parser import Binding, parse_stream
 
 ENV_FILE: Final = ".env.local"
 PREFIXES: Final = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
-"""What variables are taken from the file; it is the user's, and may hold more."""
+"""Only variables with these prefixes are taken from the file. It is the user's, and may hold others."""
 
 _NAME = re.compile(r"[A-Z0-9_]+")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
@@ -27,18 +27,18 @@ _REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 
 class EnvFileError(Exception):
-    """The file can't be read at all; the message says what was expected, and a possible cause."""
+    """Raised when the file can't be read at all. The message says what was expected, and a possible cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvFault:
-    """What is wrong, or may be, with one variable in the file."""
+    """A fault, or a possible one, of one variable in the file."""
 
     variable: str
     text: str
-    """Where, what was expected, and a possible cause; nothing of the value."""
+    """The line of the file, what was expected, and a possible cause. Shows nothing of the value."""
     lost: bool
-    """The variable is not set by it; else it is, maybe to something else than was meant."""
+    """True: the file does not set the variable. False: it does, but perhaps to another value than was meant."""
 
     def __str__(self) -> str:
         return f"{self.variable} {self.text}"
@@ -46,13 +46,17 @@ class EnvFault:
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """What the file sets, by names in capitals, and what is wrong with it."""
+    """The variables that the file sets, by names in capitals, and the faults in it."""
 
     values: Mapping[str, str] = field(default_factory=dict[str, str])
     faults: tuple[EnvFault, ...] = ()
 
     def faults_in(self, environment: Mapping[str, str]) -> tuple[EnvFault, ...]:
-        """The faults that matter where this is the environment: those of variables that the file sets, or would."""
+        """Returns the faults that matter in this environment.
+
+        A lost variable matters where the environment does not set it. Any other fault matters where the file's value is
+        the one in use.
+        """
         return tuple(
             fault
             for fault in self.faults
@@ -64,9 +68,11 @@ class EnvFile:
 
 
 def load(environment: MutableMapping[str, str] = os.environ) -> EnvFile:
-    """Set what `.env.local` of the working directory sets and the environment doesn't; what is set there wins, empty too.
+    """Fills the environment from `.env.local` of the working directory. A variable that is set there already wins, even
+    if it is empty.
 
-    Names count in any case, here and in the environment. Returns the file, empty where there is none. Raises EnvFileError.
+    Names of variables count in any case, in the file and in the environment. Returns the parsed file, empty if there is
+    none. Raises EnvFileError.
     """
     for name in list(environment):
         if name.upper().startswith(PREFIXES):
@@ -78,7 +84,7 @@ def load(environment: MutableMapping[str, str] = os.environ) -> EnvFile:
 
 
 def read() -> EnvFile:
-    """`.env.local` of the working directory; empty where there is none. Raises EnvFileError."""
+    """Reads `.env.local` of the working directory. Returns an empty EnvFile if there is none. Raises EnvFileError."""
     try:
         content = Path(ENV_FILE).read_bytes()
     except FileNotFoundError:
@@ -89,7 +95,7 @@ def read() -> EnvFile:
 
 
 def parse(content: bytes) -> EnvFile:
-    """The file with this content. Raises EnvFileError where it is not UTF-8."""
+    """Parses the content of a `.env.local`. Raises EnvFileError if it is not UTF-8."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What a helper's failure is worth to the operator: one log line when it begins, one when it ends, and a count.
+"""Reports a helper's failures to the operator: one log line when they begin, one when they end, and a count.
 
 A helper is whatever a call can do without: a cache, the store, the flag source, what is made in advance. Counts reach
 the worker's metrics (`firstword.helper.failures`) from any of its processes. docs/failures.md lists the helpers.
@@ -21,17 +21,20 @@ REASON: Final = "reason"
 
 
 class Failing:
-    """Whether one helper of this process fails now."""
+    """Remembers for which reasons one helper fails now in this process, so that each is logged once until it works
+    again.
+    """
 
     def __init__(self, helper: str) -> None:
         self._helper = helper
         self._said = set[str]()
 
     def failed(self, reason: str, line: str, *, unexpected: bool = False) -> None:
-        """It failed. Counts that, and logs `line` unless it has failed for this reason since it last worked.
+        """Records a failure of the helper: counts it, and logs `line` unless it has failed for this reason since it
+        last worked.
 
-        reason: a word from a small set, for the metric. line: without anything personal or secret. unexpected: log the
-        exception that is being handled too.
+        reason: a word from a small set, for the metric. line: without anything personal or secret. unexpected: also log
+        the exception that is being handled.
         """
         run_folder.send(json.dumps({HELPER: self._helper, REASON: reason}).encode())
         if reason not in self._said:
@@ -39,14 +42,16 @@ class Failing:
             logger.warning("%s", line, exc_info=unexpected or None)
 
     def works(self) -> None:
-        """It worked: where it had failed, a line says that it works again."""
+        """Records that the helper works. If it had failed, logs that it works again."""
         if self._said:
             self._said.clear()
             logger.info("%s works again", self._helper)
 
 
 class BackOff:
-    """When to try again something that failed: each failure doubles the pause, a success ends it."""
+    """Says when to try something again that failed. Each failure doubles the pause before the next try; a success ends
+    it.
+    """
 
     def __init__(self, first: float, longest: float, *, now: Callable[[], float] = time.monotonic) -> None:
         """first, longest: seconds of the first pause and of the longest."""
@@ -57,15 +62,15 @@ class BackOff:
 
     @property
     def due(self) -> bool:
-        """Whether the pause is over."""
+        """Returns whether the pause is over, so that a new try may be made."""
         return self._now() >= self._until
 
     def failed(self) -> float:
-        """It failed: returns the seconds of the pause that begins now."""
+        """Records a failure and begins a pause. Returns its length in seconds."""
         self._pause = min(max(self._pause * 2, self._first), self._longest)
         self._until = self._now() + self._pause
         return self._pause
 
     def worked(self) -> None:
-        """It worked: the next failure's pause is the first again."""
+        """Records a success: there is no pause now, and the pause after the next failure is the first one again."""
         self._pause, self._until = 0.0, float("-inf")

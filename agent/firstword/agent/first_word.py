@@ -1,7 +1,8 @@
-"""Any LiveKit agent speaks first and sets up later: `speak_first` in place of `ctx.connect`, `session.start` and `session.say`.
+"""Lets any LiveKit agent speak first and set up later: `speak_first` replaces `ctx.connect`, `session.start` and
+`session.say`.
 
-The library's one call, on top of the plan in `firstword.agent.first_word_plan`. The shipped worker has a plan of its own, of the
-same parts (`firstword.agent.call`).
+The library's one call, on top of the plan in `firstword.agent.first_word_plan`. The shipped worker has a plan of its
+own, made of the same parts (`firstword.agent.call`).
 """
 
 from __future__ import annotations
@@ -52,12 +53,14 @@ _FINISHED_S = 2.5
 _PLAN = speak_first_plan()
 preload("firstword.agent.first_word_process")
 PROCESS = "firstword.first_word"
-"""Key of a process's `userdata`: a `FirstWordProcess`, where a test has one."""
+"""Key of a process's `userdata` under which a test puts a `FirstWordProcess`."""
 
 
 @dataclass(frozen=True)
 class FirstWordProcess:
-    """What takes the place of what the environment says, for a process: where spans go, and where greetings are kept."""
+    """Replaces, in a test's process, what the environment says: where spans are exported, and where greetings are
+    cached.
+    """
 
     exporting: Exporting
     cache: Cache
@@ -75,15 +78,16 @@ async def speak_first(
     record: NotGivenOr[bool | RecordingOptions] = NOT_GIVEN,
     settings: CallSettings = DEFAULTS,
 ) -> SpeechHandle | None:
-    """Greet the caller as soon as they can hear it, then start the session, which goes on with the greeting.
+    """Greets the caller as soon as they can hear it, then starts the session, which goes on with the greeting.
 
-    In place of `ctx.connect`, `session.start` and `session.say`. session: not started, of any STT, LLM, TTS or realtime model.
-    greeting: a text for everybody, or an async function of what it needs (`job`, `caller`, the plan's tasks), which returns a
-    `Greeting` or a text. cache_key: your name for the voice, where it cannot be read from the engine. plan: `speak_first_plan()`
-    with tasks of your own. room_options, record: as `AgentSession.start` has them. settings: how long what is waited for.
+    It replaces `ctx.connect`, `session.start` and `session.say`. session: not started, of any STT, LLM, TTS or realtime
+    model. greeting: a text for everybody, or an async function that returns a `Greeting` or a text. The function's
+    parameters are what it needs, by name: `job`, `caller`, the plan's tasks. cache_key: your name for the voice, if it
+    cannot be read from the engine. plan: `speak_first_plan()` with tasks of your own. room_options, record: as for
+    `AgentSession.start`. settings: time limits and more of the call.
 
-    Returns the greeting's handle once the session runs; None where nobody was greeted: the call ends then, and so does the job.
-    Raises RuntimeError where this job has spoken first already, and PlanError for a plan that can't be run.
+    Returns the greeting's speech handle once the session runs. Returns None if nobody was greeted; then the call and
+    the job end. Raises RuntimeError if this job has called it already, and PlanError for a plan that can't be run.
     """
     if declared_start(ctx) is not None:
         raise RuntimeError("expected one call of speak_first for a job; possible cause: a second session in it")

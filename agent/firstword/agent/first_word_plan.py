@@ -1,7 +1,8 @@
-"""The plan of any agent's start, read top to bottom: join, wait for the caller, speak; the session after the first word.
+"""The plan of any agent's start, read top to bottom: join, wait for the caller, speak; the session after the first
+word.
 
-Between `firstword.agent.first_word`, which runs it, and the functions of a call, which the shipped plan uses as well.
-A user's own tasks join it: `speak_first_plan`.
+`firstword.agent.first_word` runs it. Its tasks call the functions of a call (`firstword.agent.call`), which the shipped
+plan uses as well. `speak_first_plan` makes a plan to which a user adds tasks.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from firstword.telemetry.run import cache_result
 from firstword.telemetry.vocabulary import CONNECT, ROOT, WAIT
 
 EARLY_VOICE: Final = "early-voice"
-"""The fact about a start that the agent speaks on a track of its own: not in a console, and not by an avatar."""
+"""Condition of the plan: the agent speaks on a track of its own. False in a console, and where an avatar speaks."""
 EARLY_SPEECH: Final = "early-speech"
-"""The fact that the greeting can be said before the session is there: its engine speaks by itself."""
+"""Condition of the plan: the greeting can be said before the session has started, since its engine speaks by itself."""
 
 GreetingFunction: TypeAlias = Callable[..., Awaitable["Greeting | str"]]
 """Writes one call's greeting. Its parameters are what it needs, by name: `job`, `caller`, the plan's own tasks."""
@@ -41,7 +42,7 @@ GreetingFunction: TypeAlias = Callable[..., Awaitable["Greeting | str"]]
 
 @dataclass(frozen=True, kw_only=True)
 class FirstWord:
-    """What one call of `speak_first` was given."""
+    """The arguments of one call of `speak_first`, and what was found out about its session."""
 
     session: AgentSession[Any]
     agent: Agent
@@ -50,16 +51,16 @@ class FirstWord:
     audio: GreetingAudio | None
     """Makes the greeting's audio; None where only the session can."""
     speaks: bool
-    """Something in the session speaks: a TTS or a realtime model."""
+    """Whether something in the session speaks: a TTS or a realtime model."""
     running: bool
-    """The session was started before."""
+    """Whether the session had been started before `speak_first`."""
 
 
 def speak_first_plan() -> Plan:
-    """A new plan for `speak_first(..., plan=...)`, to which tasks of your own can be added.
+    """Returns a new plan for `speak_first(..., plan=...)`, to which you can add tasks of your own.
 
-    They may need `job`, `run`, the tasks `room`, `caller` (a `rtc.RemoteParticipant`), and those of your own; deferred ones
-    `session` too. The greeting's function may need any but deferred ones.
+    They may need `job`, `run`, the tasks `room` and `caller` (a `rtc.RemoteParticipant`), and your own tasks; deferred
+    ones `session` too. The greeting's function may need any task that is not deferred.
     """
     plan = Plan(ROOT, given=("job", "run", "call", "first_word"))
     plan.task(closes=CONNECT)(room)
@@ -72,7 +73,7 @@ def speak_first_plan() -> Plan:
 
 
 def completed(plan: Plan, greeting: str | Greeting | GreetingFunction) -> Plan:
-    """The user's plan with the greeting's own tasks. Raises PlanError."""
+    """Returns a copy of the plan with the tasks of the greeting added. Raises PlanError if the result can't be run."""
     whole = plan.copy()
     whole.task(fallback=_shipped_text)(_text_of(greeting))
     whole.task()(prepared_greeting)
@@ -86,12 +87,12 @@ def completed(plan: Plan, greeting: str | Greeting | GreetingFunction) -> Plan:
 
 
 async def room(call: Call) -> rtc.Room:
-    """Join the room, unless the agent has."""
+    """Joins the job's room, unless the agent has joined it already. Returns the room."""
     return await join(call)
 
 
 async def track(call: Call) -> Voice:
-    """Make the agent's voice while the room connects."""
+    """Makes the agent's voice (an audio track that is not published yet) while the room connects."""
     return new_voice(call)
 
 
@@ -99,17 +100,19 @@ async def track(call: Call) -> Voice:
 
 
 async def voice(room: rtc.Room, track: Voice, call: Call) -> Voice:
-    """Publish it before anybody is there, and listen."""
+    """Publishes the agent's voice before the caller comes, and begins to listen. Returns the voice."""
     return await publish_voice(call, track)
 
 
 async def arrival(room: rtc.Room, call: Call, voice: Voice | None = None) -> None:
-    """Wait until a caller is there: the first participant, or whoever subscribes to the voice and may be one."""
+    """Waits until a caller is there: the first participant, or whoever subscribes to the voice and may be the caller."""
     await until_caller(call, voice)
 
 
 async def caller(room: rtc.Room, arrival: None, call: Call) -> rtc.RemoteParticipant:
-    """Who the caller is: LiveKit may announce them after they have subscribed."""
+    """Returns the caller's participant. Waits until LiveKit has announced them, which may be after they subscribed to
+    the voice.
+    """
     return (await announced_caller(call)).participant
 
 
@@ -119,7 +122,9 @@ async def caller(room: rtc.Room, arrival: None, call: Call) -> rtc.RemotePartici
 async def session(
     room: rtc.Room, caller: rtc.RemoteParticipant, call: Call, first_word: FirstWord, voice: Voice | None = None
 ) -> AgentSession[Any]:
-    """Start LiveKit's session: from here on it listens. A greeting that has begun becomes its own."""
+    """Starts LiveKit's session, unless it runs already, and returns it. From here on it listens, and it goes on with a
+    greeting that has begun.
+    """
     if first_word.running:
         call.session = first_word.session
     else:
@@ -131,7 +136,11 @@ async def session(
 
 
 async def prepared_greeting(greeting_text: OwnedText | None, call: Call, first_word: FirstWord) -> PreparedGreeting:
-    """The greeting's audio: from the cache, or spoken from now on; the session's own where only that can speak."""
+    """Returns the greeting with its audio: from the cache, or synthesised from now on; without audio if only the
+    session can speak it.
+
+    Returns the shipped greeting if there is no text, or nothing in the session speaks.
+    """
     if greeting_text is None or not first_word.speaks:
         return greetings.shipped()
     if first_word.audio is None:
@@ -150,12 +159,14 @@ async def playout(
     session: AgentSession[Any] | None = None,
     voice: Voice | None = None,
 ) -> None:
-    """Speak; returns at the first frame on a track the caller is subscribed to."""
+    """Plays the greeting. Returns at the first frame on a track that the caller is subscribed to."""
     await greet(call, prepared_greeting, session, voice)
 
 
 async def greeting_cache(prepared_greeting: PreparedGreeting, call: Call, first_word: FirstWord) -> None:
-    """Keep what the cache did not have, for the next call; say where the shipped greeting had to follow the first word."""
+    """Caches the greeting's audio for the next call, if the cache lacked it. Reports it if the shipped greeting had to
+    take its place.
+    """
     failure = None if prepared_greeting.audio is None else await prepared_greeting.audio.failure()
     if failure is not None:
         speech_failed(call, failure)

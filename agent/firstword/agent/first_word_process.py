@@ -1,6 +1,6 @@
-"""What a process has ready for `speak_first`, before any job: LiveKit's `setup_fnc` calls `warm_up`.
+"""Prepares a process for `speak_first` before it has a job: LiveKit's `setup_fnc` calls `warm_up`.
 
-Beside `firstword.agent.first_word`; the shipped worker's own is `firstword.agent.process.job_process`.
+Beside `firstword.agent.first_word`. The shipped worker's own is `firstword.agent.process.job_process`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from firstword.agent.unheard import wait_for_the_unheard
 logger = logging.getLogger("firstword")
 
 RECORDED_S: Final = 5.0
-"""Seconds that a greeting may take to be recorded: LiveKit ends a process that takes over 10 to be ready."""
+"""Seconds within which the greeting must be recorded: LiveKit ends a process that takes over 10 to be ready."""
 
 
 def warm_up(
@@ -34,11 +34,13 @@ def warm_up(
     agent: Agent | None = None,
     cache_key: str | None = None,
 ) -> None:
-    """Make a process ready for its first call: a dry start of a session, and the greeting's audio in the cache.
+    """Makes a process ready for its first call: starts and closes a session without a room, and puts the greeting's
+    audio in the cache.
 
-    process: LiveKit's, as its `setup_fnc` has it. make_session: makes a session as a job does, each with engines of its own; one is
-    started without a room and closed. greeting: for everybody, recorded where the cache does not have it yet. agent, cache_key: as
-    `speak_first` has them. What fails is one warning; the first call does it then.
+    process: LiveKit's, as its `setup_fnc` has it. make_session: makes a session as a job does, with new engines each
+    time. greeting: a text for everybody, recorded if the cache does not have it yet. agent, cache_key: as for
+    `speak_first`. Does nothing in a console. A failure is logged as a warning and not raised; the first call then does
+    what is missing.
     """
     if console.here():  # whose sound goes to the first session that starts
         return

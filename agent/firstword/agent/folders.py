@@ -1,7 +1,8 @@
-"""Where the worker keeps files of its own, for its user alone: caches and, where no setting names a store, the accounts.
+"""Chooses the folders for the worker's own files, for its user alone: caches and, if no setting names a store, the
+accounts.
 
-A container may have no home folder, or one that cannot be written to. Then a folder of this user among the temporary files is used. It is
-gone with the container. One line in the log says so.
+A container may have no home folder, or one that cannot be written to. Then a folder of this user among the temporary
+files is used. It is gone with the container. One line in the log says so.
 """
 
 from __future__ import annotations
@@ -20,21 +21,25 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
-    """The folder of the caches; it may not exist yet."""
+    """Returns the user's folder for caches, or one among the temporary files if that cannot be used. It may not exist
+    yet.
+    """
     from platformdirs import user_cache_path
 
     return _usable(user_cache_path, "caches")
 
 
 def data_folder() -> Path:
-    """The folder of the accounts that no setting names a store for; it may not exist yet."""
+    """Returns the user's folder for the accounts' database, or one among the temporary files. It may not exist yet."""
     from platformdirs import user_data_path
 
     return _usable(user_data_path, "accounts")
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder where there is none, and let nobody else write into it. Raises OSError where it is somebody else's."""
+    """Makes the folder if it does not exist, and lets nobody but this user write into it. Raises OSError if it belongs
+    to another user.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if found.st_uid not in (os.geteuid(), 0):
@@ -44,7 +49,7 @@ def make_private(folder: Path) -> None:
 
 
 def can_be_written(folder: Path) -> bool:
-    """Whether the folder can be written to or, where it does not exist, be made."""
+    """Returns whether the folder can be written to or, if it does not exist, can be made. False for a relative path."""
     try:
         there = next(each for each in (folder, *folder.parents) if each.exists())
         return folder.is_absolute() and there.is_dir() and os.access(there, os.W_OK | os.X_OK)

@@ -70,14 +70,14 @@ AUDIO: Final = (
         _NO_LIGHT_CONNECT,
     ),
 )
-"""What voice and ear are built on: all of it, or none is used."""
+"""The private names that our voice and ear are built on. Unless all of them exist, none is used."""
 ENGINE_OPTIONS: Final = PrivateName(
     "livekit.agents.inference.tts:TTS",
     "_opts",
     "firstword.agent.greeting.engine",
     "greetings of `speak_first` are kept in the process only",
 )
-"""LiveKit's own plugins all have it."""
+"""Attribute that holds an engine's options. All of LiveKit's own plugins have it."""
 NATIVE_CLIENT: Final = PrivateName(
     "livekit.rtc._ffi_client",
     "FfiClient",
@@ -106,36 +106,42 @@ CONNECTION_TASK: Final = PrivateName(
 
 @functools.cache
 def audio_is_known() -> bool:
-    """Whether LiveKit's private audio output and input have every name that our voice and ear use. Looked up once a process."""
+    """Returns whether LiveKit has every private name of audio output and input that our voice and ear use. Checked once
+    a process.
+    """
     return all(name.exists() for name in AUDIO)
 
 
 def no_permissions() -> Any:
-    """A participant's permissions with none granted; None where LiveKit's type has moved."""
+    """Returns a participant's permissions with none granted, or None if LiveKit's type has moved."""
     made = PERMISSIONS.load()
     return None if made is None else made()
 
 
 def noise_cancellation() -> Any:
-    """LiveKit's background voice cancellation; it wants LiveKit Cloud. Raises ImportError without the extra (settings say so first)."""
+    """Returns LiveKit's background voice cancellation, which works with LiveKit Cloud only.
+
+    Raises ImportError if the extra is not installed; the settings have reported that before.
+    """
     plugin: Any = importlib.import_module("livekit.plugins.noise_cancellation")
     return plugin.BVC()
 
 
 def preload_no_turn_detector() -> None:
-    """Before the worker's processes: keep 240 MB of weights out of them that no session here uses, unless the shell says otherwise.
+    """Keeps 240 MB of weights that no session here uses out of the worker's processes, unless the environment says
+    otherwise.
 
-    livekit-agents 1.8.9, `ipc/_preload.py`: unset, the variable means VAD and turn detector; 0 means neither, and
-    `firstword.agent.process.preload` loads the VAD.
+    Call it before any of them starts. livekit-agents 1.8.9, `ipc/_preload.py`: unset, the variable means VAD and turn
+    detector; 0 means neither, and `firstword.agent.process.preload` loads the VAD.
     """
     os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 
 
 def start_native_runtime() -> None:
-    """Start LiveKit's native client in this process; for jobs in threads before the first of them.
+    """Starts LiveKit's native client in this process. Where jobs are threads, call it before the first of them.
 
-    livekit 1.1.21: `FfiClient.instance` is made at its first use and without a lock. Two jobs that begin at once make two, and the events
-    of one never arrive: its `connect` hangs.
+    livekit 1.1.21: `FfiClient.instance` is made at its first use and without a lock. Two jobs that begin at once make
+    two, and the events of one never arrive: its `connect` hangs.
     """
     client = NATIVE_CLIENT.load()
     if client is not None:
@@ -143,11 +149,13 @@ def start_native_runtime() -> None:
 
 
 def hear_ctrl_c_while_processes_start(loop: asyncio.AbstractEventLoop) -> None:
-    """Let Ctrl-C end the worker also while it makes a process, and let no process hear it; before the first of them.
+    """Lets Ctrl-C end the worker even while it starts a process, and keeps Ctrl-C from those processes. Call it before
+    the first starts.
 
-    livekit-agents 1.8.9, `ipc/supervised_proc.py`: `_mask_ctrl_c` has the worker ignore SIGINT while a process starts, and a Ctrl-C is
-    lost. The first start takes seconds, as what jobs share is imported. A process inherits instead what the thread that starts it blocks:
-    one of the loop's executor, while Python handles signals on the main thread.
+    livekit-agents 1.8.9, `ipc/supervised_proc.py`: `_mask_ctrl_c` has the worker ignore SIGINT while a process starts,
+    and a Ctrl-C is lost. The first start takes seconds, as what jobs share is imported. A process inherits the signals
+    that the thread which starts it blocks. So the threads of the loop's executor, which start processes, block SIGINT.
+    Python handles signals on the main thread.
     """
     if CTRL_C_MASK.load() is None:
         return
@@ -158,7 +166,8 @@ def hear_ctrl_c_while_processes_start(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def is_lost_connection(error: BaseException | None) -> bool:
-    """Whether `error` is `AgentServer.run`'s when the server did not take the worker after all retries.
+    """Returns whether `error` is the one of `AgentServer.run` for a server that did not take the worker after all
+    retries.
 
     livekit-agents 1.8.9 has no class for it: `_connection_task` raises RuntimeError, and only its text says which.
     """
@@ -167,7 +176,9 @@ def is_lost_connection(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def lost_connection_unlogged() -> Generator[None]:
-    """Keep the traceback of a lost connection out of LiveKit's log; who catches the error has more to say."""
+    """Context manager that keeps the traceback of a lost connection out of LiveKit's log. Whoever catches the error has
+    more to say.
+    """
 
     def unlogged(record: logging.LogRecord) -> bool:
         return not (record.exc_info and is_lost_connection(record.exc_info[1]))

@@ -1,7 +1,7 @@
-"""What all processes of a worker's jobs need is imported once, in the process that they are forked from.
+"""Has a module imported once, in the process that all processes of a worker's jobs are forked from.
 
-LiveKit imports there what is registered as a plugin (livekit-agents 1.8.9, `worker.py`, on Linux). So an agent that imports
-`speak_first` has it in each job's process, and no process spends a caller's time on it.
+LiveKit imports there what is registered as a plugin (livekit-agents 1.8.9, `worker.py`, on Linux). So an agent that
+imports `speak_first` has it in each job's process, and no process spends a caller's time on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ class _Preloaded(Plugin):
 
 
 def preload(module: str) -> None:
-    """Let LiveKit import the module there. On another thread than the main one, which takes no plugin, nothing is done."""
+    """Has LiveKit import the module in the process that jobs are forked from. Does nothing on another thread than the
+    main one.
+    """
     known = {plugin.package for plugin in Plugin.registered_plugins}
     if module not in known and threading.current_thread() is threading.main_thread():
         Plugin.register_plugin(_Preloaded("firstword", "", module))

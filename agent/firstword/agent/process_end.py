@@ -1,4 +1,4 @@
-"""What a process does when it ends, also after a crash of the entrypoint: it exports what it has, within bounds."""
+"""Exports what a process still has when it ends, within a time limit, also after a crash of the entrypoint."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from multiprocessing.util import Finalize
 
 EXPORT_AT_END_S = 2.5
-"""How long a process that ends waits for a collector that doesn't answer, for spans and again for metrics.
+"""Seconds that a process that ends waits for a collector that doesn't answer, for spans and again for metrics.
 
 The SDK's own shutdown takes longer than the 10 s after which LiveKit kills the process.
 """
 
 
 def at_process_end(export: Callable[[], None], then: Callable[[], None] = lambda: None) -> None:
-    """Call it when the process ends: later than the job's own last span.
+    """Has `export` called when the process ends, after the job's own last span, for at most `EXPORT_AT_END_S` seconds.
 
     then: called when that is done, or has taken too long.
     """

@@ -1,7 +1,8 @@
-"""The folder that the processes of one running worker share: who waits unheard, and the socket of the worker's metrics.
+"""The folder that the processes of one running worker share: marks of unheard callers, and the socket of the worker's
+metrics.
 
-The worker's own process makes it; its jobs find it by the environment they inherit. A worker that was killed leaves its folder behind. The
-next one to start deletes it: the folder's lock ended with the process.
+The worker's own process makes it; its jobs find it by the environment they inherit. A worker that was killed leaves its
+folder behind. The next one to start deletes it: the folder's lock ended with the process.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ _held: dict[Path, int] = {}
 
 
 def make() -> Path:
-    """Make the folder; once, in the worker's own process, before any job's process is started. Raises OSError."""
+    """Makes the worker's folder, names it in the environment, and returns its path. Also deletes folders of workers
+    that were killed.
+
+    Call it once, in the worker's own process, before any job's process is started. Raises OSError.
+    """
     _remove_left_over()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     _held[folder] = _locked(folder)
@@ -37,13 +42,13 @@ def make() -> Path:
 
 
 def find() -> Path | None:
-    """The folder; None where no worker made one (a console, a test)."""
+    """Returns the path of the worker's folder, or None if no worker made one (a console, a test)."""
     named = os.environ.get(_VARIABLE)
     return None if named is None else Path(named)
 
 
 def remove() -> None:
-    """Delete the worker's folder, when the worker ends."""
+    """Deletes the worker's folder and gives up its lock. Called when the worker ends."""
     if (folder := find()) is not None:
         shutil.rmtree(folder, ignore_errors=True)
         if (lock := _held.pop(folder, None)) is not None:
@@ -52,12 +57,12 @@ def remove() -> None:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the worker of this folder receives datagrams."""
+    """Returns the path of the socket on which the worker of this folder receives datagrams."""
     return folder / _SOCKET
 
 
 def send(datagram: bytes) -> bool:
-    """Send to the worker without waiting; False where there is no worker, or its queue is full."""
+    """Sends a datagram to the worker without waiting. Returns False if there is no worker or its queue is full."""
     folder = find()
     if folder is None:
         return False
@@ -75,7 +80,7 @@ def send(datagram: bytes) -> bool:
 
 
 def lost(folder: Path) -> int:
-    """How many datagrams were not sent since the worker's queue was full."""
+    """Returns how many datagrams of jobs were lost because the worker's queue was full."""
     try:
         return (folder / _LOST).stat().st_size
     except OSError:

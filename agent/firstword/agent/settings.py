@@ -34,7 +34,9 @@ _STORES: Final = ("sqlite+aiosqlite", "sqlite+simulated", "postgresql+asyncpg")
 
 
 def read_settings() -> Settings:
-    """Parse the environment, which `.env.local` of the working directory fills. Raises SettingsError."""
+    """Returns the settings that the environment has, after filling it from `.env.local` of the working directory.
+    Raises SettingsError.
+    """
     try:
         file = env_file.load()
     except EnvFileError as error:
@@ -59,12 +61,14 @@ def read_settings() -> Settings:
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, parsed at the first call (`cached-config`). Raises SettingsError."""
+    """Returns the settings of this process, read at the first call (`cached-config`). Raises SettingsError."""
     return read_settings()
 
 
 class SettingsError(Exception):
-    """Variables that are wrong or missing: a line each in its text, never with a secret in it; a hint below."""
+    """Raised for variables that are wrong or missing. Its text has a line for each, without any secret, and may end
+    with a hint.
+    """
 
     def __init__(self, problems: Iterable[str], hint: str = "") -> None:
         self.problems: Final = tuple(problems)
@@ -73,7 +77,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MayBe:
-    """What a setting may be, in words: for its error and for docs/settings.md."""
+    """Says in words which values a setting may have, for its error and for docs/settings.md."""
 
     text: str
 
@@ -172,12 +176,14 @@ SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), MayBe("seco
 
 
 AccountSource = Literal["claim", "metadata", "attribute", "caller-id"]
-"""Who may name an account: see `firstword.agent.accounts.identity`."""
+"""Sources that may name an account: see `firstword.agent.accounts.identity`."""
 _SOURCE: Final = f"({'|'.join(get_args(AccountSource))})"
 
 
 class Settings(BaseSettings):
-    """All that can be set; times are seconds. Frozen: a change while the process runs would be a mystery."""
+    """All settings of the shipped worker, read from the environment. Times are in seconds. They can't be changed once
+    they are read.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX,
@@ -326,12 +332,15 @@ class Settings(BaseSettings):
 
 
 def account_sources(named: str) -> frozenset[AccountSource]:
-    """Who may name an account, from `Settings.account_sources`."""
+    """Returns the sources that may name an account, from the text of `Settings.account_sources`."""
     return frozenset(cast("list[AccountSource]", named.split(",")))
 
 
 def claim_key_missing(sources: Collection[str], *, key: bool) -> str | None:
-    """A sentence where claims are to be taken and there is no key; else None."""
+    """Returns a warning if claims are to be accepted but there is no key to check them with; else None.
+
+    sources: see `account_sources`. key: whether FIRSTWORD_CLAIM_KEY is set.
+    """
     if "claim" not in sources or key:
         return None
     what = "no account can be named" if len(sources) == 1 else "no claim can name an account"
@@ -339,13 +348,13 @@ def claim_key_missing(sources: Collection[str], *, key: bool) -> str | None:
 
 
 def variable(field: str) -> str:
-    """Name of the environment variable that sets the field. KeyError when there is no such field."""
+    """Returns the name of the environment variable that sets the field. Raises KeyError if there is no such field."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"{_PREFIX}{field.upper()}"
 
 
 def may_be(field: str) -> str:
-    """What the field may be, in words. KeyError when there is no such field."""
+    """Returns in words which values the field may have. Raises KeyError if there is no such field."""
     return next(entry.text for entry in Settings.model_fields[field].metadata if isinstance(entry, MayBe))
 
 

@@ -1,6 +1,8 @@
-"""THE plan: the start-up of a session, read top to bottom. Connect, wait, greet; everything else after the first word.
+"""The plan of the shipped worker's start, read top to bottom: connect, wait, greet; everything else after the first
+word.
 
-What a task needs are its parameters. Flags decide what is deferred and what an argument is, never a second way of doing it.
+What a task needs are its parameters. Flags decide what is deferred and what an argument is, never a second way of doing
+it.
 """
 
 from __future__ import annotations
@@ -45,9 +47,10 @@ from firstword.telemetry.vocabulary import ACCOUNT_RESULT, CONNECT, ROOT, WAIT
 logger = logging.getLogger("firstword")
 
 REMEMBERED_S = 30 * 86_400.0
-"""Seconds for which a call is told what was said in the last one."""
+"""Seconds after a session for which the account's next call is told what was said in it."""
 ACCOUNT_IN_METADATA = "account-in-metadata"
-"""The fact about a session that its job's metadata names the account, so that nobody has to wait for the caller to know."""
+"""Condition of the plan: the job's metadata names the account. Then the account can be read before the caller is known.
+"""
 
 plan = Plan(ROOT, given=("job", "process", "call"))
 
@@ -57,7 +60,7 @@ plan = Plan(ROOT, given=("job", "process", "call"))
 
 @plan.task(closes=CONNECT)
 async def room(call: AccountCall) -> rtc.Room:
-    """Join the room; what happens in it is watched before it can happen."""
+    """Joins the room and returns it. Its events are watched from before the connect."""
     call.events.watch(call.job.room, ROOM_EVENTS)
     call.events.count(call.job.room, COUNTED_EVENTS)
     return await join(call)
@@ -65,7 +68,7 @@ async def room(call: AccountCall) -> rtc.Room:
 
 @plan.task(only=when(Improvement.LIGHT_CONNECT))
 async def track(call: AccountCall) -> Voice:
-    """Make the agent's voice while the room connects."""
+    """Makes the agent's voice (an audio track that is not published yet) while the room connects."""
     return new_voice(call)
 
 
@@ -74,22 +77,22 @@ async def track(call: AccountCall) -> Voice:
 
 @plan.task(only=when(Improvement.LIGHT_CONNECT))
 async def voice(room: rtc.Room, track: Voice, call: AccountCall) -> Voice:
-    """Publish it before anybody is there, and listen."""
+    """Publishes the agent's voice before the caller comes, and begins to listen. Returns the voice."""
     return await publish_voice(call, track)
 
 
 @plan.task(closes=WAIT)
 async def caller(room: rtc.Room, call: AccountCall, voice: Voice | None = None) -> None:
-    """Wait until a caller is there: the first participant, or whoever subscribes to the voice and may be one.
+    """Waits until a caller is there: the first participant, or whoever subscribes to the voice and may be the caller.
 
-    Who has come and does not subscribe is waited for no longer than for anything else of a start.
+    The start's time limit also holds for a caller who has come but does not subscribe.
     """
     await until_caller(call, voice)
 
 
 @plan.task()
 async def participant(room: rtc.Room, caller: None, call: AccountCall) -> Caller:
-    """Who the caller is: LiveKit may announce them after they have subscribed."""
+    """Returns the caller. Waits until LiveKit has announced them, which may be after they subscribed to the voice."""
     return await announced_caller(call)
 
 
@@ -98,7 +101,7 @@ async def participant(room: rtc.Room, caller: None, call: AccountCall) -> Caller
 
 @plan.task(only=unless(ACCOUNT_IN_METADATA))
 async def identity(participant: Caller, call: AccountCall) -> Identity:
-    """Whose account it is, by what the caller's token says."""
+    """Returns which account the caller's attributes name, and how far the call may use it."""
     return identity_of(call, participant)
 
 
@@ -109,7 +112,9 @@ def _generic_account(call: AccountCall) -> Account:
 
 @plan.task(fallback=_generic_account)
 async def account(process: Process, call: AccountCall, identity: Identity | None = None) -> GreetingFields:
-    """Read the account: what the greeting needs of it first, or all of it at once."""
+    """Reads the account that is named: only the fields that the greeting needs, or all of it at once. Returns the
+    generic one if there is none.
+    """
     named = whose(call.identity, identity)
     name, call.access = named.account, min(call.access, named.access)
     call.withdrawn = call.access is Access.NONE
@@ -132,13 +137,13 @@ async def account(process: Process, call: AccountCall, identity: Identity | None
 
 @plan.task()
 async def config(call: AccountCall) -> Settings:
-    """The settings this session runs with."""
+    """Returns the settings of this session: those of its process, or with `cached-config` off read anew."""
     return call.process.settings if Improvement.CACHED_CONFIG in call.flags else read_settings()
 
 
 @plan.task()
 async def components(config: Settings, account: GreetingFields, process: Process, call: AccountCall) -> Components:
-    """STT, LLM, TTS and VAD, built here or before the job; they listen and speak as the account wants."""
+    """Returns STT, LLM, TTS and VAD, made here or before the job, and sets them to the account's language and voice."""
     built = process.components or parts.build(config, Refusals(run_folder.find()))
     call.at_end(built.aclose)
     built.fit(account)
@@ -152,7 +157,9 @@ def _generic_assistant(call: AccountCall) -> Assistant:
 
 @plan.task(readies=True, fallback=_generic_assistant)
 async def assistant(account: GreetingFields, process: Process, call: AccountCall) -> Assistant:
-    """Make the assistant: minimal, or with instructions, knowledge and tools at once."""
+    """Returns the assistant: a minimal one that `upgrade` completes, or one that has instructions, knowledge and tools
+    at once.
+    """
     if Improvement.ASSISTANT_PREWARM in call.flags:
         return Assistant(GENERIC, hang_up(call), patience=process.settings.account_deadline)
     return Assistant(await call.whole(account), hang_up(call))
@@ -160,7 +167,7 @@ async def assistant(account: GreetingFields, process: Process, call: AccountCall
 
 @plan.task()
 async def room_options(call: AccountCall) -> room_io.RoomOptions:
-    """How the session listens and speaks in the room."""
+    """Returns LiveKit's options for how the session listens and speaks in the room."""
     return options_of(call.flags, call.allowance)
 
 
@@ -174,7 +181,7 @@ async def session(
     call: AccountCall,
     voice: Voice | None = None,
 ) -> AgentSession[Any]:
-    """Start LiveKit's session: from here on it listens. A greeting that has begun becomes its own."""
+    """Starts LiveKit's session and returns it. From here on it listens, and it goes on with a greeting that has begun."""
     if call.access is Access.NONE:  # since it was made
         assistant = Assistant(GENERIC, hang_up(call))
     started = session_of(components)
@@ -194,13 +201,15 @@ def _stay_minimal(assistant: Assistant) -> None:
     fallback=_stay_minimal,
 )
 async def upgrade(account: GreetingFields, assistant: Assistant, call: AccountCall) -> None:
-    """Make the minimal assistant the full one, before the caller's first turn ends."""
+    """Gives the minimal assistant the account's instructions, knowledge and tools. Its first answer waits for that."""
     await assistant.become(await call.whole(account))
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP))
 async def event_handlers(session: AgentSession[Any], call: AccountCall) -> Conversation:
-    """Attach what a conversation does with its events; what happened before is replayed to it."""
+    """Attaches the handlers of the conversation's events and returns the conversation. Earlier events are replayed to
+    them.
+    """
     conversation = Conversation(session, call.caller.result().identity, call.allowance)
     call.events.deliver_to(conversation.handlers())
     call.conversation = conversation
@@ -209,13 +218,13 @@ async def event_handlers(session: AgentSession[Any], call: AccountCall) -> Conve
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
 async def background_audio(room: rtc.Room, session: AgentSession[Any], call: AccountCall) -> None:
-    """Ambience, and the sound of thinking."""
+    """Publishes and plays background sound: a quiet room, and typing while the assistant thinks."""
     call.at_end(await start_background_audio(room, session))
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
 async def resumption(account: GreetingFields, assistant: Assistant, process: Process, call: AccountCall) -> None:
-    """Tell the assistant about the last session."""
+    """Reads the account's last session from the store and tells the assistant about it, if it is not too old."""
     if account is not GENERIC and call.remembers:
         last = await process.store.resumption(account.id)
         await assistant.resume(last if last and call.now() - last.ended <= REMEMBERED_S else None)
@@ -223,19 +232,21 @@ async def resumption(account: GreetingFields, assistant: Assistant, process: Pro
 
 @plan.task(deferred=when(Improvement.DEFERRED_SETUP), fallback=lambda: None)
 async def analytics(account: GreetingFields, process: Process, call: AccountCall) -> None:
-    """Write the session's row to the store. Its end is added when the job ends."""
+    """Writes the session's row to the store. How the session ended is added when the job ends."""
     await process.store.record_session(row_of(call))
 
 
 @plan.task(deferred=when(Improvement.DEFERRED_METRICS), fallback=lambda: None)
 async def metrics(process: Process) -> None:
-    """Set up the collectors of the session's figures."""
+    """Lets LiveKit's instruments report their metrics from now on."""
     set_up_metrics(process.exporting)
 
 
 @plan.task()
 async def greeting(account: GreetingFields, components: Components, call: AccountCall) -> PreparedGreeting:
-    """Write the greeting; its audio comes from the cache, or is synthesised from now on, or when it is said."""
+    """Writes the greeting and returns it. Its audio comes from the cache, or is synthesised from now on, or when it is
+    said.
+    """
     return await write_greeting(call, account, components)
 
 
@@ -247,7 +258,7 @@ async def playout(
     session: AgentSession[Any] | None = None,
     voice: Voice | None = None,
 ) -> None:
-    """Speak; returns at the first frame on a track the caller is subscribed to."""
+    """Plays the greeting. Returns at the first frame on a track that the caller is subscribed to."""
     await greet(call, greeting, session, voice)
 
 
@@ -255,7 +266,9 @@ async def playout(
 async def greeting_cache(
     greeting: PreparedGreeting, components: Components, process: Process, call: AccountCall
 ) -> None:
-    """Keep what the cache did not have, for the next call; say where the shipped greeting had to follow the first word."""
+    """Caches the greeting's audio for the next call, if the cache lacked it. Reports it if the shipped greeting had to
+    take its place.
+    """
     failure = None if greeting.audio is None else await greeting.audio.failure()
     if failure is not None:
         speech_failed(call, failure)
@@ -265,7 +278,9 @@ async def greeting_cache(
 
 @plan.task(only=when(Improvement.SMART_GREETING), deferred=True, fallback=lambda: None)
 async def next_greeting(account: GreetingFields, components: Components, call: AccountCall) -> None:
-    """Let the LLM write and speak the next call's greeting, where it is the LLM that writes."""
+    """Has the LLM write the greeting of the account's next call, and synthesises it, if the LLM is the greeting's
+    writer.
+    """
     await write_next_greeting(call, account, components)
 
 

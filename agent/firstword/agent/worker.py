@@ -1,7 +1,7 @@
-"""The worker: `agent/worker.py`, the file that LiveKit is told to start, has its `server` from here.
+"""The shipped worker: `agent/worker.py`, the file that LiveKit is told to start, takes its `server` from here.
 
-What a process prepares before a job is in `firstword.agent.process.job_process`, what a job runs in `firstword.agent.entrypoint`.
-Neither is imported here: the worker's own process never runs a session.
+What a process prepares before a job is in `firstword.agent.process.job_process`, what a job runs in
+`firstword.agent.entrypoint`. Neither is imported here: the worker's own process never runs a session.
 """
 
 from __future__ import annotations
@@ -38,31 +38,33 @@ from firstword.telemetry.arrival import warn_where_nothing_arrives
 logger = logging.getLogger("firstword")
 
 PRELOADED = "firstword.agent.process.preload"
-"""Imported once in the forkserver and shared by every job's process."""
+"""Module that is imported once in the forkserver and shared by every job's process."""
 
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 INITIALIZE_S = 30.0
 """Seconds after which LiveKit kills a process that is not ready; its own 10 are too few on a machine that is busy."""
 CLOSED_S = 10.0
-"""Seconds that what runs beside the jobs may take to end; its store gives a statement that is under way 5 s."""
+"""Seconds that the tasks beside the jobs may take to end. Their store gives a statement that is under way 5 s."""
 
 
 class Worker(AgentServer):
-    """LiveKit's worker, which first makes ready what any caller may need, and keeps it so while it runs."""
+    """LiveKit's worker, which caches common accounts and greetings before it takes jobs, and keeps them fresh while it
+    runs.
+    """
 
     _first_round: asyncio.Event
-    """Set once that is ready, or has taken too long, or is not wanted any more."""
+    """Set when the first prefetch is done, has taken too long, or is not wanted any more."""
     _fresh: asyncio.Task[None] | None = None
-    """What makes it ready, and keeps it so."""
+    """The task that prefetches accounts and greetings, and keeps them fresh."""
     _deleting: asyncio.Task[None] | None = None
-    """What deletes what is cached of deleted accounts."""
+    """The task that deletes cached data of deleted accounts."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
-        """Run the worker; with `unregistered` it takes no jobs.
+        """Runs the worker until it is closed; with `unregistered` it takes no jobs from a server (a console).
 
-        Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0. So it does when the server does
-        not take the worker after all retries, and when the health check's port is taken.
+        Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0. So it does
+        when the server does not take the worker after all retries, and when the health check's port is taken.
         """
         _end_on_hangup()
         config = settings()
@@ -124,15 +126,16 @@ class Worker(AgentServer):
             await super()._connection_task()
 
     async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
-        """Wait for the jobs to end; nothing is made ahead for others any more."""
+        """Stops prefetching and waits for the running jobs to end."""
         self._make_nothing_ahead()
         await super().drain(timeout)
 
     async def aclose(self) -> None:
-        """End; a console that still waits for its first round has no session then.
+        """Ends the worker. A console that still waits for the first prefetch then has no session.
 
-        Returns when what runs beside the jobs has closed its stores. LiveKit's command then cancels every task. A connection to SQLite that
-        is cancelled as it closes keeps its thread, which keeps the process.
+        Returns when the tasks beside the jobs have closed their stores, or after `CLOSED_S` seconds. LiveKit's command
+        then cancels every task. A connection to SQLite that is cancelled as it closes keeps its thread, which keeps the
+        process.
         """
         self._make_nothing_ahead()
         await super().aclose()
@@ -237,7 +240,7 @@ class _reported:
 
 
 def set_up(process: JobProcess) -> None:
-    """What a job's process, or its thread, has ready."""
+    """Prepares a job's process, or its thread, before it has a job: see `firstword.agent.process.job_process.set_up`."""
     from firstword.agent.process.job_process import set_up
 
     if (
@@ -248,7 +251,7 @@ def set_up(process: JobProcess) -> None:
 
 
 async def entrypoint(job: JobContext) -> None:
-    """One session."""
+    """Runs one job: the call of one caller, from start to session."""
     from firstword.agent.entrypoint import conduct
     from firstword.agent.process.job_process import of
 
