@@ -1,4 +1,4 @@
-"""What a place to keep bytes must offer, so that a file and Redis are the same to the caches.
+"""What a place that keeps bytes must offer, so that a file and Redis are the same to the caches.
 
 Bottom of the package, below `sqlite.py`, `redis.py` and the `Cache` in front of them.
 
@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 GONE_FOR: Final = 300.0
-"""Seconds for which nothing of a deleted owner is taken: another process may still hold, and speak, what it read."""
+"""Seconds after an owner's deletion in which nothing of theirs is kept. Another process may still hold, and speak, what
+it read.
+"""
 
 
 class CacheFailure(StrEnum):
@@ -31,7 +33,7 @@ class CacheFailure(StrEnum):
 
 
 class CacheUnavailable(Exception):
-    """The cache could not serve; `reason` says why. Its text holds neither key nor value."""
+    """Raised when the cache could not serve; `reason` says why. Its text holds neither key nor value."""
 
     def __init__(self, reason: CacheFailure, detail: str) -> None:
         self.reason: Final = reason
@@ -40,35 +42,38 @@ class CacheUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is kept; beyond it, what would expire first goes first."""
+    """The limits of a cache. Beyond them the entries that would expire first are deleted."""
 
     bytes: int
-    """Of the values."""
+    """Most bytes of all values together."""
     entries: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CacheEntry:
-    """What was found."""
+    """A value that was found in a cache, and the seconds for which it is still valid."""
 
     value: bytes
     remaining: float
-    """Seconds until it expires."""
+    """Seconds until the entry expires."""
 
 
 class Backend(Protocol):
-    """Bytes by key, each with an owner and a lifetime. Keys and owners are hashes. Every method raises CacheUnavailable."""
+    """Protocol of a place that keeps bytes by key, each with an owner and a lifetime. Keys and owners are hashes.
+
+    Every method raises CacheUnavailable.
+    """
 
     async def prepare(self) -> None:
-        """Open what the first lookup would open; drop what has expired."""
+        """Opens what the first lookup would otherwise open, and may delete entries that have expired."""
         ...
 
     async def get(self, key: str) -> CacheEntry | None:
-        """The entry; None when there is none or it has expired."""
+        """Returns the entry of the key, or None if there is none or it has expired."""
         ...
 
     async def put(self, key: str, value: bytes, owner: str, lifetime: float) -> bool:
-        """Keep a value under the key for `lifetime` seconds. Returns False where it is too big, or its owner was deleted."""
+        """Keeps a value under the key for `lifetime` seconds. Returns False if it is too big, or its owner was deleted."""
         ...
 
     async def delete(self, key: str) -> None:
@@ -76,13 +81,13 @@ class Backend(Protocol):
         ...
 
     async def owners(self) -> set[str]:
-        """Whose entries there are."""
+        """Returns the owners that the cache has entries of."""
         ...
 
     async def delete_owner(self, owner: str) -> None:
-        """Delete all of the owner's entries, and take none of it for `GONE_FOR` seconds."""
+        """Deletes all entries of the owner, and keeps none of theirs for `GONE_FOR` seconds."""
         ...
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Closes files or connections that are open."""
         ...

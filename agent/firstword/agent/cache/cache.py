@@ -1,8 +1,8 @@
-"""The cache as a session sees it: what was kept, or nothing, within a deadline and without ever raising.
+"""The cache as a session uses it: a lookup returns an entry or None, within a deadline, and never raises.
 
-It stands between what is cached (accounts, audio) and where that is kept. By default that is a file which the processes of a machine share
-(`sqlite.py`). With FIRSTWORD_CACHE_URL it is a Redis which machines share (`redis.py`). LiveKit runs each job in a process of its own, so a
-cache in memory would never hit.
+It stands between what is cached (accounts, audio) and where that is kept. By default that is a file which the processes
+of a machine share (`sqlite.py`). With FIRSTWORD_CACHE_URL it is a Redis which machines share (`redis.py`). LiveKit runs
+each job in a process of its own, so a cache in memory would never hit.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _SIGNATURE: Final = 16
 _PROBE: Final = ("probe",)
 
 Key = tuple[str, ...]
-"""What an entry is called: as many texts as it takes; hashed before they leave the process."""
+"""The key of an entry: any number of texts. They are hashed before they leave the process."""
 T = TypeVar("T")
 
 
 def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | None, deadline: float, key: str) -> Cache:
-    """The cache of this name: in Redis at `url`, else in a file in `folder`, else in the user's cache folder.
+    """Returns the cache of this name: in Redis at `url`, else in a file in `folder`, else in the user's cache folder.
 
-    `deadline` is seconds for a lookup. `key` is the secret that hashes are keyed with; it may be empty. Opens nothing.
-    Raises CacheURLError for a URL that no connection can be made of.
+    `deadline` is seconds for a lookup. `key` is the secret that hashes are keyed with; it may be empty. Opens nothing
+    yet. Raises CacheURLError for a URL that no connection can be made of.
     """
     if url is not None:
         try:
@@ -54,15 +54,19 @@ def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | Non
 
 
 class CacheURLError(ValueError):
-    """No connection can be made of the URL. It says nothing of the URL, which may hold a password."""
+    """Raised for a URL that no connection can be made of. Its text shows nothing of the URL, which may hold a password."""
 
 
 class Cache:
-    """A backend with deadlines, hashed keys and checked values; belongs to one event loop."""
+    """A cache that never raises: a backend with deadlines, hashed keys and checked values. It belongs to one event
+    loop.
+
+    After a lookup that got no answer it is not asked for `PAUSE` seconds.
+    """
 
     def __init__(self, backend: Backend, *, deadline: float, key: str = "", name: str = "test") -> None:
         self.failures: Final = Counter[CacheFailure]()
-        """How often it could not serve, by reason; each reason is logged the first time."""
+        """How often the cache could not serve, by reason."""
         self._failing = Failing(f"{name} cache")
         self._backend = backend
         self._deadline = deadline
@@ -70,11 +74,13 @@ class Cache:
         self._paused_until = 0.0
 
     async def prepare(self) -> None:
-        """Open what the first lookup would have to open; for an idle process."""
+        """Opens what the first lookup would otherwise open. Called in a process that is idle."""
         await self._guarded(self._backend.prepare, WRITE_DEADLINE)
 
     async def get(self, key: Key) -> CacheEntry | None:
-        """The entry; None when there is none, or none could be had in time."""
+        """Returns the entry of the key. Returns None if there is none, it is damaged, or the cache did not answer in
+        time.
+        """
         if time.monotonic() < self._paused_until:
             return None
         hashed = self._hash(key)
@@ -89,7 +95,7 @@ class Cache:
         return CacheEntry(value, entry.remaining)
 
     async def put(self, key: Key, value: bytes, *, owner: str, lifetime: float) -> bool:
-        """Keep the value for `lifetime` seconds; False when it isn't. `owner` is whose it is: an account's id."""
+        """Keeps the value for `lifetime` seconds. Returns whether it was kept. `owner` is whose it is: an account's id."""
         if time.monotonic() < self._paused_until:
             return False
         hashed, whose = self._hash(key), self._hash((owner,))
@@ -97,28 +103,29 @@ class Cache:
         return bool(await self._guarded(lambda: self._backend.put(hashed, signed, whose, lifetime), WRITE_DEADLINE))
 
     async def keeps(self) -> bool:
-        """Whether something can be kept now: tried with an entry that expires within a second."""
+        """Returns whether the cache can keep something now. It tries with an entry that expires within a second."""
         if await self.put(_PROBE, b"", owner="", lifetime=1.0):
             self._failing.works()
             return True
         return False
 
     async def delete(self, key: Key) -> bool:
-        """Delete the entry; False when that could not be done."""
+        """Deletes the entry of the key. Returns False if that could not be done."""
         hashed = self._hash(key)
         return await self._done(lambda: self._backend.delete(hashed))
 
     async def forget(self, owner: str) -> bool:
-        """Delete the owner's entries, for all machines that share the cache; False when that could not be done."""
+        """Deletes the owner's entries, for all machines that share the cache. Returns False if that could not be done."""
         hashed = self._hash((owner,))
         return await self._done(lambda: self._backend.delete_owner(hashed))
 
     async def forget_all_but(self, ids: AsyncIterable[Sequence[str]]) -> int | None:
-        """Delete what is of none of these owners, for all machines that share the cache. Returns the number of owners
-        deleted; None where the cache could not say whose entries it has, or not all could be deleted.
+        """Deletes the entries of every owner that is not in `ids`, for all machines that share the cache. Returns the
+        number of owners deleted.
 
-        ids: page by page, from the store that everybody who shares the cache reads. They are read after the cache has said whose entries it
-        has, so that a new one is not missing. If reading them raises, nothing is deleted.
+        Returns None if the cache could not list its owners, or not all could be deleted. ids: pages of owners, from the
+        store that everybody who shares the cache reads. They are read after the cache has listed its owners, so that a
+        new one is not missing. If reading them raises, nothing is deleted.
         """
         gone = await self._guarded(self._backend.owners, DELETE_DEADLINE)
         if gone is None:
@@ -131,7 +138,7 @@ class Cache:
         return deleted if deleted == len(gone) else None
 
     async def aclose(self) -> None:
-        """Close what is open; the cache is not used afterwards."""
+        """Closes the backend. The cache is not used afterwards."""
         await self._guarded(self._backend.aclose, WRITE_DEADLINE)
 
     async def _done(self, work: Callable[[], Awaitable[None]]) -> bool:

@@ -1,7 +1,7 @@
-"""The cache in Redis: what one machine read or made is there for all of them.
+"""Keeps a cache in Redis: what one machine read or made is there for all of them.
 
-Behind `Cache`, which sets the deadlines. Values expire by Redis's own clock. Scripts keep the bounds: an entry is written, and others are
-deleted for it, in one step. A server's `maxmemory` may be tighter; that does no harm.
+Behind `Cache`, which sets the deadlines. Values expire by Redis's own clock. Scripts keep the bounds: an entry is
+written, and others are deleted for it, in one step. A server's `maxmemory` may be tighter; that does no harm.
 """
 
 from __future__ import annotations
@@ -81,10 +81,14 @@ drop_expired()
 
 
 class RedisServer:
-    """A backend at a redis:// or rediss:// URL, which may end in a database's number; version 6 or newer."""
+    """A cache backend on a Redis server of version 6 or newer, at a redis:// or rediss:// URL that may end in a
+    database's number.
+    """
 
     def __init__(self, url: str, name: str, bounds: Bounds) -> None:
-        """Connects with the first command. Raises ValueError or TypeError for a URL of which no connection can be made."""
+        """Takes the URL; connects with the first command. Raises ValueError or TypeError for a URL that no connection
+        can be made of.
+        """
         self._bounds = bounds
         self._prefix = f"{{{_FORMAT}:{name}}}:"
         # One more try, at once: the server may have closed an idle connection. The deadline is the caller's.
@@ -95,12 +99,14 @@ class RedisServer:
         self._delete_owner = self._client.register_script(_DELETE_OWNER)
 
     async def prepare(self) -> None:
-        """Open a connection. Raises CacheUnavailable."""
+        """Opens a connection to the server. Raises CacheUnavailable."""
         with _our_errors():
             await self._client.ping()
 
     async def get(self, key: str) -> CacheEntry | None:
-        """The entry, in one round trip; None when there is none or it has expired. Raises CacheUnavailable."""
+        """Returns the entry of the key in one round trip, or None if there is none or it has expired. Raises
+        CacheUnavailable.
+        """
         name = f"{self._prefix}value:{key}"
         with _our_errors():
             async with self._client.pipeline(transaction=False) as pipeline:
@@ -108,7 +114,9 @@ class RedisServer:
         return None if value is None else CacheEntry(value, max(milliseconds, 0) / 1000)
 
     async def put(self, key: str, value: bytes, owner: str, lifetime: float) -> bool:
-        """Keep the value; False when it alone is beyond the bounds, or its owner was deleted. Raises CacheUnavailable."""
+        """Keeps the value. Returns False if it alone is over the bounds, or its owner was deleted. Raises
+        CacheUnavailable.
+        """
         if len(value) > self._bounds.bytes:
             return False
         bounds = self._bounds.bytes, self._bounds.entries
@@ -121,19 +129,19 @@ class RedisServer:
             await self._delete(args=[self._prefix, key])
 
     async def owners(self) -> set[str]:
-        """Whose entries there are, by all keys of the server. Raises CacheUnavailable."""
+        """Returns the owners that the cache has entries of. It scans all keys of the server. Raises CacheUnavailable."""
         start = f"{self._prefix}owner:"
         with _our_errors():
             keys = [key async for key in self._client.scan_iter(match=f"{start}*", count=1000)]
         return {key.decode().removeprefix(start) for key in keys}
 
     async def delete_owner(self, owner: str) -> None:
-        """Delete what is the owner's. Raises CacheUnavailable."""
+        """Deletes all entries of the owner, and keeps none of theirs for `GONE_FOR` seconds. Raises CacheUnavailable."""
         with _our_errors():
             await self._delete_owner(args=[self._prefix, owner, _milliseconds(GONE_FOR)])
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Closes the connections to the server. Raises CacheUnavailable."""
         with _our_errors():
             await self._client.aclose()
 

@@ -1,11 +1,11 @@
-"""The cache in a file: what one process of a machine read or made is there for all of them.
+"""Keeps a cache in an SQLite file: what one process of a machine read or made is there for all of them.
 
-Behind `Cache`. A lookup runs on the event loop: 0.1 ms for 150 KB, where a thread took 6 ms beside a busy loop.
-It waits for no lock: the reader's connection is read-only, and in WAL mode readers and writers don't wait for
-each other. Writes run in a thread, on a connection of their own.
+Behind `Cache`. A lookup runs on the event loop: 0.1 ms for 150 KB, where a thread took 6 ms beside a busy loop. It
+waits for no lock: the reader's connection is read-only, and in WAL mode readers and writers don't wait for each other.
+Writes run in a thread, on a connection of their own.
 
-A damaged file is followed by one of the next number and deleted. No name is used twice, so that no process can join the old file to the new
-one's log. Whoever still reads the old file notices that it is gone.
+A damaged file is deleted, and a new one with the next number takes its place. No name is used twice, so that no process
+can join the old file to the new one's log. Whoever still reads the old file notices that it is gone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ T = TypeVar("T")
 
 
 class SQLiteFile:
-    """A backend in `folder`, which may be on no network disk: a lookup can't be interrupted."""
+    """A cache backend in an SQLite file in `folder`, which must not be on a network disk: a lookup can't be
+    interrupted.
+    """
 
     def __init__(self, folder: Path, name: str, bounds: Bounds, now: Callable[[], float] = time.time) -> None:
         self._folder = folder.absolute()
@@ -63,12 +65,14 @@ class SQLiteFile:
         """Which file the reader has open: its path and inode."""
 
     async def prepare(self) -> None:
-        """Make the file where there is none, drop what has expired, open the reader. Raises CacheUnavailable."""
+        """Makes the file if there is none, deletes expired entries, and opens the connection for lookups. Raises
+        CacheUnavailable.
+        """
         await asyncio.to_thread(self._write, self._drop_expired)
         await self.get("")
 
     async def get(self, key: str) -> CacheEntry | None:
-        """The entry; None when there is none or it has expired. Raises CacheUnavailable."""
+        """Returns the entry of the key, or None if there is none or it has expired. Raises CacheUnavailable."""
         try:
             return await self._read_when_free(key)
         except sqlite3.Error as error:
@@ -80,7 +84,9 @@ class SQLiteFile:
         return None
 
     async def put(self, key: str, value: bytes, owner: str, lifetime: float) -> bool:
-        """Keep the value; False when it alone is beyond the bounds, or its owner was deleted. Raises CacheUnavailable."""
+        """Keeps the value. Returns False if it alone is over the bounds, or its owner was deleted. Raises
+        CacheUnavailable.
+        """
         if len(value) > self._bounds.bytes:
             return False
 
@@ -105,7 +111,7 @@ class SQLiteFile:
         await asyncio.to_thread(self._write, delete)
 
     async def owners(self) -> set[str]:
-        """Whose entries there are, when what has expired is dropped. Raises CacheUnavailable."""
+        """Deletes expired entries, and returns the owners of the others. Raises CacheUnavailable."""
 
         def owners(connection: sqlite3.Connection) -> set[str]:
             self._drop_expired(connection)
@@ -114,7 +120,10 @@ class SQLiteFile:
         return await asyncio.to_thread(self._write, owners) if self._files() else set()
 
     async def delete_owner(self, owner: str) -> None:
-        """Deletes the owner's entries. Where the disk is too full or a lock lasts, all files of the cache go. Raises CacheUnavailable."""
+        """Deletes all entries of the owner, and keeps none of theirs for `GONE_FOR` seconds. Raises CacheUnavailable.
+
+        If the disk is too full, or a lock lasts too long, it deletes all files of the cache instead.
+        """
 
         def delete(connection: sqlite3.Connection) -> None:
             now = self._drop_expired(connection)
@@ -132,7 +141,7 @@ class SQLiteFile:
         await asyncio.to_thread(delete_all_of_it)
 
     async def aclose(self) -> None:
-        """Close the reader."""
+        """Closes the connection for lookups."""
         self._close_reader()
 
     # --- reading, on the event loop
