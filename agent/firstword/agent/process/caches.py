@@ -1,4 +1,6 @@
-"""The caches that a worker uses, by its settings and flags; new objects at each call, since one belongs to one event loop."""
+"""Opens the caches that a worker uses, by its settings and flags. Each call makes new objects, since one belongs to one
+event loop.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +16,30 @@ from firstword.agent.settings import Settings, SettingsError, may_be, variable
 
 @dataclass(frozen=True)
 class Caches:
-    """The two caches of a process: accounts and audio, so that audio can't push accounts out. Each is None where its flag is off."""
+    """The caches of a process: one for accounts and one for audio, so that audio can't push accounts out. Each is None
+    if its flag is off.
+    """
 
     accounts: Cache | None
     speeches: Cache | None
 
     async def prepare(self) -> None:
-        """Make what they are kept in, where it isn't there."""
+        """Prepares both caches: makes their files if they do not exist, or connects to Redis."""
         for cache in (self.accounts, self.speeches):
             if cache is not None:
                 await cache.prepare()
 
     async def aclose(self) -> None:
-        """Close both."""
+        """Closes both caches."""
         for cache in (self.accounts, self.speeches):
             if cache is not None:
                 await cache.aclose()
 
 
 def opened_caches(settings: Settings, flags: Flags) -> Caches:
-    """The caches; nothing is opened before the first use. Raises SettingsError for a URL that is none."""
+    """Returns the caches that the flags want. Nothing is opened before the first use. Raises SettingsError for a wrong
+    cache URL.
+    """
     url = settings.cache_url.get_secret_value() if settings.cache_url else None
     key = settings.account_key.get_secret_value() if settings.account_key else ""
 

@@ -1,6 +1,7 @@
-"""The deletion of what is cached of accounts that the store no longer has: a duty, so it depends on nothing else's success.
+"""Deletes cached data of accounts that the store no longer has. That is a duty, so it depends on nothing else's
+success.
 
-Beside `firstword.agent.process.prefetch` in the worker's own process, on a schedule of its own.
+Runs beside `firstword.agent.process.prefetch` in the worker's own process, on a schedule of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from firstword.agent.settings import Settings
 logger = logging.getLogger("firstword")
 
 FIRST_S: Final = 30.0
-"""Seconds after the worker's start at which it first looks, and of the first pause after a failure."""
+"""Seconds from the worker's start to the first deletion, and of the first pause after a failure."""
 EVERY_S: Final = 600.0
-"""Seconds between two looks: each reads every account's id, of which a store may have many."""
+"""Seconds between two deletions. Each reads the ids of all accounts, of which a store may have many."""
 
 
 async def keep_deleting(settings: Settings) -> None:
-    """Look again and again, until cancelled. What fails is tried again, at the latest after `EVERY_S` seconds."""
+    """Deletes cached data of deleted accounts every `EVERY_S` seconds, until cancelled. After a failure it tries again
+    sooner.
+    """
     failing, back_off = Failing("deletion"), BackOff(FIRST_S, EVERY_S)
     pause = FIRST_S
     while True:
@@ -41,9 +44,9 @@ async def keep_deleting(settings: Settings) -> None:
 
 
 async def forget_the_gone(settings: Settings) -> str | None:
-    """Delete from each cache what it has of accounts that the store no longer has.
+    """Deletes from each cache the data of accounts that the store no longer has.
 
-    Returns None when that is done; else a word for what failed last. One cache's failure does not keep the other's from it.
+    Returns None if all was deleted; else a word for what failed last. If one cache fails, the other is still cleaned.
     """
     caches = opened_caches(settings, Flags(frozenset(Improvement)))  # what was kept before a flag was turned off too
     store = AccountStore(settings.store_url.get_secret_value())

@@ -1,7 +1,8 @@
-"""The warm set of a process: what its first caller would otherwise pay for, paid before there is one.
+"""Does what a fresh process does slowly the first time, so that its first caller does not wait for it.
 
-Part of `firstword.agent.process.job_process`. A fresh process pays for every first use: lazy imports, TLS contexts, LiveKit's native runtime.
-LiveKit's own preloading takes some of it; one dry start of a session, which talks to nobody, takes the rest.
+Part of `firstword.agent.process.job_process`. A fresh process pays for every first use: lazy imports, TLS contexts,
+LiveKit's native runtime. LiveKit's own preloading takes some of it; one dry start of a session, which talks to nobody,
+takes the rest.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from firstword.agent.process.caches import Caches
 from firstword.agent.settings import Settings
 
 NOBODY = "http://127.0.0.1:9/v1"
-"""The discard port: whatever the dry start would connect to is refused at once."""
+"""URL of the discard port: whatever the dry start would connect to is refused at once."""
 
 _NOISY = ("livekit.agents", "livekit.plugins.deepgram", "livekit.plugins.openai")
 
 
 def dry_start(settings: Settings) -> None:
-    """Start a session without a room, an account or a provider, and close it: about a tenth of a second of CPU.
+    """Starts a session without a room, an account or a provider, and closes it. Takes about a tenth of a second of CPU.
 
-    Before the event loop of a job exists; not in a console, whose sound goes to the first session that starts.
-    Raises what LiveKit raises when it can't be started at all.
+    Call it before the event loop of a job exists. Does nothing in a console, whose sound goes to the first session that
+    starts. Raises what LiveKit raises when the session can't be started at all.
     """
     if console.here():
         return
@@ -56,7 +57,9 @@ async def _dry_start(settings: Settings) -> None:
 
 
 async def first_reads(settings: Settings, caches: Caches) -> None:
-    """Look up a greeting as a start does: 5 to 7 ms of first uses, while the room would have to connect. Raises nothing."""
+    """Looks up an account and a greeting in the caches, as a start does. That saves the first start 5 to 7 ms. Raises
+    nothing.
+    """
     if caches.accounts is not None:
         await caches.accounts.get(("nobody",))
     if caches.speeches is not None:

@@ -1,7 +1,8 @@
-"""What a process of the worker has ready before any job: settings, store, exporting.
+"""Prepares a process of the worker before any job: settings, store, caches, exporting.
 
-Made by LiveKit's `setup_fnc`: in the process that will run the job, or in the job's thread, before its event loop exists.
-Either runs one job and ends (livekit-agents 1.8.9, `ipc/job_thread_executor.py:265`), so a `Process` here is one job's.
+Called by LiveKit's `setup_fnc`: in the process that will run the job, or in the job's thread, before its event loop
+exists. Either runs one job and ends (livekit-agents 1.8.9, `ipc/job_thread_executor.py:265`), so a `Process` here is
+one job's.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Process:
-    """What a session has from its process. `store` is the session's own: one belongs to the event loop that uses it."""
+    """What a process prepared for its one session: settings, flags, exporting, store, caches, components.
+
+    The objects that connect to something belong to the event loop of the job.
+    """
 
     settings: Settings
     drawn: Assignment
@@ -58,22 +62,24 @@ class Process:
     exporting: Exporting
     store: AccountStore
     accounts: AccountCache | None
-    """None with `account-cache` off."""
+    """The account cache; None with `account-cache` off."""
     speeches: AudioCache | None
-    """None with `smart-greeting` off."""
+    """The audio cache; None with `smart-greeting` off."""
     components: Components | None
     """Those of the one job of this process, or of this thread of it; None with `component-pool` off."""
     caches: Caches
 
     async def whole(self, account: GreetingFields) -> Account:
-        """Returns the whole account, of which `account` is the part for the greeting. Returns the generic account when it is gone. Raises StoreError."""
+        """Returns the whole account of which `account` is the part for the greeting, or the generic one if it is gone.
+        Raises StoreError.
+        """
         if isinstance(account, Account):
             return account
         found = None if self.accounts is None else await self.accounts.complete(account)
         return found or GENERIC
 
     async def aclose(self) -> None:
-        """Close what belongs to the event loop of the job."""
+        """Closes caches and store of the job."""
         if self.accounts is not None:
             await self.accounts.aclose()
         await self.caches.aclose()
@@ -81,7 +87,11 @@ class Process:
 
 
 def set_up(process: JobProcess) -> None:
-    """Prepare this process, or this thread of it. A store that is away now is tried again by each session."""
+    """Prepares this process, or this thread of it, for its job, and keeps the result for `of`.
+
+    It first waits for starts in progress, at most `LONGEST_WAIT_S`. If the store can't be reached now, each session
+    tries again.
+    """
     patience = max(_WAITING_S - wait_for_the_unheard(), _PREPARE_S)
     config = settings()
     if config.redaction == "on":
@@ -118,13 +128,13 @@ def set_up(process: JobProcess) -> None:
 
 
 def of(process: JobProcess) -> Process:
-    """What `set_up` made."""
+    """Returns the `Process` that `set_up` made for this process or thread."""
     return process.userdata[_KEY]
 
 
 @cache
 def set_up_metrics(exporting: Exporting) -> None:
-    """Let LiveKit's instruments report from now on, once a process."""
+    """Lets LiveKit's instruments report through OpenTelemetry from now on. A second call in a process does nothing."""
     provider = telemetry_metrics.set_up(exporting.provider.resource, telemetry_metrics.exporter_from_environment())
     at_process_end(provider.shutdown)
 

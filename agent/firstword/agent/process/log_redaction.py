@@ -1,7 +1,8 @@
-"""What a line of the log may hold: no name, number, text or key of anybody, in its fields, its message or its traceback.
+"""Removes what is private from the log: names, numbers, texts and keys, in a line's fields, its message and its
+traceback.
 
-A filter on the handlers of the root logger, in the worker's process and in those of its jobs. LiveKit's lines go through it as ours do.
-docs/privacy.md has what is in a log.
+A filter on the handlers of the root logger, in the worker's process and in those of its jobs. LiveKit's lines go
+through it as ours do. docs/privacy.md has what is in a log.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ FIELDS: Final = frozenset(
         "worker_id",
     ]
 )
-"""Fields whose texts are words of the code's, or ids that LiveKit or a provider gives. Any other text is left out."""
+"""Fields of a record that are kept: words of the code's, or ids that LiveKit or a provider gives. Any other text field
+is removed.
+"""
 HIDDEN: Final = "[hidden]"
 _SHORTEST: Final = 4
 """Characters of a text that is hidden wherever it stands: a shorter one is part of too many words."""
@@ -86,7 +89,7 @@ _PRIVATE: Final = re.compile(
 
 
 class LogRedaction(logging.Filter):
-    """Cleans each record in place; lets every record pass."""
+    """A logging filter that removes what is private from each record, in place, and lets every record pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,14 +98,18 @@ class LogRedaction(logging.Filter):
         self._formatter = logging.Formatter()
 
     def hide(self, *texts: str | None) -> None:
-        """Hide these texts wherever they stand from now on: what this process knows of the people of its call."""
+        """Hides these texts, wherever they stand in a log line, from now on: what this process knows of the people of
+        its call.
+
+        Texts of fewer than four characters are not hidden, nor words such as `caller`.
+        """
         self._texts.update(text for text in texts if text and len(text) >= _SHORTEST and text not in _NOBODYS)
         if self._texts:
             longest_first = sorted(self._texts, key=len, reverse=True)
             self._hidden = re.compile("|".join(map(re.escape, longest_first)))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Take out what is private."""
+        """Removes what is private from the record's fields, message and traceback. Always returns True."""
         for name, value in list(vars(record).items()):
             if name in _STANDARD or value is None or isinstance(value, (bool, int, float)):
                 continue
@@ -122,11 +129,11 @@ class LogRedaction(logging.Filter):
 
 
 REDACTION: Final = LogRedaction()
-"""The one of this process."""
+"""The filter of this process."""
 
 
 def install() -> None:
-    """Clean what the handlers of the root logger are given from now on; a second call does nothing."""
+    """Adds the filter `REDACTION` to the handlers that the root logger has now. A second call does nothing."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(REDACTION)
 

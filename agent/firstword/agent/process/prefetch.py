@@ -1,7 +1,8 @@
-"""What is made before the worker takes its first job, and kept fresh while it runs: common accounts, and their greetings.
+"""Reads common accounts and synthesises their greetings before the worker takes its first job, and keeps them fresh
+while it runs.
 
-In the worker's own process, so that no caller's process competes with it. The first caller of a new worker is answered as
-fast as the hundredth: what they hear has been spoken before. Nothing is read or spoken that could not be kept.
+In the worker's own process, so that no caller's process competes with it. The first caller of a new worker is answered
+as fast as the hundredth: what they hear has been spoken before. Nothing is read or spoken that could not be kept.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from firstword.agent.settings import Settings
 logger = logging.getLogger("firstword")
 
 AT_ONCE: Final = 4
-"""Greetings that are spoken at the same time: waiting for the TTS is most of a round."""
+"""Greetings that are synthesised at the same time: waiting for the TTS is most of a round."""
 FIRST_ROUND_S: Final = 20.0
-"""What a worker waits for at most before it takes jobs."""
+"""Seconds that a worker waits at most for the first round before it takes jobs."""
 ROUND_S: Final = 300.0
 """Seconds that a later round may take; the next one goes on where it was cut off."""
 LONGEST_PAUSE_S: Final = 900.0
@@ -49,7 +50,7 @@ _Piece = tuple[str, str, str]
 
 
 class Prefetch:
-    """The rounds of one worker; belongs to its event loop."""
+    """Fills the caches with common accounts and their greetings, in rounds. It belongs to the worker's event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -60,22 +61,24 @@ class Prefetch:
         self._speaking = _Speaking(settings)
 
     async def first_round(self) -> None:
-        """Makes what the first jobs need. Returns after a bounded time, also where it failed: jobs do without then."""
+        """Makes what the first jobs need. Returns after a bounded time, also if it failed; then jobs do without."""
         spoken = await self._try(FIRST_ROUND_S)
         if spoken is not None:
             logger.info("made ahead: %d pieces of speech", spoken)
 
     async def keep_fresh(self) -> None:
-        """Round after round, until cancelled: accounts change, the morning becomes the afternoon."""
+        """Repeats the round until cancelled: accounts change, and the morning becomes the afternoon."""
         while True:
             await asyncio.sleep(FRESH / 2)
             if self._round.due:
                 await self._try(ROUND_S)
 
     async def make(self) -> int:
-        """One round. Returns how many pieces were spoken. Raises StoreError; a provider that is down is a warning.
+        """Performs one round: caches common accounts and the audio of their greetings. Returns how many pieces of
+        speech it synthesised.
 
-        For every flag that some process may have: the others don't read these caches, so that their sessions don't profit.
+        Raises StoreError; a provider that is down is only logged. It serves every flag that some process may have on.
+        Processes that have them off don't read these caches, so that their sessions don't profit.
         """
         flags = await asyncio.to_thread(
             possible_for_a_process, self._settings
@@ -104,7 +107,7 @@ class Prefetch:
         return 0 if spoken is None else spoken.result()
 
     async def aclose(self) -> None:
-        """Close the caches."""
+        """Closes the caches."""
         if self._caches is not None:
             await self._caches[1].aclose()
 

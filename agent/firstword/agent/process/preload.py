@@ -1,4 +1,5 @@
-"""What jobs are forked from imports this once, and every job has it: LiveKit's `preload_modules`, here one.
+"""Imports once, in the process that jobs are forked from, all that a job needs: the module of LiveKit's
+`preload_modules`.
 
 Beside LiveKit's own preloading, which comes after it. Where jobs are threads, the worker's own process imports it.
 """

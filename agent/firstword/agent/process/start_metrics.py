@@ -1,8 +1,8 @@
-"""The figures of finished starts, and how many spans were dropped, sent by the process of a job to the worker's own,
-which records them.
+"""Sends the figures of finished starts, and the number of dropped spans, from a job's process to the worker's own,
+which records them as metrics.
 
-A job's process lives for one call, and a series that lives for one call adds up to nothing in Prometheus. Fire and
-forget: a datagram that can't be delivered costs the caller nothing.
+A job's process lives for one call, and a series that lives for one call adds up to nothing in Prometheus. Nobody waits
+for an answer: a datagram that can't be delivered costs the caller nothing.
 """
 
 from __future__ import annotations
@@ -34,30 +34,31 @@ _LARGEST = 65_536
 _LONGEST_WORD = 64
 """Characters of a helper's name, or of a reason."""
 EXPORT_AT_END_MS = 2_500
-"""How long a worker that ends waits for a collector that doesn't answer."""
+"""Milliseconds that a worker that ends waits for a collector that doesn't answer."""
 
 
 def named() -> Resource:
-    """The worker's name and version, for whatever it exports."""
+    """Returns the OpenTelemetry resource with the worker's name and version, for whatever it exports."""
     return resource("firstword", version("firstword"))
 
 
 def send(figures: StartFigures) -> bool:
-    """Send them to the worker; False where there is none, or it has more than it can take."""
+    """Sends a start's figures to the worker. Returns False if there is no worker, or its queue is full."""
     return run_folder.send(figures.to_bytes())
 
 
 def send_dropped(spans: int) -> None:
-    """Tell the worker how many spans were dropped since this was last told."""
+    """Tells the worker how many spans were dropped since the last call. Sends nothing for 0."""
     if spans:
         run_folder.send(json.dumps({_DROPPED: spans}).encode())
 
 
 @contextmanager
 def recorded(folder: Path, resource: Resource) -> Generator[None]:
-    """Record what jobs send, and CPU and memory of the worker and its jobs, where the `OTEL_*` variables name an endpoint.
+    """Context manager that records what jobs send, and CPU and memory of the worker and its jobs, as metrics.
 
-    In the worker's own process, on its running loop.
+    Used in the worker's own process, on its running loop. Metrics are exported if the `OTEL_*` variables name an
+    endpoint.
     """
     provider = metrics.meter_provider(resource, metrics.exporter_from_environment())
     meter = metrics.meter_of(provider)
@@ -80,7 +81,7 @@ def recorded(folder: Path, resource: Resource) -> Generator[None]:
 
 
 class Recorder:
-    """Turns datagrams into points of the instruments."""
+    """Receives the datagrams of jobs in the worker, and records them with OpenTelemetry instruments."""
 
     def __init__(self, meter: Meter, folder: Path) -> None:
         self._starts = StartInstruments(meter)
@@ -95,7 +96,9 @@ class Recorder:
         )
 
     def record_all(self, receiver: socket.socket) -> None:
-        """Record all figures of starts that have arrived at the socket, without waiting for more."""
+        """Records every datagram that has arrived at the socket, without waiting for more. One that can't be read is
+        logged and skipped.
+        """
         while True:
             try:
                 self._record(receiver.recv(_LARGEST))
