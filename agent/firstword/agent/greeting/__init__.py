@@ -1,1 +1,1 @@
-"""What is said first: its text, its audio, and the cache of that audio."""
+"""The greeting: its text, its audio, and the cache of that audio."""

@@ -1,4 +1,4 @@
-"""What speaks in a session: its TTS or its realtime model. Whose voice it is, as far as that can be read, and how it says a text.
+"""Finds what speaks in a session (its TTS or its realtime model), reads whose voice it is, and lets it say a text.
 
 Between the session that a user has made and the greeting, which is said and recorded before that session starts.
 """
@@ -35,7 +35,10 @@ class _Unreadable(Exception):
 
 
 def engine_of(session: AgentSession[Any], agent: Agent) -> Engine | None:
-    """What says a text in this session: the agent's own TTS or model before the session's. None where nothing speaks."""
+    """Returns what speaks in this session: the TTS, else a realtime model with audio output. None if nothing speaks.
+
+    The agent's own TTS or model comes before the session's.
+    """
     own: Any = agent  # the types of its engines are partly unknown
     voice = cast("tts.TTS[Any] | None", own.tts if is_given(own.tts) else session.tts)
     if voice is not None:
@@ -45,15 +48,18 @@ def engine_of(session: AgentSession[Any], agent: Agent) -> Engine | None:
 
 
 def speaks_differently(agent: Agent, engine: Engine) -> bool:
-    """Whether the agent changes what its engine says: then only its session can say it."""
+    """Returns whether the agent overrides the node that makes the engine's audio. Then only its session can say a text
+    as it does.
+    """
     node = "tts_node" if isinstance(engine, tts.TTS) else "realtime_audio_output_node"
     return getattr(type(agent), node) is not getattr(Agent, node)
 
 
 def voice_key(engine: Engine, agent: Agent) -> str | None:
-    """The engine's class, model and options as one text: the same for the same voice. None where they cannot be read.
+    """Returns the engine's class, provider, model and options as one text: the same for the same voice. None if they
+    cannot be read.
 
-    Of a realtime model the agent's instructions belong to it, as it speaks by them.
+    For a realtime model the agent's instructions are part of it, as it speaks by them. Secrets are left out.
     """
     kind = type(engine)
     options = livekit_private.ENGINE_OPTIONS.of(engine)
@@ -71,10 +77,11 @@ def voice_key(engine: Engine, agent: Agent) -> str | None:
 def said_by(
     engine: Engine, text: str, instructions: str, told: Callable[[str], object], *, patience: float
 ) -> AsyncIterator[rtc.AudioFrame]:
-    """The text as the engine says it, frame by frame, at the voice's rate. Raises what the engine raises, TimeoutError.
+    """Yields the text's audio as the engine speaks it, frame by frame, mono at `SAMPLE_RATE`.
 
-    instructions: the agent's, for a realtime model. told: hears what was said, as soon as it is known. patience: seconds that a
-    TTS may falter once it speaks.
+    Raises what the engine raises, and TimeoutError. instructions: the agent's, for a realtime model. told: called with
+    the words that are said, as soon as they are known. patience: seconds that a TTS may make no sound after its first
+    frame.
     """
     if isinstance(engine, tts.TTS):
         told(text)

@@ -1,7 +1,7 @@
-"""The greeting: what is said first, from where its audio comes, and what is said when that fails.
+"""Prepares the greeting's audio: from the cache, from the TTS, or from the file that we ship.
 
-Between account and playout. Audio is cached by account, voice, text and day part. On a miss a cached opening plays; the personal part is
-synthesised meanwhile and joins it. Where the TTS is down, or breaks off, a file that we ship is said.
+Between account and playout. Audio is cached by account, voice, text and day part. On a miss a cached opening plays; the
+personal part is synthesised meanwhile and joins it. If the TTS is down, or breaks off, the shipped file is played.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ _Item = TypeVar("_Item")
 
 
 class Audio:
-    """Sound that may still be coming: it can be played from its beginning at any time, and more than once."""
+    """The audio of a speech, which may still be arriving. It can be played from its beginning at any time, and more
+    than once.
+    """
 
     def __init__(
         self, frames: Sequence[rtc.AudioFrame] = (), source: AsyncIterator[rtc.AudioFrame] | None = None
     ) -> None:
-        """The frames that are there, then those of `source`, which is read at once; needs a running loop."""
+        """Takes the frames that are there, and a source of those that follow, which is read at once. Needs a running
+        loop.
+        """
         self._frames = list(frames)
         self._words = list[str]()
         self._more = asyncio.Event()
@@ -47,42 +51,49 @@ class Audio:
             self.read(source)
 
     def read(self, source: AsyncIterator[rtc.AudioFrame]) -> None:
-        """Read `source` from now on: once, where none was given at first."""
+        """Begins to read the frames of `source`. Call it once, and only if no source was given before."""
         self._reading = asyncio.create_task(self._read(source), name="greeting audio")
         self._reading.add_done_callback(lambda _: self._more.set())
 
     async def play(self) -> AsyncGenerator[rtc.AudioFrame]:
-        """Every frame from the first on, as they come; no more after `aclose`. Raises what the source raised, where it did."""
+        """Yields every frame from the first on, waiting for those that have not arrived. Ends after `aclose`. Raises
+        what the source raised.
+        """
         async for frame in self._from_the_first(self._frames):
             yield frame
         if self._reading is not None and not self._reading.cancelled():
             self._reading.result()
 
     async def whole(self) -> list[rtc.AudioFrame]:
-        """All of it, once it has come. Raises what the source raised, CancelledError after `aclose`."""
+        """Waits until all audio has arrived and returns its frames. Raises what the source raised, and CancelledError
+        after `aclose`.
+        """
         frames = [frame async for frame in self.play()]
         if self._reading is not None:
             self._reading.result()
         return frames
 
     def words(self) -> AsyncIterator[str]:
-        """Every piece of text that is said, in order, as it is known that it is; no more once all has come."""
+        """Yields the pieces of text that are said, in order, as soon as each is known. Ends when all audio has arrived."""
         return self._from_the_first(self._words)
 
     def add_words(self, text: str, *, instead_for: Exception | None = None) -> None:
-        """This is said next; `instead_for`: why it isn't what was to be said."""
+        """Adds the text that is said next.
+
+        instead_for: the error that made us say this text instead of the one that was planned.
+        """
         self._words.append(text)
         self._failure = instead_for
         self._more.set()
 
     async def failure(self) -> Exception | None:
-        """Why something else than was to be said is in it, once all has come; None where nothing is."""
+        """Waits until all audio has arrived. Returns the error that made us play the shipped greeting instead, or None."""
         if self._reading is not None:
             await asyncio.wait({self._reading})
         return self._failure
 
     async def aclose(self) -> None:
-        """Read no more."""
+        """Stops reading the source."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -113,38 +124,38 @@ class Audio:
 
 @dataclass(frozen=True)
 class PreparedGreeting:
-    """What is said first. `audio`: None lets the session's TTS speak the text."""
+    """The greeting that is said first: its text and its audio. If `audio` is None, the session's TTS speaks the text."""
 
     text: str
     audio: Audio | None = None
     hit: bool | None = None
-    """Whether the audio was cached; None where no cache was asked."""
+    """Whether the audio was cached; None if no cache was asked."""
     missing: tuple[CachedSpeech, ...] = ()
-    """What the cache did not have."""
+    """The speeches that the cache did not have."""
 
     @property
     def said(self) -> str | AsyncIterable[str]:
-        """The text as it is said; piece by piece where that is only known when the audio comes."""
+        """Returns the text that is said: as one string, or piece by piece if it is known only as the audio arrives."""
         return self.text if self.audio is None or self.hit is not False else self.audio.words()
 
 
 def shipped() -> PreparedGreeting:
-    """The generic greeting with the audio that comes with the package: needs no provider."""
+    """Returns the generic greeting with the audio that comes with the package. It needs no provider."""
     return PreparedGreeting(SHIPPED_TEXT, shipped_audio())
 
 
 def shipped_audio() -> Audio:
-    """`SHIPPED_TEXT` as it comes with the package."""
+    """Returns the audio of `SHIPPED_TEXT` that comes with the package."""
     return Audio(_frames(_SHIPPED_AUDIO))
 
 
 def shipped_apology() -> Audio:
-    """Says that the call can't go on, with the audio that comes with the package."""
+    """Returns the audio, shipped with the package, of a sentence that says that the call can't go on."""
     return Audio(_frames(_SOUNDS / "sorry.wav"))
 
 
 class NotKept(Exception):
-    """What was spoken could not be kept: the cache does not work, or the voice made no sound."""
+    """Raised when audio could not be cached: the cache does not work, or the voice made no sound."""
 
 
 async def prepared(
@@ -156,11 +167,13 @@ async def prepared(
     *,
     deadline: float,
 ) -> PreparedGreeting:
-    """The greeting with its audio at hand, or as much of it as there is.
+    """Returns the greeting with its audio: cached as a whole, or a cached opening with the rest synthesised, or all
+    synthesised.
 
-    voice: the one that speaks, `Synthesis.voice`. deadline: seconds that the personal part may take from now on, or until a cached
-    opening's end. After that the shipped sentence follows. It is also how long the personal part may falter once it speaks. Raises nothing
-    of its own; the audio may, while it is played: where nothing of it has come.
+    voice: the one that speaks, `Synthesis.voice`. deadline: seconds that the personal part may take from now on, or
+    until a cached opening's end. After that the shipped sentence follows. It is also how long the personal part may
+    make no sound once it speaks. Raises nothing itself. Playing the audio raises the TTS's error if none of it has
+    arrived.
     """
     cached = await look_up(written, account, voice, audio)
     if cached is not None:
@@ -188,17 +201,17 @@ async def prepared(
 async def look_up(
     written: GreetingText, account: GreetingFields, voice: str, audio: AudioCache
 ) -> Sequence[rtc.AudioFrame] | None:
-    """Returns the greeting's audio from the cache; None where it has none."""
+    """Returns the greeting's audio from the cache, or None if the cache has none."""
     return await audio.get(_speeches(written, account, voice)[0])
 
 
 async def make_ahead(
     written: GreetingText, account: GreetingFields, synthesis: Synthesis, voice: str, audio: AudioCache
 ) -> int:
-    """Speak and keep what the cache does not have of the greeting. Returns how many pieces it was.
+    """Synthesises and caches the pieces of the greeting that the cache lacks. Returns how many it synthesised.
 
-    voice: `Synthesis.voice`. What is spoken by another, since the provider refuses this one, is kept as that one's.
-    Raises LiveKit's APIError, and NotKept where what was spoken could not be kept: no more is spoken then.
+    voice: `Synthesis.voice`. If the provider refuses it and another voice speaks, the audio is kept as that one's.
+    Raises LiveKit's APIError, and NotKept if the audio could not be kept; then no more is synthesised.
     """
     made = 0
     for speech in _speeches(written, account, voice):
@@ -220,9 +233,10 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
 
 
 async def keep(greeting: PreparedGreeting, synthesis: Synthesis, audio: AudioCache) -> None:
-    """Cache the audio of the greeting that the cache lacked, for the next call. Does nothing where the voice failed or was refused.
+    """Caches the pieces of the greeting that the cache lacked, for the next call. Does nothing if the voice failed or
+    was refused.
 
-    Raises LiveKit's APIError, and NotKept where the cache does not take it: no more is spoken then.
+    Raises LiveKit's APIError, and NotKept if the cache does not take a piece; then no more is synthesised.
     """
     if greeting.audio is None or await greeting.audio.failure() is not None:
         return

@@ -1,6 +1,7 @@
-"""What a realtime model says, recorded without a room: a session of its own, whose output keeps what it is given.
+"""Records what a realtime model says, without a room: in a session of its own whose output keeps the frames.
 
-Under `firstword.agent.greeting.engine`. A realtime model has no call that makes sound of a text: it speaks in a session only.
+Under `firstword.agent.greeting.engine`. A realtime model has no call that makes sound of a text: it speaks in a session
+only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ VERBATIM = "Say exactly this, and nothing else: {text}"
 
 
 class SessionRecorder(io.AudioOutput):
-    """Hands on each frame as it comes, and tells the session at once that it has been played."""
+    """An audio output that puts each frame of a session into a queue, and tells the session at once that it has been
+    played.
+    """
 
     def __init__(self) -> None:
         # `pause`, since a session warns of an output that can't
@@ -29,11 +32,11 @@ class SessionRecorder(io.AudioOutput):
             label="firstword", capabilities=io.AudioOutputCapabilities(pause=True), sample_rate=SAMPLE_RATE
         )
         self.frames = asyncio.Queue[rtc.AudioFrame | None]()
-        """What was said, then None."""
+        """The frames that were said. The one who awaits the speech appends None at its end."""
         self._played = 0.0
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        """Keep the frame."""
+        """Puts the frame into the queue `frames`."""
         await super().capture_frame(frame)
         if not self._played:
             self.on_playback_started(created_at=time.time())
@@ -41,12 +44,12 @@ class SessionRecorder(io.AudioOutput):
         self.frames.put_nowait(frame)
 
     def flush(self) -> None:
-        """The speech is whole."""
+        """Called by the session when a speech is complete: reports that it has been played."""
         super().flush()
         self._finish(interrupted=False)
 
     def clear_buffer(self) -> None:
-        """The speech was cut."""
+        """Called by the session when a speech is interrupted: reports how much of it has been played."""
         self._finish(interrupted=True)
 
     def _finish(self, *, interrupted: bool) -> None:
@@ -58,9 +61,10 @@ class SessionRecorder(io.AudioOutput):
 async def said_by_model(
     model: llm.RealtimeModel, text: str, instructions: str, told: Callable[[str], object]
 ) -> AsyncIterator[rtc.AudioFrame]:
-    """The text as the model says it, frame by frame. Raises what LiveKit raises.
+    """Yields the text's audio as the model says it, frame by frame, mono at `SAMPLE_RATE`. Raises what LiveKit raises.
 
-    told: hears after the last frame what was said, which may be something else; a model that makes no text says nothing.
+    told: called after the last frame with what was said, which may differ from the text. It is empty for a model that
+    makes no text.
     """
     recorder = SessionRecorder()
     # a context of its own: the job's is for the caller's session, which would not be the first one in it else
@@ -100,6 +104,6 @@ async def _say(model: llm.RealtimeModel, text: str, instructions: str, recorder:
 
 
 def is_verbatim(said: str, text: str) -> bool:
-    """Whether it is the same but for case, blanks and marks."""
+    """Returns whether both texts are the same but for case, blanks and punctuation."""
     one, other = ("".join(filter(str.isalnum, each.casefold())) for each in (said, text))
     return one == other

@@ -1,4 +1,4 @@
-"""The greeting of any agent: its text, whose it is, and its audio by the session's own engine, cached where that may be.
+"""The greeting of any agent: its text, its owner, and its audio by the session's own engine, cached if that is allowed.
 
 Under the plan of `firstword.agent.first_word_plan`; the shipped worker's greetings are of accounts.
 """
@@ -26,22 +26,24 @@ from firstword.agent.greeting.session_recorder import is_verbatim
 logger = logging.getLogger("firstword")
 
 CACHE_URL: Final = "FIRSTWORD_CACHE_URL"
-"""A Redis that machines share; without it the audio is in a file that this machine's processes share."""
+"""Variable with the URL of a Redis that machines share. Without it the audio is in a file that this machine's processes
+share.
+"""
 _CACHE: Final = "greetings"
 _DAYS: Final = 7.0
 _DEADLINE_S: Final = 0.2
 RECORDING_PATIENCE_S: Final = 5.0
-"""Seconds that an engine may falter while nobody waits."""
+"""Seconds that an engine may make no sound while it records and nobody waits."""
 MOST_OWN: Final = 64
-"""Greetings that a process keeps of an engine whose voice cannot be read."""
+"""Most greetings that a process keeps in memory for an engine whose voice cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a caller hears first: `text`, for one caller.
+    """A text that one caller hears first, and the owner of its audio.
 
-    owner: whose audio it is, such as a customer's id: it is cached, and deleted with `Greeting.forget(owner)`. Without one it is
-    not kept. A greeting for everybody is a text, no Greeting.
+    owner: whose audio it is, such as a customer's id. The audio is cached, and deleted with `Greeting.forget(owner)`.
+    Without an owner it is not kept. A greeting for everybody is a plain text, no Greeting.
     """
 
     text: str
@@ -53,9 +55,9 @@ class Greeting:
 
     @staticmethod
     async def forget(owner: str) -> bool:
-        """Delete the audio of this owner: in this process, on this machine or in the Redis that machines share.
+        """Deletes this owner's cached audio: in this process, and on this machine or in the Redis that machines share.
 
-        False where it could not be. For 300 s none of theirs is kept.
+        Returns False if that could not be done. For 300 s nothing of this owner is kept.
         """
         for own in _own.values():
             for speech in [each for each in own if each.account == owner]:
@@ -72,12 +74,12 @@ EVERYBODY: Final = ""
 
 
 class EmptyGreeting(ValueError):
-    """A greeting without a letter or a digit."""
+    """Raised for a greeting without a letter or a digit."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OwnedText:
-    """What is said, and whose audio it is: `EVERYBODY`'s, somebody's, or None for audio that is not kept."""
+    """A greeting's text and the owner of its audio: `EVERYBODY`, somebody's id, or None for audio that is not kept."""
 
     text: str
     owner: str | None
@@ -88,14 +90,15 @@ class OwnedText:
 
 
 def owned(greeting: str | Greeting, *, of: str | None) -> OwnedText:
-    """The greeting's text; that of a mere text is of `of`. Raises EmptyGreeting."""
+    """Returns the greeting with its owner. The owner of a plain text is `of`. Raises EmptyGreeting."""
     return OwnedText(greeting, of) if isinstance(greeting, str) else OwnedText(greeting.text, greeting.owner)
 
 
 class GreetingAudio:
-    """The audio of one call's greeting: cached under the voice that says it, or in this process alone.
+    """Makes the audio of one call's greeting, or takes it from the cache, where it is kept by the voice that says it.
 
-    cache_key: the user's name for the voice; None: it is read from the engine. cache: another one than the environment's.
+    cache_key: the user's name for the voice; None: it is read from the engine. If that fails, audio is kept in this
+    process only. cache: used instead of the environment's.
     """
 
     def __init__(self, engine: Engine, agent: Agent, cache_key: str | None, cache: Cache | None = None) -> None:
@@ -109,9 +112,10 @@ class GreetingAudio:
             _say_unreadable(f"{type(engine).__module__}.{type(engine).__qualname__}")
 
     async def prepared(self, said: OwnedText, *, patience: float) -> PreparedGreeting:
-        """The greeting with its audio at hand, or as it comes from now on. The audio raises what the engine raises.
+        """Returns the greeting with its audio: from the cache, or as the engine speaks it from now on. Playing it
+        raises what the engine raises.
 
-        patience: seconds that it may falter once it speaks.
+        patience: seconds that a TTS may make no sound after its first frame.
         """
         speech = None if said.owner is None else self._speech(said.text, said.owner)
         if cached := await self.cached(said):
@@ -126,7 +130,7 @@ class GreetingAudio:
         return PreparedGreeting(said.text, coming, hit=False, missing=() if speech is None else (speech,))
 
     async def cached(self, said: OwnedText) -> Sequence[rtc.AudioFrame] | None:
-        """The audio, where it is kept."""
+        """Returns the frames of the audio if it is cached, else None."""
         if said.owner is None:
             return None
         speech = self._speech(said.text, said.owner)
@@ -135,7 +139,9 @@ class GreetingAudio:
         return await self._cache.get(speech)
 
     async def record(self, said: OwnedText) -> None:
-        """Keep what is not kept yet, before anybody calls. Raises what the engine raises."""
+        """Synthesises and caches the greeting's audio before anybody calls, unless it is cached. Raises what the engine
+        raises.
+        """
         greeting = await self.prepared(said, patience=RECORDING_PATIENCE_S)
         try:
             await self.keep(greeting)
@@ -144,7 +150,10 @@ class GreetingAudio:
                 await greeting.audio.aclose()
 
     async def keep(self, greeting: PreparedGreeting) -> None:
-        """Keep what was missing, once all of it has come. Raises what the engine raised."""
+        """Waits until all audio has arrived, and caches it if it was missing. Raises what the engine raised.
+
+        It is not cached if the shipped greeting had to take its place, or the model said something else than the text.
+        """
         for speech in greeting.missing:
             if greeting.audio is None or await greeting.audio.failure() is not None:
                 return
@@ -160,7 +169,7 @@ class GreetingAudio:
                 await self._cache.put(speech, frames)
 
     async def aclose(self) -> None:
-        """Close the cache."""
+        """Closes the cache."""
         await self._kept.aclose()
 
     def _speech(self, text: str, owner: str) -> CachedSpeech:

@@ -1,7 +1,7 @@
-"""The greeting's text: the account's template, filled in for the time of day where the account is.
+"""Writes the greeting's text: the account's template, filled in for the time of day where the account is.
 
-Between the account and TTS, and pure, so that text and audio can be made before the call and cached by day part.
-A template is somebody's input: it is parsed, never evaluated.
+Between the account and TTS, and pure, so that text and audio can be made before the call and cached by day part. A
+template is somebody's input: it is parsed, never evaluated.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from firstword.agent.accounts.model import GENERIC, GreetingFields
 
 MAX_NAME: Final = 80
-"""Characters of a name that are still spoken; a longer one is no name."""
+"""Most characters of a name that is spoken. A longer name is unusable."""
 MAX_TEXT: Final = 400
-"""Characters of a greeting: some 25 s of speech."""
+"""Most characters of a greeting: some 25 s of speech."""
 
 
 class DayPart(StrEnum):
-    """The parts of a day that are greeted differently."""
+    """A part of the day that has its own salutation, such as `morning`."""
 
     MORNING = "morning"
     AFTERNOON = "afternoon"
@@ -53,11 +53,11 @@ _GENERIC: Final = {
 
 @dataclass(frozen=True, slots=True)
 class GreetingText:
-    """What to say, and why it is the generic greeting where it is."""
+    """The text to say, the part of the day it was written for, and why it is the generic greeting if it is."""
 
     text: str
     day_part: DayPart | None
-    """Of the account's clock; None when its time zone is unknown."""
+    """By the account's clock; None if its time zone is unknown."""
     problem: str | None = None
     """A word for an event, such as `zone_unknown`; None when the account's own template was used."""
 
@@ -67,9 +67,10 @@ class _TemplateError(Exception):
 
 
 def greeting_text(account: GreetingFields, now: float) -> GreetingText:
-    """The account's greeting at `now` (Unix time, seconds); the generic one in its language where that can't be made.
+    """Returns the account's greeting at `now` (Unix time, seconds), or the generic one in its language if that can't be
+    made.
 
-    Never raises for what stands in an account: `problem` says it.
+    Never raises for the contents of an account: `problem` says what is wrong.
     """
     part = day_part(account.time_zone, now)
     try:
@@ -81,7 +82,9 @@ def greeting_text(account: GreetingFields, now: float) -> GreetingText:
 
 
 def opening_of(account: GreetingFields, written: GreetingText) -> str | None:
-    """The salutation as a sentence of its own, which names nobody; None where the greeting doesn't begin with one."""
+    """Returns the greeting's salutation as a sentence ("Good morning!") without a name. None if the greeting doesn't
+    begin with one.
+    """
     if written.problem is not None or written.day_part is None or not account.greeting.startswith("{salutation}"):
         return None
     opening = f"{_salutation(account.language, written.day_part)}!"
@@ -89,17 +92,17 @@ def opening_of(account: GreetingFields, written: GreetingText) -> str | None:
 
 
 def rest_of(written: GreetingText, opening: str) -> str:
-    """What is left to say of the greeting after its opening."""
+    """Returns the text of the greeting that follows its opening."""
     return written.text.removeprefix(opening.rstrip("!")).lstrip(" ,.!;:\u3001\u3002")
 
 
 def generic_greeting(language: str) -> str:
-    """The greeting for a caller nobody knows, in this language (BCP 47) where we have it, else in English."""
+    """Returns the greeting for a caller nobody knows, in this language (BCP 47) if we have it, else in English."""
     return _GENERIC.get(_primary(language), _GENERIC["en"])
 
 
 def day_part(time_zone: str, now: float) -> DayPart | None:
-    """Part of the day at `now` (Unix time, seconds) in an IANA time zone; None when there is no such zone."""
+    """Returns the part of the day at `now` (Unix time, seconds) in an IANA time zone. None if there is no such zone."""
     try:
         hour = datetime.fromtimestamp(now, ZoneInfo(time_zone)).hour
     except (ZoneInfoNotFoundError, ValueError, OSError):  # "../x" is a ValueError, "Europe" (a folder) an OSError
