@@ -1,1 +1,3 @@
-"""The shipped worker's call: the account that it is of, its row, what is written for the next one; on top of any agent's call."""
+"""The shipped worker's call: any agent's call, plus its account, its row in the store, and the greeting of the next
+call.
+"""

@@ -19,7 +19,9 @@ from firstword.agent.process.job_process import Process
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class AccountCall(Call):
-    """One call, and what is known of its account so far."""
+    """The state of one call of the shipped worker: any agent's call, plus flags, process, and what is known of its
+    account so far.
+    """
 
     process: Process
     flags: Flags
@@ -28,33 +30,37 @@ class AccountCall(Call):
     trust: Trust
     """Who may name an account in this call."""
     began: float
-    """When, Unix time, seconds."""
+    """When the call began, Unix time in seconds."""
 
     events: Events = field(default_factory=Events)
-    """What happens in room and session."""
+    """Events of the room and the session, kept for handlers that come later."""
     caller_said: Identity | None = None
-    """What the caller's attributes say of the account, looked at once, when they are first seen: a claim may expire later."""
+    """What the caller's attributes say of the account. Read once, when they are first seen: a claim may expire later.
+    """
     access: Access = Access.ALL
     """How much of the account that is named this call may use."""
     account: GreetingFields = GENERIC
-    """The account that is named, once it has been read."""
+    """The account that is named, once it has been read; the generic one before."""
     allowance: Allowance = field(default_factory=Allowance)
-    """Of answers to what is sent and not said: keys and texts."""
+    """Limits the answers to keys and texts that participants send."""
     conversation: Conversation | None = None
-    """What is known of the conversation, once its handlers are attached."""
+    """The conversation so far, once its handlers are attached."""
 
     @property
     def owner(self) -> GreetingFields:
-        """Whose call it is: the account that is named, unless two claims name two."""
+        """Returns the account whose call it is; the generic one if the job and the caller's claim name two accounts."""
         return GENERIC if self.access is Access.NONE else self.account
 
     @property
     def remembers(self) -> bool:
-        """Whether the account's last session is read, and this one written for the next."""
+        """Returns whether the account's last session is read, and this one is written for the next."""
         return self.access is Access.ALL and self.process.settings.resumption == "on"
 
     async def whole(self, account: GreetingFields) -> Account:
-        """All that this call's assistant may know of the account. Raises StoreError."""
+        """Returns the whole account, as far as this call's assistant may know it. Raises StoreError.
+
+        If the call may use only the greeting of the account, it is the generic account in that account's language.
+        """
         if self.access is Access.ALL:
             return await self.process.whole(account)
         return replace(GENERIC, language=account.language)

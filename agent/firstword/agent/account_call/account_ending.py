@@ -1,6 +1,7 @@
-"""How a call of the shipped worker ends: what of it is written, and what its assistant ends it with.
+"""How a call of the shipped worker ends: what is written to the store, and what its assistant ends it with.
 
-Called by `firstword.agent.entrypoint` when the start and when the job has ended; on top of `firstword.agent.call.ending`.
+Called by `firstword.agent.entrypoint` when the start and when the job has ended; on top of
+`firstword.agent.call.ending`.
 """
 
 from __future__ import annotations
@@ -26,25 +27,29 @@ logger = logging.getLogger("firstword")
 
 @guarded
 def send_figures(call: AccountCall) -> None:
-    """Tell the worker how the start went, and how many spans were dropped."""
+    """Sends the figures of the call's start, and the number of newly dropped spans, to the worker. Logs an error
+    instead of raising it.
+    """
     start_metrics.send(StartFigures.of(call.run.record(), call.trace.context))
     start_metrics.send_dropped(call.process.exporting.newly_dropped())
 
 
 def hang_up(call: AccountCall) -> HangUp:
-    """What the assistant ends this call with."""
+    """Returns a function without parameters that ends this call on behalf of the assistant."""
     return partial(ending.end, call, End.BY_ASSISTANT)
 
 
 def row_of(call: AccountCall) -> SessionRow:
-    """The session's row, as far as it is known by now."""
+    """Returns the session's row for the store, with the fields that are known when the session has started."""
     return SessionRow(
         id=call.job.job.id, account=call.owner.id or None, started=call.began, flags=call.flags.variants()
     )
 
 
 def sent_by_participants(call: AccountCall) -> dict[str, int]:
-    """What participants sent beside their voices, counted: packets, keys that did not count, answers they were refused."""
+    """Returns counts of what participants sent beside their voices: data packets, ignored keys, refused answers, other
+    participants.
+    """
     keypad = call.conversation.keypad if call.conversation else None
     return {
         "data_packets": call.events.counts["data_received"],
@@ -55,9 +60,11 @@ def sent_by_participants(call: AccountCall) -> dict[str, int]:
 
 
 async def close(call: AccountCall, reason: str) -> None:
-    """The job ends: write how, close what the call opened. Its spans are exported when the process ends.
+    """Ends the call when the job ends: writes the session's row and its resumption data, and closes what the call
+    opened.
 
-    reason: LiveKit's, which counts where neither we nor the room know better.
+    reason: LiveKit's, used if neither the call nor the room tells why it ended. Spans are exported when the process
+    ends.
     """
     store = call.process.store
     ended = ending.closes(call, reason)

@@ -1,6 +1,6 @@
-"""Whose account a call is: what the job's metadata and the caller's token say of it, and what of that counts.
+"""Finds whose account a call is: what the job's metadata and the caller's attributes say, and which of that counts.
 
-Told by `firstword.agent.call.arrival` who the caller is; before the account is read.
+`firstword.agent.call.arrival` tells it who the caller is, before the account is read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ _LIVEKITS_OWN: Final = frozenset({SIP_CALL_STATUS, "sip.callID", "sip.trunkID", 
 
 
 def identify(call: AccountCall, caller: Caller) -> None:
-    """The caller is there: take in what their token says of the account, and keep what is theirs out of the log."""
+    """Reads which account the caller's attributes name, and hides the caller's name and attributes from the log.
+
+    If the caller's claim names another account than the job does, the call gets access to none. Called when the caller
+    arrives.
+    """
     _hide_in_the_log(caller.participant)
     said = call.caller_said = _identity_in(call, caller)
     link_sender(call, said)
@@ -44,14 +48,14 @@ def identify(call: AccountCall, caller: Caller) -> None:
 
 
 def identity_of(call: AccountCall, caller: Caller) -> Identity:
-    """What the caller's attributes said of the account when they were first seen."""
+    """Returns what the caller's attributes said of the account when they were first seen, and records it on the trace."""
     identity = call.caller_said or _identity_in(call, caller)
     note_account(call, identity)
     return identity
 
 
 def note_account(call: AccountCall, identity: Identity) -> None:
-    """Tell the trace whose account is named, as a hash, and what was wrong with how it is named."""
+    """Records on the trace a hash of the account that is named, and an event for each fault in how it was named."""
     for problem in identity.problems:
         _reject(call, problem)
     if identity.account is not None:
@@ -61,7 +65,7 @@ def note_account(call: AccountCall, identity: Identity) -> None:
 
 
 def link_sender(call: AccountCall, identity: Identity) -> None:
-    """Link the sender's own trace, whether or not it is they who name the account."""
+    """Links the call's trace to the trace of whoever sent this identity, if it has a `traceparent`."""
     if identity.traceparent is not None:
         sender = TraceContextTextMapPropagator().extract({"traceparent": identity.traceparent}, Context())
         call.trace.link(otel.get_current_span(sender).get_span_context(), EDGE_CALLER)

@@ -1,4 +1,4 @@
-"""How the shipped worker's session works in the room, and how it listens to the caller.
+"""Options of the shipped worker's session: how it works in the room, and how it listens to the caller.
 
 Under the plan's `room_options` task, and before the connect; `firstword.agent.call.session_start` starts the session.
 """
@@ -21,13 +21,14 @@ from firstword.agent.settings import Settings
 logger = logging.getLogger("firstword")
 
 MOST_TEXT: Final = 1_000
-"""Characters of a text that is answered; what is longer is cut."""
+"""Characters of a participant's text that is answered. A longer text is cut."""
 
 
 def options_of(flags: Flags, allowance: Allowance) -> room_io.RoomOptions:
-    """How the session works in the room: only what differs from LiveKit's defaults, or all of it.
+    """Returns LiveKit's options for the session in the room. With `lazy-room-options` only those that differ from
+    LiveKit's defaults.
 
-    allowance: of answers to texts.
+    allowance: limits the answers to texts that participants send.
     """
     texts = room_io.TextInputOptions(text_input_cb=_answer_within(allowance))
     if Improvement.LAZY_ROOM_OPTIONS in flags:
@@ -58,13 +59,15 @@ def _answer_within(
 
 
 def audio_input(settings: Settings) -> room_io.AudioInputOptions:
-    """How the caller is listened to: with noise cancellation where the settings want it."""
+    """Returns LiveKit's options for listening to the caller: with noise cancellation if the settings want it."""
     wanted = settings.noise_cancellation == "bvc"
     return room_io.AudioInputOptions(noise_cancellation=noise_cancellation if wanted else None)
 
 
 def noise_cancellation(_: object) -> Any:
-    """Noise cancellation for one track. Without it a caller is heard all the same."""
+    """Returns noise cancellation for one track. If it can't be had, logs a warning and returns None: the caller is
+    heard without.
+    """
     try:
         return livekit_private.noise_cancellation()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The greeting is written, for this call and for the next one: its words, and its audio.
+"""Writes the greeting, for this call and for the next one: its words, and its audio.
 
 Under the plan's `greeting` and `next_greeting` tasks; `firstword.agent.call.playout` plays it.
 """
@@ -20,7 +20,9 @@ from firstword.telemetry.run import cache_result
 
 
 async def write_greeting(call: AccountCall, account: GreetingFields, components: Components) -> PreparedGreeting:
-    """The greeting of this call; its audio comes from the cache, or is synthesised from now on, or when it is said."""
+    """Returns the greeting of this call. Its audio comes from the cache, is synthesised from now on, or is left to the
+    session.
+    """
     process = call.process
     written = greeting_text(account, call.now())
     if written.problem is not None:
@@ -41,7 +43,11 @@ async def write_greeting(call: AccountCall, account: GreetingFields, components:
 
 
 async def write_next_greeting(call: AccountCall, account: GreetingFields, components: Components) -> None:
-    """Let the LLM write and speak the next call's greeting, where it is the LLM that writes. Raises APIError."""
+    """Has the LLM write the account's next greeting, synthesises it and caches both. Does nothing unless the LLM is the
+    greeting's writer.
+
+    Raises LiveKit's APIError, and NotKept if the audio could not be cached.
+    """
     process = call.process
     if process.settings.greeting_writer != "llm" or process.caches.speeches is None or process.speeches is None:
         return
