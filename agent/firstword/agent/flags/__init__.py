@@ -1,1 +1,1 @@
-"""Which improvements are on: the ten flags, the file they come from, and what a session is assigned."""
+"""The ten flags of the improvements, the file they come from, and which of them a session gets."""

@@ -1,6 +1,7 @@
-"""Which flags a process and its sessions run with: those of the profile, or as the flag source draws them.
+"""Decides which flags a process and its sessions run with: those of the profile, or as the flag source draws them.
 
-Between `firstword.agent.flags.flag_source`, imported only where no profile overrides it, and the process, the call and the plan.
+Between `firstword.agent.flags.flag_source`, imported only if no profile overrides it, and the process, the call and the
+plan.
 """
 
 from __future__ import annotations
@@ -20,23 +21,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Flags, and for each that a source drew the attributes of its standard event (`feature_flag.evaluation`)."""
+    """The flags that are on, and for each flag that a source drew the attributes of its standard event
+    (`feature_flag.evaluation`).
+    """
 
     flags: Flags
     events: tuple[Mapping[str, str], ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of the trace's root: by what they were drawn."""
+    """Attributes of the trace's root span that say by what the flags were drawn: account or room."""
 
 
 def draw_process(settings: Settings) -> Assignment:
-    """The flags that act before any session, once a process; with a profile, all flags. Raises UnknownFlag."""
+    """Returns the flags that act before any session, drawn for this process. With a profile, returns all its flags.
+    Raises UnknownFlag.
+    """
     if settings.profile is not None:
         return Assignment(profile(settings.profile))
     return _drawn(_source(settings).draw_process())
 
 
 def possible_for_a_process(settings: Settings) -> Flags:
-    """The flags that act before any session and may be on for some process; with a profile, its flags. May take the deadline."""
+    """Returns the flags that act before any session and may be on for some process. With a profile, returns all its
+    flags.
+
+    It may wait for the flag source until its deadline.
+    """
     if settings.profile is not None:
         return profile(settings.profile)
     possible = _source(settings).possible()
@@ -44,7 +53,12 @@ def possible_for_a_process(settings: Settings) -> Flags:
 
 
 def draw_session(settings: Settings, process: Assignment, account: str | None, room: str) -> Assignment:
-    """The flags of one session: those of its process, and the others drawn by account, else by room, so that they stick."""
+    """Returns the flags of one session: those of its process, plus the others, drawn by account, or by room if there is
+    none.
+
+    With a profile, returns the flags of the process. The same account or room always draws the same, until the rules
+    change.
+    """
     if settings.profile is not None:
         return process
     source = _source(settings)

@@ -1,7 +1,7 @@
-"""The flag file, read in one way by the worker that follows it, by `tune` that moves it, and by `doctor`.
+"""Reads the flag file, in the same way for the worker that follows it, for `tune` that changes it, and for `doctor`.
 
-The format is flagd's (https://flagd.dev/reference/flag-definitions). Only our flags are looked at: a file may hold those
-of other services too. A flag that can't be taken says why, and costs the other flags nothing.
+The format is flagd's (https://flagd.dev/reference/flag-definitions). Only our flags are looked at: a file may hold
+those of other services too. A faulty flag says what is wrong, and does not affect the others.
 """
 
 from __future__ import annotations
@@ -22,45 +22,47 @@ _LIKE = 0.8
 
 
 BY_HAND = "its rule was written by hand"
-"""Why a flag is no share where somebody says for whom it is on."""
+"""Reason why a flag has no share: its rule says for whom it is on."""
 
 
 class FlagFileError(Exception):
-    """A flag file that can't be taken as a whole; the message says what was expected, and a possible cause."""
+    """Raised for a flag file that can't be used at all. The message says what was expected, and a possible cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag that flagd can evaluate for every session."""
+    """One flag of a file that flagd can evaluate for every session: its definition and its share of sessions."""
 
     definition: Mapping[str, Any]
     """What flagd is given: `state`, `variants`, `defaultVariant`, `targeting`, with shared rules in place."""
     percent: int | None
-    """The sessions in a hundred that get it; None where it is not a plain share of all sessions."""
+    """Percent of the sessions that get the flag; None if it is not a plain share of all sessions."""
     no_share: str = ""
-    """Why it is none."""
+    """Why `percent` is None; else empty."""
     possible: bool = False
-    """It is on for somebody."""
+    """Whether the flag is on for some session or process."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the file says about it; nothing of it reaches a worker."""
+    """The flag's `metadata` in the file. Workers do not use it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlagFile:
-    """What a file says of our flags, in its order."""
+    """Our flags in a flag file: those that can be used, those that can't, and remarks."""
 
     flags: Mapping[str, Flag]
-    """Those that can be taken."""
+    """The flags that can be used, by name."""
     bad: Mapping[str, str]
-    """Those that can't: what was expected, and a possible cause."""
+    """The flags that can't be used, by name: what was expected, and a possible cause."""
     remarks: tuple[str, ...]
-    """What may not be meant as it is taken: a name that stands twice, or is one letter off one of ours."""
+    """Warnings about what may be a mistake: a name that stands twice, or one that is close to the name of one of our
+    flags.
+    """
     source: JsonText
-    """As it was read."""
+    """The file's text and JSON."""
 
 
 def read(path: Path, subjects: Mapping[str, Subject]) -> FlagFile:
-    """The flag file at `path`; see `parse`. Raises FlagFileError, which names the path."""
+    """Reads the flag file at `path`; see `parse`. Raises FlagFileError, whose message names the path."""
     try:
         return parse(path.read_bytes(), subjects)
     except OSError as error:
@@ -70,9 +72,9 @@ def read(path: Path, subjects: Mapping[str, Subject]) -> FlagFile:
 
 
 def parse(content: bytes, subjects: Mapping[str, Subject]) -> FlagFile:
-    """Read a flag file. Raises FlagFileError where it is no JSON, or has no object of flags.
+    """Parses the content of a flag file. Raises FlagFileError if it is not JSON, or has no object of flags.
 
-    subjects: our flags, and whom each is drawn for; other flags are passed over.
+    subjects: our flags, and whom each is drawn for. Other flags are ignored.
     """
     try:
         source = json_text.read(content)

@@ -1,4 +1,5 @@
-"""The flags that count now: those of a file, and of a flag that can't be taken its last good rule, in flagd's evaluator.
+"""The flags that count now, with flagd's evaluator for them. A flag that is faulty in the file keeps its last good
+rule.
 
 Between `firstword.agent.flags.flag_file` and `firstword.agent.flags.flag_source`.
 """
@@ -17,28 +18,30 @@ from firstword.agent.flags.flag_file import Flag, FlagFile
 
 @dataclass(frozen=True, slots=True)
 class FlagSet:
-    """The flags of a file that can be used, and flagd's evaluator for them."""
+    """A set of usable flags, and flagd's evaluator for them."""
 
     flags: Mapping[str, Flag]
     core: FlagdCore
 
     @property
     def possible(self) -> frozenset[str]:
-        """Those that are on for somebody."""
+        """Returns the names of the flags that are on for some session or process."""
         return frozenset(name for name, flag in self.flags.items() if flag.possible)
 
     def followed_by(self, file: FlagFile) -> FlagSet:
-        """What counts once the file is `file`: its flags, and of each that can't be taken the rule that counts now."""
+        """Returns the flags that count once the file has changed to `file`. A flag that is faulty in it keeps its
+        present rule.
+        """
         kept = {name: self.flags[name] for name in file.bad if name in self.flags}
         return flag_set({**file.flags, **kept})
 
     def as_file(self) -> bytes:
-        """A flag file of these flags alone."""
+        """Returns the content of a flag file with these flags alone."""
         return json.dumps({"flags": {name: flag.definition for name, flag in self.flags.items()}}).encode()
 
 
 def flag_set(flags: Mapping[str, Flag]) -> FlagSet:
-    """These flags; any other is off."""
+    """Returns a set of these flags, ready to be evaluated. Any other flag is off."""
     core = FlagdCore()
     core.set_flags(
         {"flags": {name: copy.deepcopy(dict(flag.definition)) for name, flag in flags.items()}}
@@ -47,4 +50,4 @@ def flag_set(flags: Mapping[str, Flag]) -> FlagSet:
 
 
 ALL_OFF = flag_set({})
-"""What counts where the file that was named has never been good."""
+"""The flags that count as long as the flag file has never been good."""

@@ -1,13 +1,15 @@
-"""Where the flags come from, so that a changed file reaches running workers and a broken one costs no caller anything.
+"""Draws the flags, so that a changed file reaches running workers and a broken one costs no caller anything.
 
-First in the way of the data, before `firstword.agent.flags.improvements`. By default a file in flagd's format, read by flagd's own evaluator:
+First in the way of the data, before `firstword.agent.flags.improvements`. By default a file in flagd's format, read by
+flagd's own evaluator:
 
     the file ──> LastGoodKeeper, in the worker's main process ──> the last good copy ──> FlagSource, where jobs run
 
-What is configured and can't be taken turns nothing on: it falls back to what was last good, else to off.
+A configuration that can't be used turns nothing on: what was last good counts, else all is off.
 
 flagd's file watcher is not used: it is a thread in each process, and logs a traceback at each poll of a broken file.
-Any other OpenFeature provider by configuration. Importing this costs 30 ms: do it where no profile overrides the source.
+Any other OpenFeature provider can be configured. Importing this costs 30 ms: do it only if no profile overrides the
+source.
 """
 
 from __future__ import annotations
@@ -45,14 +47,17 @@ _THE_SAME_FOR_ALL = frozenset({"static", "default", "disabled", "error"})
 
 
 class FlagSourceError(Exception):
-    """A variable that names no flag source; the message says which, what it was and what was expected."""
+    """Raised for a variable that names no flag source. The message says which variable, what it was and what was
+    expected.
+    """
 
 
 def other_provider(spec: str | None) -> MakeProvider | None:
-    """What makes the provider that is configured instead of the file; None: the file it is. Raises FlagSourceError.
+    """Returns the factory of the OpenFeature provider that is configured, or None if the flag file is used. Raises
+    FlagSourceError.
 
-    spec: `module:factory`, where the factory takes nothing and returns an OpenFeature provider. Without it FLAGD_RESOLVER
-    decides, whose `rpc` and `in-process` are flagd's own. Imports what is named, opens nothing.
+    spec: `module:factory`, where the factory takes no arguments and returns an OpenFeature provider. Without it
+    FLAGD_RESOLVER decides, whose `rpc` and `in-process` are flagd's own. It imports the factory and opens nothing.
     """
     if spec:
         try:
@@ -74,17 +79,20 @@ def other_provider(spec: str | None) -> MakeProvider | None:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One flag as it was drawn."""
+    """One flag as it was drawn for a process or session: on or off, why, and by which provider."""
 
     flag: str
     on: bool
     reason: str
-    """OpenTelemetry's word: `static`, `default`, `targeting_match`, `disabled`, `error` and so on."""
+    """In OpenTelemetry's words: `static`, `default`, `targeting_match`, `disabled`, `error` and so on."""
     provider: str
     error: str | None = None
 
     def attributes(self) -> dict[str, str]:
-        """Of the standard event `feature_flag.evaluation`; without `context.id`, since that may be an account."""
+        """Returns the attributes of the standard event `feature_flag.evaluation`.
+
+        `context.id` is left out, since that may be an account.
+        """
         return {
             "feature_flag.key": self.flag,
             "feature_flag.result.variant": "on" if self.on else "off",
@@ -95,7 +103,7 @@ class Evaluation:
 
 
 class FlagSource:
-    """Draws flags, per process and per session; one a process, for any of its threads. Drawing never raises.
+    """Draws flags, per process and per session. A process has one, for all its threads. Drawing never raises.
 
     A flag that the source doesn't name, or disables, is off. So is one for which it gives no answer.
     """
@@ -110,10 +118,11 @@ class FlagSource:
         secret: str = "",
         folder: Path | None = None,
     ) -> None:
-        """Open it. per_process, per_session: names of the flags that `draw_process` and `draw_session` draw.
+        """Opens the source. per_process, per_session: names of the flags that `draw_process` and `draw_session` draw.
 
         deadline: seconds for a provider's start and for each draw; a file needs none. provider: see `other_provider`.
-        secret: what accounts and rooms are hashed with before another provider is told of them. folder: see `last_good_copy`.
+        secret: accounts and rooms are hashed with it before another provider is told of them. folder: see
+        `last_good_copy`.
         """
         self._per_process = tuple(map(str, per_process))
         self._per_session = tuple(map(str, per_session))
@@ -136,11 +145,13 @@ class FlagSource:
         self._client = api.get_client("firstword")
 
     def draw_process(self) -> tuple[Evaluation, ...]:
-        """The flags that act before any session, by a random key of this process: the same until the source changes."""
+        """Draws the flags that act before any session, by a random key of this process. The result is the same until
+        the source changes.
+        """
         return self._draw(self._per_process, EvaluationContext(self._key))
 
     def possible(self) -> frozenset[str]:
-        """Those flags that act before any session and may be on for some process: worth preparing for."""
+        """Returns the names of the flags that act before any session and may be on for some process."""
         if self._file is None:
             answers = self.draw_process()
             return frozenset(each.flag for each in answers if each.on or each.reason not in _THE_SAME_FOR_ALL)
@@ -148,9 +159,10 @@ class FlagSource:
         return self._file.flags.possible.intersection(self._per_process)
 
     def draw_session(self, account: str | None, room: str) -> tuple[Evaluation, ...]:
-        """The flags of one session, by account where the job's metadata names it, else by room; rules know them as these.
+        """Draws the other flags for one session: by account if the job's metadata names one, else by room. Rules know
+        both by these names.
 
-        Another provider, which may be somebody else's server, is told only of their hashes (docs/flags.md).
+        Another provider, which may be somebody else's server, is told only their hashes (docs/flags.md).
         """
         if self._file is None:
             account, room = account and self._hash(account), self._hash(room)

@@ -1,4 +1,4 @@
-"""The improvements, one flag each: which are on for a session, and who said so.
+"""The improvements, one flag each, and the profiles that turn them on.
 
 Between the flag source and the plan: `firstword.agent.startup` declares with these names what each one changes.
 """
@@ -12,11 +12,13 @@ from enum import StrEnum
 from typing import Literal
 
 Subject = Literal["process", "session"]
-"""Whom a flag is drawn for: a rule knows of a session its room, and its account where it has one; of a process nothing."""
+"""Whom a flag is drawn for. A rule knows a session's room, and its account if it has one; it knows nothing of a
+process.
+"""
 
 
 class Improvement(StrEnum):
-    """The flags' names, in the order of docs/improvements.md."""
+    """The improvements by the names of their flags, in the order of docs/improvements.md."""
 
     PARALLEL_INIT = "parallel-init"
     LAZY_ROOM_OPTIONS = "lazy-room-options"
@@ -39,29 +41,30 @@ PER_PROCESS = frozenset(
         Improvement.SMART_GREETING,
     }
 )
-"""Act before any session, so they are drawn once a process: else the `off` side would profit of them."""
+"""Flags that act before any session. They are drawn once a process, else sessions with the flag off would profit too.
+"""
 
 
 SUBJECTS: Mapping[str, Subject] = {
     improvement.value: "process" if improvement in PER_PROCESS else "session" for improvement in Improvement
 }
-"""All of them, and whom each is drawn for."""
+"""All flags by name, and whom each is drawn for."""
 
 
 PROFILES: Mapping[str, frozenset[Improvement]] = {
     "baseline": frozenset(),
     "tuned": frozenset(Improvement),
 }
-"""Named sets of flags that are on."""
+"""Profiles by name, each with the flags that are on in it."""
 
 
 class UnknownFlag(Exception):
-    """A profile or flag nobody knows; the message names the nearest right ones."""
+    """Raised for the name of a profile or flag that does not exist. The message names the nearest right ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The flags of one session."""
+    """The set of improvements that are on for one session or process."""
 
     on: frozenset[Improvement]
 
@@ -69,16 +72,16 @@ class Flags:
         return improvement in self.on
 
     def as_conditions(self) -> dict[str, bool]:
-        """Flag name -> on, as a plan's shape takes them."""
+        """Returns each flag's name with whether it is on, as a plan's shape takes them."""
         return {improvement.value: improvement in self.on for improvement in Improvement}
 
     def variants(self) -> dict[str, str]:
-        """Flag name -> `on` or `off`, as the trace shows them."""
+        """Returns each flag's name with `on` or `off`, as the trace shows them."""
         return {name: "on" if on else "off" for name, on in self.as_conditions().items()}
 
 
 def profile(text: str) -> Flags:
-    """The flags of a profile: `baseline`, `tuned`, or flags by name with commas. Raises UnknownFlag."""
+    """Returns the flags of a profile: `baseline`, `tuned`, or names of flags with commas. Raises UnknownFlag."""
     if text in PROFILES:
         return Flags(PROFILES[text])
     names = text.split(",")

@@ -1,4 +1,4 @@
-"""JSON as people write it: names that stand twice are seen, values are found in the text, faults get plain words.
+"""Parses JSON that people write: finds repeated names, replaces values in the text, and explains faults in plain words.
 
 Below `firstword.agent.flags.flag_file`, which knows what the JSON is about.
 """
@@ -15,27 +15,29 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class JsonError(ValueError):
-    """A text that is not JSON: what was expected, where, and a possible cause."""
+    """Raised for a text that is not JSON. The message says what was expected, where, and a possible cause."""
 
 
 class Object(dict[str, Any]):
-    """A JSON object that knows which of its names stand twice; the last value of a name counts."""
+    """A JSON object that knows which of its names stand more than once. The last value of a name counts."""
 
     repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class JsonText:
-    """A text and the value that it stands for; each object in it is an `Object`."""
+    """A JSON text and its parsed value. Each object in the value is an `Object`."""
 
     content: bytes
-    """As it was read, in UTF-8."""
+    """The bytes as they were read, in UTF-8."""
     text: str
-    """Without a byte order mark."""
+    """The text without a byte order mark."""
     value: Any
 
     def replaced(self, path: tuple[str, ...], value: object) -> bytes:
-        """The same bytes with another value at `path`, indented by two blanks a level. Raises KeyError for no such path."""
+        """Returns the bytes with another value at `path`, indented by two blanks a level. Raises KeyError if there is
+        no such path.
+        """
         start, end = _place(self.text, path)
         new = json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n" + "  " * len(path))
         mark = self.content[: len(self.content) - len(self.text.encode())]
@@ -44,7 +46,7 @@ class JsonText:
 
 
 def read(content: bytes) -> JsonText:
-    """Parse UTF-8 text, with a byte order mark or without. Raises JsonError."""
+    """Parses JSON in UTF-8, with a byte order mark or without. Raises JsonError."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -64,7 +66,7 @@ def read(content: bytes) -> JsonText:
 
 
 def kind(value: object) -> str:
-    """What a JSON value is, in words."""
+    """Returns in words what a JSON value is, such as "a list"."""
     if isinstance(value, bool):
         return str(value).lower()
     words = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
@@ -72,7 +74,7 @@ def kind(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A JSON value as the file has it, cut to sixty characters."""
+    """Returns a JSON value as a file has it, cut to sixty characters, for a message."""
     return json.dumps(value, ensure_ascii=False, default=repr)[:60]
 
 

@@ -21,9 +21,11 @@ logger = logging.getLogger("firstword")
 
 
 class LastGoodKeeper:
-    """Looks at the flag file while the worker runs. Good flags are copied, for jobs to read; a bad file gets one warning.
+    """Follows the flag file while the worker runs, in a thread. Copies good flags, for jobs to read; warns once of a
+    bad file.
 
-    A context manager of the worker's main process, around all that starts others, so that the first of them finds a copy.
+    A context manager of the worker's main process. It encloses all that starts other processes, so that the first of
+    them finds a copy.
     """
 
     def __init__(self, subjects: Mapping[str, Subject], *, folder: Path | None = None, every: float = 1.0) -> None:
@@ -51,7 +53,7 @@ class LastGoodKeeper:
         self._thread.join()
 
     def look(self) -> None:
-        """Take what the file says now, if it has changed and is good."""
+        """Reads the flag file if it has changed, and copies its flags if they are good. Logs what can't be used."""
         try:
             seen = signature(self._file)
             if seen != self._seen:

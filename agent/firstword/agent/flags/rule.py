@@ -1,7 +1,8 @@
-"""What flagd makes of one flag's rule: whether it can be evaluated for every session, and which share of them gets the flag.
+"""Checks one flag's rule as flagd evaluates it: whether it works for every session, and which share of them gets the
+flag.
 
-Below `firstword.agent.flags.flag_file`. Where flagd cannot read a share, it falls back to the default variant without a word. So a rule is
-tried here before any session depends on it.
+Below `firstword.agent.flags.flag_file`. If flagd cannot read a share, it falls back to the default variant without a
+word. So a rule is tried here before any session depends on it.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ logging.getLogger("openfeature.contrib").addFilter(lambda record: record.module 
 
 
 class RuleError(Exception):
-    """A rule that would not do what it says; the message says what was expected, and a possible cause."""
+    """Raised for a rule that would not do what it says. The message says what was expected, and a possible cause."""
 
 
 def resolved(rule: Any, shared: Mapping[str, object]) -> Any:
-    """The rule with each `{"$ref": NAME}` replaced by the shared rule of that name. Raises RuleError."""
+    """Returns the rule with each `{"$ref": NAME}` replaced by the shared rule of that name. Raises RuleError."""
     left = _LARGEST
 
     def resolve(part: Any, depth: int) -> object:
@@ -66,9 +67,10 @@ def resolved(rule: Any, shared: Mapping[str, object]) -> Any:
 
 
 def check(rule: Any, name: str, subject: Subject, default: str | None) -> None:
-    """Try the rule of the flag `name` as sessions of every kind will. Raises RuleError.
+    """Evaluates the rule of the flag `name` once for each kind of session, to find faults. Raises RuleError for the
+    first one.
 
-    default: the variant that flagd takes where the rule answers nothing.
+    default: the variant that flagd takes if the rule answers nothing.
     """
     if not isinstance(rule, dict):
         raise RuleError(f"expected `targeting` to be an object, found {kind(rule)}")
@@ -93,7 +95,11 @@ def check(rule: Any, name: str, subject: Subject, default: str | None) -> None:
 
 
 def share(rule: Any, name: str, subject: Subject) -> int | None:
-    """Whole percent of `on` where a checked rule is a plain share of all sessions, else None; 0 and 100 only where it is that."""
+    """Returns the whole percent of sessions for which a checked rule answers `on`. None if it is not a plain share of
+    all sessions.
+
+    It is 0 or 100 only if the share is exactly that.
+    """
     match rule:
         case {"fractional": [*parts], **others} if not others:
             bucketing = [part for part in parts[:1] if not isinstance(part, list)]
@@ -113,12 +119,14 @@ def share(rule: Any, name: str, subject: Subject) -> int | None:
 
 
 def by_account(rule: Any, name: str, subject: Subject) -> bool:
-    """Whether some sessions cannot draw a share of this rule: it is drawn by what they do not have, the account."""
+    """Returns whether some sessions cannot draw a share of this rule, because it is drawn by account and they have
+    none.
+    """
     return any(_evaluated(rule, facts)[1] for facts in _every_kind(name, subject))
 
 
 def may_be_on(rule: Any) -> bool:
-    """Returns whether a rule can answer `on` for any session. A share of 0 can't."""
+    """Returns whether the rule can answer `on` for some session. A share of 0 can't."""
     match rule:
         case dict():
             return any(map(may_be_on, cast("dict[str, object]", rule).values()))

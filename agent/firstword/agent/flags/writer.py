@@ -1,7 +1,8 @@
-"""Moves one flag of a flag file to another share, and touches nothing else in it.
+"""Changes the share of one flag in a flag file, and leaves the rest of the file as it is.
 
-The last station of the way back: `firstword.tuning.rollout` decides, `firstword tune` writes by this, the keeper in every
-worker follows. What `tune` has to remember lies in the flag's own `metadata`, so that share and reason change in one rename.
+The last station of the way back: `firstword.tuning.rollout` decides, `firstword tune` writes by this, the keeper in
+every worker follows. What `tune` has to remember lies in the flag's own `metadata`, so that share and reason change in
+one rename.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ _OTHERS_MAY_TAKE_S = 5.0
 
 
 class FlagFileWriter:
-    """A flag file that is changed only while it is as it was read."""
+    """Writes changes to a flag file, but only while the file is the same as when it was read."""
 
     def __init__(self, path: Path, subjects: Mapping[str, Subject]) -> None:
-        """Read the file at `path`; behind a link, the file it leads to. subjects: see `parse`. Raises FlagFileError."""
+        """Reads the file at `path`; if that is a link, the file it leads to. subjects: see `parse`. Raises
+        FlagFileError.
+        """
         self.path = _behind_links(path)
         self._subjects = subjects
         self.file: FlagFile = read(self.path, subjects)
@@ -42,14 +45,16 @@ class FlagFileWriter:
 
     @property
     def previous(self) -> Path:
-        """Where the file as it was before the last move is kept."""
+        """Returns the path at which the file is kept as it was before the last move."""
         return self.path.with_name(self.path.name + ".previous")
 
     def move(self, flag: str, percent: int, reason: str, now: float, *, turned_back: bool) -> None:
-        """Give `flag`, which has a share, to `percent` sessions in a hundred, and say why.
+        """Changes the share of `flag`, which must have one, to `percent` percent of sessions, and writes the reason
+        into its metadata.
 
-        now: seconds since the Unix epoch. Both files are replaced whole, so that no reader sees half of one. Raises
-        FlagFileError where the file was changed since it was read, a worker would not take the flag, or a disk is full.
+        now: seconds since the Unix epoch. The file and its previous version are each replaced whole, so that no reader
+        sees half of one. Raises FlagFileError if the file was changed since it was read, a worker would not take the
+        flag, or it can't be written.
         """
         entry = cast("dict[str, Any]", self.file.source.value["flags"][flag])
         moved = _moved(entry, percent, reason, now, turned_back=turned_back)
@@ -73,7 +78,8 @@ class FlagFileWriter:
 
 
 def begin(path: Path, shipped: Path, subjects: Mapping[str, Subject]) -> None:
-    """Make a file at `path`, where there is none, for a rollout that begins: the flags of `shipped`, all off.
+    """Makes a flag file at `path`, where none may exist, for a new rollout: the flags of `shipped`, all with default
+    variant off.
 
     Raises FlagFileError.
     """
