@@ -1,4 +1,4 @@
-"""The sound behind the voice: a quiet room, and typing while the assistant thinks.
+"""Plays sound behind the agent's voice: a quiet room, and typing while the assistant thinks.
 
 Deferred by default: it is a second audio track to publish, and nobody waits for it.
 """
@@ -18,7 +18,7 @@ _UNPUBLISH_S = 0.5
 
 
 async def start_background_audio(room: rtc.Room, session: AgentSession[Any]) -> Callable[[], Awaitable[None]]:
-    """Publish the track and start playing; returns how to end it."""
+    """Publishes a track of background sound and starts to play it. Returns an async function that ends it."""
     player = BackgroundAudioPlayer(
         ambient_sound=AudioConfig(BuiltinAudioClip.OFFICE_AMBIENCE, volume=0.3),
         thinking_sound=AudioConfig(BuiltinAudioClip.KEYBOARD_TYPING, volume=0.3),

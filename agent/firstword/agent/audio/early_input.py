@@ -1,7 +1,8 @@
-"""The agent's ear: it listens to the caller before LiveKit's session is there, and the session takes it over.
+"""The agent's ear: an audio input that hears the caller before LiveKit's session exists; the session takes it over.
 
-The counterpart of `firstword.agent.audio.early_output`, imported under the same condition. What the caller says meanwhile waits in it, in order: first what
-their client recorded before it was connected, then what their microphone sends.
+The counterpart of `firstword.agent.audio.early_output`, imported under the same condition. What the caller says
+meanwhile waits in it, in order: first what their client recorded before it was connected, then what their microphone
+sends.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from livekit.agents.voice.room_io.types import AudioInputOptions
 class EarlyInput(_ParticipantAudioInputStream):
     """LiveKit's own audio input of a room, made before the connect instead of when the session starts.
 
-    RoomIO makes one in `session.start`. By then a caller who was
-    announced to an active agent may have sent their recording, once, to nobody. Frames wait in it without bound, as in
-    LiveKit's; a caller speaks one second a second.
+    RoomIO makes one in `session.start`. By then a caller who saw an active agent may have sent their recording, once,
+    to nobody. Frames wait in it without limit, as in LiveKit's; a caller speaks one second a second.
     """
 
     def __init__(self, room: rtc.Room, options: AudioInputOptions) -> None:
@@ -42,13 +42,14 @@ class EarlyInput(_ParticipantAudioInputStream):
 
     @property
     def heard(self) -> str | None:
-        """Identity of who is listened to; None before `listen_to`."""
+        """Returns the identity of the participant who is listened to; None before `listen_to`."""
         return self._participant_identity
 
     def listen_to(self, identity: str) -> None:
-        """Hear this participant from now on, and nobody else; what another one said and nobody has read yet is dropped.
+        """Listens to this participant from now on, and to nobody else. Drops what another one said and nobody has read
+        yet.
 
-        Subscribes to their microphone, now and whenever they publish one.
+        Subscribes to the participant's microphone, now and whenever they publish one.
         """
         if identity == self.heard:
             return
@@ -60,7 +61,7 @@ class EarlyInput(_ParticipantAudioInputStream):
                 self._published(publication, participant)
 
     async def aclose(self) -> None:
-        """Stop listening."""
+        """Stops listening and closes the input."""
         self._room_to_hear.off("track_published", self._published)
         await super().aclose()
         if self._recording is not None:

@@ -1,6 +1,7 @@
-"""The one class of LiveKit's that we build on though it is private: the audio output of a room.
+"""An audio output of a room that can be published before the caller comes. It is built on a private class of LiveKit's.
 
-What it uses of it is listed in `firstword.agent.livekit_private`. Import it only where `audio_is_known` says that all of it is there.
+`firstword.agent.livekit_private` lists the names of that class that it uses. Import it only if `audio_is_known` says
+that all exist.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from livekit.agents.voice.room_io._output import _ParticipantAudioOutput  # pyri
 class EarlyOutput(_ParticipantAudioOutput):
     """LiveKit's own audio output of a room, published at will instead of once a participant is linked.
 
-    RoomIO makes one only after the caller has come. `_publish_track` is replaced, as it publishes and waits for the subscription in one.
+    RoomIO makes one only after the caller has come. `_publish_track` is replaced, as LiveKit's publishes and waits for
+    the subscription in one step.
     """
 
     def __init__(self, room: rtc.Room, options: AudioOutputOptions, *, sample_rate: int, queue_ms: int) -> None:
-        """options: name of the track and how it is published; the rate, Hz, and the queue are these."""
+        """Makes the track, not published yet. options: its name and how it is published. sample_rate is in Hz, queue_ms
+        in milliseconds.
+        """
         super().__init__(
             room,
             sample_rate=sample_rate,
@@ -32,15 +36,15 @@ class EarlyOutput(_ParticipantAudioOutput):
         self.published = asyncio.Event()
 
     async def push(self, frame: rtc.AudioFrame) -> None:
-        """Play a frame that is no session's; waits while the queue is full."""
+        """Plays a frame that comes from no session. Waits while the queue is full."""
         await self._audio_source.capture_frame(frame)
 
     async def played(self) -> None:
-        """Returns when the queue is empty."""
+        """Waits until all queued audio has been played."""
         await self._audio_source.wait_for_playout()
 
     def drop_queue(self) -> None:
-        """Drop the audio that is queued and not played yet."""
+        """Drops the audio that is queued and not played yet."""
         self._audio_source.clear_queue()
 
     async def _publish_track(self) -> None:

@@ -1,7 +1,8 @@
-"""The HTTP session that a provider's plugin talks through: it looks at each answer before the plugin believes it.
+"""The HTTP session for a provider's plugin. It checks each answer before the plugin uses it.
 
-Deepgram's plugin (livekit-plugins-deepgram 1.8.9) takes the body of any 200 for audio. And a voice or language that the provider refuses
-fails each request of the session anew. Plugins take a session of one's own; of aiohttp's they use what is here.
+Deepgram's plugin (livekit-plugins-deepgram 1.8.9) takes the body of any 200 for audio. And a voice or language that the
+provider refuses fails each request of the session anew. Plugins accept a session of ours; it has those methods of
+aiohttp's that they use.
 """
 
 from __future__ import annotations
@@ -32,18 +33,21 @@ _AUDIO: Final = ("audio/", "application/octet-stream")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What only the provider can judge of an account."""
+    """A value of an account that only the provider can judge, such as its voice, and what to ask for if it is refused."""
 
     field: str
-    """The account's."""
+    """Name of the account's field."""
     parameter: str
-    """Of a request's URL, where its value stands."""
+    """Parameter of the request's URL that has the value."""
     instead: Callable[[str], Sequence[str]]
-    """What is asked for in place of a value that is refused, in order; the last is the settings'."""
+    """Returns what to ask for in place of a refused value, in order. The last comes from the settings."""
 
 
 class ProviderHTTP:
-    """LiveKit's HTTP session of the job, where what the provider refuses of an account is replaced."""
+    """An HTTP session that asks again with another value if the provider refuses an account's voice or language.
+
+    It uses LiveKit's HTTP session of the job.
+    """
 
     def __init__(self, judged: Judged, refusals: Refusals) -> None:
         self._judged = judged
@@ -52,15 +56,21 @@ class ProviderHTTP:
 
     @property
     def closed(self) -> bool:
-        """Whether the session has ended."""
+        """Returns whether the HTTP session has been closed."""
         return self._session is not None and self._session.closed
 
     def accepted(self, value: str) -> str:
-        """What is asked for where `value` is wanted: itself, unless the provider has refused it."""
+        """Returns what is asked for when `value` is wanted: `value` itself or, if the provider has refused it, its
+        replacement.
+        """
         return self._values(value)[0]
 
     async def ws_connect(self, url: str, **options: Any) -> aiohttp.ClientWebSocketResponse:
-        """Open a WebSocket. Raises what aiohttp raises: for a refusal, once nothing is left to ask for instead."""
+        """Opens a WebSocket, with replacements of the value as long as the provider refuses it. Raises what aiohttp
+        raises.
+
+        A refusal is raised only once nothing is left to ask for instead.
+        """
         *others, last = self._urls(url)
         refused: list[tuple[str, int]] = []
         for value, asked in others:
@@ -79,7 +89,11 @@ class ProviderHTTP:
 
     @contextlib.asynccontextmanager
     async def post(self, url: str, **options: Any) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Ask for audio. Raises aiohttp.ContentTypeError with status 415 for a good answer that is something else."""
+        """Context manager of a POST request for audio, with replacements of the value as long as the provider refuses
+        it.
+
+        Raises aiohttp.ContentTypeError with status 415 if a successful answer is not audio.
+        """
         *others, last = self._urls(url)
         refused: list[tuple[str, int]] = []
         for value, asked in others:

@@ -1,7 +1,8 @@
-"""What providers have refused of accounts, remembered for a while: a voice or a language that there is not.
+"""Remembers for a while which voices and languages of accounts the providers have refused.
 
-Each job has a process of its own. What one learns is kept in the folder that the processes of a worker share. The process that makes
-greetings ahead reads and writes it too. Without a folder (a console, a test) this object alone remembers.
+Each job has a process of its own. What one learns is kept in the folder that the processes of a worker share. The
+process that makes greetings ahead reads and writes it too. Without a folder (a console, a test) this object alone
+remembers.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from pathlib import Path
 from typing import Final
 
 REMEMBERED_S: Final = 3600.0
-"""A provider gets new voices and languages by the week; one request an hour that is refused costs nobody anything."""
+"""Seconds for which a refusal is remembered. A provider gets new voices by the week, and one refused request an hour
+costs nobody anything.
+"""
 _SUFFIX: Final = ".refused"
 
 
 class Refusals:
-    """Pairs of an account's field and its value. folder: of the running worker, or None. now: Unix time, seconds."""
+    """Remembers which values of which fields of an account the provider has refused, for `REMEMBERED_S` seconds.
+
+    folder: the running worker's, or None. now: Unix time, seconds.
+    """
 
     def __init__(self, folder: Path | None, *, now: Callable[[], float] = time.time) -> None:
         self._folder = folder
@@ -28,7 +34,7 @@ class Refusals:
         self._own: dict[str, float] = {}
 
     def known(self, field: str, value: str) -> bool:
-        """Whether the provider has refused it within `REMEMBERED_S`."""
+        """Returns whether the provider has refused this value of the field within the last `REMEMBERED_S` seconds."""
         name = _name(field, value)
         refused = self._own.get(name)
         if refused is None and self._folder is not None:
@@ -37,7 +43,7 @@ class Refusals:
         return refused is not None and self._now() - refused < REMEMBERED_S
 
     def add(self, field: str, value: str) -> bool:
-        """The provider has refused it now. Returns False where that was known already."""
+        """Records that the provider has refused this value now. Returns False if that was known already."""
         if self.known(field, value):
             return False
         name = _name(field, value)

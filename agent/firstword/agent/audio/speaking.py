@@ -1,4 +1,5 @@
-"""Text becomes sound, by any TTS: as it is spoken, or recorded for later; all of it, or an error.
+"""Turns text into audio with any TTS: as it is spoken, or recorded for later. The result is the whole text, or an
+error.
 
 Between a TTS of LiveKit's and the greeting's audio.
 """
@@ -14,16 +15,18 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIError, tts
 
 SAMPLE_RATE = 24_000
-"""Hz of the agent's voice: what the room's track takes. Other rates become it."""
+"""Sample rate of the agent's voice in Hz, which the room's track has. Audio of other rates is resampled to it."""
 FASTEST: Final = 30
-"""Letters and digits a second that no voice is faster than.
+"""Letters and digits a second of a speech that is faster than any voice.
 
-Usual speech has 15 characters a second with blanks and stops, some 12 letters; the sentences that ship with the package have 9 and
-10. Deepgram's fastest setting is 1.5 times the usual. Scripts of syllables have fewer letters a second.
+Usual speech has 15 characters a second with blanks and stops, some 12 letters; the sentences that ship with the package
+have 9 and 10. Deepgram's fastest setting is 1.5 times the usual. Scripts of syllables have fewer letters a second.
 """
 
 HELD_S: Final = 0.1
-"""Seconds of audio that a speech must have before any of it is heard: a file's header, or an error of some words, has less."""
+"""Seconds of audio that a speech must have before any of it is played. A file's header, or an error of some words, has
+less.
+"""
 
 
 def shortest(text: str) -> float:
@@ -32,17 +35,19 @@ def shortest(text: str) -> float:
 
 
 class TooShort(APIError):
-    """Raised where a provider's answer looks complete, but its audio is far too short for the text."""
+    """Raised when a provider's answer looks complete, but its audio is far too short for the text."""
 
     def __init__(self, seconds: float, text: str) -> None:
         super().__init__(f"expected {shortest(text):.2f} s of audio or more, not {seconds:.2f} s", retryable=False)
 
 
 async def spoken(engine: tts.TTS[Any], text: str, *, patience: float) -> AsyncIterator[rtc.AudioFrame]:
-    """The text, frame by frame, mono at `SAMPLE_RATE`. Raises LiveKit's APIError: also where it is cut off, and TooShort at its end.
+    """Yields the text's audio frame by frame, mono at `SAMPLE_RATE`. Raises LiveKit's APIError, also if the speech is
+    cut off.
 
-    The first `HELD_S` seconds come at once, so that nothing is heard of an answer that has no more. After the first frame
-    none is waited for longer than `patience` seconds, then TimeoutError: plugins wait for 30.
+    The first `HELD_S` seconds come at once, so that nothing is heard of an answer that has no more. After the first
+    frame, raises TimeoutError if none comes for `patience` seconds: plugins wait for 30. Raises TooShort at the end if
+    the audio is too short for the text.
     """
     seconds, held, rate = 0.0, list[rtc.AudioFrame](), AtVoiceRate()
     async with engine.synthesize(text) as stream:
@@ -68,7 +73,11 @@ async def spoken(engine: tts.TTS[Any], text: str, *, patience: float) -> AsyncIt
 
 
 async def recorded(engine: tts.TTS[Any], text: str) -> list[rtc.AudioFrame]:
-    """All of what `spoken` gives, for later: a speech that is cut off is begun anew. Raises as `spoken` does."""
+    """Waits until the whole text has been spoken and returns its frames, mono at `SAMPLE_RATE`. After a cut the speech
+    is begun anew.
+
+    Raises LiveKit's APIError, and TooShort if the audio is too short for the text.
+    """
     request, frames = None, list[rtc.AudioFrame]()
     async with engine.synthesize(text) as stream:
         async for part in stream:
@@ -81,13 +90,15 @@ async def recorded(engine: tts.TTS[Any], text: str) -> list[rtc.AudioFrame]:
 
 
 class AtVoiceRate:
-    """Makes one speech's frames mono at `SAMPLE_RATE`, whatever the engine's rate and channels."""
+    """Converts the frames of one speech to mono at `SAMPLE_RATE`, whatever the engine's rate and channels."""
 
     def __init__(self) -> None:
         self._resampler: rtc.AudioResampler | None = None
 
     def of(self, frame: rtc.AudioFrame) -> list[rtc.AudioFrame]:
-        """The frame as it is heard; none where its sound comes with a later one."""
+        """Returns the frame converted, as a list. It may be empty: the resampler then gives its sound with a later
+        frame.
+        """
         if frame.num_channels != 1:
             frame = _mono(frame)
         if frame.sample_rate == SAMPLE_RATE:
@@ -97,7 +108,7 @@ class AtVoiceRate:
         return self._resampler.push(frame)
 
     def rest(self) -> list[rtc.AudioFrame]:
-        """What has not come yet: the speech is over."""
+        """Returns the frames that the resampler still holds. Call it once the speech is over."""
         return [] if self._resampler is None else self._resampler.flush()
 
 

@@ -2,10 +2,10 @@
 
 Between the audio cache or TTS and the playout; pure functions on mono int16 samples, and the one generator that waits.
 
-The opening is a whole sentence ("Good morning!"), the personal part the next ("Ada, how can I help you?"): a voice may start anew there.
-The silence that TTS puts at either end would be a pause of some 100 ms. It is cut to 10 ms, and the two overlap by as much. The opening has
-to last as long as the synthesis takes. Where it does not, the caller hears a pause between two sentences, faded out and in. No noise fills
-it: a codec and its noise gate would make it pump.
+The opening is a whole sentence ("Good morning!"), the personal part the next ("Ada, how can I help you?"): a voice may
+start anew there. The silence that TTS puts at either end would be a pause of some 100 ms. It is cut to 10 ms, and the
+two overlap by as much. The opening has to last as long as the synthesis takes. If it does not, the caller hears a pause
+between two sentences, faded out and in. No noise fills it: a codec and its noise gate would make it pump.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEEP: Final = 0.010
 OVERLAP: Final = 0.010
 """Seconds of the crossfade."""
 MARGIN: Final = 0.060
-"""Seconds before the opening is over when what comes next must be on its way to the caller."""
+"""Seconds before the opening's end at which the next frames must be on their way to the caller."""
 _FULL_SCALE: Final = 32768
 
 
@@ -40,7 +40,7 @@ class Joint:
     pause: float
     """Seconds by which the second part came too late; 0 when it was there in time."""
     error: Exception | None
-    """Why the second part isn't the personal one: its own error, TimeoutError, Silent; None when it is."""
+    """Why the second part isn't the personal one: its own error, TimeoutError or Silent. None if it is."""
 
 
 class Silent(Exception):
@@ -48,7 +48,11 @@ class Silent(Exception):
 
 
 def trimmed(samples: Samples, rate: int, *, quiet: float = QUIET, keep: float = KEEP) -> Samples:
-    """The samples without the silence at both ends but for `keep` seconds of it; none when all is silence."""
+    """Returns the samples without the silence at both ends, except for `keep` seconds of it. Returns none if all is
+    silence.
+
+    rate: Hz. quiet: peak below which a sample is silence, as a share of full scale.
+    """
     loud = np.flatnonzero(_loud(samples, quiet))
     if not loud.size:
         return samples[:0]
@@ -57,9 +61,10 @@ def trimmed(samples: Samples, rate: int, *, quiet: float = QUIET, keep: float = 
 
 
 def crossfaded(first: Samples, second: Samples, overlap: int) -> Samples:
-    """Returns both sounds as one: the last `overlap` samples of the first fade out while the first ones of the second fade in.
+    """Returns both sounds as one: the last `overlap` samples of the first fade out while the first ones of the second
+    fade in.
 
-    At equal power, as the two are different sounds. The overlap is no longer than either.
+    The fade keeps equal power, as the two are different sounds. It is never longer than either sound.
     """
     overlap = min(overlap, len(first), len(second))
     rising = _rising(overlap)
@@ -68,7 +73,7 @@ def crossfaded(first: Samples, second: Samples, overlap: int) -> Samples:
 
 
 def samples_of(frames: Iterable[rtc.AudioFrame], rate: int) -> Samples:
-    """Returns the samples of frames, joined. Raises ValueError where a frame isn't mono at `rate` Hz."""
+    """Returns the samples of all frames, joined. Raises ValueError if a frame isn't mono at `rate` Hz."""
     pieces = [np.zeros(0, np.int16)]
     for frame in frames:
         if frame.num_channels != 1 or frame.sample_rate != rate:
@@ -78,7 +83,7 @@ def samples_of(frames: Iterable[rtc.AudioFrame], rate: int) -> Samples:
 
 
 def frames_of(samples: Samples, rate: int) -> list[rtc.AudioFrame]:
-    """The samples as frames of 20 ms; the last one is what is left."""
+    """Returns the samples as frames of 20 ms. The last frame has what is left."""
     step = rate // 50
     pieces = (samples[start : start + step] for start in range(0, len(samples), step))
     return [rtc.AudioFrame(piece.tobytes(), rate, 1, len(piece)) for piece in pieces]
@@ -92,11 +97,12 @@ async def joined(
     otherwise: Sequence[rtc.AudioFrame] = (),
     told: Callable[[Joint], None] | None = None,
 ) -> AsyncGenerator[rtc.AudioFrame]:
-    """The opening and the personal part as one speech; playing is taken to begin when the first frame is asked for.
+    """Yields the opening and the personal part as one speech. Playing is taken to begin when the first frame is asked
+    for.
 
-    When the personal part fails, or is not there `patience` seconds after the opening's end, `otherwise` is said in its
-    place. An error after its first sound is passed on. `told` hears how it went before the first frame of the second
-    part. Raises ValueError for an opening of no frames, or of frames that aren't mono and of one rate.
+    If the personal part fails, or has not begun `patience` seconds after the opening's end, `otherwise` follows in its
+    place. An error after its first sound is raised. `told` is called with how it went before the first frame of the
+    second part. Raises ValueError if the opening has no frames, or they aren't mono and of one rate.
     """
     if not opening:
         raise ValueError("an opening of no frames")

@@ -1,6 +1,7 @@
-"""The shipped TTS, which speaks in an account's voice: one of a session's components.
+"""The shipped TTS, which can speak in an account's voice: one of a session's components.
 
-The only one that the worker's own process needs, for the greetings it makes ahead. The plugin is imported with the first.
+The only component that the worker's own process needs, for the greetings it makes ahead. The plugin is imported when
+the first is made.
 """
 
 from __future__ import annotations
@@ -23,26 +24,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Speaks for one session, or for one account after the other."""
+    """Deepgram's TTS for one session, or for one account after the other, with a replacement for a voice that the
+    provider refuses.
+    """
 
     tts: deepgram.TTS
     http: ProviderHTTP
 
     @property
     def voice(self) -> str:
-        """The voice that speaks now: the settings' in place of one that the provider has refused."""
+        """Returns the name of the voice that speaks now: the settings' voice if the provider has refused the chosen
+        one.
+        """
         return self.http.accepted(self.tts.model)
 
     def speak_as(self, voice: str) -> None:
-        """Which voice speaks from now on, unless the provider refuses it."""
+        """Chooses the voice that speaks from now on."""
         self.tts.update_options(model=voice)
 
     def spoken(self, text: str, *, patience: float) -> AsyncIterator[rtc.AudioFrame]:
-        """The text, frame by frame, as `firstword.agent.audio.speaking.spoken` has it."""
+        """Yields the text's audio frame by frame, as `firstword.agent.audio.speaking.spoken` does."""
         return spoken(self.tts, text, patience=patience)
 
     async def recorded(self, text: str) -> list[rtc.AudioFrame]:
-        """All of it, for later."""
+        """Waits until the whole text has been spoken and returns its frames, for later use. Raises LiveKit's APIError."""
         return await recorded(self.tts, text)
 
     async def aclose(self) -> None:
@@ -51,7 +56,10 @@ class Synthesis:
 
 
 def synthesis(settings: Settings, refusals: Refusals) -> Synthesis:
-    """A new one, with the settings' voice. Opens no connection: that happens at its first use. On the main thread the first time."""
+    """Returns a new Synthesis with the settings' voice. Opens no connection before its first use.
+
+    Call it on the main thread the first time, since it imports LiveKit's plugin.
+    """
     from livekit.plugins import deepgram
 
     http = ProviderHTTP(Judged("voice", "model", lambda _: (settings.tts_voice,)), refusals)

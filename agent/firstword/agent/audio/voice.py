@@ -1,4 +1,5 @@
-"""The agent's voice: an audio output that is published before the caller comes, and speaks before LiveKit's session is there.
+"""The agent's voice: an audio output that is published before the caller comes, and speaks before LiveKit's session
+exists.
 
 With `light-connect` the plan's `voice` task publishes it right after the connect; the session, started later, takes it
 over as its own output. A greeting that has begun goes on: the session says the rest of it.
@@ -23,26 +24,30 @@ if TYPE_CHECKING or livekit_private.audio_is_known():
     from firstword.agent.audio.early_output import EarlyOutput
 
 QUEUE_MS = 600
-"""Audio ahead in the track's queue, ms: the loop may be busy for that long, starting the session, and nobody hears a gap."""
+"""Milliseconds of audio in the track's queue. For so long starting the session may keep the loop busy, and nobody hears
+a gap.
+"""
 
 
 HEAD_S = 0.4
-"""Seconds of a speech that are queued before it counts as begun: what comes after the first word keeps the loop busy."""
+"""Seconds of a speech that are queued before it counts as begun: the loop is busy after the first word."""
 
 ON_THE_WAY_S = 0.04
-"""Seconds from the first frame to the caller's ear: what comes after the first word leaves them the cores for so long."""
+"""Seconds from the first frame to the caller's ear. For so long the work after the first word leaves the cores idle."""
 
 
 class Voice:
-    """The published track and what is spoken on it until a session takes over."""
+    """An audio track in the room, and what is played on it until a session takes it over."""
 
     def __init__(self, room: rtc.Room, options: AudioOutputOptions | None = None) -> None:
-        """options: what it is published as, by default LiveKit's; its rate is ours."""
+        """Makes the track, which `publish` publishes. options: as what it is published, by default LiveKit's; its rate
+        is `SAMPLE_RATE`.
+        """
         self.output = EarlyOutput(room, options or AudioOutputOptions(), sample_rate=SAMPLE_RATE, queue_ms=QUEUE_MS)
         self._starting: asyncio.Task[None] | None = None
 
     async def publish(self) -> None:
-        """Publish the track; returns when it is."""
+        """Publishes the track and returns once it is published."""
         self._starting = asyncio.create_task(self.output.start(), name="voice")
         published = asyncio.ensure_future(self.output.published.wait())
         await asyncio.wait({published, self._starting}, return_when=asyncio.FIRST_COMPLETED)
@@ -51,18 +56,19 @@ class Voice:
             await self._starting
 
     async def subscribed(self) -> None:
-        """Returns when somebody has subscribed to the track; LiveKit does not say who."""
+        """Waits until somebody has subscribed to the track. LiveKit does not say who."""
         await asyncio.shield(self.output.subscribed)
 
     async def aclose(self) -> None:
-        """Stop speaking, end the track."""
+        """Ends the track and stops playing."""
         if self._starting is not None:
             self._starting.cancel()
         await self.output.aclose()
 
 
 class Speech:
-    """A greeting that is spoken on the voice right away, and that a session takes over in the middle of a word.
+    """A greeting that is played on the voice right away, and that a session takes over at any point, even within a
+    word.
 
     text: whole, or piece by piece as it is known. frames: its audio, at the voice's rate. clock: the run's. Nothing is
     said twice and nothing is left out.
@@ -80,9 +86,10 @@ class Speech:
         self._speaking = asyncio.create_task(self._speak(), name="greeting")
 
     async def begun(self) -> int:
-        """The instant the first frame was captured, ns on the clock, once `HEAD_S` of it are on their way, or all there is.
+        """Waits until `HEAD_S` seconds of the speech are queued, or all there is. Returns when its first frame was, ns
+        on the clock.
 
-        Raises what the frames raised before that, EmptySpeech.
+        Raises what the frames raised before that, and EmptySpeech if there were none.
         """
         done, _ = await asyncio.wait({self._begun, self._speaking}, return_when=asyncio.FIRST_COMPLETED)
         if self._begun not in done and self._speaking.exception() is None:
@@ -92,11 +99,13 @@ class Speech:
         return self._begun.result()
 
     def hand_over(self, session: AgentSession[Any]) -> SpeechHandle:
-        """Let the session say the rest: the text enters its chat context, and the caller can interrupt it."""
+        """Lets the session say the rest, and returns its speech handle. The text enters its chat context, and the
+        caller can interrupt it.
+        """
         return session.say(self._text, audio=self._rest())
 
     async def stop(self) -> None:
-        """Say no more; what is queued is dropped."""
+        """Stops the speech, and drops the audio that is queued."""
         self._taken.set()
         self._speaking.cancel()
         await asyncio.gather(self._speaking, return_exceptions=True)
@@ -127,4 +136,4 @@ class Speech:
 
 
 class EmptySpeech(Exception):
-    """A greeting without a single frame."""
+    """Raised for a greeting whose audio has not a single frame."""
