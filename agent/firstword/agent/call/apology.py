@@ -1,4 +1,4 @@
-"""What a caller hears when a call can't go on: one sentence that ships with the package, and needs no provider.
+"""Plays an apology when a call can't go on: one sentence that ships with the package, and needs no provider.
 
 Called by `firstword.agent.call.ending` when a start fails or LiveKit's session does; without it there would be silence.
 """
@@ -22,15 +22,15 @@ TRANSPORT_S = 0.3
 """Seconds from a track's subscription until its first sample is heard, and from the last sample until that one is."""
 
 LISTENER_S = 3.0
-"""Seconds for somebody to subscribe to a track that is published only for this."""
+"""Seconds for somebody to subscribe to a track that is published only for the apology."""
 
 
 async def apologize(room: rtc.Room, voice: Voice | None, file: str | None, language: str) -> None:
-    """Say "Sorry, I can't go on just now. Please call again later."; returns when it has been played.
+    """Plays "Sorry, I can't go on just now. Please call again later."; returns when it has been played.
 
-    voice: the one that is published; None where it was the session's and has gone with it. file: a sound to play instead,
-    `{language}` in it stands for the caller's. Raises TimeoutError when nobody listens, and what LiveKit raises for a room
-    that is gone. Without LiveKit's private output there is no track to say it on, and a warning tells so.
+    voice: the track that is published; None if it was the session's and ended with it. file: a sound to play instead,
+    `{language}` in it stands for the caller's. Raises TimeoutError if nobody listens, and what LiveKit raises for a
+    room that is gone. Without LiveKit's private output there is no track to play it on; then it only logs a warning.
     """
     if voice is None and not livekit_private.audio_is_known():
         logger.warning(

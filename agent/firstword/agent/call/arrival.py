@@ -1,4 +1,4 @@
-"""The caller arrives: what the trace learns of them, and whether it is they who listen.
+"""Waits for the caller, records on the trace how they arrived, and finds out whether it is they who listen.
 
 Under the plan's `caller` and `participant` tasks; `firstword.agent.call.caller` finds the caller in the room.
 """
@@ -22,9 +22,9 @@ logger = logging.getLogger("firstword")
 
 
 async def until_caller(call: Call, voice: Voice | None) -> None:
-    """Wait until a caller is there: the first participant, or whoever subscribes to the voice and may be one.
+    """Waits until a caller is there: the first participant, or whoever subscribes to the voice and may be the caller.
 
-    Who has come and does not subscribe is waited for no longer than for anything else of a start.
+    The start's time limit also holds for a caller who has come but does not subscribe.
     """
     arriving = asyncio.ensure_future(arrival(call))
     try:
@@ -38,7 +38,10 @@ async def until_caller(call: Call, voice: Voice | None) -> None:
 
 
 async def announced_caller(call: Call) -> Caller:
-    """Who the caller is: LiveKit may announce them after they have subscribed."""
+    """Returns the caller. Waits until LiveKit has announced them, which may be after they subscribed to the voice.
+
+    From now on the call also watches who publishes a microphone.
+    """
     if not call.caller.done():
         waited_for(await arrival(call))
     watch_microphones(call)
@@ -46,12 +49,14 @@ async def announced_caller(call: Call) -> Caller:
 
 
 async def arrival(call: Call) -> int:
-    """Wait for the call's caller. Returns when they joined, ns on the run's clock."""
+    """Waits for the call's caller. Returns when they joined, ns on the run's clock."""
     return _arrived(call, await call.callers.first())
 
 
 async def listener(call: Call) -> Caller | None:
-    """Who subscribed to the voice: the caller, or None as soon as those who are announced are no callers."""
+    """Finds out who subscribed to the voice. Returns the caller, or None as soon as all announced participants are no
+    callers.
+    """
     others = asyncio.ensure_future(until_only_others(call.job.room))
     try:
         await asyncio.wait({call.caller, others}, return_when=asyncio.FIRST_COMPLETED)

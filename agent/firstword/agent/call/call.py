@@ -31,67 +31,69 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False, kw_only=True)  # it is one and no other; what it holds of a caller belongs in no log
 class Call:
-    """One call: what it was given, what may end it, and what is known of it so far."""
+    """The state of one call: what it was given, what may end it, and what is known of it so far."""
 
     job: JobContext
     settings: CallSettings
     run: Run
-    """Its start. Tasks ask its clock for the time, so that all of a call is on one clock."""
+    """The run of its start. Tasks ask its clock for the time, so that all of a call is on one clock."""
     trace: StartTrace
     limits: Limits
     unheard: Unheard
-    """Tells the worker's other processes that somebody waits."""
+    """Tells the worker's other processes that a caller waits."""
     callers: Callers
     """Finds the caller in the room."""
     caller: asyncio.Future[Caller]
-    """Who the caller is, once LiveKit has announced them."""
+    """The caller, once LiveKit has announced them."""
     light: bool = True
     """Whether the room is joined with nothing subscribed and one peer connection."""
     audio_input: AudioInputOptions | None = field(default_factory=AudioInputOptions)
     """How the caller is listened to; None: the session hears nothing, or has ears of its own."""
     audio_output: AudioOutputOptions = field(default_factory=AudioOutputOptions)
-    """What the agent's voice is published as; its rate is its own."""
+    """As what the agent's voice is published. The sample rate is ours."""
     on_arrival: Callable[[Caller], object] = lambda _: None
-    """Told who the caller is, before the tasks that wait for them."""
+    """Called with the caller when they arrive, before the tasks that wait for them go on."""
 
     server_ahead: int = 0
-    """By how many ns the server's clock is ahead of ours, once the room is there."""
+    """Nanoseconds by which the server's clock is ahead of ours; known once the room is joined."""
     ear: EarlyInput | None = None
-    """What hears the caller, from before the connect on. None in a console, where nothing is to be heard, or where LiveKit's private input has moved."""
+    """The input that hears the caller, from before the connect on. None in a console, if nothing is to be heard, or if
+    LiveKit's private input has moved.
+    """
     voice: Voice | None = None
-    """The agent's voice, where it is published before the session."""
+    """The agent's voice, if it is published before the session starts."""
     speech: Speech | None = None
-    """The greeting that was begun before there was a session."""
+    """The greeting that was begun before the session had started."""
     said: SpeechHandle | None = None
-    """The greeting as the session says it, or goes on with it, once the caller has heard it begin."""
+    """The session's speech handle of the greeting. The session says it, or goes on with one that had begun."""
     taken_over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set with `said`."""
     withdrawn: bool = False
-    """What was prepared for this caller may not be said: the shipped greeting is."""
+    """Whether the greeting that was prepared must not be said to this caller. Then the shipped one is."""
     messages: EarlyMessages | None = None
-    """What participants sent before somebody listened."""
+    """The streams and RPC calls that participants sent before there was a handler."""
     joining: asyncio.Future[None] | None = None
-    """The connect, once it has begun; LiveKit can't cancel one."""
+    """The connect, once it has begun. LiveKit can't cancel one."""
     session: AgentSession[Any] | None = None
     """LiveKit's session, once it has started."""
     language: str = "en"
-    """The caller's (BCP 47), as far as it is known: of the apology."""
+    """The caller's language (BCP 47), as far as it is known; the apology is in it."""
     ended: str | None = None
-    """Why the call ends, once it must."""
+    """The reason why the call ends, once it must."""
     leaving: asyncio.Task[None] | None = None
-    """Tells the caller, frees the room and ends the job, once the call must end."""
+    """The task that tells the caller, frees the room and ends the job, once the call must end."""
     closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     """Closes what the call has opened, when the job ends."""
 
     def now(self) -> float:
-        """The time on the run's clock, Unix time, seconds."""
+        """Returns the time on the run's clock: Unix time in seconds."""
         return self.run.clock() / 1e9
 
     def goes_on_by(self, speech: SpeechHandle) -> None:
-        """The session runs, and the greeting is this speech of its."""
+        """Records that the session runs and that this is its speech of the greeting. Sets `taken_over`."""
         self.said = speech
         self.taken_over.set()
 
     def at_end(self, close: Callable[[], Awaitable[object]]) -> None:
-        """Have `close` called when the job ends: in reverse order, so what was opened last is closed first."""
+        """Has `close` called when the job ends. What was registered last is called first."""
         self.closing.push_async_callback(close)

@@ -1,6 +1,7 @@
-"""Who the agent waits for: the first caller in the room.
+"""Finds the first caller in the room, for whom the agent waits.
 
-Under the plan's `caller` task; `firstword.agent.call.presence` watches who was found. Knows LiveKit's rooms, nothing of accounts.
+Under the plan's `caller` task; `firstword.agent.call.presence` watches who was found. Knows LiveKit's rooms, nothing of
+accounts.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ logger = logging.getLogger("firstword")
 UNKNOWN_WARNED_S = 1.0
 """Seconds after a telephone without `sip.callStatus` joined until there is a warning."""
 UNKNOWN_GREETED_S = 2.0
-"""Seconds after it joined until it is greeted all the same."""
+"""Seconds after such a telephone joined until it is greeted all the same."""
 LISTENER_GREETED_S = 3.0
-"""Seconds that somebody who may not publish waits for a caller who may, until they are greeted as the caller."""
+"""Seconds that somebody who may not publish waits for a caller who may. Then they are greeted as the caller."""
 
 CONNECTED_WITHIN_S = 2.0
-"""Seconds that are waited for the media connection of a caller, where somebody else may have subscribed in their place."""
+"""Seconds to wait for a caller's media connection, if somebody else may have subscribed in their place."""
 ANNOUNCED_LATE_NS = 300_000_000
-"""A caller who joined so long after the first frame was not who had subscribed."""
+"""Nanoseconds. A caller who joined later than this after the first frame is not the one who had subscribed."""
 
 _DUE_S = 0.001
 """Seconds that are no wait: a clock's rounding."""
@@ -43,17 +44,17 @@ _CHANGES = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The participant who waits to hear something."""
+    """The participant whom the agent greets, and when they joined."""
 
     participant: rtc.RemoteParticipant
     joined: int | None
-    """Unix time in ns on the server's clock, to the millisecond; None for who became a caller just now: a telephone
-    that was answered.
+    """Unix time in ns on the server's clock, to the millisecond. None for who became a caller just now, such as a
+    telephone that was answered.
     """
 
     @property
     def identity(self) -> str:
-        """LiveKit's identity of the caller in the room."""
+        """Returns LiveKit's identity of the caller in the room."""
         return self.participant.identity
 
 
@@ -67,9 +68,9 @@ class _Sight:
 
 
 class Callers:
-    """Finds the caller among those in a room.
+    """Finds the caller among the participants of a room.
 
-    now: the time on the server's clock, Unix ns. tell: told the name of an event for the trace.
+    now: returns the time on the server's clock, Unix ns. tell: called with the name of an event for the trace.
     """
 
     def __init__(self, room: rtc.Room, *, now: Callable[[], int], tell: Callable[[str], None]) -> None:
@@ -80,7 +81,10 @@ class Callers:
         self._warned: set[str] = set()
 
     async def first(self) -> Caller:
-        """The first caller in a connected room, waited for as long as it takes."""
+        """Waits until there is a caller in a connected room, for as long as it takes, and returns the first.
+
+        A telephone of unknown state, and somebody who may not publish, are taken for the caller after a while.
+        """
         changed = asyncio.Event()
 
         def look(*_: object) -> None:
@@ -162,16 +166,17 @@ def by_arrival(room: rtc.Room) -> list[rtc.RemoteParticipant]:
 
 
 def may_be_listening(room: rtc.Room) -> bool:
-    """Whether who subscribed to our track may be a caller: one is there, or nobody has been announced yet.
+    """Returns whether the one who subscribed to our track may be a caller: one is there, or nobody has been announced
+    yet.
 
-    LiveKit does not say who subscribed. Where only others are seen, an agent or a ringing telephone, it was one of them.
+    LiveKit does not say who subscribed. If only others are seen, an agent or a ringing telephone, it was one of them.
     """
     others = room.remote_participants.values()
     return not others or any(is_caller(participant) for participant in others)
 
 
 async def until_only_others(room: rtc.Room) -> None:
-    """Returns when participants are announced and none of them is a caller."""
+    """Waits until participants are announced and none of them is a caller."""
     announced = asyncio.Event()
 
     def look(*_: object) -> None:
@@ -187,9 +192,10 @@ async def until_only_others(room: rtc.Room) -> None:
 
 
 async def until_connected(room: rtc.Room, caller: Caller) -> None:
-    """Returns when the caller's media connection is up, or after `CONNECTED_WITHIN_S` seconds; at once where they are alone.
+    """Waits until the caller's media connection is up, at most `CONNECTED_WITHIN_S` seconds. Returns at once if the
+    caller is alone.
 
-    LiveKit tells the first subscription of a track, and not whose: a supervisor's says nothing of the caller.
+    LiveKit reports the first subscription of a track, and not whose it is: a supervisor's says nothing of the caller.
     """
     if set(room.remote_participants) <= {caller.identity}:
         return
@@ -211,16 +217,20 @@ async def until_connected(room: rtc.Room, caller: Caller) -> None:
 
 
 def server_ahead(room: rtc.Room, connecting: int) -> int:
-    """By how many ns the server's clock is ahead of ours, judged by our own joining of the room.
+    """Returns by how many ns the server's clock is ahead of ours, judged by when we joined the room.
 
-    connecting: ns on our clock before the connect. Too much by as long as the join took; 0 where the server tells no time.
+    connecting: when the connect began, ns on our clock. The result is too large by the time that the join took. It is 0
+    if the server tells no time.
     """
     joined = _joined_at(room.local_participant)
     return round(joined * 1e9) - connecting if joined else 0
 
 
 def missed(caller: Caller, began: int, ahead: int) -> bool:
-    """Whether the caller came too late for a first frame at `began`, ns on our clock; `ahead`: the server's, in ns."""
+    """Returns whether the caller joined too late to hear a first frame at `began`, ns on our clock.
+
+    ahead: ns by which the server's clock is ahead of ours.
+    """
     return caller.joined is not None and caller.joined - ahead > began + ANNOUNCED_LATE_NS
 
 

@@ -1,6 +1,7 @@
-"""A session in a terminal (`lk agent console`): no server, a room that LiveKit makes of mocks, sound over the command's own connection.
+"""Prepares a session in a terminal (`lk agent console`), which has no server: LiveKit makes its room of mocks.
 
-Such a job is prepared here, and then started by the same plan as any other.
+Sound goes over the command's own connection. Such a job is prepared here, and then started by the same plan as any
+other.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from firstword.agent import livekit_private
 
 
 def here() -> bool:
-    """Whether this process serves a terminal."""
+    """Returns whether this process serves a terminal."""
     return cli.AgentsConsole.get_instance().enabled
 
 
 def prepare(job: JobContext) -> None:
-    """Let the mocks of a console's room answer what a start asks of participants. livekit-agents 1.8.9: ipc/mock_room.py.
+    """Adds to the mocks of a console's room the attributes that a start reads of participants. livekit-agents 1.8.9:
+    ipc/mock_room.py.
 
-    Its caller listens to the session's output and to no track: nothing is spoken there before the session.
+    The caller of a console listens to the session's output and to no track: nothing is spoken there before the session.
     """
     room: Any = job.room
     callers = list(room.remote_participants.values())
@@ -32,7 +34,10 @@ def prepare(job: JobContext) -> None:
 
 
 def subscribed(session: AgentSession[Any]) -> asyncio.Future[None] | None:
-    """Done once somebody listens to what a started session says: at once in a console; None for a session without sound."""
+    """Returns a future that is done once somebody listens to the started session. None if the session has no sound.
+
+    In a console it is done at once.
+    """
     if not here():
         return session.room_io.subscribed_fut
     listening = asyncio.get_running_loop().create_future()

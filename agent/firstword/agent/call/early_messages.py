@@ -1,7 +1,8 @@
-"""What participants send before anybody listens: kept, and handed over in order once its handler is registered.
+"""Keeps what participants send before anybody listens, and hands it over in order once its handler is registered.
 
 Between the connect and LiveKit's session, which registers its handlers when it starts. The agent is active before that,
-and a client sends a stream or calls a method once. Keys and data packets are room events (`firstword.agent.conversation.events`).
+and a client sends a stream or calls a method once. Keys and data packets are room events
+(`firstword.agent.conversation.events`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from livekit import rtc
 logger = logging.getLogger("firstword")
 
 SESSION_TOPICS = ("lk.chat", "lk.agent.session")
-"""Streams that LiveKit's session itself takes (livekit-agents 1.8.9)."""
+"""Topics of the streams that LiveKit's session itself takes (livekit-agents 1.8.9)."""
 
 MOST_KEPT = 100
-"""Streams kept of one topic; later ones are dropped."""
+"""Most streams that are kept of one topic. Later ones are dropped."""
 
 _Handler = Callable[[Any, str], object]
 
@@ -31,8 +32,8 @@ class _Register(Protocol):
 class EarlyMessages:
     """Keeps streams of some topics and calls of some RPC methods until each has a handler.
 
-    Who registers a handler later uses the room's own methods and gets what was kept first. LiveKit's session registers its
-    own before it can answer: streams on `SESSION_TOPICS` wait until `session_runs`.
+    A handler is registered later with the room's own methods, and first gets what was kept. LiveKit's session registers
+    its handlers before it can answer: streams on `SESSION_TOPICS` wait until `session_runs`.
     """
 
     def __init__(self, topics: Collection[str], methods: Collection[str]) -> None:
@@ -42,7 +43,7 @@ class EarlyMessages:
         """What hands over the streams that wait for the session; None once it runs."""
 
     def keep_streams(self, room: rtc.Room) -> None:
-        """Keep byte and text streams of the topics that have no handler yet, from now on. Call this before the connect."""
+        """Begins to keep byte and text streams of the topics that have no handler yet. Call this before the connect."""
         room.register_byte_stream_handler = self._kept_until_registered(
             room.register_byte_stream_handler, room.unregister_byte_stream_handler
         )
@@ -51,13 +52,15 @@ class EarlyMessages:
         )
 
     def session_runs(self) -> None:
-        """LiveKit's session can answer: it gets what was kept for it."""
+        """Hands the streams that were kept for LiveKit's session to its handlers. Call this once the session can
+        answer.
+        """
         waiting, self._waiting = self._waiting or [], None
         for hand_over in waiting:
             hand_over()
 
     def keep_calls(self, participant: rtc.LocalParticipant) -> None:
-        """Keep calls of the methods from now on. Call this right after the connect: LiveKit takes no method before it."""
+        """Begins to keep calls of the methods. Call this right after the connect: LiveKit takes no method before it."""
         register = participant.register_rpc_method
         handlers: dict[str, asyncio.Future[Callable[[rtc.RpcInvocationData], Any]]] = {}
 

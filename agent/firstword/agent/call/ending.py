@@ -1,4 +1,5 @@
-"""How a call ends: what the caller is told, what becomes of the room, what is closed.
+"""How a call's start is performed and how a call ends: what the caller is told, what becomes of the room, what is
+closed.
 
 Called when the start and when the job has ended, by a session that failed, and by an assistant who ends the call.
 """
@@ -23,7 +24,7 @@ from firstword.telemetry.run import StartFailed
 logger = logging.getLogger("firstword")
 
 JOINED_WITHIN_S = 10.0
-"""Seconds that a connect under way may take before the room is left to its own devices."""
+"""Seconds to wait for a connect under way before the room is left without it."""
 FREED_WITHIN_S = 3.0
 """Seconds for LiveKit's server to delete the room, or to remove the caller."""
 
@@ -37,7 +38,10 @@ _ENDS = {
 
 
 async def perform(call: Call) -> None:
-    """Perform the call's start, deferred tasks included. Where nobody was greeted, the call ends, and the caller is told so."""
+    """Performs the call's start, deferred tasks included. If nobody was greeted, ends the call.
+
+    The caller hears the apology if a required task failed or the start timed out.
+    """
     call.limits.begin(partial(end, call))
     call.unheard.wait()
     try:
@@ -62,7 +66,11 @@ def _performed(call: Call, start: Start) -> None:
 
 
 def end(call: Call, why: str, *, sorry: bool = False) -> None:
-    """The call must end: frees the room and ends the job. The first reason counts. sorry: the caller is told so first."""
+    """Ends the call: frees the room and shuts the job down, in a task of its own. Only the first call counts, with its
+    reason `why`.
+
+    sorry: whether the caller hears the apology first.
+    """
     if call.ended is None:
         call.ended = why
         call.leaving = asyncio.create_task(_leave(call, sorry), name="leave")
@@ -99,9 +107,10 @@ async def _free_room(call: Call) -> None:
 
 
 def closes(call: Call, reason: str) -> str:
-    """The job ends: nothing else ends the call any more. Returns why it ended; `closing` is what to close then.
+    """Stops all limits of the call when its job ends. Returns the reason why it ended.
 
-    reason: LiveKit's, which counts where neither we nor the room know better.
+    The caller of this function then closes `call.closing`. reason: LiveKit's, used if neither we nor the room know
+    better.
     """
     ended = call.ended or call.limits.end or (End.HUNG_UP if call.limits.caller_left else reason)
     logger.info("the call ended: %s", ended)

@@ -1,4 +1,4 @@
-"""The agent hears the caller before its session is there: whoever may be the caller is listened to at once.
+"""Lets the agent hear the caller before its session exists: whoever may be the caller is listened to at once.
 
 Under the plan's `room` and `voice` tasks; the session takes over the ear, with all that it has not read yet.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING or livekit_private.audio_is_known():
 
 
 def open_ear(call: Call) -> None:
-    """Make the ear, before the connect: a client may send what it recorded as soon as the agent is there.
+    """Makes the call's ear before the connect: a client may send what it recorded as soon as the agent is there.
 
-    A console has its own. Where LiveKit's private input has moved, the session makes one later.
+    Makes none in a console, which has its own, if nothing is to be heard, or if LiveKit's private input has moved.
     """
     if console.here() or call.audio_input is None or not livekit_private.audio_is_known():
         return
@@ -31,7 +31,9 @@ def open_ear(call: Call) -> None:
 
 
 def hear(call: Call) -> None:
-    """Listen to the first who may be the caller, from now on; `EarlyInput.listen_to` says who it is when that is known."""
+    """Begins to listen to the first participant who may be the caller. `EarlyInput.listen_to` changes that once the
+    caller is known.
+    """
     ear, room = call.ear, call.job.room
     if ear is None:
         return

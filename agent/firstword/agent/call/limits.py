@@ -1,7 +1,8 @@
-"""What ends a call: its start takes too long, nobody comes, the caller leaves for good, the room is gone, it lasts too long.
+"""Decides when a call must end: its start or the whole call takes too long, nobody comes, the caller leaves for good,
+or the room is gone.
 
-Made with the call, told by the plan's tasks how far the start is. What an end means for the caller and
-for the room is in `firstword.agent.call.ending`.
+Made with the call; the plan's tasks tell it how far the start is. What an end means for the caller and for the room is
+in `firstword.agent.call.ending`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _EMPTY_ROOM = frozenset({rtc.DisconnectReason.ROOM_CLOSED, rtc.DisconnectReason.
 
 
 class End(StrEnum):
-    """Why a call ended, as the session's row says it. A failure has its own words: what failed."""
+    """The reason why a call ended, as the session's row has it. A failure has its own words: what failed."""
 
     HUNG_UP = "caller hung up"
     BY_ASSISTANT = "assistant ended the call"
@@ -34,7 +35,9 @@ class End(StrEnum):
 
 
 class Limits:
-    """Stops the run when the start must end, with the outcome that says why, and the call when its caller is gone."""
+    """Stops the run when the start must end, with the outcome that says why. Ends the call when its caller is gone or
+    it is too long.
+    """
 
     def __init__(self, run: Run, room: rtc.Room, settings: CallSettings) -> None:
         self._run = run
@@ -45,20 +48,25 @@ class Limits:
         self._longest: asyncio.TimerHandle | None = None
         self._presence: Presence | None = None
         self.end: End | None = None
-        """Why the call ends, as far as the room tells."""
+        """Why the call ends, as far as the room tells; None before."""
 
     def begin(self, over: Callable[[End], None]) -> None:
-        """The start begins: it has `start_timeout` to connect. over: told why a call that was greeted must end."""
+        """Begins the limits of the start: it has `start_timeout` to connect. over: called with the reason when a
+        greeted call must end.
+        """
         self._over = over
         self._room.on("disconnected", self._disconnected)
         self._within(self._settings.start_timeout, Outcome.TIMED_OUT)
 
     def connected(self) -> None:
-        """The room is there: from now on nobody is late but the caller, who has `caller_timeout`."""
+        """Records that the room is joined: from now on the caller has `caller_timeout` to come."""
         self._within(self._settings.caller_timeout, Outcome.NO_CALLER)
 
     def caller_arrived(self, caller: Caller) -> None:
-        """The caller is there: the start has `start_timeout` to greet them, while they stay; the call has `max_call`."""
+        """Records that the caller has come: the start has `start_timeout` to greet them, and the call has `max_call`.
+
+        From now on the caller's presence is watched.
+        """
         self._within(self._settings.start_timeout, Outcome.TIMED_OUT)
         self._presence = Presence(
             self._room,
@@ -73,28 +81,28 @@ class Limits:
 
     @property
     def presence(self) -> Presence:
-        """Whether the caller is there. Raises RuntimeError before `caller_arrived`."""
+        """Returns the watch over the caller's presence. Raises RuntimeError before `caller_arrived`."""
         if self._presence is None:
             raise RuntimeError("expected a caller: nobody has arrived yet")
         return self._presence
 
     @property
     def caller_here(self) -> bool:
-        """Whether there is a caller, and in the room."""
+        """Returns whether a caller has come and is in the room now."""
         return self._presence is not None and self._presence.here
 
     @property
     def caller_left(self) -> bool:
-        """Whether there was a caller, who is not in the room any more."""
+        """Returns whether a caller has come and is not in the room any more."""
         return self._presence is not None and not self._presence.here
 
     def lift_start(self) -> None:
-        """The start has ended: no limit of its own ends it any more."""
+        """Cancels the time limit of the start, because the start has ended."""
         if self._timer is not None:
             self._timer.cancel()
 
     def lift(self) -> None:
-        """The call has ended: nothing ends it any more."""
+        """Cancels all limits and stops watching room and caller, because the call has ended."""
         self.lift_start()
         if self._longest is not None:
             self._longest.cancel()

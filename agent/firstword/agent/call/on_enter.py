@@ -1,4 +1,4 @@
-"""An agent's `on_enter` that speaks: the greeting has been said already, so what it would say before that is over is dropped.
+"""Drops what an agent's `on_enter` says before the greeting is over, since the caller has been greeted already.
 
 Around the start of LiveKit's session, which calls `on_enter`.
 """
@@ -18,7 +18,7 @@ _entering: ContextVar[bool] = ContextVar("firstword_entering", default=False)
 
 
 def hush_on_enter(session: AgentSession[Any], agent: Agent, greeted: Callable[[], bool]) -> None:
-    """From now on, drop each speech that the agent's `on_enter` begins before `greeted` is true; one warning says so."""
+    """Drops, from now on, each speech that the agent's `on_enter` begins before `greeted` returns True. Warns once."""
     if type(agent).on_enter is Agent.on_enter:
         return
     on_enter = agent.on_enter

@@ -1,6 +1,6 @@
-"""The greeting is played: on the voice at once, or by the session; until the caller hears it from its beginning.
+"""Plays the greeting, on the voice at once or by the session, until the caller hears it from its beginning.
 
-Under the plan's `playout` task. Where its audio fails, the shipped one is played.
+Under the plan's `playout` task. If its audio fails, the shipped one is played.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from firstword.telemetry.run import ended_at, used_fallback
 logger = logging.getLogger("firstword")
 
 MOST_TRIES = 5
-"""How often another greeting is tried after one that could not be played."""
+"""How often the shipped greeting is tried after one that could not be played."""
 TRY_AGAIN_S = 0.2
-"""Seconds before the second of these, twice that before the third, and so on; the first is tried at once."""
+"""Seconds before the second of these tries, twice that before the third, and so on. The first is made at once."""
 
 
 async def greet(call: Call, greeting: PreparedGreeting, session: AgentSession[Any] | None, voice: Voice | None) -> None:
-    """Greet the caller; returns when they hear it. By the session where it has started, else on the voice at once."""
+    """Greets the caller, by the session if it has started, else on the voice. Returns when the caller hears it."""
     if call.withdrawn:
         greeting = greetings.shipped()
     if session is not None:
@@ -45,7 +45,9 @@ async def greet(call: Call, greeting: PreparedGreeting, session: AgentSession[An
 
 
 async def speak(call: Call, voice: Voice, greeting: PreparedGreeting) -> None:
-    """Say it on the voice at once; returns when the caller hears it. Who came after it had begun hears it again."""
+    """Plays the greeting on the voice, and returns when the caller hears it. A caller who came after it had begun hears
+    it again.
+    """
     generic = call.withdrawn
     tries = 0
     while True:
@@ -83,7 +85,9 @@ async def speak(call: Call, voice: Voice, greeting: PreparedGreeting) -> None:
 
 
 async def say(call: Call, session: AgentSession[Any], voice: Voice | None, greeting: PreparedGreeting) -> None:
-    """Let the session say it; returns when the caller hears it."""
+    """Lets the session say the greeting, and returns when the caller hears it. If its audio is late or fails, the
+    shipped one is said.
+    """
     presence = call.limits.presence
     while True:
         await presence.hearing()
@@ -102,9 +106,10 @@ async def say(call: Call, session: AgentSession[Any], voice: Voice | None, greet
 
 
 def speech_failed(call: Call, error: Exception) -> None:
-    """The greeting's own audio did not come, or not all of it, so the shipped one is played.
+    """Records that the greeting's audio failed and the shipped one is played: in the log, and as an event of the trace.
 
-    The event is on the root; after the first word, when that is exported, on the span of the task this is called from.
+    The event is on the root span. After the first word that has been exported, so it is on the span of the task that
+    calls this.
     """
     reason = type(error).__qualname__
     logger.warning("the greeting could not be spoken (%s); the shipped one is played", reason)

@@ -1,4 +1,4 @@
-"""Whether the caller is there: one who leaves and comes back, and one who leaves for good.
+"""Watches whether the caller is in the room: one who leaves and comes back, and one who leaves for good.
 
 From the caller's arrival until the call ends; `firstword.agent.call.limits` says what follows from it.
 """
@@ -13,11 +13,14 @@ from livekit import rtc
 from firstword.agent.call.caller import Caller
 
 ANNOUNCED_WITHIN_S = 1.0
-"""Seconds from somebody's joining until LiveKit announces them, on a slow day: only joining has to happen within the grace."""
+"""Seconds from a participant's joining until LiveKit announces them, at the slowest. Only joining has to happen within
+the grace.
+"""
 
 
 class Presence:
-    """Tells whether the caller is there and would hear the agent, when one who left is back, and when they left for good.
+    """Watches whether the caller is in the room and would hear the agent, and reports when they come back or leave for
+    good.
 
     grace: seconds in which a caller who left may join again. gone, back: called on the loop, from `watch` to `close`.
     """
@@ -35,7 +38,7 @@ class Presence:
         self._here.set()
 
     def watch(self) -> None:
-        """Look from now on; a caller who isn't there now has left."""
+        """Begins to watch. A caller who isn't in the room now has left."""
         self._room.on("participant_disconnected", self._left)
         self._room.on("participant_connected", self._came)
         self._room.on("local_track_subscribed", self._track_subscribed)
@@ -43,7 +46,7 @@ class Presence:
             self._left(self._caller.participant)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stops watching."""
         self._room.off("participant_disconnected", self._left)
         self._room.off("participant_connected", self._came)
         self._room.off("local_track_subscribed", self._track_subscribed)
@@ -51,32 +54,38 @@ class Presence:
 
     @property
     def caller(self) -> Caller:
-        """Who is watched."""
+        """Returns the caller who is watched."""
         return self._caller
 
     @property
     def here(self) -> bool:
-        """Whether the caller is in the room."""
+        """Returns whether the caller is in the room."""
         return self._here.is_set()
 
     def follow(self, caller: Caller) -> None:
-        """Somebody else, who is in the room, is the caller from now on."""
+        """Watches another participant of the room as the caller from now on."""
         self._cancel()
         self._caller = caller
         self._here.set()
 
     @property
     def hears(self) -> bool:
-        """Whether a frame of a subscribed track reaches the caller: here, and after a return subscribed anew."""
+        """Returns whether the caller would hear a frame now: they are in the room and, after a return, have subscribed
+        anew.
+        """
         return self._here.is_set() and (not self._returned or self._subscribed.is_set())
 
     def missed_it(self) -> None:
-        """What was said until now was not said to the caller: they came after it, and somebody else had subscribed."""
+        """Records that the caller has not heard what was said until now: they came after it, and somebody else had
+        subscribed.
+        """
         self._returned = True
         self._subscribed.clear()
 
     async def hearing(self) -> None:
-        """Waits until the caller is here, and can hear: who came back has to subscribe to the agent's tracks first."""
+        """Waits until the caller is here and can hear. For one who came back it publishes the agent's tracks anew and
+        waits for them to subscribe.
+        """
         await self._here.wait()
         while not self.hears and (published := _published(self._room)):
             await _publish_anew(self._room, published)

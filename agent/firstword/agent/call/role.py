@@ -1,4 +1,4 @@
-"""Who a participant is to the agent: somebody to greet, a telephone that rings, a listener, a helper.
+"""Says who a participant is to the agent: somebody to greet, a telephone that rings, a listener, a helper.
 
 Below `firstword.agent.call.caller`, which waits for the first to greet. Looks at what LiveKit says of one participant.
 """
@@ -23,22 +23,22 @@ _HELPERS: Final = frozenset(
 
 
 class Role(Enum):
-    """What a participant is to the agent, now; it may change."""
+    """What a participant is to the agent now, which may change."""
 
     CALLER = auto()
     """Somebody to greet: a client, or a telephone whose call is active."""
     RINGING = auto()
     """A telephone that nobody has answered yet."""
     UNKNOWN = auto()
-    """A telephone of which nobody says whether it has been answered."""
+    """A telephone of which we do not know whether it has been answered."""
     LISTENER = auto()
-    """May not publish: a supervisor, or a caller with a poor token."""
+    """Somebody who may not publish: a supervisor, or a caller with a poor token."""
     HELPER = auto()
     """An agent, a recorder, a stream from elsewhere, or somebody who publishes for another."""
 
 
 def role_of(participant: rtc.RemoteParticipant) -> Role:
-    """What this participant is to the agent. A kind that we don't know is somebody to greet."""
+    """Returns what this participant is to the agent. A participant of an unknown kind is somebody to greet."""
     if participant.kind in _HELPERS or participant.attributes.get(PUBLISH_ON_BEHALF):
         return Role.HELPER
     if participant.kind == _KINDS.PARTICIPANT_KIND_SIP:
@@ -53,15 +53,15 @@ def role_of(participant: rtc.RemoteParticipant) -> Role:
 
 
 def is_caller(participant: rtc.RemoteParticipant) -> bool:
-    """Whether it is somebody to greet."""
+    """Returns whether the participant is somebody to greet."""
     return role_of(participant) is Role.CALLER
 
 
 def is_known(kind: int) -> bool:
-    """Whether LiveKit counts this kind of participant among those that an agent talks to."""
+    """Returns whether LiveKit counts this kind of participant among those that an agent talks to."""
     return kind in DEFAULT_PARTICIPANT_KINDS
 
 
 def assists(participant: rtc.RemoteParticipant) -> bool:
-    """Whether it stays in a room only for somebody else's sake, so that nobody misses the room."""
+    """Returns whether the participant is a helper or a listener. If only such are left, the room can be deleted."""
     return role_of(participant) in (Role.HELPER, Role.LISTENER)

@@ -1,4 +1,4 @@
-"""How the agent joins the room: what happens there is kept and heard before it can happen.
+"""Joins the room, so that whatever happens in it is kept and heard from the first moment on.
 
 Under the plan's `room` task.
 """
@@ -19,7 +19,8 @@ from firstword.agent.call.hearing import hear, open_ear
 
 
 async def join(call: Call) -> rtc.Room:
-    """Join the job's room, unless the agent has joined it itself. What is sent to the agent is kept from now on.
+    """Joins the job's room, unless the agent has joined it already, and returns it. What participants send is kept from
+    now on.
 
     Raises what LiveKit's connect raises, and RuntimeError for a room that is gone.
     """

@@ -1,6 +1,7 @@
-"""The one who speaks is the caller: a first one without a microphone gives way to another who has one, once.
+"""Makes another participant the caller, once, if the first has no microphone and the other has one.
 
-From the caller's arrival on. A supervisor who is greeted as the caller, because nobody else was there, gives way likewise.
+From the caller's arrival on. A supervisor who is greeted as the caller, because nobody else was there, gives way
+likewise.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ PATIENCE_S = 2.0
 
 
 def watch_microphones(call: Call) -> None:
-    """Look from now on who publishes a microphone."""
+    """Begins to watch who publishes a microphone. If another participant has one and the caller has none, that one
+    becomes the caller.
+    """
     room = call.job.room
 
     def published(_: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:

@@ -1,4 +1,4 @@
-"""LiveKit's session of a call starts: it takes over voice, ear and greeting, and its failure ends the call.
+"""Starts LiveKit's session of a call: it takes over voice, ear and greeting, and its failure ends the call.
 
 Under the plan's `session` task.
 """
@@ -28,9 +28,9 @@ async def start_session(
     *,
     record: NotGivenOr[bool | RecordingOptions] = NOT_GIVEN,
 ) -> AgentSession[Any]:
-    """Start the session on the voice that is published already and the ear that has heard the caller, and hand it the greeting.
+    """Starts the session with the call's voice and ear, hands it the greeting that has begun, and returns it.
 
-    options: how it works in the room; voice and ear take the place of its own. record: LiveKit's. Raises what
+    options: LiveKit's for the room; the call's voice and ear replace theirs. record: LiveKit's. Raises what
     `AgentSession.start` raises.
     """
     if call.ear is not None:
@@ -66,7 +66,9 @@ async def start_session(
 
 
 def hear_everybody(call: Call) -> None:
-    """Subscribe to all that is published, now and later, as LiveKit's own connect does; where the room was joined lightly."""
+    """Subscribes to all tracks, now and later, as LiveKit's own connect does. Does nothing unless the room was joined
+    without subscribing.
+    """
     if not call.light:
         return
 

@@ -1,7 +1,8 @@
-"""Small messages leave at once: Nagle's algorithm off for connections that LiveKit's native client leaves it on for.
+"""Turns Nagle's algorithm off for connections that LiveKit's native client leaves it on for, so that small messages
+leave at once.
 
-Between the connect and the first message after it. The client waits for the server's acknowledgement before it sends the next small
-message. The server delays its acknowledgement. So they wait for each other: 40 ms on Linux.
+Between the connect and the first message after it. The client waits for the server's acknowledgement before it sends
+the next small message. The server delays its acknowledgement. So they wait for each other: 40 ms on Linux.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ _DESCRIPTORS: Final = "/dev/fd"
 
 
 def send_at_once() -> int:
-    """Turn Nagle's algorithm off for each TCP connection of this process. Returns for how many it was on.
+    """Turns Nagle's algorithm off for each TCP connection of this process. Returns for how many it had been on.
 
-    livekit 1.1.21: the native client's signalling, which publishing a track sends two messages over, is a connection that
-    no API gives access to. Those of other sessions in the process are set too, and lose nothing.
+    livekit 1.1.21: the native client's signalling, which publishing a track sends two messages over, is a connection
+    that no API gives access to. Those of other sessions in the process are set too, and lose nothing.
     """
     changed = 0
     for name in os.listdir(_DESCRIPTORS) if os.path.isdir(_DESCRIPTORS) else ():
