@@ -1,1 +1,1 @@
-"""What goes on after the greeting: components, assistant, events, and the apology when it fails."""
+"""What goes on after the greeting: components, assistant, events, keys and resumption data."""

@@ -1,6 +1,7 @@
-"""The assistant: whom the caller talks to once the greeting is over.
+"""The assistant whom the caller talks to once the greeting is over.
 
-Built by the plan's `assistant` task from the account; what it was last told is added when the resumption data is there.
+Made by the plan's `assistant` task from the account; what the last session said is added when the resumption data is
+there.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ _SHORTEST_WORD: Final = 3
 _MOST_FOUND: Final = 5
 
 HangUp: TypeAlias = Callable[[], None]
-"""Ends the call, for the caller too."""
+"""Function that ends the call, for the caller too."""
 
 
 class Assistant(Agent):
-    """The full assistant of one account: its instructions, knowledge and tools.
+    """The agent that talks with the caller, with the instructions, knowledge and tools of one account.
 
-    hang_up: ends the call, once the assistant wants to. patience: seconds that an answer waits for it to `become` another,
-    or to be told to `stay`; None: it is whole already.
+    hang_up: ends the call. patience: seconds that an answer waits until the minimal assistant becomes the full one
+    (`become`) or remains as it is (`stay`). None: it is full from the beginning.
     """
 
     def __init__(self, account: Account, hang_up: HangUp, *, patience: float | None = None) -> None:
@@ -50,18 +51,22 @@ class Assistant(Agent):
         self._settled = asyncio.Event()
 
     async def become(self, account: Account) -> None:
-        """Become the full assistant of the account."""
+        """Makes this the full assistant of the account: replaces its instructions and tools. Its answers wait no
+        longer.
+        """
         self._account = account
         await self.update_instructions(instructions(account, self._last))
         await self.update_tools(tools(account, self._hang_up))
         self._settled.set()
 
     def stay(self) -> None:
-        """Remain what it is: it answers from now on."""
+        """Keeps the assistant as it is. Its answers wait no longer."""
         self._settled.set()
 
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
-        """LiveKit asks for an answer: the minimal assistant gives none while it may become the full one."""
+        """Called by LiveKit before an answer. The minimal assistant waits here until it is complete, at most `patience`
+        seconds.
+        """
         if self._patience is None or self._settled.is_set():
             return
         with contextlib.suppress(TimeoutError):
@@ -71,14 +76,16 @@ class Assistant(Agent):
         turn_ctx.items[:] = self.chat_ctx.copy().items
 
     async def resume(self, last: LastSession | None) -> None:
-        """Tell it about the account's last session; None: there was none."""
+        """Adds the account's last session to the instructions; None: there was none."""
         self._last = last
         if last is not None:
             await self.update_instructions(instructions(self._account, last))
 
 
 def instructions(account: Account, last: LastSession | None = None) -> str:
-    """What the LLM is told of the account and of its last session: what others filled in is marked as data."""
+    """Returns the LLM's instructions for the account and its last session. Texts that others filled in are marked as
+    data.
+    """
     data: list[str] = []
     if account.name:
         language = as_data(account.language, _MAX_LANGUAGE)
@@ -94,7 +101,7 @@ def instructions(account: Account, last: LastSession | None = None) -> str:
 
 
 def tools(account: Account, hang_up: HangUp) -> list[Any]:
-    """Returns the tools that the account may use. A name without a tool is left out."""
+    """Returns the tools that the account may use. A name that has no tool is left out."""
     return [_TOOLS[name](account, hang_up) for name in account.tools if name in _TOOLS]
 
 
@@ -119,7 +126,11 @@ def _knowledge(account: Account, _: HangUp) -> Any:
 
 
 def looked_up(knowledge: Sequence[str], query: str) -> str:
-    """The few texts that have most of the query's words, as data; words of two letters or fewer are in too many."""
+    """Returns the few texts of the knowledge that have most of the query's words, marked as data. Ignores words of
+    under three letters.
+
+    Returns a sentence that says so if there are none.
+    """
     words = {word for word in re.findall(r"\w+", query.lower()[:_MAX_QUERY]) if len(word) >= _SHORTEST_WORD}
     scores = [(sum(word in text.lower() for word in words), text) for text in knowledge]
     best = sorted((each for each in scores if each[0]), key=lambda each: each[0], reverse=True)[:_MOST_FOUND]

@@ -1,6 +1,6 @@
-"""What a conversation is made of: speech to text, language model, text to speech, voice activity detection.
+"""Builds what a conversation is made of: speech to text, language model, text to speech, voice activity detection.
 
-Built by the plan's `components` task. The plugins are the providers' own; where they connect to is in the settings.
+Under the plan's `components` task. The plugins are the providers' own; where they connect to is in the settings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INTERRUPTIBLE_AFTER = 0.5
 
 @dataclass(frozen=True)
 class Components:
-    """The four parts of one session; none holds state of another session."""
+    """STT, LLM, TTS and VAD of one session. None of them holds state of another session."""
 
     stt: deepgram.STT
     llm: openai.LLM
@@ -34,20 +34,22 @@ class Components:
     vad: inference.VAD
 
     def fit(self, account: GreetingFields) -> None:
-        """Listen in the account's language and speak with its voice, where it names one and the provider has them."""
+        """Sets STT to the account's language and TTS to its voice, if it names one. A refused one is replaced later."""
         self.stt.update_options(language=account.language)
         if account.voice:
             self.synthesis.speak_as(account.voice)
 
     async def aclose(self) -> None:
-        """Close the providers' connections."""
+        """Closes the connections to the providers."""
         await self.stt.aclose()
         await self.llm.aclose()
         await self.synthesis.aclose()
 
 
 def build(settings: Settings, refusals: Refusals) -> Components:
-    """New components. Opens no connection: that happens at their first use. refusals: of accounts, by the providers."""
+    """Returns new components. They open no connection before their first use. refusals: what providers refused of
+    accounts.
+    """
     http = ProviderHTTP(Judged("language", "language", _less_special), refusals)
     return Components(
         stt=deepgram.STT(
@@ -68,9 +70,9 @@ def build(settings: Settings, refusals: Refusals) -> Components:
 
 
 def session_of(components: Components, *, last_transcript: float = 2.0) -> AgentSession[Any]:
-    """LiveKit's session of these components; not started.
+    """Returns a LiveKit session with these components, not started yet.
 
-    last_transcript: seconds that its end waits for what the caller said last; 2 is LiveKit's own.
+    last_transcript: seconds that closing it waits for what the caller said last; 2 is LiveKit's own.
     """
     return AgentSession(
         stt=components.stt,

@@ -1,4 +1,4 @@
-"""What a conversation does with its events: keys pressed, errors, who comes and goes, how many turns there were.
+"""Handles the events of a conversation: keys pressed, errors, who comes, how many turns there were.
 
 Attached by the plan's `event_handlers` task; `firstword.agent.conversation.events` brings what happened before.
 """
@@ -22,16 +22,18 @@ logger = logging.getLogger("firstword")
 
 ROOM_EVENTS = ("participant_connected", "participant_disconnected", "sip_dtmf_received")
 COUNTED_EVENTS = ("data_received",)
-"""Events of the room that nobody handles, and that may be large."""
+"""Events of the room that are only counted. Nobody handles them, and they may be large."""
 SESSION_EVENTS = ("conversation_item_added", "error")
 
 REMEMBERED = 300
-"""Characters of what the caller said last that the next session is told."""
+"""Characters of the caller's last words that the next session is told."""
 
 
 @dataclass
 class Conversation:
-    """What is known of the conversation so far: for the session's row, and for the account's next session."""
+    """What is known of the conversation so far, for the session's row and for the account's next session. Its handlers
+    keep it current.
+    """
 
     session: AgentSession[Any]
     caller: str
@@ -42,16 +44,16 @@ class Conversation:
     errors: int = 0
     """Failures of STT, LLM and TTS that the session reported."""
     others: int = 0
-    """Participants besides the caller who came."""
+    """Participants besides the caller who have come."""
     last_words: str = ""
-    """The caller's."""
+    """What the caller said last."""
     keypad: Keypad = field(init=False)
 
     def __post_init__(self) -> None:
         self.keypad = Keypad(self.caller, self._enter)
 
     def handlers(self) -> dict[str, Handler]:
-        """Event name -> what is done with it."""
+        """Returns the handlers of events by the event's name, for `Events.deliver_to`."""
         return {
             "participant_connected": self._came,
             "sip_dtmf_received": self._key,
@@ -60,9 +62,10 @@ class Conversation:
         }
 
     def last_session(self, ended: float) -> LastSession | None:
-        """What the account's next session is told of this one, without asking an LLM; None when the caller said nothing.
+        """Returns what the account's next session is told of this one, made without an LLM. None if the caller said
+        nothing.
 
-        ended: when this session did, Unix time.
+        ended: when this session ended, Unix time in seconds.
         """
         words = " ".join(self.last_words.split())
         if not words:

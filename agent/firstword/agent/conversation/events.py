@@ -1,6 +1,7 @@
-"""What happens in room and session, from the first moment on, for handlers that may come later.
+"""Keeps the events of room and session, from the first moment on, for handlers that may come later.
 
-Watched before anything can happen; who attaches after the first word gets what came before, in order, nothing twice.
+Watched before anything can happen; a handler that is attached after the first word gets what came before, in order,
+nothing twice.
 """
 
 from __future__ import annotations
@@ -15,39 +16,42 @@ logger = logging.getLogger("firstword")
 Handler = Callable[..., object]
 
 MOST_KEPT = 1_000
-"""Events kept for handlers that have not come yet; past that the newest are dropped, with one warning."""
+"""Most events that are kept for handlers that have not come yet. Later ones are dropped, with one warning."""
 
 
 class Emitter(Protocol):
-    """What LiveKit's rooms and sessions have in common."""
+    """Protocol of what LiveKit's rooms and sessions have in common: `on` registers a callback for an event."""
 
     def on(self, event: Any, callback: Any) -> Any:
-        """Call back on each event of that name."""
+        """Registers `callback`, which is called for each event of that name."""
         ...
 
 
 class Events:
-    """The events of one session, as (event name, arguments) in the order they happened."""
+    """Keeps the events of one session in the order they happened, and delivers them to handlers that may come later."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[str, tuple[Any, ...]]] = []
         self._handlers: dict[str, Handler] | None = None
         self._full = False
         self.counts: Final = Counter[str]()
-        """How many there were of those that are only counted, by name."""
+        """How many events of each name happened, for those that are only counted."""
 
     def watch(self, emitter: Emitter, names: Iterable[str]) -> None:
-        """Take in these events of an emitter from now on."""
+        """Begins to keep, or deliver, the events of these names of an emitter."""
         for name in names:
             emitter.on(name, self._take(name))
 
     def count(self, emitter: Emitter, names: Iterable[str]) -> None:
-        """Count these events of an emitter in `counts` from now on, and keep nothing of them."""
+        """Begins to count the events of these names of an emitter in `counts`. Keeps nothing of them."""
         for name in names:
             emitter.on(name, self._counter(name))
 
     def deliver_to(self, handlers: dict[str, Handler]) -> None:
-        """Hand what was kept to the handlers (event name -> function), then everything as it happens. Once."""
+        """Calls the handlers (by event name) with the events that were kept, then with each event as it happens.
+
+        Raises RuntimeError at a second call.
+        """
         if self._handlers is not None:
             raise RuntimeError("the events have their handlers already")
         while self._kept:

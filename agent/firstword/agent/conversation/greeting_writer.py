@@ -1,7 +1,7 @@
-"""The greeting written by the LLM instead of the template (`FIRSTWORD_GREETING_WRITER=llm`).
+"""Has the LLM write the greeting instead of the template (`FIRSTWORD_GREETING_WRITER=llm`).
 
-Beside `firstword.agent.greeting.text`, which it falls back to. Where greetings are cached, the LLM writes during one call for the next.
-Nobody waits for it, and the audio can be cached too. Otherwise it writes while the caller waits.
+Beside `firstword.agent.greeting.text`, which it falls back to. If greetings are cached, the LLM writes during one call
+for the next. Nobody waits for it, and the audio can be cached too. Otherwise it writes while the caller waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from firstword.agent.conversation.components import Components
 from firstword.agent.greeting.text import MAX_TEXT, GreetingText, day_part
 
 LIFETIME_S = 86_400.0
-"""A text is said for a day at most; each call writes a new one."""
+"""Seconds for which a text is used. Each call writes a new one."""
 _TASK = (
     "Write the one or two sentences with which a voice assistant answers the telephone, in the language {language}. "
     "The caller is {name}. It is {day_part} where they live. Plain words, nothing else."
@@ -24,7 +24,9 @@ _TASK = (
 
 
 async def write(account: GreetingFields, template: GreetingText, components: Components) -> GreetingText:
-    """The LLM's greeting; the template's where it writes nothing that can be said. Raises LiveKit's APIError."""
+    """Returns a greeting that the LLM writes, or the template's if it writes nothing that can be said. Raises LiveKit's
+    APIError.
+    """
     request = _TASK.format(
         language=account.language, name=account.name or "unknown", day_part=template.day_part or "daytime"
     )
@@ -37,13 +39,13 @@ async def write(account: GreetingFields, template: GreetingText, components: Com
 
 
 async def last_written(account: GreetingFields, template: GreetingText, cache: Cache) -> GreetingText:
-    """What the LLM wrote during an earlier call; the template's where there is none."""
+    """Returns the greeting that the LLM wrote during an earlier call, or the template's if none is cached."""
     kept = await cache.get(_key(account))
     return template if kept is None else GreetingText(kept.value.decode("utf-8", "replace"), None)
 
 
 async def keep(account: GreetingFields, written: GreetingText, cache: Cache) -> None:
-    """Keep it for the account's next call at this part of the day."""
+    """Caches the greeting for the account's next call at this part of the day."""
     await cache.put(_key(account), written.text.encode(), owner=account.id, lifetime=LIFETIME_S)
 
 
