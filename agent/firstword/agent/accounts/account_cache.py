@@ -1,7 +1,7 @@
-"""The account cache: what the greeting needs first, the rest on first use, and no account read twice a minute.
+"""Reads accounts through a cache: first what the greeting needs, the rest on first use, and none twice a minute.
 
-Between the account store and the start's tasks, on a `Cache` that other processes and machines share. A change in the store is seen within
-`FRESH` seconds. An older copy is used only when the store is down or late.
+Between the account store and the start's tasks, on a `Cache` that other processes and machines share. A change in the
+store is seen within `FRESH` seconds. An older copy is used only when the store is down or late.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from firstword.agent.cache.backend import Bounds
 from firstword.agent.cache.cache import Cache
 
 BOUNDS: Final = Bounds(bytes=64_000_000, entries=20_000)
-"""A thousand accounts that know much, or twenty thousand that know little."""
+"""Room for a thousand accounts with much knowledge, or twenty thousand with little."""
 FRESH: Final = 60.0
-"""Seconds for which an account is not read again."""
+"""Seconds for which a cached account is used without reading it again."""
 KEPT: Final = 3600.0
-"""Seconds for which it stands in when the store fails."""
+"""Seconds for which a cached account can stand in when the store fails."""
 UNKNOWN: Final = 10.0
-"""Seconds for which an account that nobody knows is not asked for again."""
+"""Seconds for which an id that the store does not know is not looked up again."""
 _TEXTS: Final = ("tools", "knowledge")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Found:
-    """What a lookup found."""
+    """The account that a lookup found, and whether it came from the cache."""
 
     account: GreetingFields | None
-    """An Account when all of it was at hand; None when the store has none by this id."""
+    """A whole Account if all of it was at hand. None if the store has no account of this id."""
     hit: bool
-    """It came from the cache."""
+    """Whether it came from the cache."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,10 +47,10 @@ class _Copy:
 
 
 class AccountCache:
-    """Accounts of one store, cached; belongs to the event loop that first uses it."""
+    """Reads the accounts of one store through a cache. It belongs to the event loop that first uses it."""
 
     def __init__(self, store: AccountStore, cache: Cache, *, patience: float) -> None:
-        """`patience`: seconds that the store has where an older copy is at hand; less than the start's own deadline."""
+        """patience: seconds that the store may take if an older copy is cached; less than the start's own deadline."""
         self._store = store
         self._cache = cache
         self._patience = patience
@@ -58,7 +58,10 @@ class AccountCache:
         self._keeping: Final = set[asyncio.Task[bool]]()
 
     async def first(self, id: str) -> Found:
-        """What the greeting needs of the account, or all of it where it is cached. Raises StoreError."""
+        """Returns what the greeting needs of the account, or all of it if it is cached. Raises StoreError.
+
+        A copy that is older than `FRESH` seconds is returned only if the store fails or takes longer than `patience`.
+        """
         copy = await self._copy(id)
         if copy is not None and copy.age < FRESH:
             return Found(copy.account, hit=True)
@@ -72,16 +75,20 @@ class AccountCache:
             return Found(copy.account, hit=True)
 
     async def complete(self, first: GreetingFields) -> Account | None:
-        """The account that `first` is of, at its first use; None when it is gone meanwhile. Raises StoreError.
+        """Returns the whole account of which `first` is a part. None if it has been deleted meanwhile. Raises
+        StoreError.
 
-        Read whole: `first` may be minutes old, and what is cached must be one row as it is now.
+        Unless `first` is whole, it reads the whole row anew and caches it. `first` may be minutes old, and a cached
+        account must be one row as it is now.
         """
         if isinstance(first, Account):
             return first
         return await asyncio.shield(self._once("whole", first.id, lambda: self._read_whole(first.id)))
 
     async def preload(self, accounts: Sequence[str]) -> int:
-        """Reads again the accounts whose copies would soon be too old, one by one. Returns how many it read. Raises StoreError."""
+        """Reads again the accounts whose copies would soon be too old, one by one. Returns how many it read. Raises
+        StoreError.
+        """
         read = 0
         for id in random.sample(accounts, len(accounts)):  # workers that start together share the work
             copy = await self._copy(id)
@@ -97,7 +104,7 @@ class AccountCache:
         return read
 
     async def aclose(self) -> None:
-        """End what is being read, let what has been read be kept. Store and cache are their owner's to close."""
+        """Cancels readings under way, and waits until what has been read is cached. Does not close store and cache."""
         reading = list(self._reading.values())
         for task in reading:
             task.cancel()

@@ -1,7 +1,8 @@
-"""A claim: who may be greeted as which account, in which room and until when, signed by whoever knows the caller.
+"""Signs and checks claims: who may be greeted as which account, in which room and until when.
 
-A JSON Web Token, HS256 under `FIRSTWORD_CLAIM_KEY`: `sub` is the account, `room` the room's name, `exp` at most ten minutes
-ahead. A browser may carry it: it cannot change it, nor use it in another room or for long. Pure, beside `identity`.
+Whoever knows the caller signs one. It is a JSON Web Token, HS256 under `FIRSTWORD_CLAIM_KEY`: `sub` is the account,
+`room` the room's name, `exp` at most ten minutes ahead. A browser may carry it: it cannot change it, nor use it in
+another room or for long. Pure, beside `identity`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import jwt
 from jwt.exceptions import InvalidSubjectError
 
 LASTS_S: Final = 600.0
-"""Seconds that a claim may be valid for at most, from when it is checked."""
+"""Most seconds for which a claim may still be valid when it is checked."""
 LONGEST: Final = 4_096
-"""Characters of a claim that is looked at."""
+"""Most characters of a claim. A longer one is refused."""
 _LEEWAY_S: Final = 5.0
 """Seconds by which two servers' clocks may differ."""
 _ALGORITHM: Final = "HS256"
@@ -28,15 +29,17 @@ _OPTIONS: Final[Any] = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Checked:
-    """What a claim says. Has no repr of its own: an account may be a telephone number."""
+    """The result of checking a claim: the account it names, or the problem. Has no repr: an account may be a telephone
+    number.
+    """
 
     account: str | None = None
     problem: str | None = None
-    """Why it is not taken, in a word without any of its text; None where it is."""
+    """Why the claim is refused, in a word without any of its text. None if it is accepted."""
 
 
 def signed_claim(account: str, room: str, key: str, *, now: float, lasts: float = 300.0) -> str:
-    """A claim of this account for this room, as the server that knows the caller makes it.
+    """Returns a signed claim of this account for this room, as the server that knows the caller makes it.
 
     now: Unix time, seconds. lasts: seconds for which it is valid, at most `LASTS_S`.
     """
@@ -44,7 +47,9 @@ def signed_claim(account: str, room: str, key: str, *, now: float, lasts: float 
 
 
 def checked_claim(claim: object, room: str, key: str, now: float) -> Checked:
-    """What the claim says in this room at `now` (Unix time, seconds). Never raises."""
+    """Checks a claim for this room at `now` (Unix time, seconds). Returns the account it names, or the problem. Never
+    raises.
+    """
     if not isinstance(claim, str):
         return Checked(problem="claim_not_string")
     if len(claim) > LONGEST:

@@ -1,4 +1,4 @@
-"""Accounts to try the agent with: what a fresh SQLite store is filled with, and what rehearsals call as.
+"""Example accounts: a fresh SQLite store is filled with them, and rehearsals call as them.
 
 Invented people in five languages and six time zones, one of them with half-hour offset, one with much to know.
 """
@@ -113,4 +113,4 @@ LAST_SESSIONS: Final = {
     ),
     "1002": LastSession(ended=1_790_086_400.0, summary="Gave a meter reading.", left_open=""),
 }
-"""By account id."""
+"""The last session of some of them, by account id."""

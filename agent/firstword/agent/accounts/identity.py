@@ -1,7 +1,7 @@
-"""Whose account a call is about, by those who may say so: `FIRSTWORD_ACCOUNT_SOURCES`.
+"""Finds which account a call is about, by those sources that may say so: `FIRSTWORD_ACCOUNT_SOURCES`.
 
-It reads what others sent, is pure, and never raises for it. Its findings are data: an account id or None, how far that opens the account,
-and a word for each thing that was wrong.
+It reads what others sent, is pure, and never raises for it. Its findings are data: an account id or None, how far that
+opens the account, and a word for each thing that was wrong.
 
     claim       signed (`firstword.agent.accounts.claim`), in the job's metadata or the caller's attributes
     metadata    the job's, as it is: true where only a server of the operator's asks for the agent
@@ -41,11 +41,11 @@ CLAIM_ATTRIBUTE: Final = "firstword.claim"
 ACCOUNT_ATTRIBUTE: Final = "firstword.account"
 PHONE_ATTRIBUTE: Final = "sip.phoneNumber"
 MAX_METADATA: Final = 16_384
-"""Characters of job metadata that are parsed; more is no account's doing."""
+"""Most characters of job metadata that are parsed. Longer metadata names no account."""
 MAX_ACCOUNT: Final = 256
 """Characters of an account id."""
 MAX_TRACEPARENT: Final = 256
-"""Characters; W3C's is 55, later versions may append."""
+"""Most characters of a traceparent. W3C's has 55; later versions may append."""
 
 _SIP: Final = 3  # ParticipantKind.PARTICIPANT_KIND_SIP; a test holds it to LiveKit's
 _OURS: Final = frozenset({"account", "claim", "traceparent"})
@@ -55,21 +55,23 @@ class Access(IntEnum):
     """How much of an account a call may use."""
 
     NONE = 0
-    """Nothing: it is a stranger's call."""
+    """Nothing of it: the call is a stranger's."""
     GREETING = 1
-    """What the greeting says; neither knowledge, tools nor last words."""
+    """Only what the greeting says; neither knowledge, tools nor the last session."""
     ALL = 2
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """What one source says of the account. Has no repr of its own: an id may be a phone number."""
+    """What one source says of the account: its id, how far it may be used, and what was wrong. Has no repr: an id may
+    be a phone number.
+    """
 
     account: str | None = None
     traceparent: str | None = None
-    """The sender's trace, unparsed: for a link, never for a parent."""
+    """The sender's trace as sent, for a link of the trace. It never becomes its parent."""
     problems: tuple[str, ...] = ()
-    """Words such as `metadata_not_json`; never a value."""
+    """A word for each thing that was wrong, such as `metadata_not_json`; never a value."""
     access: Access = Access.ALL
     claimed: bool = False
     """Whether the account is named by a claim."""
@@ -77,7 +79,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Trust:
-    """Who may name an account in one call, and what a claim is checked against."""
+    """Which sources may name an account in one call, and what a claim is checked against."""
 
     sources: frozenset[AccountSource]
     claim_key: SecretStr | None
@@ -88,7 +90,11 @@ class Trust:
 
 
 def job_identity(metadata: str, trust: Trust) -> Identity:
-    """What the job's metadata says: JSON, `{"claim": TOKEN}` or `{"account": ID}`, and `"traceparent"`; empty says nothing."""
+    """Returns which account the job's metadata names: JSON with `"claim"` or `"account"`, and optionally
+    `"traceparent"`. Never raises.
+
+    Empty metadata names none.
+    """
     if not metadata:
         return Identity()
     if len(metadata) > MAX_METADATA:
@@ -111,10 +117,11 @@ def job_identity(metadata: str, trust: Trust) -> Identity:
 def caller_identity(
     kind: int, attributes: Mapping[str, str], can_update_metadata: bool | None, metadata: str, trust: Trust
 ) -> Identity:
-    """What the caller's attributes say. An account counts only where the caller can't have written it; a claim always.
+    """Returns which account the caller's attributes name. An account counts only if the caller can't have written it; a
+    claim always counts.
 
-    `kind` is LiveKit's ParticipantKind; `can_update_metadata` is None when it isn't known (see `may_write`). metadata: the
-    participant's own, which names nobody: an account in it is a mistake that is pointed out.
+    `kind` is LiveKit's ParticipantKind; `can_update_metadata` is None when it isn't known (see `may_write`). metadata:
+    the participant's own. It names no account: one in it is reported as a problem.
     """
     named = attributes.get(CLAIM_ATTRIBUTE) or None, attributes.get(ACCOUNT_ATTRIBUTE) or None
     problems: list[str] = []
@@ -140,23 +147,26 @@ def caller_identity(
 
 
 def may_write(participant: Participant) -> bool | None:
-    """Whether the participant may write its own attributes; None when LiveKit has not said so."""
+    """Returns whether the participant may write its own attributes; None if LiveKit has not said so."""
     permission = participant.permissions
     return permission.can_update_metadata if permission.HasField("can_update_metadata") else None
 
 
 def differ(job: Identity, caller: Identity) -> bool:
-    """Whether the caller's claim names another account than the job does: then neither counts."""
+    """Returns whether the caller's claim names another account than the job does. Then neither counts."""
     return caller.claimed and job.account is not None and job.account != caller.account
 
 
 def whose(job: Identity, caller: Identity | None) -> Identity:
-    """Who names the account: the job, else the caller. (Where they `differ`, the call is a stranger's.)"""
+    """Returns the identity that names the account: the job's, or the caller's if the job names none.
+
+    If they `differ`, the call is a stranger's, which is decided elsewhere.
+    """
     return caller if job.account is None and caller is not None else job
 
 
 def account_hash(account: str, key: SecretStr | None) -> str | None:
-    """The account as a trace may show it: 16 hex digits of its HMAC-SHA256; None without a key (`ACCOUNT_KEY`)."""
+    """Returns the account as a trace may show it: 16 hex digits of its HMAC-SHA256. None without a key (`ACCOUNT_KEY`)."""
     if key is None:
         return None
     return hmac.digest(key.get_secret_value().encode(), account.encode(), "sha256").hex()[:16]

@@ -1,4 +1,4 @@
-"""What an account, its last session and a session's row are: the data that store, cache, greeting and assistant share.
+"""Data classes that store, cache, greeting and assistant share: an account, its last session, a session's row.
 
 Bottom of the package: imports nothing of ours. No repr of these shows a field, as all of it is the caller's own.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GreetingFields:
-    """The part of an account that the greeting needs, and so the first to be read."""
+    """The fields of an account that the greeting needs. They are read first."""
 
     id: str
     name: str
@@ -23,24 +23,24 @@ class GreetingFields:
     voice: str
     """Name of the TTS voice; empty for the one in the settings."""
     greeting: str
-    """Template with `{name}` and `{salutation}`: see agent/greeting_text.py."""
+    """Template with `{name}` and `{salutation}`: see `firstword.agent.greeting.text`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Account(GreetingFields):
-    """A whole account."""
+    """A whole account: the greeting's fields, plus instructions, tools and knowledge of the assistant."""
 
     instructions: str
-    """For the LLM."""
+    """Instructions for the LLM."""
     tools: tuple[str, ...]
     """Names of the tools that the assistant may call."""
     knowledge: tuple[str, ...]
-    """Texts that the assistant can look things up in."""
+    """Texts in which the assistant can look things up."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LastSession:
-    """Resumption data: what the account's last session was about."""
+    """What the account's last session was about, from which its next one resumes."""
 
     ended: float
     """Unix time, seconds."""
@@ -51,7 +51,9 @@ class LastSession:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SessionRow:
-    """Analytics of one session. Written when it has started, and again under the same id when it has ended."""
+    """One session's row in the store, for analytics. Written when it has started, and again under the same id when it
+    has ended.
+    """
 
     id: str
     """LiveKit's job id."""

@@ -1,7 +1,7 @@
-"""The account store: where a session reads who is calling, and writes down how it went.
+"""The account store: a session reads from it who is calling, and writes into it how the call went.
 
-Between the database (SQLite by default, PostgreSQL by URL) and the tasks of a start, which set the deadlines. Each
-read and each write is one statement in autocommit: a round trip, no transaction around it. Writes may be repeated.
+Between the database (SQLite by default, PostgreSQL by URL) and the tasks of a start, which set the deadlines. Each read
+and each write is one statement in autocommit: a round trip, no transaction around it. Writes may be repeated.
 
     StoreError    with its `reason`: unreachable, locked, late, broken
 """
@@ -52,7 +52,7 @@ logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG, as in a conso
 _SQLITE_BUSY: Final = 5.0
 """Seconds that SQLite waits while another process writes; the caller's deadline is usually shorter."""
 STATEMENT_S: Final = 10.0
-"""Seconds for a statement, connecting included, whoever asks; a start's own deadline is shorter."""
+"""Seconds for a statement, connecting included, whoever asks. A start's own deadline is shorter."""
 _CLOSE_S: Final = 2.0
 """Seconds for closing connections to a server that may not answer."""
 _LATEST: Final = 1000
@@ -81,7 +81,7 @@ class StoreFailure(StrEnum):
 
 
 class StoreError(Exception):
-    """The store could not serve; `reason` says why. Its text holds no account data and no password."""
+    """Raised when the store could not serve; `reason` says why. Its text holds no account data and no password."""
 
     def __init__(self, reason: StoreFailure, detail: str) -> None:
         self.reason: Final = reason
@@ -89,10 +89,12 @@ class StoreError(Exception):
 
 
 class AccountStore:
-    """Accounts, last sessions and session rows of one database; belongs to the event loop that first uses it."""
+    """Reads and writes accounts, last sessions and session rows of one database. It belongs to the event loop that
+    first uses it.
+    """
 
     def __init__(self, url: str) -> None:
-        """Take a SQLAlchemy URL with an async driver (`Settings.store_url`); connects with the first statement."""
+        """Takes a SQLAlchemy URL with an async driver (`Settings.store_url`). Connects with the first statement."""
         self._url = _accepted(make_url(url))
         self._sqlite: Final = self._url.get_backend_name() == "sqlite"
         # hide_parameters: an error's text must not hold an account.
@@ -108,7 +110,7 @@ class AccountStore:
 
     @classmethod
     async def open(cls, url: str, *, seed: bool | None = None) -> Self:
-        """A store whose tables are there: `prepare` did what was missing. Raises StoreError."""
+        """Returns a store of this URL after `prepare` has made missing tables. Raises StoreError."""
         store = cls(url)
         try:
             await store.prepare(seed=seed)
@@ -118,32 +120,35 @@ class AccountStore:
         return store
 
     async def prepare(self, *, seed: bool | None = None) -> None:
-        """Make file and tables where there are none; once on a machine is enough, at once from several is safe.
+        """Makes file and tables if they do not exist. Once on a machine is enough; several processes may do so at once.
 
-        `seed` says whether fresh tables get the example accounts: None means those of SQLite do, so that nothing
-        is written into somebody's PostgreSQL unasked. Tables that are there stay as they are. Raises StoreError.
+        `seed` says whether new tables get the example accounts. None means only those of SQLite do, so that nothing is
+        written into somebody's PostgreSQL unasked. Existing tables stay as they are. Raises StoreError.
         """
         await self._within(self._prepare(self._sqlite if seed is None else seed))
 
     async def account(self, id: str) -> Account | None:
-        """The whole account, in one read; None when there is none. Raises StoreError."""
+        """Returns the whole account of this id, in one read, or None if there is none. Raises StoreError."""
         row = await self._row(select(*_columns(ACCOUNTS, Account)).where(ACCOUNTS.c.id == id))
         return None if row is None else _account(row)
 
     async def greeting_fields(self, id: str) -> GreetingFields | None:
-        """What the greeting needs of the account, in one small read; None when there is none. Raises StoreError."""
+        """Returns what the greeting needs of the account, in one small read, or None if there is none. Raises
+        StoreError.
+        """
         row = await self._row(select(*_columns(ACCOUNTS, GreetingFields)).where(ACCOUNTS.c.id == id))
         return None if row is None else GreetingFields(*row)
 
     async def resumption(self, id: str) -> LastSession | None:
-        """The account's last session, in one read; None when it had none. Raises StoreError."""
+        """Returns the account's last session, in one read, or None if it had none. Raises StoreError."""
         row = await self._row(select(*_columns(LAST_SESSIONS, LastSession)).where(LAST_SESSIONS.c.account == id))
         return None if row is None else LastSession(*row)
 
     async def common(self, limit: int) -> list[str]:
-        """Ids of the `limit` accounts with most of the latest sessions, most frequent first; a young store's others follow.
+        """Returns the ids of the `limit` accounts that have most of the latest sessions, most frequent first. Raises
+        StoreError.
 
-        Raises StoreError.
+        If fewer accounts had sessions, others follow.
         """
         latest = select(SESSIONS.c.account).where(SESSIONS.c.account.is_not(None)).order_by(SESSIONS.c.started.desc())
         account = latest.limit(_LATEST).subquery().c.account
@@ -164,28 +169,32 @@ class AccountStore:
                 yield page
 
     async def save(self, account: Account) -> None:
-        """Write the account, in place of one with its id. Raises StoreError."""
+        """Writes the account, in place of one with its id. Raises StoreError."""
         await self._run(self._upsert(ACCOUNTS).values(_values(account)))
 
     async def delete(self, id: str) -> None:
-        """Delete the account and its last session; its session rows stay, without its id. Raises StoreError."""
+        """Deletes the account and its last session. Its session rows stay, without its id. Raises StoreError."""
         await self._run(delete(ACCOUNTS).where(ACCOUNTS.c.id == id))
 
     async def save_last_session(self, id: str, last: LastSession) -> None:
-        """Write what the next session resumes from; nothing when the account is gone. Raises StoreError."""
+        """Writes what the account's next session resumes from. Writes nothing if the account is gone. Raises
+        StoreError.
+        """
         row = select(ACCOUNTS.c.id, literal(last.ended), literal(last.summary), literal(last.left_open))
         columns = ["account", "ended", "summary", "left_open"]
         await self._run(self._upsert(LAST_SESSIONS).from_select(columns, row.where(ACCOUNTS.c.id == id)))
 
     async def record_session(self, session: SessionRow) -> None:
-        """Write the session's row, in place of one with its id; without its account if that is gone. Raises StoreError."""
+        """Writes the session's row, in place of one with its id; without its account if that is gone. Raises
+        StoreError.
+        """
         account = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == session.account).scalar_subquery()
         await self._run(self._upsert(SESSIONS).values(_values(session) | {"account": account}))
 
     async def aclose(self) -> None:
-        """Close every connection, when what was given up has ended; the store is not used afterwards.
+        """Closes every connection, once statements that were given up have ended. The store is not used afterwards.
 
-        Goes on where its caller is cancelled: a connection that is left open is a thread that keeps the process.
+        It goes on if its caller is cancelled: a connection that is left open is a thread that keeps the process.
         """
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())

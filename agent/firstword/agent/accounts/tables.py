@@ -1,4 +1,4 @@
-"""The tables behind the store, once for SQLite and PostgreSQL; the prefix keeps them apart from a user's own.
+"""Defines the tables of the store, once for SQLite and PostgreSQL. A prefix keeps them apart from a user's own.
 
 JSON columns hold lists and maps of strings. Times are Unix seconds, as everywhere at our edges.
 """
