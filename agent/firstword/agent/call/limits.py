@@ -1,5 +1,5 @@
-"""Decides when a call must end: its start or the whole call takes too long, nobody comes, the caller leaves for good,
-or the room is gone.
+"""Decides when a call must end: nobody comes, the caller leaves for good, the room is gone, or start or call take too
+long.
 
 Made with the call; the plan's tasks tell it how far the start is. What an end means for the caller and for the room is
 in `firstword.agent.call.ending`.

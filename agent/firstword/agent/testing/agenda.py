@@ -1,4 +1,4 @@
-"""What happens later: in the order of its time, and at the same time in the order it was asked for.
+"""Calls functions later: in the order of their time and, at the same time, in the order they were scheduled.
 
 A loop's own timers of one instant run in any order; what one client sends another has to arrive as it was sent.
 """
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 @dataclass(order=True)
 class Later:
-    """A call that is due at `when`, on the loop's clock."""
+    """A call that is scheduled for `when`, in seconds of the loop's clock, and can be cancelled."""
 
     when: float
     number: int
@@ -23,7 +23,7 @@ class Later:
     cancelled: bool = field(default=False, compare=False)
 
     def cancel(self) -> None:
-        """Don't."""
+        """Cancels the scheduled call."""
         self.cancelled = True
 
 
@@ -49,6 +49,6 @@ _agendas: WeakKeyDictionary[asyncio.AbstractEventLoop, _Agenda] = WeakKeyDiction
 
 
 def later(seconds: float, call: Callable[[], object]) -> Later:
-    """Call it after so many seconds of the running loop."""
+    """Schedules `call` in so many seconds of the running loop. Returns the entry, which can be cancelled."""
     loop = asyncio.get_running_loop()
     return _agendas.setdefault(loop, _Agenda()).add(loop, seconds, call)

@@ -15,9 +15,10 @@ _CHUNK = _RATE // 50
 
 
 class FakeCaller:
-    """Joins a room, speaks, hears, leaves; to join again is to come back.
+    """A caller of an agent under test: joins a room, speaks, hears, leaves. To join again is to come back.
 
-    microphone: whether it publishes one, as callers do. token: what `FakeLiveKit.token` takes (kind, attributes, grants).
+    microphone: whether it publishes one, as callers do. token: what `FakeLiveKit.token` takes (kind, attributes,
+    grants).
     """
 
     def __init__(
@@ -36,19 +37,19 @@ class FakeCaller:
 
     @property
     def room(self) -> rtc.Room:
-        """The room it is in, or was last. RuntimeError before it has joined one."""
+        """Returns the room that the caller is in, or was in last. Raises RuntimeError before it has joined one."""
         if self._room is None:
             raise RuntimeError("the caller has joined no room")
         return self._room
 
     @property
     def heard(self) -> list[HeardFrame]:
-        """Every frame that has reached it, over all its connections."""
+        """Returns every frame that has reached the caller, over all its connections."""
         connections = self._livekit.connections(self._name, self._identity)
         return [heard for connection in connections for heard in connection.heard]
 
     async def join(self) -> None:
-        """Connect, and publish the microphone."""
+        """Connects to the room, and publishes the microphone if the caller has one."""
         self._room = rtc.Room()
         await self._room.connect(URL, self._livekit.token(self._name, self._identity, **self._token))
         if self._microphone:
@@ -58,7 +59,9 @@ class FakeCaller:
             await self._room.local_participant.publish_track(track, options)
 
     async def say(self, seconds: float, *, frequency: float = 300.0) -> None:
-        """Speak: a tone. Returns when it is said. RuntimeError without a microphone."""
+        """Speaks a tone of `frequency` Hz into the microphone, and returns when it is over. Raises RuntimeError without
+        a microphone.
+        """
         if self._source is None:
             raise RuntimeError("the caller has no microphone")
         times = np.arange(round(seconds * _RATE)) / _RATE
@@ -69,7 +72,7 @@ class FakeCaller:
         await self._source.wait_for_playout()
 
     async def leave(self) -> None:
-        """Hang up."""
+        """Leaves the room, as a caller who hangs up."""
         await self.room.disconnect()
         if self._source is not None:
             await self._source.aclose()

@@ -1,4 +1,5 @@
-"""The clocks on the wall, set by a virtual loop: LiveKit and firstword read `time.time` and its like, not the loop's time.
+"""Sets the clocks of the `time` module to a virtual loop: LiveKit and firstword read `time.time` and its like, not the
+loop's time.
 
 For the duration of a test only, and for code that calls through the module (`time.time()`).
 """
@@ -15,7 +16,9 @@ from firstword.telemetry.testing import EPOCH, VirtualTimeLoop
 
 @contextlib.contextmanager
 def wall_clock_of(loop: VirtualTimeLoop) -> Generator[None]:
-    """Inside, `time.time`, `monotonic`, `perf_counter` and their `_ns` tell the loop's time; a day is `EPOCH`'s."""
+    """Context manager: inside, `time.time`, `monotonic`, `perf_counter` and their `_ns` return the loop's time.
+    `time.time` begins at `EPOCH`.
+    """
     virtual: dict[str, Callable[[], Any]] = {
         "time": lambda: EPOCH / 1e9 + loop.time(),
         "time_ns": loop.clock,

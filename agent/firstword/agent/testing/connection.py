@@ -1,4 +1,4 @@
-"""What a client asks of its room: connect, publish, subscribe, change what is said of itself, leave."""
+"""Answers what a client asks of its room: connect, publish, subscribe, change what is said of itself, leave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _KINDS = {name.removeprefix("PARTICIPANT_KIND_").lower(): kind for name, kind in
 
 
 def register(native: Native, delays: Delays, room_for: Callable[[str, dict[str, Any]], ServerRoom]) -> None:
-    """Answer them. room_for: the room of a name, made with the token's configuration where there is none."""
+    """Registers the answers to these requests with the fake native client.
+
+    room_for: returns the room of a name, made with the token's configuration if there is none.
+    """
 
     def connect(request: Any, done: Done) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A pytest plugin: `pytest_plugins = ["firstword.agent.testing.fixtures"]`."""
+"""A pytest plugin with the fixtures of this package: `pytest_plugins = ["firstword.agent.testing.fixtures"]`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from firstword.agent.testing.virtual import LiveKitTest
 
 @pytest.fixture
 def livekit_test() -> LiveKitTest:
-    """A fresh `LiveKitTest`."""
+    """Fixture: returns a new `LiveKitTest`, which runs scenarios with a fake LiveKit server on virtual time."""
     return LiveKitTest()
 
 
 @pytest.fixture
 def first_word_test() -> FirstWordTest:
-    """A fresh `FirstWordTest`."""
+    """Fixture: returns a new `FirstWordTest`, which runs entrypoints that speak first."""
     return FirstWordTest()

@@ -1,4 +1,5 @@
-"""Runs an entrypoint that speaks first, on virtual time and a fake LiveKit server: what its caller heard, and its start's trace.
+"""Runs an entrypoint that speaks first, on virtual time and a fake LiveKit server. The result is what its caller heard,
+and its start's trace.
 
 For users of `speak_first`: the fixture `first_word_test` of `firstword.agent.testing.fixtures`.
 """
@@ -38,32 +39,36 @@ _AUDIBLE = 500
 
 @dataclass(frozen=True)
 class GreetedCall:
-    """One call that is over, and what to assert on it. Times are seconds from the caller's joining."""
+    """One finished call of a test: what the caller heard, the spans of its start, and assertions on them. Times are in
+    seconds.
+    """
 
     spans: Sequence[ReadableSpan]
-    """Of its start."""
+    """The spans of its start."""
     frames: Sequence[HeardFrame]
-    """That reached the caller and have sound."""
+    """The frames that reached the caller and have sound."""
     joined: float
-    """When the caller did, Unix seconds on virtual time."""
+    """When the caller joined, Unix seconds on virtual time."""
     ended: str
     """Why the job ended."""
 
     @property
     def root(self) -> ReadableSpan:
-        """The start itself. AssertionError where none was exported, or two."""
+        """Returns the root span of the start. Raises AssertionError unless exactly one start was exported."""
         roots = [span for span in self.spans if span.name == words.ROOT]
         assert len(roots) == 1, f"expected one start, not {len(roots)}; possible cause: no call of speak_first"  # noqa: S101
         return roots[0]
 
     @property
     def outcome(self) -> object:
-        """How the start ended: `first_word` where the caller was greeted."""
+        """Returns how the start ended: `first_word` if the caller was greeted."""
         return (self.root.attributes or {}).get(words.OUTCOME)
 
     @property
     def path(self) -> list[str]:
-        """What the caller waited for, in order: names of tasks, `dispatch` and its stages, `event loop`, `absent caller`."""
+        """Returns the names on the critical path, in order: tasks, `dispatch` and its stages, `event loop`, `absent
+        caller`.
+        """
         prefix = words.CRITICAL_PREFIX
         pieces = sorted((span for span in self.spans if span.name.startswith(prefix)), key=lambda s: s.start_time or 0)
         names = [piece.name.removeprefix(prefix) for piece in pieces]
@@ -71,22 +76,24 @@ class GreetedCall:
 
     @property
     def heard(self) -> float:
-        """Seconds from the caller's joining to the first frame with sound. AssertionError where they heard nothing."""
+        """Returns the seconds from the caller's joining to the first frame with sound. Raises AssertionError if they
+        heard nothing.
+        """
         assert self.frames, f"the caller heard nothing; the start ended as {self.outcome}, the job: {self.ended}"  # noqa: S101
         return self.frames[0].at - self.joined
 
     def assert_on_path(self, *tasks: str) -> None:
-        """Each of these is on the critical path."""
+        """Asserts that each of these tasks is on the critical path."""
         missing = [task for task in tasks if task not in self.path]
         assert not missing, f"not on the critical path: {', '.join(missing)}; it is {' > '.join(self.path)}"  # noqa: S101
 
     def assert_not_on_path(self, *tasks: str) -> None:
-        """None of these is on the critical path."""
+        """Asserts that none of these tasks is on the critical path."""
         present = [task for task in tasks if task in self.path]
         assert not present, f"on the critical path: {', '.join(present)}; it is {' > '.join(self.path)}"  # noqa: S101
 
     def assert_order(self, *tasks: str) -> None:
-        """Each of these tasks began after the one before it had ended."""
+        """Asserts that each of these tasks began after the one before it had ended."""
         spans = [self._task(task) for task in tasks]
         for one, other in pairwise(spans):
             assert (one.end_time or 0) <= (other.start_time or 0) + 1_000, (  # noqa: S101 - spans end 1 us early
@@ -94,12 +101,12 @@ class GreetedCall:
             )
 
     def assert_after_first_word(self, *tasks: str) -> None:
-        """Each of these tasks began after the first word, the root's end."""
+        """Asserts that each of these tasks began after the first word, the root's end."""
         early = [task for task in tasks if (self._task(task).start_time or 0) < (self.root.end_time or 0)]
         assert not early, f"began before the first word: {', '.join(early)}"  # noqa: S101
 
     def assert_nothing_early(self, *allowed: str) -> None:
-        """Before the first word only tasks have begun that it needed, and these."""
+        """Asserts that before the first word only tasks began that it needed, and these allowed ones."""
         by_id = {span.context.span_id: span for span in self.spans if span.context}
         tasks = {span.name: span for span in self.spans if self._is_task(span)}
         needed, pending = set[str](), ["playout"]
@@ -128,14 +135,16 @@ class GreetedCall:
 
 @dataclass
 class FirstWordTest:
-    """Runs entrypoints, each call on a server of its own. What one call keeps of its greeting, the next one finds."""
+    """Runs entrypoints in a test, each call on a server of its own. A greeting that one call caches is there for the
+    next one.
+    """
 
     userdata: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What the process's `setup_fnc` has made."""
+    """What the process's `setup_fnc` would have put there."""
 
     def __post_init__(self) -> None:
         self.cache = memory_cache()
-        """Of its greetings."""
+        """The cache of its greetings."""
 
     def run(
         self,
@@ -147,10 +156,11 @@ class FirstWordTest:
         metadata: str = "",
         **caller: Any,
     ) -> GreetedCall:
-        """One call: the job begins as the caller joins, or `ahead` seconds before; they stay for `stays` seconds.
+        """Runs one call and returns it: the job begins as the caller joins, or `ahead` seconds before; they stay for
+        `stays` seconds.
 
-        scenario: what happens meanwhile, given the server and the caller, from their joining on. metadata: the job's.
-        caller: as `FakeCaller` has it. Raises what the entrypoint raises, and what the scenario does.
+        scenario: an async function of the server and the caller that runs from their joining on. metadata: the job's.
+        caller: as for `FakeCaller`. Raises what the entrypoint raises, and what the scenario raises.
         """
         memory = InMemorySpanExporter()
         exporting = Exporting([memory], resource=Resource({"service.name": "test"}), ids=CountingIds())

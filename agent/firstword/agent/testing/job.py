@@ -26,8 +26,8 @@ AGENT = "agent"
 class FakeJob:
     """One job for an entrypoint: `await FakeJob(livekit).run(entrypoint)`. Needs a running loop.
 
-    room: the room's name. metadata: the job's. userdata: what the process's `setup_fnc` has made.
-    dispatched: seconds that LiveKit took from the request to the entrypoint.
+    room: the room's name. metadata: the job's. userdata: what the process's `setup_fnc` has made. dispatched: seconds
+    that LiveKit took from the request to the entrypoint.
     """
 
     def __init__(
@@ -70,9 +70,10 @@ class FakeJob:
         self.context.room.on("disconnected", self._disconnected)
 
     async def run(self, entrypoint: Callable[[JobContext], Awaitable[None]]) -> str:
-        """Run the entrypoint, wait until somebody ends the job, end its session, call its callbacks, leave the room.
+        """Runs the entrypoint, waits until the job is ended, closes its session, calls its shutdown callbacks, and
+        leaves the room.
 
-        Returns why it ended. Raises what the entrypoint raised.
+        Returns the reason why it ended. Raises what the entrypoint raised.
         """
         token = livekit_job._JobContextVar.set(self.context)  # pyright: ignore[reportPrivateUsage]
         try:

@@ -1,4 +1,6 @@
-"""A LiveKit server, and the native client of everybody who connects to it, in this process and on the running loop's time."""
+"""A fake LiveKit server, and the native client of everybody who connects to it, in this process and on the running
+loop's time.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ KEY, SECRET = "fake-key", "fake-secret-of-32-characters-or-more"
 
 
 class FakeLiveKit:
-    """While it is entered (`with`), each `rtc.Room` of this process connects to it, whatever its URL.
+    """A fake LiveKit server. While it is entered (`with`), each `rtc.Room` of this process connects to it, whatever its
+    URL.
 
     `livekit.rtc` itself stays as it is: rooms, participants, tracks, readers are LiveKit's own. `delays`: how long
     things take. `rooms`: the newest room of each name.
@@ -52,14 +55,16 @@ class FakeLiveKit:
         name: str = "",
         **grants: Any,
     ) -> str:
-        """A token to join the room. kind: of LiveKit's participant kinds, in lower case; grants: of `api.VideoGrants`."""
+        """Returns a token to join the room. kind: one of LiveKit's participant kinds, in lower case; grants: of
+        `api.VideoGrants`.
+        """
         token = api.AccessToken(KEY, SECRET).with_identity(identity).with_metadata(metadata).with_name(name)
         token.with_attributes(attributes or {}).with_grants(api.VideoGrants(room_join=True, room=room, **grants))
         token.claims.kind = kind  # `with_kind` does not know all that a server takes
         return token.to_jwt()
 
     def room(self, name: str, configuration: dict[str, Any] | None = None) -> ServerRoom:
-        """The open room of that name, made with the configuration of a token where there is none."""
+        """Returns the open room of that name, made with the configuration of a token if there is none."""
         if name not in self.rooms or self.rooms[name].closed:
             asked = configuration or {}
             self.rooms[name] = ServerRoom(
@@ -72,30 +77,30 @@ class FakeLiveKit:
         return self.rooms[name]
 
     def connections(self, room: str, identity: str) -> list[Participant]:
-        """All connections of that identity to rooms of that name, over or not, in order."""
+        """Returns all connections of that identity to rooms of that name, also those that are over, in order."""
         rooms = [each for each in self._past if each.name == room]
         return [each for room in rooms for each in room.past if each.identity == identity]
 
 
 class FakeRoomService:
-    """What of `LiveKitAPI.room` a call uses, on a fake server. Raises TwirpError as a real one does."""
+    """The methods of `LiveKitAPI.room` that a call uses, on a fake server. They raise TwirpError as a real server does."""
 
     def __init__(self, livekit: FakeLiveKit) -> None:
         self._livekit = livekit
 
     async def delete_room(self, delete: api.DeleteRoomRequest) -> api.DeleteRoomResponse:
-        """Close the room."""
+        """Closes the room and disconnects everybody in it."""
         self._room(delete.room).close(rtc.DisconnectReason.ROOM_DELETED)
         return api.DeleteRoomResponse()
 
     async def remove_participant(self, remove: api.RoomParticipantIdentity) -> api.RemoveParticipantResponse:
-        """Send a participant away."""
+        """Disconnects a participant from the room."""
         room = self._room(remove.room)
         room.remove(self._participant(room, remove.identity), rtc.DisconnectReason.PARTICIPANT_REMOVED)
         return api.RemoveParticipantResponse()
 
     async def update_participant(self, update: api.UpdateParticipantRequest) -> api.ParticipantInfo:
-        """Change a participant's name, metadata, attributes (an empty one goes) or permissions."""
+        """Changes a participant's name, metadata, attributes (an empty one is removed) or permissions."""
         room = self._room(update.room)
         said = update.permission
         permission = {name: getattr(said, name) for name in _PERMISSIONS} if update.HasField("permission") else None
@@ -109,7 +114,7 @@ class FakeRoomService:
         return api.ParticipantInfo(identity=update.identity)
 
     async def update_room_metadata(self, update: api.UpdateRoomMetadataRequest) -> api.Room:
-        """Change the room's metadata."""
+        """Changes the room's metadata."""
         self._room(update.room).change_metadata(update.metadata)
         return api.Room(name=update.room, metadata=update.metadata)
 
@@ -126,13 +131,13 @@ class FakeRoomService:
 
 
 class FakeAPI:
-    """`LiveKitAPI` on a fake server."""
+    """Takes the place of `LiveKitAPI`, with the room service of a fake server."""
 
     def __init__(self, livekit: FakeLiveKit) -> None:
         self.room = FakeRoomService(livekit)
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing, as no connection is open."""
 
 
 _PERMISSIONS = ("can_subscribe", "can_publish", "can_publish_data", "hidden", "can_update_metadata")

@@ -1,4 +1,4 @@
-"""Sound: sources that play what is pushed into them, tracks, and streams that hear it."""
+"""Fake audio: sources that play what is pushed into them, tracks, and streams that hear it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAMPLE_BYTES = 2
 
 
 class Played(NamedTuple):
-    """A frame that was played."""
+    """A frame that was played, and when it began."""
 
     at: float
     """When it began, Unix seconds."""
@@ -27,7 +27,9 @@ class Played(NamedTuple):
 
 
 class FakeAudioSource:
-    """An audio source: frames play one after the other; `capture` is done once the queue has room for more."""
+    """An audio source that plays frames one after the other in virtual time. `capture` is done once its queue has room
+    for more.
+    """
 
     def __init__(self, rate: int, channels: int, queue: float) -> None:
         self._rate, self._channels, self._queue = rate, channels, queue
@@ -38,7 +40,9 @@ class FakeAudioSource:
         self.publications: list[Publication] = []
 
     def capture(self, samples: bytes, done: Done) -> None:
-        """Play these samples next."""
+        """Queues these samples (16 bits each) to play after those before. Calls `done` once the queue has room for
+        more.
+        """
         frame = rtc.AudioFrame(samples, self._rate, self._channels, len(samples) // _SAMPLE_BYTES // self._channels)
         now = time.monotonic()
         begin = max(now, self._dry)
@@ -48,14 +52,14 @@ class FakeAudioSource:
         later(max(self._dry - self._queue - now, 0.0), done)
 
     def clear(self) -> None:
-        """Play nothing of what has not begun."""
+        """Drops the frames that have not begun to play."""
         for frame in self._waiting:
             frame.cancel()
         self._waiting = []
         self._dry = time.monotonic()
 
     def dropped(self) -> None:
-        """The source is closed."""
+        """Called when the client closes the source: drops the frames that have not begun to play."""
         self.clear()
 
     def _play(self, frame: rtc.AudioFrame) -> None:
@@ -66,7 +70,7 @@ class FakeAudioSource:
 
 
 class Track:
-    """A track, local or at a subscriber: what `AudioStream` listens to."""
+    """An audio track, local or at a subscriber, and the `AudioStream`s that listen to it."""
 
     def __init__(self, name: str, source: FakeAudioSource | None) -> None:
         self.name, self.source = name, source
@@ -75,18 +79,18 @@ class Track:
         self.publication: Publication | None = None
 
     def play(self, played: Played) -> None:
-        """Give a frame of the track to each stream that listens to it."""
+        """Gives a frame of the track to each stream that listens to it."""
         for stream in list(self.streams):
             stream.hear(played.frame)
 
     def end(self) -> None:
-        """No frame comes any more."""
+        """Ends each stream that listens to the track."""
         for stream in list(self.streams):
             stream.end()
 
 
 class Stream:
-    """An `AudioStream`: the frames of a track, at a rate of its own."""
+    """The native side of an `AudioStream`: it receives the frames of a track, converted to its own rate and channels."""
 
     def __init__(self, native: Native, track: Track, rate: int, channels: int) -> None:
         self._native, self._track, self._rate, self._channels = native, track, rate, channels
@@ -94,7 +98,7 @@ class Stream:
         track.streams.append(self)
 
     def hear(self, frame: rtc.AudioFrame) -> None:
-        """A frame has come."""
+        """Converts a frame and sends it to the listener."""
         samples = _converted(frame, self._rate, self._channels)
         buffer = Buffer(samples.tobytes())
         info = {
@@ -107,13 +111,15 @@ class Stream:
         self._native.emit(audio_stream_event={"stream_handle": self.handle, "frame_received": received})
 
     def end(self) -> None:
-        """The last one has."""
+        """Ends the stream: it leaves its track, and the listener is told that no frame follows. A second call does
+        nothing.
+        """
         if self in self._track.streams:
             self._track.streams.remove(self)
             self._native.emit(audio_stream_event={"stream_handle": self.handle, "eos": {}})
 
     def dropped(self) -> None:
-        """The listener has closed this stream."""
+        """Called when the listener has closed this stream: ends it."""
         self.end()
 
 
@@ -129,7 +135,7 @@ def _converted(frame: rtc.AudioFrame, rate: int, channels: int) -> NDArray[np.in
 
 
 def register(native: Native) -> None:
-    """Answer what is asked of sources, tracks and streams."""
+    """Registers the answers to requests about audio sources, tracks and streams with the fake native client."""
 
     def new_source(request: Any) -> Fields:
         source = FakeAudioSource(request.sample_rate, request.num_channels, request.queue_size_ms / 1e3)

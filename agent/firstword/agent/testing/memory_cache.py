@@ -1,6 +1,6 @@
-"""A cache that forgets nothing, for tests on virtual time.
+"""A cache in memory that forgets nothing, for tests on virtual time.
 
-The one in a file writes in a thread, for which that time does not wait.
+The cache in a file writes in a thread, for which that time does not wait.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from firstword.agent.cache.cache import Cache
 
 
 def memory_cache() -> Cache:
-    """A new one, whose lookups take no time."""
+    """Returns a new cache in memory, whose lookups take no time."""
     return Cache(_Memory(), deadline=0.2)
 
 

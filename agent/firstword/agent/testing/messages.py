@@ -1,4 +1,4 @@
-"""What participants send each other besides sound: data, keys pressed, transcripts, texts, bytes, calls."""
+"""Answers requests to send something besides sound: data, keys pressed, transcripts, texts, bytes, RPC calls."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _receivers(sender: Participant, identities: Iterable[str]) -> list[Participa
 
 
 def register(native: Native, delays: Delays) -> None:
-    """Answer what is asked of messages."""
+    """Registers the answers to requests that send messages with the fake native client."""
     _register_packets(native, delays)
     _register_streams(native, delays)
     _register_calls(native, delays)

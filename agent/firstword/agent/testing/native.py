@@ -1,10 +1,10 @@
 """Stands in for LiveKit's native client: takes its requests, sends its events, owns its handles.
 
-All of `livekit.rtc` above it is LiveKit's own code. The other modules of this package register what they answer. What nobody registers
-(resampler, mixer) goes to the real library, which needs no server for it.
+All of `livekit.rtc` above it is LiveKit's own code. The other modules of this package register what they answer. A
+request that nobody registered (resampler, mixer) goes to the real library, which needs no server for it.
 
-Private to LiveKit, livekit 1.1.21: `rtc._ffi_client` and the messages in `rtc._proto`. tests/agent/testing/test_livekit.py
-runs the same tests on this and on a real server.
+Private to LiveKit, livekit 1.1.21: `rtc._ffi_client` and the messages in `rtc._proto`.
+tests/agent/testing/test_livekit.py runs the same tests on this and on a real server.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _FIRST_HANDLE = 1 << 40
 Fields = dict[str, Any]
 _Message = TypeVar("_Message", FfiEvent, FfiResponse)
 Done = Callable[..., None]
-"""Sends the event that ends a request, with these fields."""
+"""Function that sends the event which ends a request, with these fields."""
 
 
 class Native:
-    """LiveKit's native client as `livekit.rtc` sees it, between `install` and `remove`."""
+    """The fake of LiveKit's native client, as `livekit.rtc` sees it between `install` and `remove`."""
 
     def __init__(self) -> None:
         self.queue: ffi.FfiQueue[FfiEvent] = ffi.FfiQueue()
@@ -42,11 +42,15 @@ class Native:
     # --- who answers
 
     def answers(self, name: str, answer: Callable[[Any], Fields | None]) -> None:
-        """Requests of this name are answered at once, with these fields."""
+        """Registers `answer` for requests of this name. It returns the fields of the response, which is sent at once."""
         self._answers[name] = answer
 
     def performs(self, name: str, perform: Callable[[Any, Done], None], *, event: str | None = None) -> None:
-        """Requests of this name are taken at once, and ended later: `perform` is given how. event: its name, if another."""
+        """Registers `perform` for requests of this name, which are ended later by an event.
+
+        `perform` is given the request and a function that sends that event. event: its name, if it differs from the
+        request's.
+        """
 
         def answer(request: Any) -> Fields:
             number = next(self._ids)
@@ -60,19 +64,19 @@ class Native:
         self._answers[name] = answer
 
     def emit(self, **message: Any) -> None:
-        """Send an event to everybody who listens."""
+        """Sends an event with these fields to everybody who listens."""
         self.queue.put(_made(FfiEvent, message))
 
     # --- handles
 
     def handle(self, of: object) -> int:
-        """A new handle of this object."""
+        """Returns a new handle for this object."""
         handle = next(self._handles)
         self._objects[handle] = of
         return handle
 
     def owned(self, of: object) -> Fields:
-        """The same, as messages carry it."""
+        """Returns a new handle for this object in the form that messages have: `{"id": HANDLE}`."""
         return {"id": self.handle(of)}
 
     def object(self, handle: int) -> Any:
@@ -80,7 +84,9 @@ class Native:
         return self._objects[handle]
 
     def drop(self, handle: int) -> bool:
-        """Forget a handle."""
+        """Forgets a handle, and calls `dropped` of its object if it has such a method. Returns whether the handle was
+        dropped.
+        """
         if handle < _FIRST_HANDLE:
             return bool(self._library()._ffi_lib.livekit_ffi_drop_handle(ctypes.c_uint64(handle)))  # pyright: ignore[reportPrivateUsage]
         gone = self._objects.pop(handle, None)
@@ -91,7 +97,7 @@ class Native:
     # --- as FfiClient
 
     def request(self, request: FfiRequest) -> FfiResponse:
-        """What LiveKit's Python asks of its native client."""
+        """Answers a request of LiveKit's Python: by what is registered, else by the real native library."""
         name = request.WhichOneof("message") or ""
         if name not in self._answers:
             return self._library().request(request)
@@ -99,13 +105,15 @@ class Native:
         return _made(FfiResponse, {name: fields or {}})
 
     def install(self) -> None:
-        """Take the native client's place."""
+        """Takes the place of LiveKit's native client."""
         before = ffi.FfiClient._instance  # pyright: ignore[reportPrivateUsage]
         self._real = None if isinstance(before, _Unneeded) else before
         ffi.FfiClient._instance = cast("ffi.FfiClient", self)  # pyright: ignore[reportPrivateUsage]
 
     def remove(self) -> None:
-        """Give it back. Handles of ours that somebody still holds are not dropped any more."""
+        """Gives the place back to LiveKit's native client. Handles of ours that somebody still holds are not dropped
+        any more.
+        """
         ffi.FfiClient._instance = self._real or cast("ffi.FfiClient", _Unneeded())  # pyright: ignore[reportPrivateUsage]
         for held in list(ffi._live_handles):  # pyright: ignore[reportPrivateUsage]
             if held.handle >= _FIRST_HANDLE:
@@ -159,7 +167,7 @@ def _started() -> ffi.FfiClient:
 
 
 class Buffer:
-    """Bytes at an address, for as long as their handle is held."""
+    """Bytes in memory at a fixed address, for as long as their handle is held."""
 
     def __init__(self, data: bytes) -> None:
         self._data = ctypes.create_string_buffer(data, max(len(data), 1))
@@ -167,10 +175,10 @@ class Buffer:
 
     @property
     def address(self) -> int:
-        """Where they are."""
+        """Returns the address of the bytes in memory."""
         return ctypes.addressof(self._data)
 
 
 def read(address: int, size: int) -> bytes:
-    """The bytes at an address that LiveKit's Python handed over."""
+    """Returns `size` bytes at an address in memory that LiveKit's Python handed over."""
     return ctypes.string_at(address, size) if size else b""

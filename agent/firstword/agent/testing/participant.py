@@ -22,10 +22,10 @@ JOINED, ACTIVE = proto.ParticipantState.PARTICIPANT_STATE_JOINED, proto.Particip
 
 
 class HeardFrame(NamedTuple):
-    """A frame that reached a participant."""
+    """A frame that reached a participant, and when."""
 
     at: float
-    """When, Unix seconds."""
+    """When it came, Unix seconds."""
     track: str
     """The track's name."""
     frame: rtc.AudioFrame
@@ -41,14 +41,14 @@ class Publication:
     source: int
     """LiveKit's TrackSource."""
     subscribed_once: bool = False
-    """The publisher has been told of a subscriber; LiveKit tells only of the first."""
+    """Whether the publisher has been told of a subscriber. LiveKit tells only of the first."""
     subscribers: dict[Participant, Track] = field(default_factory=dict["Participant", Track])
     played: list[Played] = field(default_factory=list[Played])
     """Every frame that began to play on it, heard or not."""
 
     @property
     def info(self) -> dict[str, Any]:
-        """As messages carry it."""
+        """Returns what messages say of the track: id, name, kind, source, whether it is muted."""
         return {
             "sid": self.sid,
             "name": self.track.name,
@@ -58,7 +58,7 @@ class Publication:
         }
 
     def play(self, played: Played) -> None:
-        """Play a frame of the track to those who are subscribed."""
+        """Plays a frame of the track to those who are subscribed, unless it is muted."""
         self.played.append(played)
         if self.track.muted:
             return
@@ -67,12 +67,12 @@ class Publication:
             track.play(played)
 
     def silence(self) -> None:
-        """Play nothing any more."""
+        """Stops playing: the track's source feeds this publication no longer."""
         if self.track.source is not None:
             self.track.source.publications.remove(self)
 
     def mute(self, muted: bool) -> None:
-        """Tell everybody."""
+        """Tells everybody in the room that the track is muted, or is not any more."""
         change = {"participant_identity": self.publisher.identity, "track_sid": self.sid}
         for each in self.publisher.room.participants.values():
             each.event(**{"track_muted" if muted else "track_unmuted": change})
@@ -92,7 +92,7 @@ class View:
 
 
 class Participant:
-    """A participant's connection to a room. `heard`: every frame that reached it, subscribed as it was."""
+    """A participant's connection to a room. `heard`: every frame that reached it while it was subscribed."""
 
     def __init__(self, room: ServerRoom, native: Native, info: proto.ParticipantInfo, *, auto_subscribe: bool) -> None:
         self.room, self.info, self.auto_subscribe = room, info, auto_subscribe
@@ -100,60 +100,60 @@ class Participant:
         self.heard: list[HeardFrame] = []
         self.left = False
         self.connected = False
-        """Its media connection is up."""
+        """Whether its media connection is up."""
         self.handle, self.room_handle = native.handle(self), native.handle(self)
         self._native = native
         self._views: dict[str, View] = {}
         self._kept: list[dict[str, Any]] | None = []
-        """Events before the client listens."""
+        """Events that came before the client listens."""
 
     @property
     def identity(self) -> str:
-        """LiveKit's identity of it in the room."""
+        """Returns LiveKit's identity of the participant in the room."""
         return self.info.identity
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Its attributes."""
+        """Returns a copy of the participant's attributes."""
         return dict(self.info.attributes)
 
     @property
     def publisher(self) -> bool:
-        """Whether it publishes something: LiveKit announces the changes of publishers at once."""
+        """Returns whether it publishes something: LiveKit announces the changes of publishers at once."""
         return bool(self.publications)
 
     def track_of(self, source: int) -> Track:
-        """The track that it publishes from this source. StopIteration where there is none."""
+        """Returns the track that it publishes from this source. Raises StopIteration if there is none."""
         return next(each.track for each in self.publications.values() if each.source == source)
 
     def take_back(self, sid: str) -> None:
-        """Publish this no more; nobody is told by it."""
+        """Ends one of its publications, by id, without telling anybody."""
         self.publications.pop(sid).silence()
 
     # --- what its client is told
 
     def event(self, **message: Any) -> None:
-        """An event of the room, for this client."""
+        """Sends an event of the room to this client, or keeps it until the client listens."""
         if self._kept is not None:
             self._kept.append(message)
         else:
             self._native.emit(room_event={"room_handle": self.room_handle, **message})
 
     def start_listening(self) -> None:
-        """The client is ready for events."""
+        """Sends the events that were kept, because the client listens from now on."""
         kept, self._kept = self._kept or [], None
         for message in kept:
             self.event(**message)
 
     def introduce(self, other: Participant) -> dict[str, Any]:
-        """The other was there at this one's connect: what the answer to it says of them."""
+        """Returns what the answer to this client's connect says of another participant who was there before it."""
         self._views[other.identity] = view = _view_of(other, other.info.state)
         view.publications = list(other.publications.values())
         published = [self._owned_publication(each) for each in view.publications]
         return {"participant": self._owned(other), "publications": published}
 
     def learn(self, other: Participant) -> None:
-        """Say what of the other this client does not know yet, in LiveKit's order."""
+        """Tells this client what it does not know yet of another participant, in LiveKit's order."""
         view = self._views.get(other.identity)
         if view is not None and view.participant is not other:
             self.forget(view, rtc.DisconnectReason.UNKNOWN_REASON)
@@ -178,7 +178,7 @@ class Participant:
         self._announce_active(view)
 
     def forget(self, view: View, reason: int) -> None:
-        """Tell this participant that another has left. reason: LiveKit's number for it."""
+        """Tells this client that another participant has left. reason: LiveKit's number for it."""
         for publication in list(view.publications):
             self._forget_track(view, publication)
         del self._views[view.participant.identity]
@@ -192,14 +192,17 @@ class Participant:
     # --- what it subscribes to
 
     def subscribe(self, publication: Publication, *, after: float | None = None) -> None:
-        """Subscribe to a track; it is there `after` seconds, by default the server's. Before the media connection: with it."""
+        """Subscribes to a track, which is there in `after` seconds (default: the server's delay).
+
+        Does nothing without the permission, or before the media connection is up.
+        """
         if self.info.permission.can_subscribe and self.connected:
             later(
                 self.room.delays.subscribe if after is None else after, lambda: self._complete_subscription(publication)
             )
 
     def unsubscribe(self, publication: Publication) -> None:
-        """End it."""
+        """Ends the subscription to a track, if there is one, and tells the client."""
         if (track := publication.subscribers.pop(self, None)) is not None:
             track.end()
             self.event(
@@ -264,7 +267,9 @@ class Participant:
 
 
 def attributes_change(before: dict[str, str], after: dict[str, str]) -> dict[str, list[dict[str, str]]]:
-    """All attributes and those that have changed, as messages carry them; a removed one is empty."""
+    """Returns all attributes and those that have changed, in the form that messages have. A removed one has an empty
+    value.
+    """
     changed = {key: after.get(key, "") for key in {**before, **after} if before.get(key, "") != after.get(key, "")}
     return {
         "attributes": [{"key": key, "value": value} for key, value in after.items()],

@@ -1,4 +1,4 @@
-"""Providers for a LiveKit session under test: each takes exactly as long as it is told, and opens no connection."""
+"""Fake providers for a LiveKit session under test: each takes exactly as long as it is told, and opens no connection."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Speaking:
     character: float = 0.060
     """Seconds of audio for each character of the text."""
     fails: bool = False
-    """Every request fails."""
+    """Whether every request fails."""
     requests: list[str] = field(default_factory=list[str])
     """The texts that were asked for."""
 
 
 class FakeTTS(tts.TTS[Any]):
-    """Says every text as a tone."""
+    """A fake TTS that says every text as a tone. `speaking` has its settings."""
 
     def __init__(self, *, sample_rate: int = 24_000) -> None:
         super().__init__(capabilities=tts.TTSCapabilities(streaming=False), sample_rate=sample_rate, num_channels=1)
@@ -50,11 +50,11 @@ class FakeTTS(tts.TTS[Any]):
     def synthesize(
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.ChunkedStream:
-        """Returns speech for a text: a tone, as long as the text is."""
+        """Returns the speech for a text: a tone whose length depends on the number of characters."""
         return _Tone(self, text, conn_options)
 
     def update_options(self, **_: Any) -> None:
-        """Any voice sounds alike."""
+        """Accepts any options, and changes nothing: all voices sound alike."""
 
 
 class _Tone(tts.ChunkedStream):
@@ -74,7 +74,7 @@ class _Tone(tts.ChunkedStream):
 
 
 class FakeSTT(stt.STT[Any]):
-    """Understands what it is told to: `say("hello")` is a final transcript.
+    """A fake STT that understands what it is told to: `say("hello")` is a final transcript.
 
     heard: seconds of audio that came. voiced: seconds of it that were loud.
     """
@@ -85,7 +85,7 @@ class FakeSTT(stt.STT[Any]):
         self._streams: list[_Listening] = []
 
     def say(self, text: str) -> None:
-        """Have the STT return this text as a final transcript, as if somebody had said it."""
+        """Has the STT return this text as a final transcript, as if somebody had said it."""
         for stream in self._streams:
             stream.understand(text)
 
@@ -95,7 +95,7 @@ class FakeSTT(stt.STT[Any]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> stt.RecognizeStream:
-        """Listen."""
+        """Returns a new stream of recognition, which counts the audio it gets."""
         stream = _Listening(self, conn_options)
         self._streams.append(stream)
         return stream
@@ -127,10 +127,10 @@ class _Listening(stt.RecognizeStream):
 
 
 class FakeLLM(llm.LLM[Any]):
-    """Answers every question with `answer`, after `first_token` seconds.
+    """A fake LLM that answers every question with `answer`, after `first_token` seconds.
 
-    questions: what it was asked last, each time. said: what the assistant had said before that, each time.
-    calls: names of tools that it calls, without arguments, one with each answer until none is left.
+    questions: what it was asked last, each time. said: what the assistant had said before that, each time. calls: tools
+    that it calls, each a name and arguments in JSON, one with each answer until none is left.
     """
 
     def __init__(self, answer: str = "I see.", *, first_token: float = 0.200) -> None:
@@ -148,7 +148,7 @@ class FakeLLM(llm.LLM[Any]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
         **_: Any,
     ) -> llm.LLMStream:
-        """The answer."""
+        """Notes the question and returns the stream of the answer."""
         messages = [item for item in chat_ctx.items if isinstance(item, llm.ChatMessage)]
         self.questions.append((messages[-1].text_content or "") if messages else "")
         self.said.append([message.text_content or "" for message in messages if message.role == "assistant"])
@@ -172,24 +172,24 @@ class _Answer(llm.LLMStream):
 
 
 class FakeVAD(vad.VAD):
-    """Hears voices when it is told to: `begin` and `end` of somebody's speech."""
+    """A fake VAD that reports voices when it is told to: `begin` and `end` of somebody's speech."""
 
     def __init__(self) -> None:
         super().__init__(capabilities=vad.VADCapabilities(update_interval=0.1))
         self._streams: list[_Detecting] = []
 
     def begin(self) -> None:
-        """Have the VAD report that somebody begins to speak."""
+        """Has the VAD report that somebody begins to speak."""
         for stream in self._streams:
             stream.detect(vad.VADEventType.START_OF_SPEECH)
 
     def end(self) -> None:
-        """They are silent."""
+        """Has the VAD report that nobody speaks any more."""
         for stream in self._streams:
             stream.detect(vad.VADEventType.END_OF_SPEECH)
 
     def stream(self) -> vad.VADStream:
-        """Listen."""
+        """Returns a new stream of detection, on which `begin` and `end` are reported."""
         stream = _Detecting(self)
         self._streams.append(stream)
         return stream

@@ -1,4 +1,4 @@
-"""A realtime model for a LiveKit session under test: it speaks by itself, as a tone, and opens no connection."""
+"""A fake realtime model for a LiveKit session under test: it speaks by itself, as a tone, and opens no connection."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _PEAK = 12_000
 
 
 class FakeRealtimeModel(llm.RealtimeModel):
-    """Says what it is told to say, or `answer`. `first_audio`: seconds until it speaks.
+    """A fake realtime model that says `answer` or, without one, what it is told to say.
 
-    requests: the instructions that came with each request. contexts: what it was last told has been said, of each session.
+    first_audio: seconds until it speaks. character: seconds of audio for each character. requests: the instructions of
+    each request. contexts: the chat context that each session was last given.
     """
 
     def __init__(self, answer: str | None = None, *, first_audio: float = 0.300, character: float = 0.060) -> None:
@@ -41,11 +42,11 @@ class FakeRealtimeModel(llm.RealtimeModel):
         self.contexts: list[llm.ChatContext] = []
 
     def session(self, *, turn_detection_disabled: bool = False) -> llm.RealtimeSession[Any]:
-        """A session."""
+        """Returns a new session of the model."""
         return _Speaking(self)
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing, as no connection is open."""
 
 
 class _Speaking(llm.RealtimeSession[Any]):

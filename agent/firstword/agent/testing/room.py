@@ -1,8 +1,9 @@
 """The server's side of a room: who is in it, and when the others are told.
 
-As livekit-server 1.11 does it: what publishers do is told at once, and so is a change of attributes or permissions. That somebody else came
-or left is told every three seconds (`Delays.announce`). So an agent may hear of its caller seconds after they have subscribed to its voice.
-It hears of a caller who was back in between only when all that is over.
+As livekit-server 1.11 does it: what publishers do is told at once, and so is a change of attributes or permissions.
+That somebody else came or left is told every three seconds (`Delays.announce`). So an agent may hear of its caller
+seconds after they have subscribed to its voice. It hears of a caller who was back in between only when all that is
+over.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ _sids = count(1)
 
 @dataclass
 class Delays:
-    """How long things take, in seconds; may be changed at any time."""
+    """The fake server's delays, in seconds. They may be changed at any time."""
 
     connect: float = 0.050
     media: float = 0.0
-    """From the connect to the media connection of who publishes nothing: they hear nothing before it."""
+    """From the connect to the media connection. A participant who publishes nothing hears nothing before it."""
     publish: float = 0.010
     subscribe: float = 0.020
     reconnect: float = 0.100
     message: float = 0.001
-    """Data, texts, RPC: from one client to another."""
+    """For data, texts and RPC calls from one client to another."""
     unpublish: float = 0.200
     announce: float = 3.0
-    """Between two announcements of who came and left and publishes nothing, counted from the room's beginning."""
+    """Between two announcements of who came and left without publishing anything, counted from the room's beginning."""
     rpc_answers: float = 7.0
-    """After so long a call to nobody fails."""
+    """Until an RPC call to nobody fails."""
     refused: float = 10.0
-    """After so long a track fails that may not be published."""
+    """Until publishing a track without the permission fails."""
 
 
 def new_sid(prefix: str) -> str:
@@ -67,7 +68,7 @@ class ServerRoom:
 
     @property
     def info(self) -> dict[str, Any]:
-        """As messages carry it."""
+        """Returns what messages say of the room: id, name, metadata, when it was made, its timeouts."""
         return {
             "sid": self.sid,
             "name": self.name,
@@ -80,7 +81,10 @@ class ServerRoom:
     # --- coming and going
 
     def join(self, participant: Participant) -> list[dict[str, Any]]:
-        """Let them in; what the answer to their connect says of the others. One of the same identity has to go."""
+        """Lets a participant in. Returns what the answer to their connect says of the others.
+
+        A participant of the same identity is removed.
+        """
         if (same := self.participants.get(participant.identity)) is not None:
             self.remove(same, rtc.DisconnectReason.DUPLICATE_IDENTITY)
         participant.info.state = JOINED
@@ -92,7 +96,7 @@ class ServerRoom:
         return [participant.introduce(each) for each in others if not each.info.permission.hidden]
 
     def connected(self, participant: Participant) -> None:
-        """Their media connection is there: with it what was published before they came."""
+        """Records that the participant's media connection is up, and subscribes them to the tracks that are there."""
         if participant.left:
             return
         participant.event(connection_state_changed={"state": rtc.ConnectionState.CONN_CONNECTED})
@@ -105,13 +109,13 @@ class ServerRoom:
                     participant.subscribe(publication, after=0)
 
     def active(self, participant: Participant) -> None:
-        """They send or receive media."""
+        """Records that the participant sends or receives media, and tells the others."""
         if participant.info.state != ACTIVE:
             participant.info.state = ACTIVE
             self.tell(participant)
 
     def remove(self, participant: Participant, reason: int) -> None:
-        """They have left, or have to: their client is told `reason`, the others too."""
+        """Removes a participant who has left or must leave. Tells their client the `reason`, and tells the others."""
         if participant.left:
             return
         participant.left = True
@@ -134,7 +138,7 @@ class ServerRoom:
             later(self._departure, self._close_if_left)
 
     def reconnect(self, participant: Participant) -> None:
-        """Their client has lost the server, and finds it again."""
+        """Has a participant's client lose the server and find it again after `Delays.reconnect` seconds."""
         participant.event(connection_state_changed={"state": rtc.ConnectionState.CONN_RECONNECTING})
         participant.event(reconnecting={})
 
@@ -147,7 +151,7 @@ class ServerRoom:
         later(self.delays.reconnect, found)
 
     def close(self, reason: int) -> None:
-        """Send everybody away."""
+        """Closes the room and removes everybody from it."""
         self.closed = True
         for participant in list(self.participants.values()):
             self.remove(participant, reason)
@@ -168,7 +172,7 @@ class ServerRoom:
     # --- tracks
 
     def publish(self, participant: Participant, track: Track, source: int) -> Publication:
-        """A new track of theirs."""
+        """Publishes a track of the participant and tells the others. Returns the publication."""
         publication = Publication(new_sid("TR"), participant, track, source)
         participant.publications[publication.sid] = publication
         track.publication = publication
@@ -179,7 +183,7 @@ class ServerRoom:
         return publication
 
     def unpublish(self, participant: Participant, sid: str) -> None:
-        """One less; the others are told a little later."""
+        """Ends one of the participant's publications, by id. The others are told a little later."""
         participant.take_back(sid)
         participant.event(local_track_unpublished={"publication_sid": sid})
         later(self.delays.unpublish, lambda: self.tell(participant, at_once=True))
@@ -195,7 +199,10 @@ class ServerRoom:
         attributes: dict[str, str] | None = None,
         permission: dict[str, Any] | None = None,
     ) -> None:
-        """Change what is said of a participant, and tell everybody, them first; an empty attribute goes."""
+        """Changes name, metadata, attributes or permissions of a participant, and tells them first, then the others.
+
+        An attribute with an empty value is removed.
+        """
         info, whose = participant.info, {"participant_identity": participant.identity}
         if permission is not None:
             info.permission.Clear()
@@ -219,7 +226,7 @@ class ServerRoom:
         self.tell(participant, at_once=True)
 
     def change_metadata(self, metadata: str) -> None:
-        """The room's own."""
+        """Changes the room's own metadata and tells everybody."""
         self.metadata = metadata
         for participant in self.participants.values():
             participant.event(room_metadata_changed={"metadata": metadata})
@@ -228,7 +235,7 @@ class ServerRoom:
     # --- telling
 
     def tell(self, participant: Participant, *, at_once: bool = False) -> None:
-        """Tell the others of a participant's change: at once, or with the next announcement."""
+        """Tells the others of a participant's change: at once, or with the next announcement."""
         queued = self._queued.pop(participant.identity, None)
         another = queued is not None and queued is not participant
         if at_once or another or participant.publisher:
@@ -241,7 +248,7 @@ class ServerRoom:
             later(self.delays.announce - passed % self.delays.announce, self._tick)
 
     def announce(self) -> None:
-        """Tell everybody now what would be told with the next announcement."""
+        """Tells everybody now what they would be told with the next announcement."""
         queued, self._queued = list(self._queued.values()), {}
         self._announce(queued)
 

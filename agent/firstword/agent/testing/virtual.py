@@ -1,4 +1,4 @@
-"""Runs what a test does on virtual time, with a fake LiveKit server."""
+"""Runs a test's scenario on virtual time, with a fake LiveKit server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ _Result = TypeVar("_Result")
 
 
 class LiveKitTest:
-    """A virtual loop and a fake LiveKit server, for one scenario."""
+    """A loop with virtual time and a fake LiveKit server, for one scenario of a test."""
 
     def __init__(self) -> None:
         self.loop = VirtualTimeLoop()
         self.livekit = FakeLiveKit()
 
     def run(self, scenario: Callable[[FakeLiveKit], Coroutine[Any, Any, _Result]]) -> _Result:
-        """Run the scenario to its end; once. Returns and raises what it does; what it has begun ends with it."""
+        """Runs the scenario, an async function of the server, to its end. Returns what it returns and raises what it
+        raises.
+
+        Call it once. Tasks that the scenario has begun are cancelled at its end.
+        """
         with self.livekit, wall_clock_of(self.loop), asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             return runner.run(scenario(self.livekit))
