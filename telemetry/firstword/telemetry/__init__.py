@@ -1,4 +1,4 @@
-"""What makes a start a trace, usable by any LiveKit agent: the names that an agent of one's own needs.
+"""Makes a start a trace, for any LiveKit agent: the names that an agent of your own needs.
 
 Importing this imports nothing else: each name below brings its module when it is first used, since what a worker
 imports is time. What is not listed is imported from its module, such as `firstword.telemetry.testing`.

@@ -1,7 +1,7 @@
-"""Whether what is sent arrives: tries each exporter with nothing in it, and says what came back.
+"""Tests whether exported data arrives: sends an empty export with each exporter, and reports what came back.
 
-Beside the way of the data: the worker asks once at its start, `firstword doctor` whenever it is asked. An exporter itself
-only logs that it failed, one of its many tries after the other, and much later.
+Beside the way of the data: the worker asks once at its start, `firstword doctor` whenever it is asked. An exporter
+itself only logs that it failed, one of its many tries after the other, and much later.
 """
 
 from __future__ import annotations
@@ -60,23 +60,27 @@ _CAUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What became of an empty export of one signal."""
+    """The result of an empty export of one signal: where it went, and why it did not arrive."""
 
     route: Route
     problem: str = ""
-    """Why nothing arrives, with the variable and a possible cause; empty where the receiver took it, or nothing is sent."""
+    """Why nothing arrives, with the variable and a possible cause. Empty if the receiver took it, or nothing is sent.
+    """
 
 
 def try_exports(environ: Mapping[str, str] = os.environ, *, within: float = 3.0) -> list[Arrival]:
-    """Send an empty export of each signal as this process would. Waits `within` seconds for each at most.
+    """Sends an empty export of each signal as this process would, and returns the results. Waits at most `within`
+    seconds for each.
 
-    environ: the process's own environment, which the exporters read besides.
+    environ: the process's own environment, which the exporters also read themselves.
     """
     return [_tried(otlp.route(signal, environ), within) for signal in SIGNALS]
 
 
 def warn_where_nothing_arrives() -> None:
-    """Log a line for each signal that is sent and can't arrive, and for each variable that asks for what isn't there."""
+    """Sends empty exports, and logs a warning for each signal that does not arrive and each variable that can't be
+    followed.
+    """
     logger = logging.getLogger("firstword")
     said: set[str] = set()
     for arrival in try_exports():

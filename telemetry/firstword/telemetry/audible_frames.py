@@ -1,7 +1,7 @@
-"""When an agent is first heard: the first audible frame on a track of its room that somebody is subscribed to.
+"""Detects when an agent is first heard: the first audible frame on a track of its room that somebody is subscribed to.
 
-Of any track but LiveKit's background audio. An avatar elsewhere speaks on a track of its own. There it is the instant at which it says that
-playback has started, or at which its first frame is sent.
+Any track counts but LiveKit's background audio. An avatar elsewhere speaks on a track of its own. There it is the
+instant at which it says that playback has started, or at which its first frame is sent.
 
 Private names are from `firstword.telemetry.livekit_private`.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from livekit import rtc
 
 AUDIBLE = round(32_768 * 10 ** (-36 / 20))
-"""A peak above -36 dBFS is heard."""
+"""Peak of a 16-bit sample above which a frame is heard: -36 dBFS."""
 
 
 @dataclass
@@ -42,9 +42,10 @@ _lock = threading.Lock()
 
 
 class FirstFrame:
-    """Listens to one room.
+    """Listens to one room for the first audible frame that a subscriber hears, from its making until `stop`.
 
-    heard: called in the step that sends the first audible frame, and perhaps again until `stop`. connected: called when the room is.
+    heard: called in the step that sends that frame, and perhaps again until `stop`. connected: called when the room is
+    connected.
     """
 
     def __init__(self, room: rtc.Room, *, heard: Callable[[], None], connected: Callable[[], None]) -> None:
@@ -59,7 +60,7 @@ class FirstFrame:
         _hooks.use()
 
     def stop(self) -> None:
-        """Listen no more; once."""
+        """Stops listening. Call it once."""
         global _listening
         self.room.off("local_track_subscribed", self._on_subscribed)
         with _lock:
@@ -67,7 +68,7 @@ class FirstFrame:
         _hooks.release()
 
     def hears(self, track: rtc.LocalAudioTrack) -> bool:
-        """Whether somebody in the room is subscribed to the track."""
+        """Returns whether somebody in the room is subscribed to the track."""
         return any(each is track for each in self._subscribed)
 
     @guarded

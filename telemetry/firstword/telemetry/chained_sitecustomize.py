@@ -1,4 +1,5 @@
-"""What `firstword.telemetry.observe_folder` copies as `sitecustomize.py`: the switch, and then the `sitecustomize` that was there.
+"""The file that `firstword.telemetry.observe_folder` copies as `sitecustomize.py`: it runs the switch, and then the
+`sitecustomize` that was there.
 
 Python imports one module of that name, the first on its path. So that ours takes nothing away, it runs the next one.
 """

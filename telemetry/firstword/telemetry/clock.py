@@ -1,4 +1,4 @@
-"""Where the time of a start comes from: the one place that reads a clock, so that a test can hand in another."""
+"""The clock of a start: the one place that reads a clock, so that a test can use another."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 Clock = Callable[[], int]
-"""Returns whole nanoseconds since the Unix epoch; never goes back."""
+"""A function that returns whole nanoseconds since the Unix epoch, and never goes back."""
 
 
 def session_clock() -> Clock:
-    """A clock for one session: one reading of the wall clock now, monotonic offsets on it from then on."""
+    """Returns a clock for one session. It reads the wall clock once, now, and adds monotonic time to that."""
     epoch = time.time_ns() - time.monotonic_ns()
 
     def now() -> int:
@@ -21,7 +21,7 @@ def session_clock() -> Clock:
 
 
 def process_created() -> int | None:
-    """When this process was created, Unix ns, to a hundredth of a second; None where the system doesn't say.
+    """Returns when this process was created, Unix ns, to a hundredth of a second. None if the system doesn't say.
 
     Linux: `starttime` in /proc/self/stat, which counts from the boot as `CLOCK_BOOTTIME` does.
     """

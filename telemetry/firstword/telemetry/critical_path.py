@@ -1,12 +1,13 @@
-"""The exact critical path of a start: what the caller waited for, piece after piece, and what each task cost.
+"""Computes the exact critical path of a start: what the caller waited for, piece after piece, and what each task cost.
 
-Stands between `firstword.telemetry.record` (how a start went) and `firstword.telemetry.layout` (its spans); `tuning` asks the same
-functions about starts read back from traces. Pure: records in, records out. Instants are whole nanoseconds.
+Stands between `firstword.telemetry.record` (how a start went) and `firstword.telemetry.layout` (its spans); `tuning`
+asks the same functions about starts read back from traces. Pure: records in, records out. Instants are whole
+nanoseconds.
 
-The path is walked back over the needs that the plan declares, so nothing is inferred from times (startup-trace.md,
-"The exact critical path"). Slack is the critical path method's total float: J. E. Kelley and M. R. Walker,
-"Critical-Path Planning and Scheduling", Proc. Eastern Joint Computer Conference, 1959. Drag is S. A. Devaux's,
-"Total Project Control", 1999.
+The path is walked back over the needs that the plan declares, so nothing is inferred from times (startup-trace.md, "The
+exact critical path"). Slack is the critical path method's total float: J. E. Kelley and M. R. Walker, "Critical-Path
+Planning and Scheduling", Proc. Eastern Joint Computer Conference, 1959. Drag is S. A. Devaux's, "Total Project
+Control", 1999.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from firstword.telemetry.record import LoopStep, Outcome, Start, Task, TaskState
 from firstword.telemetry.vocabulary import ABSENT_CALLER, DISPATCH, EVENT_LOOP, STAGE_PREFIX
 
 LEAST_LOOP_DELAY = 1_000_000
-"""Nanoseconds: a shorter delay by the event loop is no piece of its own, it joins the next."""
+"""Nanoseconds. A shorter delay by the event loop is no piece of its own; it joins the next one."""
 LEAST_STAGE = 1_000_000
-"""Nanoseconds: a shorter stage of the dispatch is no piece of its own, it joins the next; the last joins the one before."""
+"""Nanoseconds. A shorter stage of the dispatch is no piece of its own; it joins the next, or as the last one the one
+before.
+"""
 
 
 class PieceKind(StrEnum):
-    """What the caller waited for in a piece."""
+    """The kind of a piece of the critical path: what the caller waited for in it."""
 
     TASK = "task"
     DISPATCH = DISPATCH
@@ -39,21 +42,21 @@ class PieceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PathPiece:
-    """One stretch of the critical path."""
+    """One stretch of the critical path, with one reason. Times are in ns."""
 
     kind: PieceKind
     task: str | None
-    """Whose it is: the task's name, or the span's id where `kind` is SPAN; None for what is no task's."""
+    """The task's name, or the span's id if `kind` is SPAN; None if the piece belongs to no task."""
     start: int
     end: int
     held_by: str | None = None
-    """Of an event loop's delay: the task that held the loop most in it; None where none held it."""
+    """For a delay by the event loop: the task that held the loop most in it; None if none did."""
     stage: str | None = None
-    """Of the dispatch: which stage of it; None where nobody says."""
+    """For a piece of the dispatch: its stage; None if that is not known."""
 
     @property
     def name(self) -> str:
-        """What the caller waited for: the task's name, `dispatch.STAGE`, or the kind."""
+        """Returns what the caller waited for: the task's name, `dispatch.STAGE`, or the kind."""
         return self.task or (f"{STAGE_PREFIX}{self.stage}" if self.stage else self.kind.value)
 
 
@@ -61,43 +64,44 @@ class PathPiece:
 class TaskAnalysis:
     """What one task cost and how much room it had, in seconds.
 
-    Without a first word, "the first word" below is the event at which the path is walked back from its task.
+    Without a first word, "the first word" below is the end of the task from which the path is walked back.
     """
 
     critical: float
-    """Time of the path that is the task's own."""
+    """Time of the critical path that belongs to the task."""
     slack: float | None
-    """How much later it could have ended without delaying the first word; None where that doesn't depend on it."""
+    """How much later it could have ended without delaying the first word; None if the first word doesn't depend on it.
+    """
     drag: float
-    """How much earlier the first word would have come had the task taken no time; 0 off the path."""
+    """How much earlier the first word would have come, had the task taken no time; 0 off the path."""
     contention: float
-    """Time in which it held the loop inside pieces of the path that aren't its own, an absent caller's left out."""
+    """Time for which it held the event loop inside pieces of others, except those of an absent caller."""
     loop_time: float
-    """Time in which it held the loop, until its end or the root's, whichever is later."""
+    """Time for which it held the event loop, until its end or the root's, whichever is later."""
     ready_delay: float
-    """From its needs being there to its first step."""
+    """Time from the end of its last need to its first step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The answer for one start."""
+    """The critical path of one start, and what each of its tasks cost."""
 
     pieces: tuple[PathPiece, ...]
-    """In time order, from the root's start to its end, without gap or overlap; none is empty."""
+    """The critical path in time order, from the root's start to its end, without gap or overlap; none is empty."""
     figures: Mapping[str, TaskAnalysis]
-    """By task, in order of declaration; deferred tasks too."""
+    """The figures of each task, deferred ones too, by name in order of declaration."""
     critical_task: str | None
-    """The task, or stage of the dispatch, with the most time on the path; on a tie a task, of these the one declared first.
+    """The task, or stage of the dispatch, with the most time on the path. On a tie a task wins, the one declared first.
 
-    None when none is on it. `dispatch` where nobody says of which stages it consisted.
+    None if none is on it. `dispatch` if its stages are not known.
     """
 
 
 def analyse(start: Start) -> Analysis:
-    """Find the critical path of a start, and each task's figures.
+    """Finds the critical path of a start, and each task's figures.
 
-    What happens after the root's end changes nothing of tasks that had ended by then. An analysis made at the first word still holds for
-    them when all is done. Raises ValueError when tasks need each other in a circle.
+    What happens after the root's end does not change the figures of tasks that had ended by then. So an analysis made
+    at the first word still holds for them when all is done. Raises ValueError if tasks need each other in a circle.
     """
     target = _walked_back_from(start)
     network = _network(start, target)
@@ -136,7 +140,7 @@ def work(task: Task) -> int:
 
 
 def running_at_end(task: Task, start: Start) -> bool:
-    """Whether a task that began in the start was running at the root's end, seen from then or from later."""
+    """Returns whether a task was still running at the root's end. The record may have been made then or later."""
     unfinished = task.state in (TaskState.RUNNING, TaskState.CANCELLED)
     return task.end > start.end or (unfinished and task.end == start.end)
 
@@ -196,7 +200,9 @@ def _pieces(start: Start, target: Task | None) -> tuple[PathPiece, ...]:
 
 
 def dispatch_pieces(start: Start, until: int) -> list[PathPiece]:
-    """The dispatch up to `until`, stage by stage, in time order."""
+    """Returns the pieces of the critical path in the dispatch, stage by stage in time order, from the root's start to
+    `until` (ns).
+    """
     if start.start >= until:
         return []
     found: list[PathPiece] = []

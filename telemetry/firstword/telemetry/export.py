@@ -1,7 +1,8 @@
-"""Where spans leave the process: held until the first word, redacted, then batched to OTLP and, if asked, to files.
+"""Exports spans: holds them until the first word, redacts them, then sends them in batches to OTLP and, if asked, to
+files.
 
-The end of the way of the data inside the worker. Nothing here waits for a collector: export is on a thread,
-queues are bounded, and what is dropped is counted.
+The end of the way of the data inside the worker. Nothing here waits for a collector: export is on a thread, queues are
+bounded, and what is dropped is counted.
 """
 
 from __future__ import annotations
@@ -36,23 +37,28 @@ from firstword.telemetry.redaction import redacted, redacted_resource
 logger = logging.getLogger("firstword")
 
 MOST_HELD_SPANS = 2_000
-"""Spans held for one start; more are dropped and counted."""
+"""Most spans that are held for one start. Further ones are dropped and counted."""
 MOST_WAITING = 2_048
-"""Spans that wait for one exporter, as many as the SDK's queue has by default; more are dropped and counted."""
+"""Most spans that wait for one exporter, as many as the SDK's queue has by default. Further ones are dropped and
+counted.
+"""
 MOST_STARTS = 4_096
-"""Starts a process remembers; the oldest is forgotten when one more comes."""
+"""Most starts that a process remembers. One more, and the oldest is forgotten."""
 
 _task: ContextVar[otel.Span | None] = ContextVar("telemetry_task_span", default=None)
 
 
 def enter(task: otel.Span) -> None:
-    """Make this span the parent of spans that libraries start from here on, in this context and in copies of it."""
+    """Makes this span the parent of spans that libraries start from here on, in this context and in copies of it."""
     _task.set(task)
     otel_context.attach(otel.set_span_in_context(task))
 
 
 class Exporting:
-    """The tracer provider of a process and what stands behind it. One a process, made after a fork."""
+    """The tracer provider of a process, with its exporters. It holds back the spans of starts until they are exported.
+
+    A process makes one, after it was forked.
+    """
 
     def __init__(
         self,
@@ -62,7 +68,7 @@ class Exporting:
         ids: IdGenerator | None = None,
         redact: bool = True,
     ) -> None:
-        """redact: take out what is private (`firstword.telemetry.redaction`) before anything is exported."""
+        """redact: whether what is private is removed before export (`firstword.telemetry.redaction`)."""
         self._batches = [_Batch(exporter) for exporter in exporters]
         self._starts = _Starts(self._batches, redact=redact)
         resource = resource or Resource.create()
@@ -73,20 +79,28 @@ class Exporting:
         self._told = 0
 
     def newly_dropped(self, *, last: bool = False) -> int:
-        """Spans lost since the last call: too many were held or waited, or an exporter failed. last: what waits is lost too."""
+        """Returns how many spans were lost since the last call: too many were held or waited, or an exporter failed.
+
+        last: count spans that still wait as lost, too.
+        """
         dropped = self._starts.dropped + sum(batch.lost(last=last) for batch in self._batches)
         new, self._told = dropped - self._told, dropped
         return new
 
     @property
     def outside(self) -> otel.TracerProvider:
-        """A provider for tracers whose spans outlive a start, LiveKit's: inside of one they belong to what is around it."""
+        """Returns a tracer provider for spans that outlive a start, such as LiveKit's.
+
+        Spans that are started inside a start become children of the context around the start.
+        """
         return _Placing(self.provider, self._around)
 
     @property
     def inside(self) -> otel.TracerProvider:
-        """A provider for the tracers of libraries, whose spans explain a task. While a start goes on, a span belongs to the task that the
-        work is done for, also where LiveKit's span is the current one. Otherwise it belongs to what is current.
+        """Returns a tracer provider for libraries, whose spans explain a task. While a start goes on, each becomes a
+        child of the task it works for.
+
+        That also holds if LiveKit's span is the current one. After the start, the current span is the parent.
         """
         return _Placing(self.provider, self._in_task)
 
@@ -106,33 +120,37 @@ class Exporting:
         return otel.set_span_in_context(task, context)
 
     def open(self, trace_id: int, around: Context) -> None:
-        """A start with this trace begins; `around` is the context it was begun in. Its spans are held."""
+        """Begins to hold the spans of this trace, as those of a start. `around` is the context in which the start was
+        begun.
+        """
         self._starts.open(trace_id, around)
 
     def take(self, trace_id: int) -> list[ReadableSpan]:
-        """Removes and returns the spans that libraries have finished in this trace since the last call. The start decides which it exports."""
+        """Removes and returns the spans that libraries have finished in this trace since the last call. The start
+        decides which it exports.
+        """
         return self._starts.take(trace_id)
 
     def close(self, trace_id: int) -> None:
-        """The start is over: what libraries trace in its tasks' contexts from now on is left out."""
+        """Ends the start of this trace. From now on, what libraries trace in its tasks' contexts is dropped."""
         self._starts.close(trace_id)
 
     def emit(self, span: ReadableSpan) -> None:
-        """Hand on a finished span."""
+        """Redacts a finished span, if that is on, and queues it for the exporters."""
         self._starts.pass_on(span)
 
     def flush(self, timeout: float) -> bool:
-        """Export what was handed on, and leave what is held; False when `timeout` seconds were not enough."""
+        """Exports the queued spans; those that are held stay. Returns False if `timeout` seconds were not enough."""
         return all(batch.force_flush(int(timeout * 1000)) for batch in self._batches)
 
     def shutdown(self) -> None:
-        """Export what is there, held or not, and end the threads; spans after that are lost."""
+        """Exports all spans, held ones too, and ends the export threads. Later spans are lost."""
         self.provider.shutdown()
         if lost := sum(batch.lost(last=True) for batch in self._batches):
             logger.warning("%d spans could not be exported", lost)
 
     async def shutdown_soon(self) -> None:
-        """`shutdown` on a thread: for LiveKit's shutdown callbacks."""
+        """Runs `shutdown` on a thread and waits for it. For LiveKit's shutdown callbacks."""
         await asyncio.to_thread(self.shutdown)
 
 
@@ -286,7 +304,7 @@ class _PlacingTracer(otel.Tracer):
 
 
 class FileExporter(SpanExporter):
-    """OTLP JSON lines, one export request a line, for when no collector is there.
+    """A span exporter that writes OTLP JSON lines to a file, one export request a line, if there is no collector.
 
     Each process appends to a file of its own in `folder`, so that no two write the same line.
     """
@@ -297,7 +315,7 @@ class FileExporter(SpanExporter):
         self.path = folder / f"traces-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Append one line; FAILURE where the file can't be written."""
+        """Appends the spans as one line. Returns FAILURE if the file can't be written."""
         line = json.dumps(_otlp_json(spans), separators=(",", ":"))
         try:
             with open(self.path, "a", encoding="utf-8", opener=_for_this_user) as file:
@@ -307,10 +325,10 @@ class FileExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Nothing is kept open."""
+        """Does nothing, as no file is kept open."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Each line is written as it comes."""
+        """Does nothing and returns True, as each line is written at once."""
         return True
 
 
@@ -334,11 +352,11 @@ def _otlp_json(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
 def exporters_from_environment(
     environ: Mapping[str, str] | None = None, *, folder: Path | None = None, warn: bool = True
 ) -> list[SpanExporter]:
-    """The exporters that the standard `OTEL_*` variables ask for, and files in `folder` if it is given.
+    """Returns the span exporters that the standard `OTEL_*` variables ask for, and one for files if `folder` is given.
 
-    OTLP over gRPC, or HTTP with `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`, where an endpoint is named;
-    none with `OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`. What can't be done is a warning in the log, with
-    `warn`: a process of many that are alike leaves that to the first.
+    OTLP over gRPC, or HTTP with `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`, if an endpoint is named; none with
+    `OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`. warn: log what can't be done. If many processes are alike,
+    only the first should.
     """
     exporters: list[SpanExporter] = []
     if folder is not None:
@@ -358,7 +376,9 @@ def exporters_from_environment(
 
 
 def otlp_exporter(protocol: otlp.Protocol) -> SpanExporter:
-    """The SDK's exporter, which reads its variables itself. Raises what it makes of a wrong one."""
+    """Returns the SDK's OTLP exporter of spans, which reads its variables itself. Raises what it raises for a wrong
+    one.
+    """
     # imported here: only one of the two is needed, and gRPC costs a tenth of a second
     if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp

@@ -1,4 +1,4 @@
-"""What firstword says where an optional part of it is not installed: one line, with the command that installs it.
+"""Says in one line which command installs an optional part of firstword that is missing.
 
 At the bottom of the layers, since each of them has parts that are optional: pyproject.toml lists the extras.
 """
@@ -12,17 +12,18 @@ from importlib.util import find_spec
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra beside the firstword that is there."""
+    """Returns the pip command that installs an extra of firstword."""
     return f"pip install 'firstword[{extra}]'"
 
 
 @contextmanager
 def needed(extra: str, what: str, *later: str) -> Generator[None]:
-    """Ends the program with one line and exit code 2 where an import inside fails for want of a package.
+    """Context manager that ends the program with one line and exit code 2 if an import inside fails because a package
+    is missing.
 
-    extra: the one that brings the package. what: who needs it, the line's first words. later: packages that are looked
-    for now, since they are imported when nobody reads the line any more. Where a module of firstword itself is missing
-    that is a fault, and ModuleNotFoundError goes on.
+    extra: the one that brings the package. what: who needs it, the line's first words. later: packages that are checked
+    now, because they are imported too late for a message. If a module of firstword itself is missing,
+    ModuleNotFoundError is raised.
     """
     try:
         for package in later:

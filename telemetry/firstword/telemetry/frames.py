@@ -1,6 +1,7 @@
-"""Where code waits, and where it runs: chains of awaits and Python stacks, as code objects and offsets.
+"""Reads where code waits and where it runs: chains of awaits and Python stacks, as code objects and offsets.
 
-Below `firstword.telemetry.loop_record`: what is taken while a caller waits. `firstword.telemetry.source_lines` makes lines of it later.
+Below `firstword.telemetry.loop_record`: what is taken while a caller waits. `firstword.telemetry.source_lines` makes
+lines of it later.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LOOP_CODE: CodeType = vars(events.Handle)["_run"].__code__
 
 
 def await_chain(awaitable: Any) -> Frames:
-    """Where a coroutine that is suspended waits: it, whom it awaits, and so on."""
+    """Returns where a suspended coroutine waits: its own frame, that of what it awaits, and so on inwards."""
     frames: list[tuple[CodeType, int]] = []
     for _ in range(_MOST_FRAMES):
         kind = cast("type[Any]", type(awaitable))
@@ -59,7 +60,9 @@ def users_frame() -> Frames:
 
 
 def stack_of(frame: FrameType | None) -> Frames:
-    """The Python stack of a thread above the event loop, the innermost `_MOST_FRAMES` of it."""
+    """Returns the Python stack of a thread above the event loop, the outermost frame first, at most its 64 innermost
+    frames.
+    """
     frames: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not _LOOP_CODE and len(frames) < _MOST_FRAMES:
         frames.append((frame.f_code, frame.f_lasti))

@@ -1,7 +1,7 @@
-"""The one guard around telemetry: whatever goes wrong in it never costs a caller the call, and is loud in tests.
+"""The one guard around telemetry: an error in it never costs a caller the call, and is raised in tests.
 
-Around what a run asks of its trace (`firstword.telemetry.spans`) and what an agent makes of its record. The answers of the analysis
-are not guarded: who asks for them wants to know.
+Around what a run asks of its trace (`firstword.telemetry.spans`) and what an agent makes of its record. The answers of
+the analysis are not guarded: who asks for them wants to know.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _logged: set[str] = set()
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:
-    """A function that logs its exception, the first of the process, in place of raising it; under pytest it raises."""
+    """Decorates a function so that its exceptions are logged instead of raised, only the first in a process. Under
+    pytest they are raised.
+    """
 
     @functools.wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> None:

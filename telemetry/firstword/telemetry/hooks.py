@@ -1,6 +1,7 @@
-"""Wrappers around methods of classes that aren't ours, there while somebody needs them, in any thread.
+"""Wraps methods of classes that aren't ours, while somebody needs that, in any thread.
 
-The bottom of the observed start: `firstword.telemetry.loop_hooks` wraps asyncio's, `firstword.telemetry.audible_frames` LiveKit's.
+The bottom of the observed start: `firstword.telemetry.loop_hooks` wraps asyncio's, `firstword.telemetry.audible_frames`
+LiveKit's.
 """
 
 from __future__ import annotations
@@ -13,30 +14,30 @@ Function = Callable[..., Any]
 
 
 class HookPlace(NamedTuple):
-    """A method to wrap."""
+    """A method of a class, and the function that wraps it."""
 
     owner: type[Any]
     name: str
     wrap: Callable[[Function], Function]
-    """From what is there to what calls it."""
+    """Takes the original function and returns the wrapper."""
 
 
 class Hooks:
-    """Some hooks, counted: they are set by the first user and gone with the last.
+    """A set of hooks that counts its users: it wraps the methods for the first user, and unwraps them after the last.
 
-    Where somebody wrapped a method after us, our wrapper can't be taken out. It stays, once, and its `wrap` must see to it that it
-    does nothing without a user.
+    If somebody else wrapped a method after us, our wrapper can't be removed. It stays, once, and must do nothing while
+    there is no user.
     """
 
     def __init__(self, places: Callable[[], Sequence[HookPlace]]) -> None:
-        """places: asked when the hooks are set, since it may import what is wrapped."""
+        """places: returns the methods to wrap. Called when the hooks are set, since it may import what is wrapped."""
         self._places = places
         self._set: list[_Hook] = []
         self._users = 0
         self._lock = threading.RLock()
 
     def use(self) -> None:
-        """One user more."""
+        """Adds a user. The first one sets the hooks."""
         with self._lock:
             if self._users == 0:
                 stayed = {(hook.place.owner, hook.place.name) for hook in self._set}
@@ -45,7 +46,7 @@ class Hooks:
             self._users += 1
 
     def release(self) -> None:
-        """One user less."""
+        """Removes a user. After the last one the hooks are removed."""
         with self._lock:
             self._users -= 1
             if self._users == 0:

@@ -1,10 +1,11 @@
-"""The likely critical path of a trace that isn't ours: nobody recorded who needed whom, so it is guessed from times.
+"""Infers the likely critical path of a trace that isn't ours: nobody recorded who needed whom, so it is guessed from
+times.
 
-Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of CRISP (Z. Zhang et al., "CRISP: Critical Path
-Analysis of Large-Scale Microservice Architectures", USENIX ATC 2022) and in the main that of Jaeger's trace page (jaeger-ui,
-TracePage/CriticalPath, commit c321fb3). From the root's end it walks back, always into the child that finished last before. It works in whole
-microseconds, as Jaeger does. Jaeger's page passes over a child that ends in the very microsecond in which the next begins. Here the two are
-in sequence, as `await` after `await` is.
+Beside `firstword.telemetry.critical_path`, for the readers in `tuning`. It is the rule of CRISP (Z. Zhang et al.,
+"CRISP: Critical Path Analysis of Large-Scale Microservice Architectures", USENIX ATC 2022) and in the main that of
+Jaeger's trace page (jaeger-ui, TracePage/CriticalPath, commit c321fb3). From the root's end it walks back, always into
+the child that finished last before. It works in whole microseconds, as Jaeger does. Jaeger's page passes over a child
+that ends in the very microsecond in which the next begins. Here the two are in sequence, as `await` after `await` is.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from firstword.telemetry.critical_path import PathPiece, PieceKind
 
 
 class NoRoot(ValueError):
-    """The trace has no span to walk back from: it is empty, or each span's parent is another of its spans."""
+    """Raised for a trace without a span to walk back from: it is empty, or each span's parent is another of its spans."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedSpan:
-    """What the rule needs of a span; times in microseconds since the Unix epoch."""
+    """The fields of a span that the rule needs. Times are in microseconds since the Unix epoch."""
 
     span_id: str
     parent_id: str | None
     name: str
     kind: str
-    """OpenTelemetry's, in lower case; only `producer` and `consumer` matter."""
+    """OpenTelemetry's kind in lower case. Only `producer` and `consumer` matter."""
     start_us: int
     end_us: int
 
@@ -36,11 +37,13 @@ class TimedSpan:
 def last_finishing_path(
     spans: Iterable[TimedSpan], root: str | None = None, *, as_jaeger: bool = False
 ) -> tuple[PathPiece, ...]:
-    """The path under one root: pieces that cover it without gap or overlap, in time order, whatever the spans' order.
+    """Returns the critical path under one root, found by times alone: pieces in time order that cover it without gap or
+    overlap.
 
-    root: a span's id; by default `root_of(spans)`. A child is cut to its parent, and dropped where it lies outside. A consumer under a
-    producer blocks nobody, and is left out with all below it. A span that ends before it starts has no length. Of two with the same id the
-    longer counts. as_jaeger: a child that ends as the next begins is passed over. Raises NoRoot without a root, KeyError when the trace has
+    root: a span's id; by default `root_of(spans)`. The order of spans does not matter. A child is cut to its parent,
+    and ignored if it lies outside. A consumer under a producer blocks nobody, and is ignored with all below it. A span
+    that ends before it starts has no length. Of two spans with the same id the longer counts. as_jaeger: ignore a child
+    that ends in the microsecond in which the next begins. Raises NoRoot if there is no root, and KeyError if there is
     no span `root`.
     """
     by_id = _by_id(spans)
@@ -79,9 +82,10 @@ def last_finishing_path(
 
 
 def root_of(spans: Iterable[TimedSpan]) -> str:
-    """The id of the span to walk back from: the longest of those without a parent, else of those whose parent is missing.
+    """Returns the id of the span to walk back from: the longest without a parent, else the longest whose parent is
+    missing.
 
-    On a tie the one that starts first, then the lower id. Raises NoRoot where there is none.
+    On a tie it is the one that starts first, then the lower id. Raises NoRoot if there is none.
     """
     return _root(_by_id(spans))
 

@@ -1,9 +1,9 @@
-"""A start and its critical path become spans as plain data: names, times, attributes, links; no OpenTelemetry.
+"""Lays out a start and its critical path as spans in plain data: names, times, attributes, links; no OpenTelemetry.
 
-Between `firstword.telemetry.critical_path` and `firstword.telemetry.spans`, which gives each span its ids. The shape is startup-trace.md's.
-A viewer that knows only times walks back from the root's end over the child that finished last (`firstword.telemetry.inferred_path`). In this
-shape it finds the exact path. That rule works in whole microseconds, and wants the next child to end strictly before. So neighbours are 1
-µs apart, and nothing else ends where a phase does.
+Between `firstword.telemetry.critical_path` and `firstword.telemetry.spans`, which gives each span its ids. The shape is
+startup-trace.md's. A viewer that knows only times walks back from the root's end over the child that finished last
+(`firstword.telemetry.inferred_path`). In this shape it finds the exact path. That rule works in whole microseconds, and
+wants the next child to end strictly before. So neighbours are 1 µs apart, and nothing else ends where a phase does.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from firstword.telemetry.times import initialization
 Attribute = str | bool | int | float | tuple[str, ...]
 
 LEAST_PIECE_US = 2
-"""Microseconds: a piece that would be shorter as a span joins the next."""
+"""Microseconds. A piece that would be shorter as a span joins the next."""
 MOST_STEPS = 24
-"""In a task's span; LiveKit's session takes hundreds."""
+"""Most steps of the event loop that a task's span lists. LiveKit's session has hundreds."""
 
 ROOT_KEY = "root"
 
 
 def task_key(task: str) -> str:
-    """The key of a task's span."""
+    """Returns the key of a task's span."""
     return f"task.{task}"
 
 
 @dataclass(frozen=True, slots=True)
 class SpanData:
-    """One span of a start, with keys in place of ids; microseconds since the Unix epoch."""
+    """One span of a start as plain data, with keys instead of ids. Times are in microseconds since the Unix epoch."""
 
     key: str
     """Unique in the start, and the same each time the start is laid out."""
@@ -46,21 +46,21 @@ class SpanData:
     end_us: int
     attributes: Mapping[str, Attribute]
     links: tuple[tuple[str, str], ...] = ()
-    """Key of the span linked to, and the kind of edge (`startup.edge`)."""
+    """For each link: the key of the span that is linked, and the kind of edge (`startup.edge`)."""
     error: bool = False
 
 
 class PhaseStretch(Protocol):
-    """One stretch of a critical path, whoever found it; ns since the Unix epoch."""
+    """Protocol of a stretch of a critical path, however it was found. Times are in ns since the Unix epoch."""
 
     @property
     def start(self) -> int:
-        """When it begins."""
+        """Returns when the stretch begins, ns."""
         ...
 
     @property
     def end(self) -> int:
-        """When it ends."""
+        """Returns when the stretch ends, ns."""
         ...
 
 
@@ -68,19 +68,20 @@ S = TypeVar("S", bound=PhaseStretch)
 
 
 class PieceSpan(NamedTuple):
-    """The name and attributes of the span of one piece of the critical path; its times are kept apart."""
+    """The name, attributes and links of the span of one piece of the critical path. Its times are kept apart."""
 
     name: str
-    """After `critical `."""
+    """The name without the prefix `critical `."""
     attributes: Mapping[str, Attribute]
     links: tuple[tuple[str, str], ...] = ()
 
 
 def lay_out(start: Start, analysis: Analysis, *, slow: float = 1.5) -> tuple[SpanData, ...]:
-    """Every span of a start with a plan, a parent before its children.
+    """Returns all spans of a start with a plan, a parent before its children.
 
-    slow: seconds of time to first word past which a start is marked `startup.slow`. May be called at the first word and again when all is
-    done. Every span of the first call is in the second too, the same, except those that `unsettled` names.
+    slow: seconds of time to first word above which the start is marked `startup.slow`. It may be called at the first
+    word and again when all is done. The second call returns the spans of the first unchanged, except those that
+    `unsettled` names.
     """
     spans = list(
         lay_out_path(
@@ -104,10 +105,11 @@ def lay_out_path(
     critical_task: str | None,
     slow: float = 1.5,
 ) -> tuple[SpanData, ...]:
-    """The spans of a start without its tasks: root, dispatch, phases, and under these the path.
+    """Returns the spans of a start without its tasks: root, dispatch, phases, and under these the critical path.
 
-    pieces: from the root's start to its end, in time order, without gap or overlap; or none, of a path that is not known.
-    method: how they were found (`startup.method`). critical_task: who has most time on the path. slow: as for `lay_out`.
+    pieces: from the root's start to its end, in time order, without gap or overlap; or none if the path is not known.
+    piece_span: returns name and attributes of a piece's span. method: how the path was found (`startup.method`).
+    critical_task: what has most time on the path. slow: as for `lay_out`.
     """
     phases = _Phases.of(start)
     spans = [_root(start, method, critical_task, slow)]
@@ -123,9 +125,10 @@ def lay_out_path(
 
 
 def without_shortest_delay(pieces: tuple[PathPiece, ...]) -> tuple[PathPiece, ...]:
-    """The path with the event loop's shortest delay joined to the task's piece after it; the same where there is none.
+    """Returns the path with the shortest delay by the event loop joined to the task's piece after it; unchanged if
+    there is none.
 
-    For a start that would have more spans than it may: the path still covers the start, and its tasks are as they were.
+    For a start that would have too many spans: the path still covers the start, and its tasks are as they were.
     """
     delays = [
         (piece.end - piece.start, i)
@@ -139,7 +142,7 @@ def without_shortest_delay(pieces: tuple[PathPiece, ...]) -> tuple[PathPiece, ..
 
 
 def unsettled(start: Start) -> frozenset[str]:
-    """Keys of the spans that a later record of the same start will have otherwise: of tasks that still run."""
+    """Returns the keys of the spans that may change in a later record of the same start: those of tasks that still run."""
     return frozenset(task_key(task.name) for task in start.tasks if task.state is TaskState.RUNNING)
 
 

@@ -1,7 +1,9 @@
-"""What libraries trace inside a task, so that a critical piece explains itself: the one list, and how it is switched on.
+"""Traces what libraries do inside a task, so that a critical piece explains itself: the one list, and the function that
+switches it on.
 
 OpenTelemetry's own instrumentations; their spans become children of the task they run in, also where LiveKit's own span
-is the current one (`Exporting.inside`). `firstword.telemetry.spans` keeps those that explain the critical path, within the budget of spans.
+is the current one (`Exporting.inside`). `firstword.telemetry.spans` keeps those that explain the critical path, within
+the budget of spans.
 
     library      gives a span for
     aiohttp      each request, and each new connection: name resolution, then TCP and TLS
@@ -30,15 +32,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("firstword")
 
 COROUTINES = (START_ACTIVITY.name, LINK_CALLER.name)
-"""Coroutines of LiveKit that get a span: starting STT, LLM and TTS of a session; linking its caller and publishing its voice."""
+"""Coroutines of LiveKit that get a span. One starts STT, LLM and TTS of a session, the other links its caller and
+publishes its voice.
+"""
 
 _switched_on = False
 
 
 def switch_on(provider: otel.TracerProvider) -> None:
-    """Instrument the libraries that are there, once a process; a second call does nothing. provider: `Exporting.inside`.
+    """Instruments the libraries that are installed, so that they make spans. A second call in a process does nothing.
+    provider: `Exporting.inside`.
 
-    Needs the extra `libraries`. Without it a start is traced all the same, and a warning names the command that installs it.
+    Needs the extra `libraries`. Without it a start is traced all the same, and a warning names the command that
+    installs it.
     """
     global _switched_on
     if _switched_on:
@@ -102,7 +108,11 @@ _INSTRUMENTED = {
 
 
 def connection_trace(tracer: otel.Tracer) -> aiohttp.TraceConfig:
-    """Spans `dns` and `connect` (TCP, then TLS) for each connection that aiohttp opens; a reused one has neither."""
+    """Returns an aiohttp trace configuration that makes spans `dns` and `connect` (TCP, then TLS) for each new
+    connection.
+
+    A connection that is reused gets neither.
+    """
     import aiohttp
 
     config = aiohttp.TraceConfig()

@@ -1,6 +1,8 @@
-"""For LiveKit agents: what a start takes from the job, when the caller joined, when the first frame is played.
+"""Connects a start to LiveKit: takes what it needs from the job, when the caller joined, and when the first frame is
+played.
 
-The only module of the package that knows LiveKit, by what its objects are asked; it imports it where an agent has long done so.
+The only module of the package that knows LiveKit, by what its objects are asked; it imports it where an agent has long
+done so.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class NotSpoken(Exception):
-    """The speech ended, or never began, without a first frame."""
+    """Raised when a speech ended, or never began, without a first frame."""
 
 
 def start_of(
@@ -57,9 +59,11 @@ def start_of(
     flags: Mapping[str, str] | None = None,
     join_window: float = JOIN_WINDOW,
 ) -> tuple[Run, StartTrace]:
-    """A run of the plan for this job, and its trace: LiveKit's job trace is linked both ways, the dispatch back-dated.
+    """Returns a run of the plan for this job, and its trace. The trace and LiveKit's job trace link each other, and the
+    dispatch is dated back.
 
-    The values `job` and `run` are given to the plan where it takes them. slow: as for `StartTrace`; the others: as for `Run`.
+    The values `job` and `run` are given to the plan if it takes them. slow: as for `StartTrace`; the others: as for
+    `Run`.
     """
     job_span = otel.get_current_span()
     trace = StartTrace(exporting, links=[(job_span.get_span_context(), EDGE_JOB)], slow=slow)
@@ -87,10 +91,10 @@ def start_of(
 
 @dataclass(frozen=True, slots=True)
 class DeclaredStart:
-    """A job's start that has a plan."""
+    """The trace of a job's start that has a plan: the root's span context, and where it is exported."""
 
     context: SpanContext
-    """The root's."""
+    """The root span's context."""
     exporting: Exporting
 
 
@@ -98,20 +102,21 @@ _declared: WeakKeyDictionary[JobContext, DeclaredStart] = WeakKeyDictionary()
 
 
 def declared_start(job: JobContext) -> DeclaredStart | None:
-    """The start that `start_of` made for this job; None where it has no plan, or did not come so far."""
+    """Returns the start that `start_of` made for this job. None if it has no plan, or has not come so far."""
     return _declared.get(job)
 
 
 def received_at(job: JobContext) -> int | None:
-    """When the worker received the job's request, Unix ns; None when LiveKit doesn't say (console, resumed jobs)."""
+    """Returns when the worker received the job's request, Unix ns. None if LiveKit doesn't say (console, resumed jobs)."""
     return job_instants(job).get("received")
 
 
 def dispatch_ends(job: JobContext, created: int | None) -> tuple[tuple[str, int], ...]:
-    """When each stage of the dispatch but the last ended: name and Unix ns, in order; empty when LiveKit doesn't say.
+    """Returns the name and end (Unix ns) of each stage of the dispatch except the last, in order. Empty if LiveKit
+    doesn't say.
 
-    created: when the process that runs the job was, Unix ns. The wait for a process ends then; where it had begun to start
-    before the assignment, there was no such wait.
+    created: when the process that runs the job was created, Unix ns. The wait for a process ends then. If it was
+    created before the assignment, there was no such wait.
     """
     at = job_instants(job)
     if len(at) < len(_NOTED):
@@ -130,10 +135,10 @@ _NOTED = ("received", "accepted", "assigned", "launched")
 
 
 def job_instants(job: JobContext) -> dict[str, int]:
-    """When the job was received, accepted, assigned and launched, Unix ns, of those that LiveKit knows.
+    """Returns when the job was received, accepted, assigned and launched, Unix ns, as far as LiveKit knows.
 
-    LiveKit keeps them in a private attribute. Where that has moved, the start begins with the plan's first step, and nothing is known of
-    its dispatch.
+    LiveKit keeps them in a private attribute. If that has moved, the start begins with the plan's first step, and
+    nothing is known of its dispatch.
     """
     info = JOB_INFO.of(job)
     noted = {stage: getattr(info, f"{stage}_at", 0.0) for stage in _NOTED}
@@ -141,7 +146,7 @@ def job_instants(job: JobContext) -> dict[str, int]:
 
 
 def caller_joined(run: Run, participant: rtc.RemoteParticipant) -> None:
-    """Tell the run that this is the caller, and the task this is called from that it waited for them."""
+    """Tells the run that this participant is the caller, and that the task which calls this waited for them."""
     from livekit import rtc
 
     run.attributes[PARTICIPANT_KIND] = rtc.ParticipantKind.Name(participant.kind)
@@ -150,9 +155,10 @@ def caller_joined(run: Run, participant: rtc.RemoteParticipant) -> None:
 
 
 async def first_frame(session: AgentSession[Any], speak: Callable[[], SpeechHandle]) -> SpeechHandle:
-    """Speak, and return once the first frame is played on a track somebody is subscribed to. Raises NotSpoken.
+    """Calls `speak`, and returns its speech once the first frame is played on a track somebody is subscribed to. Raises
+    NotSpoken.
 
-    A task of a run that this is called from ends at that frame, however busy the loop is before it hears of it.
+    A task of a run that calls this ends at that frame, even if the loop is too busy to notice at once.
     """
     output = session.output.audio
     if output is None:

@@ -1,8 +1,8 @@
-"""The attributes that LiveKit writes and that may leave the process: an allow-list, so that a new one is a decision.
+"""Lists the attributes of LiveKit's that may leave the process: an allow-list, so that a new one is a decision.
 
-For `firstword.telemetry.redaction`. LiveKit marks what is personal with `pii`, but not all of it: identities in RPC spans, and
-whatever a telephone's carrier puts into `sip.*`. livekit-agents 1.8.9; tests/telemetry/test_redaction.py holds the list against
-LiveKit's own.
+For `firstword.telemetry.redaction`. LiveKit marks what is personal with `pii`, but not all of it: identities in RPC
+spans, and whatever a telephone's carrier puts into `sip.*`. livekit-agents 1.8.9; tests/telemetry/test_redaction.py
+holds the list against LiveKit's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 PREFIX: Final = "lk."
-"""Of what LiveKit writes under a name of its own."""
+"""Prefix of the attributes that LiveKit names itself."""
 KEPT: Final = frozenset(
     {
         "lk.decision_error_count",
@@ -128,7 +128,9 @@ KEPT: Final = frozenset(
 )
 """Numbers, words of LiveKit's or of the worker's code, and ids that LiveKit gives."""
 KEPT_IDS: Final = frozenset({"lk.sip.callID", "lk.sip.ruleID", "lk.sip.trunkID"})
-"""Join keys with a telephone's trace. The SIP service writes them, and a token may: kept where they look like LiveKit's ids."""
+"""Ids that join with a telephone's trace. The SIP service writes them, and a token may: kept only if they look like
+LiveKit's ids.
+"""
 LIVEKIT_ID: Final = re.compile(r"[A-Z]{2,3}_[A-Za-z0-9]{8,24}")
 
 

@@ -1,7 +1,8 @@
-"""What is done once LiveKit is imported: its worker says what can't be observed, and its jobs are observed.
+"""Hooks into LiveKit once it is imported: its worker logs what can't be observed, and the starts of its jobs are
+observed.
 
-Called by `firstword.telemetry.switch`, in the worker's process, in LiveKit's forkserver, and in the processes of jobs. Never raises into
-the agent. Private names are from `firstword.telemetry.livekit_private`.
+Called by `firstword.telemetry.switch`, in the worker's process, in LiveKit's forkserver, and in the processes of jobs.
+Never raises into the agent. Private names are from `firstword.telemetry.livekit_private`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ Entrypoint = Callable[["JobContext"], Awaitable[None]]
 
 
 def hook_worker(module: ModuleType) -> None:
-    """Let LiveKit's worker say, before it runs, what can't be observed."""
+    """Wraps `AgentServer.run` of LiveKit's worker module, so that the worker warns, before it runs, if starts can't be
+    observed.
+    """
     run = module.AgentServer.run
 
     @functools.wraps(run)
@@ -45,7 +48,7 @@ def hook_worker(module: ModuleType) -> None:
 
 
 def hook_jobs(module: ModuleType) -> None:
-    """Let each of LiveKit's jobs be observed from its entrypoint on."""
+    """Wraps LiveKit's class of job processes, so that the start of each job is observed from its entrypoint on."""
     importlib.import_module("firstword.telemetry.observed_start")  # now, where no caller waits for it
     job_process = JOB_PROCESS.of(module)
     if job_process is None:
@@ -68,7 +71,7 @@ def _observe_job_of(process: Any) -> None:
 
 
 def observed(entrypoint: Entrypoint) -> Entrypoint:
-    """The entrypoint, whose job's start is observed if it is one of the share."""
+    """Returns the entrypoint wrapped: it begins to observe the job's start first, if the job is one of the share."""
 
     @functools.wraps(entrypoint)
     async def observe_and_enter(job: JobContext) -> None:
@@ -94,7 +97,9 @@ def _begin(job: JobContext, entrypoint: Entrypoint) -> None:
 
 
 def is_drawn(job_id: str, share: float) -> bool:
-    """Whether the session with this job is one of the share: the same answer wherever it is asked."""
+    """Returns whether the session of this job is one of the share (0 to 1) that is observed. The answer is the same
+    wherever it is asked.
+    """
     drawn = int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") / 2**64
     return drawn < share
 

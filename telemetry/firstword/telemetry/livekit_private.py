@@ -1,7 +1,9 @@
-"""What the telemetry takes from LiveKit that LiveKit does not publish: each name once. The agent's are in `firstword.agent.livekit_private`.
+"""Lists what the telemetry takes from LiveKit that LiveKit does not publish: each name once. The agent's are in
+`firstword.agent.livekit_private`.
 
-Each name is looked up by its entry, and each user works without it. `tests/agent/test_private_names.py` fails on an upgrade that
-moves a name. It removes each name in turn while a call is greeted, and finds private names in our source that have no entry.
+Each name is looked up by its entry, and each user works without it. `tests/agent/test_private_names.py` fails on an
+upgrade that moves a name. It removes each name in turn while a call is greeted, and finds private names in our source
+that have no entry.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ LIVEKIT: Final = "1.8.9"
 
 @dataclass(frozen=True, slots=True)
 class PrivateName:
-    """One private name of a library, and what is lost without it."""
+    """One private name of a library: where it is, which module of ours uses it, and what is lost without it."""
 
     where: str
     """The module, or `module:Class` for an attribute of a class or of its objects."""
@@ -25,14 +27,14 @@ class PrivateName:
     user: str
     """The module of ours that uses it."""
     without: str
-    """What a call or a trace is like where the name is gone."""
+    """What a call or a trace is like if the name is gone."""
 
     def of(self, owner: object) -> Any:
-        """The owner's attribute of this name; None where it has none."""
+        """Returns the owner's attribute of this name, or None if it has none."""
         return getattr(owner, self.name, None)
 
     def load(self) -> Any:
-        """The attribute of the module or class itself. Returns None where module, class or name is gone."""
+        """Returns the attribute of the module or class itself. None if module, class or name is gone."""
         module, _, owner = self.where.partition(":")
         try:
             found = importlib.import_module(module)
@@ -41,7 +43,7 @@ class PrivateName:
         return self.of(getattr(found, owner, None) if owner else found)
 
     def exists(self) -> bool:
-        """Whether it is there: in the module, in the class, or set by a constructor of the class."""
+        """Returns whether the name exists: in the module, in the class, or set by a constructor of the class."""
         if self.load() is not None:
             return True
         module, _, owner = self.where.partition(":")
@@ -91,6 +93,6 @@ SPAN_PROCESSOR: Final = PrivateName(
     "firstword.telemetry.observed_export",
     "an observed start does not go to the agent's own provider",
 )
-"""OpenTelemetry's: there is no other way in for a span that is finished."""
+"""OpenTelemetry's. There is no other way to hand a finished span to a provider."""
 BACKGROUND_AUDIO: Final = "background_audio"
 """The name that LiveKit's BackgroundAudioPlayer gives its track. Without it, background audio would count as the first word."""

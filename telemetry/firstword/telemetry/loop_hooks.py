@@ -1,7 +1,8 @@
-"""The hooks that write a `firstword.telemetry.loop_record`: wrappers around asyncio's own methods, there while somebody records.
+"""Wraps asyncio's own methods while somebody records, to write a `firstword.telemetry.loop_record`.
 
-All that a loop runs is an `asyncio.Handle`: its making is the scheduling, its `_run` the callback. The callbacks themselves stay as they
-are. A hook records and then calls what it wraps; what goes wrong in recording ends the record, never the agent's call.
+All that a loop runs is an `asyncio.Handle`: its making is the scheduling, its `_run` the callback. The callbacks
+themselves stay as they are. A hook records and then calls what it wraps; what goes wrong in recording ends the record,
+never the agent's call.
 
 Private to asyncio, the same in CPython 3.11 to 3.13; tests/telemetry/test_loop_hooks.py fails when that moves:
 
@@ -30,13 +31,14 @@ _lock = threading.RLock()
 
 
 class Unobservable(Exception):
-    """The event loop can't be recorded; the message says why, as `firstword.telemetry.observable` does."""
+    """Raised when an event loop can't be recorded. The message says why, as `firstword.telemetry.observable` does."""
 
 
 def start_record(loop: asyncio.AbstractEventLoop, *, clock: Callable[[], int] | None = None) -> LoopRecord:
-    """Record what the loop does from now on; in its thread. Who records a loop that is recorded gets the same record.
+    """Begins to record what the loop does, and returns the record. Call it in the loop's thread.
 
-    clock: ns, as for `LoopRecord`. Each record has to be given back with `stop_record`. Raises Unobservable.
+    A loop that is recorded already has one record for all its users. Each of them gives it back with `stop_record`.
+    clock: ns, as for `LoopRecord`. Raises Unobservable.
     """
     if reason := why_not(loop):
         raise Unobservable(reason)
@@ -56,7 +58,7 @@ def start_record(loop: asyncio.AbstractEventLoop, *, clock: Callable[[], int] | 
 
 
 def stop_record(record: LoopRecord) -> None:
-    """Give a record back, in any thread. With its last user its hooks are gone; what it holds stays."""
+    """Gives a record back, in any thread. After its last user nothing is recorded any more; what it holds stays."""
     with _lock:
         record.users -= 1
         if record.users == 0:

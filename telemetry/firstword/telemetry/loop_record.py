@@ -1,7 +1,8 @@
-"""What an event loop did: each callback that it ran, when, and which other callback or event was its cause.
+"""Records what an event loop did: each callback that it ran, when, and which other callback or event was its cause.
 
-Written by `firstword.telemetry.loop_hooks` while a caller waits, read by `firstword.telemetry.observed_path` afterwards. So only
-code objects, instruction offsets and times are kept here; file names and lines are worked out later.
+Written by `firstword.telemetry.loop_hooks` while a caller waits, read by `firstword.telemetry.observed_path`
+afterwards. So only code objects, instruction offsets and times are kept here; file names and lines are worked out
+later.
 
 Times are whole nanoseconds on the record's clock, which is the event loop's own by default.
 """
@@ -23,11 +24,13 @@ from firstword.telemetry.frames import Frames, await_chain, users_frame
 from firstword.telemetry.loop_steps import Event, ExecutorCall, Life, Origin, Step, Timer, call_of_thread, name_of
 
 MOST_STEPS = 20_000
-"""Steps of one record; LiveKit's quickstart has some 830. Past that the record gives up, so that memory is bounded (some 10 MB)."""
+"""Most steps of one record, so that memory is bounded (some 10 MB). Beyond that the record gives up. LiveKit's
+quickstart has some 830.
+"""
 LEAST_WAIT = 50_000
-"""Nanoseconds: where a task waited for less, its chain of awaits is not worth its time."""
+"""Nanoseconds. If a task waited for less, its chain of awaits is not recorded: that would take too long."""
 LONG_STEP = 1_000_000
-"""Nanoseconds: a step that held the loop for longer is worth a name."""
+"""Nanoseconds. A step that held the loop for longer gets a name."""
 _TASKS: tuple[type[Any], ...] = (asyncio.Task, vars(asyncio.tasks)["_PyTask"])
 
 
@@ -45,9 +48,10 @@ class _Watch:
 
 
 class LoopRecord:
-    """The record of one event loop. Its methods are called by the hooks, in the loop's thread where nothing else is said.
+    """The record of what one event loop ran. The hooks call its methods, in the loop's thread unless a method says
+    otherwise.
 
-    clock: ns; by default that of the loop's timers. on_full: called once when it gives up.
+    clock: ns; by default that of the loop's timers. on_full: called once when the record gives up.
     """
 
     def __init__(
@@ -62,11 +66,11 @@ class LoopRecord:
         self.thread = threading.get_ident()
         self.begin = self.clock()
         self.steps: list[Step] = []
-        """In the order in which they began."""
+        """The steps in the order in which they began."""
         self.current: Step | None = None
         """The step that runs now."""
         self.lost: str | None = None
-        """Why the record gave up, in words; None where it did not."""
+        """Why the record gave up, in words; None if it did not."""
         self.users = 0
         self._on_full = on_full
         self._timers_begin = self.begin - round(loop.time() * 1e9)
@@ -79,9 +83,9 @@ class LoopRecord:
         self._first: Step | None = None
 
     def begin_inside(self, task: asyncio.Task[Any] | None) -> None:
-        """The record begins inside a callback that no hook saw begin; `task` runs in it.
+        """Begins the record inside a callback that no hook saw begin, and in which `task` runs.
 
-        It counts as a step that ends when the next one begins, so something must be scheduled.
+        The callback counts as a step that ends when the next one begins, so something must be scheduled.
         """
         step = self._first = self.current = Step(Origin.BEGIN, None, self.begin)
         step.begin = self.begin
@@ -91,7 +95,9 @@ class LoopRecord:
             step.life.last = step
 
     def handle_made(self, handle: Any) -> None:
-        """Something was scheduled; in any thread."""
+        """Records that something was scheduled, by the step that runs now, by an executor's call or by another thread.
+        In any thread.
+        """
         now = self.clock()
         if threading.get_ident() != self.thread:
             call = self._call_of(handle)
@@ -111,20 +117,22 @@ class LoopRecord:
         self._scheduled[id(handle)] = step
 
     def task_made(self, task: asyncio.Task[Any]) -> None:
-        """A task was made. It is new here only where its first step ran at once, inside the current one (eager tasks)."""
+        """Records a new asyncio task, if it is not known yet. That is so only if its first step ran inside the current
+        one (eager tasks).
+        """
         if self._known(task) is None:
             life = self._life(task, users_frame())
             life.last, life.since = self.current, self.clock()
 
     def watching(self, descriptor: int, writing: bool, handle: object) -> None:
-        """The loop watches a descriptor, and runs the handle each time it is ready."""
+        """Records that the loop watches a descriptor, and runs the handle each time it is ready."""
         self._scheduled.pop(id(handle), None)
         self._watches.pop(self._watched.get((descriptor, writing), 0), None)
         self._watched[descriptor, writing] = id(handle)
         self._watches[id(handle)] = _Watch(descriptor, writing, handle)
 
     def ready(self, handle: object) -> None:
-        """A descriptor is ready, so its handle will run."""
+        """Records that a watched descriptor is ready, so that its handle will run."""
         watch = self._watches.get(id(handle))
         if watch is None:
             return
@@ -134,20 +142,23 @@ class LoopRecord:
         self._scheduled[id(handle)] = step
 
     def asked(self, descriptor: int, *, writing: bool = False) -> None:
-        """Something was written: the next read event answers it. writing: a connection is asked for; the next write event answers."""
+        """Records that the current step wrote to a descriptor: the next read event is the answer.
+
+        writing: it asked for a connection, and the next write event is the answer.
+        """
         self._requests[descriptor, writing] = (self.current, self.clock())
 
     def submitted(self, function: Callable[..., Any]) -> ExecutorCall:
-        """A function is handed to an executor."""
+        """Records that the current step hands a function to an executor. Returns the call, which runs the function."""
         return ExecutorCall(function, self, self.clock(), self.current, users_frame())
 
     def submitted_as(self, call: ExecutorCall, future: object) -> None:
-        """Note which future of the loop stands for a call in an executor."""
+        """Records which future of the loop stands for a call in an executor."""
         call.future = weakref.ref(future)
         self._calls[id(future)] = call
 
     def begin_step(self, handle: Any) -> Step | None:
-        """A callback begins. None: it is not recorded."""
+        """Records that a callback begins. Returns its step, or None if the record is full and gives up."""
         now = self.clock()
         if self._first is not None:
             self._end_first(now)
@@ -174,7 +185,7 @@ class LoopRecord:
         return step
 
     def end_step(self, step: Step, handle: Any) -> None:
-        """The callback has ended."""
+        """Records that the callback of this step has ended."""
         now = step.end = self.clock()
         self.current = step.outer
         is_long = now - step.begin > LONG_STEP
@@ -190,7 +201,9 @@ class LoopRecord:
             step.name = name_of(handle._callback)
 
     def waiting(self, task: asyncio.Task[Any]) -> Step | None:
-        """A step as if the task went on now, for who asks what it still waits for. None where the record has not seen it."""
+        """Returns a step as if the task went on now, to find what it still waits for. None if the record has not seen
+        the task.
+        """
         life = self._known(task)
         if life is None:
             return None
@@ -201,7 +214,7 @@ class LoopRecord:
         return step
 
     def give_up(self, why: str) -> None:
-        """Record no more, and keep nothing."""
+        """Ends the record, drops all it holds, and keeps the reason `why`. Only the first call counts."""
         if self.lost is None:
             self.lost = why
             self.forget()
@@ -209,7 +222,7 @@ class LoopRecord:
                 self._on_full(self)
 
     def forget(self) -> None:
-        """Keep nothing of what only recording needs; of a lost record nothing at all."""
+        """Drops what only recording needs. If the record was lost, drops its steps too."""
         self._scheduled.clear()
         self._lives.clear()
         self._watches.clear()

@@ -1,7 +1,7 @@
-"""What a step that holds the event loop is doing: its Python stack, looked at from a thread every few milliseconds.
+"""Samples what a step that holds the event loop is doing: its Python stack, read by a thread every few milliseconds.
 
-Adds to a `firstword.telemetry.loop_record` what the loop itself can't write down: a step that computes or blocks between two awaits
-is at many lines. Short steps are not looked at.
+Adds to a `firstword.telemetry.loop_record` what the loop itself can't write down: a step that computes or blocks
+between two awaits is at many lines. Short steps are not looked at.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from firstword.telemetry.loop_record import LoopRecord
 IDLE, BUSY = 0.05, 0.005
 """Seconds until the next look: where no step ran at the last one, and where one did."""
 MOST_SAMPLES = 2_000
-"""Of one record: a loop that is held for 10 s."""
+"""Most samples of one record: those of a loop that is held for 10 s."""
 
 
 class LoopSampler:
-    """A thread that looks at a record's loop until it is stopped."""
+    """A thread that samples the Python stack of a recorded loop, while a step holds it for long, until `stop`."""
 
     def __init__(self, record: LoopRecord) -> None:
         self._record = record
@@ -29,7 +29,7 @@ class LoopSampler:
         threading.Thread(target=self._run, name="firstword loop samples", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more. Does not wait for the thread, which ends at its next look."""
+        """Stops sampling. Does not wait for the thread, which ends at its next look."""
         self._stopped = True
 
     def _run(self) -> None:

@@ -1,7 +1,8 @@
-"""What a record of an event loop is made of: the steps that ran, what each came from, and the tasks that they belong to.
+"""The parts of a record of an event loop: the steps that ran, what each came from, and the tasks that they belong to.
 
-A callback that ran is a `Step`. An asyncio task runs in many of them: what belongs to the task is its `Life`.
-Written by `firstword.telemetry.loop_record`, read by `firstword.telemetry.observed_path`; times are in ns on the record's clock.
+A callback that ran is a `Step`. An asyncio task runs in many of them: what belongs to the task is its `Life`. Written
+by `firstword.telemetry.loop_record`, read by `firstword.telemetry.observed_path`; times are in ns on the record's
+clock.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from firstword.telemetry.frames import Frames
 
 
 class Origin(Enum):
-    """What a step came from."""
+    """What caused a step of the event loop to run."""
 
     BEGIN = auto()
     """It was running when the record began."""
@@ -34,7 +35,7 @@ class Origin(Enum):
 
 
 class Life:
-    """One asyncio task, as far as the record saw it. It does not keep the task alive."""
+    """What the record knows of one asyncio task. It does not keep the task alive."""
 
     __slots__ = ("code", "last", "made_at", "maker", "since", "task")
 
@@ -42,15 +43,15 @@ class Life:
         self.task = weakref.ref(task)
         self.maker = maker
         self.made_at = made_at
-        """The user's innermost frame on the stack when the task was made; empty where there was none."""
+        """The user's innermost frame on the stack when the task was made; empty if there was none."""
         self.code = _code_of(task.get_coro())
         self.last: Step | None = None
         self.since: int | None = None
-        """Since when it waits; None where it had not run yet, or began to wait before the record began."""
+        """Since when it waits. None if it had not run yet, or began to wait before the record began."""
 
 
 class Step:
-    """One callback that the loop ran."""
+    """One callback that the loop ran: when, what caused it, and the asyncio task it belongs to."""
 
     __slots__ = (
         "begin",
@@ -73,28 +74,28 @@ class Step:
     def __init__(self, origin: Origin, cause: Step | None, scheduled: int) -> None:
         self.origin = origin
         self.cause = cause
-        """The step that scheduled it, wrote the request that was answered, or submitted the call; None: unknown."""
+        """The step that scheduled it, wrote the request that it answers, or submitted the call; None if unknown."""
         self.scheduled = scheduled
-        """When it was ready to run; of a timer when it was set."""
+        """When it was ready to run. For a timer: when the timer was set."""
         self.begin = self.end = 0
         """`end` is 0 while it runs."""
         self.outer: Step | None = None
-        """The step that it ran inside of, where a loop is run inside of a callback."""
+        """The step inside which it ran, if a loop is run inside of a callback."""
         self.detail: Timer | Event | ExecutorCall | None = None
         self.life: Life | None = None
         self.ended_task = False
         """Whether the task's coroutine ended in it."""
         self.previous: Step | None = None
-        """Of a task: the step at whose end, or in which, it began to wait."""
+        """For a task: the step at whose end, or in which, it began to wait."""
         self.waited_since: int | None = None
         self.waited_in: Frames = ()
-        """Of a task: its chain of awaits before this step, where it waited for long."""
+        """For a task: its chain of awaits before this step, if it waited for long."""
         self.reached: Frames = ()
-        """Of a task: its chain of awaits after this step, where the step was long."""
+        """For a task: its chain of awaits after this step, if the step was long."""
         self.name: str | None = None
-        """Of what is no task: the callback's name, where the step was long."""
+        """For a callback that is no task's: its name, if the step was long."""
         self.samples: list[tuple[int, Frames]] | None = None
-        """What it was doing at some instants, where it was long."""
+        """The stacks that were sampled in it, each with its instant, if it was long."""
 
 
 class Timer:
@@ -108,18 +109,18 @@ class Timer:
 
 
 class Event:
-    """A descriptor that became ready: of a socket or something else."""
+    """A descriptor of a socket or a pipe that became ready."""
 
     __slots__ = ("asked", "is_socket")
 
     def __init__(self, is_socket: bool, asked: int) -> None:
         self.is_socket = is_socket
         self.asked = asked
-        """When what it answers was written; 0 where it was not asked for."""
+        """When the request that it answers was written; 0 if there was none."""
 
 
 class ExecutorCall:
-    """A call in an executor. What it is wrapped in is called by a thread of the executor."""
+    """A call of a function in an executor. A thread of the executor calls this object instead of the function."""
 
     __slots__ = (
         "__weakref__",
@@ -144,12 +145,12 @@ class ExecutorCall:
         self.function = function
         self.name = name_of(function)
         self.owner = owner
-        """The record that it is in."""
+        """The record that it belongs to."""
         self.step = step
-        """Which step submitted it."""
+        """The step that submitted it."""
         self.submitted = submitted
         self.submitted_at = submitted_at
-        """The user's innermost frame then."""
+        """The user's innermost frame when it was submitted."""
         self.has_ended = False
         self.future: Callable[[], object] | None = None
         """A weak reference to the loop's future of the result."""
@@ -174,7 +175,9 @@ _thread = _Thread()
 
 
 def call_of_thread() -> ExecutorCall | None:
-    """The executor's call that this thread runs, or ran last, while somebody keeps it."""
+    """Returns the executor's call that this thread runs, or ran last. None if there is none, or nobody keeps it any
+    more.
+    """
     return None if _thread.call is None else _thread.call()
 
 
@@ -183,7 +186,7 @@ def _code_of(coroutine: Any) -> CodeType | None:
 
 
 def name_of(function: Any) -> str:
-    """The qualified name of a function, also of one that is wrapped in partials and in `asyncio.to_thread`'s."""
+    """Returns the qualified name of a function, also of one that is wrapped in partials or by `asyncio.to_thread`."""
     for _ in range(8):
         inner = getattr(function, "func", None)
         if inner is None:

@@ -1,8 +1,8 @@
-"""When a task held the event loop: every step of its coroutine, and of the asyncio tasks it starts, is timed.
+"""Measures when a task held the event loop: times every step of its coroutine, and of the asyncio tasks it starts.
 
 Stands below `firstword.telemetry.run`, which opens a log for each task of the plan; the steps end in the record as
-`Task.steps`. A step is one `send` or `throw` of a coroutine, between two of its awaits;
-only one runs at a time on a loop.
+`Task.steps`. A step is one `send` or `throw` of a coroutine, between two of its awaits; only one runs at a time on a
+loop.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from firstword.telemetry.clock import Clock
 from firstword.telemetry.record import LoopStep
 
 MOST_STEPS = 20_000
-"""Steps kept for one start; past that they are only counted, so that memory is bounded."""
+"""Most steps kept for one start, so that memory is bounded. Further ones are only counted."""
 
 
 class StepLog:
-    """The steps of one start, by task. Closed when all its tasks have ended; from then on a step costs one comparison."""
+    """The log of the loop's steps in one start, by task. Once closed, a step costs one comparison and is not recorded."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -31,21 +31,21 @@ class StepLog:
         self.dropped = 0
 
     def close(self, instant: int) -> None:
-        """Keep what is there, of the step that goes on the part until `instant` (ns), and record no more."""
+        """Ends the log. A step that goes on is kept until `instant` (ns); later ones are not recorded."""
         self.end(instant)
         self._closed = True
 
     def of(self, task: str) -> tuple[LoopStep, ...]:
-        """The steps of a task, in the order they ran."""
+        """Returns the recorded steps of a task, in the order they ran."""
         return tuple(LoopStep(start, end) for name, start, end in self._steps if name == task)
 
     def begin(self, task: str) -> None:
-        """A step of the task begins."""
+        """Records that a step of the task begins now."""
         if not self._closed:
             self._open = (task, self._clock())
 
     def end(self, instant: int | None = None) -> None:
-        """The step is over, now or at `instant` (ns)."""
+        """Records that the step that runs has ended, now or at `instant` (ns)."""
         if self._open is None:
             return
         (task, begin), self._open = self._open, None
@@ -59,7 +59,7 @@ _current: ContextVar[tuple[StepLog, str] | None] = ContextVar("telemetry_step_lo
 
 
 def attribute_to(log: StepLog, task: str) -> None:
-    """From here on, in this context and in every asyncio task started from it, steps count for `task`."""
+    """Counts steps for `task` from here on, in this context and in every asyncio task started from it."""
     _current.set((log, task))
 
 
@@ -97,7 +97,7 @@ class _TimedCoroutine(Coroutine[Any, Any, Any]):
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
-    """Time the coroutines of tasks created on this loop from now on; again on the same loop: nothing.
+    """Begins to time the coroutines of tasks created on this loop. A second call on the same loop does nothing.
 
     A task factory that was there before still makes the tasks.
     """

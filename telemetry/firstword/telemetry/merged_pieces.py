@@ -1,7 +1,8 @@
-"""Few pieces in place of many: what an observed path becomes before it is spans, with the same begin, end and sum.
+"""Merges an observed path's many pieces into few before they become spans, with the same begin, end and sum.
 
-A streamed answer is dozens of waits and some computing between them, all for one line of the user's: one piece. What a piece made of
-several says is what most of its time says. Between `firstword.telemetry.observed_path` and `firstword.telemetry.observed_layout`.
+A streamed answer is dozens of waits and some computing between them, all for one line of the user's: one piece. A
+merged piece has the kind and line of most of its time. Between `firstword.telemetry.observed_path` and
+`firstword.telemetry.observed_layout`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from firstword.telemetry.observed_path import ObservedKind, ObservedPiece
 from firstword.telemetry.source_lines import SourceLine
 
 LEAST_PIECE = 1_000_000
-"""Nanoseconds: a shorter piece joins a neighbour."""
+"""Nanoseconds. A shorter piece joins a neighbour."""
 SAME_LINE = 4
-"""So many times as long may a piece be that joins a neighbour of the same line."""
+"""A piece that joins a neighbour of the same line may be this many times as long."""
 
 _Label = tuple[ObservedKind, SourceLine | None, str | None]
 
@@ -70,7 +71,7 @@ class _Node:
 
 
 def merged(pieces: Sequence[ObservedPiece], most: int) -> tuple[ObservedPiece, ...]:
-    """At most `most` pieces, 1 or more, that cover the same time: the shortest have joined their neighbours.
+    """Returns at most `most` pieces (1 or more) that cover the same time. The shortest pieces join their neighbours.
 
     pieces: in time order, without gap or overlap.
     """

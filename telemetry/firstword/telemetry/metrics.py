@@ -1,8 +1,10 @@
-"""The figures a dashboard needs of every start: OpenTelemetry instruments, filled from the record of a finished start.
+"""Records the figures that a dashboard needs of every start with OpenTelemetry instruments, from the record of a
+finished start.
 
-Beside `firstword.telemetry.spans`: both are handed the same record. A job's process lives for one call, and a series that lives for one
-call adds up to nothing. So the process that ran the start makes `StartFigures` of it, and the worker's own process, which lives on, records
-them. Cardinality is bounded: names come from the plan and the flags, never from callers.
+Beside `firstword.telemetry.spans`: both are handed the same record. A job's process lives for one call, and a series
+that lives for one call adds up to nothing. So the process that ran the start makes `StartFigures` of it, and the
+worker's own process, which lives on, records them. Cardinality is bounded: names come from the plan and the flags,
+never from callers.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ from firstword.telemetry.times import initialization
 from firstword.telemetry.vocabulary import FLAG_KEY, FLAG_VARIANT
 
 SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 30.0)
-"""Bounds of the histograms, s: fine around the objectives of 1.5 s and 3.0 s."""
+"""Bucket bounds of the histograms in seconds: fine around the objectives of 1.5 s and 3.0 s."""
 COARSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
-"""Of the one histogram that has a series for each task, flag and variant, s."""
+"""Bucket bounds, in seconds, of the one histogram that has a series for each task, flag and variant."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFigures:
-    """Of one task of a start: seconds, and how it went."""
+    """The figures of one task of a start, in seconds, and how it went."""
 
     task: str
     duration: float
@@ -50,7 +52,7 @@ class TaskFigures:
 
 @dataclass(frozen=True, slots=True)
 class StartFigures:
-    """What the instruments need of one start; seconds. Small enough for a datagram."""
+    """The figures of one start that the instruments record, in seconds. Small enough for a datagram."""
 
     outcome: str
     dispatch: str
@@ -63,7 +65,7 @@ class StartFigures:
 
     @classmethod
     def of(cls, start: Start, context: SpanContext) -> StartFigures:
-        """The figures of a finished start; `context`: its root span's, for exemplars."""
+        """Returns the figures of a finished start. context: its root span's, for exemplars."""
         figures = analyse(start).figures
         ended = (task for task in start.tasks if task.state not in (TaskState.RUNNING, TaskState.CANCELLED))
         return cls(
@@ -89,12 +91,12 @@ class StartFigures:
         )
 
     def to_bytes(self) -> bytes:
-        """As JSON, for another process."""
+        """Returns the figures as JSON, to send to another process."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StartFigures:
-        """Back from `to_bytes`; ValueError for anything else."""
+        """Returns the figures that `to_bytes` wrote. Raises ValueError for anything else."""
         try:
             fields: dict[str, Any] = json.loads(data)
             fields["tasks"] = tuple(TaskFigures(**task) for task in fields["tasks"])
@@ -104,7 +106,7 @@ class StartFigures:
 
 
 class StartInstruments:
-    """The instruments of starts on one meter; docs/metrics.md lists them."""
+    """The OpenTelemetry instruments that record starts, on one meter. docs/metrics.md lists them."""
 
     def __init__(self, meter: Meter) -> None:
         def seconds(name: str, description: str, bounds: Sequence[float] = SECONDS) -> Any:
@@ -129,7 +131,7 @@ class StartInstruments:
         self._dropped = meter.create_counter("startup.spans.dropped", unit="{span}", description="Spans dropped")
 
     def record(self, figures: StartFigures) -> None:
-        """Add one start. Its trace becomes the exemplar of what is recorded."""
+        """Records the figures of one start. Its trace becomes the exemplar."""
         span = SpanContext(
             figures.trace_id, figures.span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)
         )
@@ -161,14 +163,16 @@ class StartInstruments:
                 self._cache.add(1, {**name, "startup.cache": task.cache}, context=context)
 
     def record_dropped(self, spans: int) -> None:
-        """Add spans that a process could not export."""
+        """Adds to the count of spans that could not be exported."""
         self._dropped.add(spans)
 
 
 def observe_processes(meter: Meter, pid: int) -> None:
-    """CPU and memory of a process and its children, by the semantic conventions' names: the worker and its jobs.
+    """Adds instruments to the meter that report CPU time and memory of a process and its children: the worker and its
+    jobs.
 
-    Needs psutil, which comes with the extra `agent`: raises ModuleNotFoundError.
+    They have the names of the semantic conventions. Needs psutil, which comes with the extra `agent`; raises
+    ModuleNotFoundError without it.
     """
     import psutil
 
@@ -201,9 +205,10 @@ def observe_processes(meter: Meter, pid: int) -> None:
 
 
 def exporter_from_environment(environ: Mapping[str, str] | None = None) -> MetricExporter | None:
-    """The metric exporter that the standard `OTEL_*` variables ask for; None where they name no endpoint, or a wrong value.
+    """Returns the metric exporter that the standard `OTEL_*` variables ask for. None if they name no endpoint, or have
+    a wrong value.
 
-    Says nothing of that: `firstword.telemetry.arrival` does, once.
+    It does not log a wrong value: `firstword.telemetry.arrival` does, once.
     """
     route = otlp.route("METRICS", os.environ if environ is None else environ)
     if route.protocol is None:
@@ -215,7 +220,9 @@ def exporter_from_environment(environ: Mapping[str, str] | None = None) -> Metri
 
 
 def otlp_metric_exporter(protocol: otlp.Protocol) -> MetricExporter:
-    """The SDK's exporter, which reads its variables itself. Raises what it makes of a wrong one."""
+    """Returns the SDK's OTLP exporter of metrics, which reads its variables itself. Raises what it raises for a wrong
+    one.
+    """
     # imported here: only one of the two is needed, and gRPC costs a tenth of a second
     if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as OverHttp
@@ -227,9 +234,10 @@ def otlp_metric_exporter(protocol: otlp.Protocol) -> MetricExporter:
 
 
 def meter_provider(resource: Resource, exporter: MetricExporter | None) -> MeterProvider:
-    """A meter provider with its own `service.instance.id`, so that processes don't write into each other's series.
+    """Returns a meter provider with its own `service.instance.id`, so that processes don't write into each other's
+    series.
 
-    exporter: None measures and exports nothing.
+    exporter: where metrics are sent, periodically; with None nothing is exported.
     """
     instance = Resource({"service.instance.id": f"{os.uname().nodename}-{os.getpid()}"})
     readers: list[MetricReader] = [] if exporter is None else [PeriodicExportingMetricReader(exporter)]
@@ -237,7 +245,11 @@ def meter_provider(resource: Resource, exporter: MetricExporter | None) -> Meter
 
 
 def set_up(resource: Resource, exporter: MetricExporter | None) -> MeterProvider:
-    """A meter provider as the process's global one: LiveKit's instruments report there. A second call: the first's."""
+    """Makes a meter provider, sets it as the process's global one, so that LiveKit's instruments report there, and
+    returns it.
+
+    Returns the SDK's meter provider that is set already, if there is one.
+    """
     present = otel_metrics.get_meter_provider()
     if isinstance(present, MeterProvider):
         return present
@@ -247,5 +259,5 @@ def set_up(resource: Resource, exporter: MetricExporter | None) -> MeterProvider
 
 
 def meter_of(provider: MeterProvider) -> Meter:
-    """Our meter."""
+    """Returns firstword's own meter of the provider."""
     return provider.get_meter("firstword.telemetry", version("firstword"))

@@ -1,4 +1,4 @@
-"""What can be observed: which Python, and which event loop. The one place that says so."""
+"""Says which Python and which event loop can be observed. The one place that does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from asyncio import selector_events
 from platform import python_implementation, python_version
 
 PYTHONS = ((3, 11), (3, 13))
-"""The first and the last of CPython whose event loop is known; `firstword.telemetry.loop_hooks` names what it knows of it."""
+"""The first and the last version of CPython whose event loop is known. `firstword.telemetry.loop_hooks` names what it
+knows of it.
+"""
 
 
 def why_not(loop: asyncio.AbstractEventLoop) -> str | None:
-    """Why no start on this loop can be observed, in words; None where it can."""
+    """Returns in words why no start on this loop can be observed; None if it can."""
     first, last = (".".join(map(str, version)) for version in PYTHONS)
     if sys.implementation.name != "cpython" or not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         return f"Python is {python_implementation()} {python_version()}; expected CPython {first} to {last}"

@@ -1,6 +1,6 @@
-"""`import firstword.telemetry.observe` in an agent's file observes its starts, as FIRSTWORD_OBSERVE=1 does.
+"""Observes the starts of an agent whose file has `import firstword.telemetry.observe`, as FIRSTWORD_OBSERVE=1 does.
 
-The variable goes before: 0 switches it off, a share such as 0.05 observes so many of the sessions.
+The variable overrides it: 0 switches it off, a share such as 0.05 observes that part of the sessions.
 """
 
 from firstword.telemetry.switch import register

@@ -1,7 +1,8 @@
-"""Observation for another Python, in which firstword is not installed: a folder with telemetry alone, that goes on its path.
+"""Makes starts observable in another Python, in which firstword is not installed: writes a folder with telemetry alone
+for its path.
 
-A `.pth` is not read from PYTHONPATH, so the folder has a `sitecustomize`, which runs the one that was there too.
-The other Python needs what `telemetry` needs and LiveKit brings: opentelemetry-sdk, its OTLP exporters, protobuf.
+A `.pth` is not read from PYTHONPATH, so the folder has a `sitecustomize`, which runs the one that was there too. The
+other Python needs what `telemetry` needs and LiveKit brings: opentelemetry-sdk, its OTLP exporters, protobuf.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from firstword.telemetry import chained_sitecustomize
 from firstword.telemetry.switch import VARIABLE
 
 AT_START = "FIRSTWORD_AT_START"
-"""A module that each process imports at its start, once the switch is on."""
+"""Variable that names a module which each process imports at its start, once the switch is on."""
 _HERE = Path(__file__).parent
 
 
 def write_observe_folder(folder: Path, *, beside: Sequence[Path] = ()) -> None:
-    """Write the folder, which may be there already. Raises OSError.
+    """Writes a folder that makes a Python with it on its path observe starts. It may exist already. Raises OSError.
 
-    beside: folders of packages that become portions of `firstword` there, as telemetry does.
+    beside: folders of packages that become parts of `firstword` there, as telemetry does.
     """
     for package in (_HERE, *beside):
         copy = folder / "firstword" / package.name
@@ -34,9 +35,11 @@ def write_observe_folder(folder: Path, *, beside: Sequence[Path] = ()) -> None:
 def observing(
     environment: Mapping[str, str], folder: Path, share: str = "1", *, at_start: str | None = None
 ) -> dict[str, str]:
-    """The environment of a process whose starts are observed by that folder, and those of the processes that it starts.
+    """Returns the environment with the variables added that let a process, and those it starts, be observed by that
+    folder.
 
-    share: of the sessions, as FIRSTWORD_OBSERVE has it. at_start: a module that each of them imports at its start.
+    share: of the sessions, as in FIRSTWORD_OBSERVE. at_start: a module that each of these processes imports at its
+    start.
     """
     paths = [str(folder.absolute()), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     imported = {} if at_start is None else {AT_START: at_start}

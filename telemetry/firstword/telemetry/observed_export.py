@@ -1,7 +1,8 @@
-"""Where an observed start goes: to the tracer provider that is there, else where the standard `OTEL_*` variables say.
+"""Decides where an observed start is exported: to the tracer provider that is there, else where the standard `OTEL_*`
+variables say.
 
-Asked after the first word: an agent may set its provider up in its entrypoint. Nothing that is set up here becomes global, so
-an agent that sets its own later still can.
+Asked after the first word: an agent may set its provider up in its entrypoint. Nothing that is set up here becomes
+global, so an agent that sets its own later still can.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("firstword")
 
 TRACES: Final = "FIRSTWORD_TRACES"
-"""A folder: each process appends its spans to a file in it, as OTLP JSON lines."""
+"""Variable that names a folder. Each process appends its spans to a file in it, as OTLP JSON lines."""
 SLOW: Final = "FIRSTWORD_SLOW"
-"""Seconds to the first word above which a start is slow."""
+"""Variable with the seconds to the first word above which a start is slow."""
 _USUALLY_SLOW: Final = 1.5
 _FLUSH_MS: Final = 5_000
 _SERVICE: Final = "firstword"
@@ -45,9 +46,10 @@ _LIVEKITS: Final = "livekit-agents"
 
 
 def exporting_of(job: JobContext) -> Exporting:
-    """Where the job's observed start goes. If the job has a declared start, it goes with that. Else it goes to the provider that the agent
-    has set, globally or for LiveKit, and to the folder of FIRSTWORD_TRACES. Else it goes where `exporters_from_environment` says, which may
-    be nowhere.
+    """Returns the exporting for the job's observed start. If the job has a declared start, it is the one of that.
+
+    Else spans go to the provider that the agent has set, globally or for LiveKit, and to the folder of
+    FIRSTWORD_TRACES. Without such a provider they go where `exporters_from_environment` says, which may be nowhere.
     """
     declared = declared_start(job)
     if declared is not None:
@@ -57,7 +59,9 @@ def exporting_of(job: JobContext) -> Exporting:
 
 
 def slow_after() -> float:
-    """Seconds to the first word above which a start is slow: the variable's, or 1.5. A wrong value is said, and counts for nothing."""
+    """Returns the seconds to the first word above which a start is slow: the variable's, or 1.5. Warns of a wrong value
+    and ignores it.
+    """
     text = os.environ.get(SLOW, "").strip()
     try:
         seconds = float(text or _USUALLY_SLOW)
@@ -70,7 +74,9 @@ def slow_after() -> float:
 
 
 def agents_provider() -> TracerProvider | None:
-    """The SDK's tracer provider that the agent has set, globally or for LiveKit's spans alone. None where it has none."""
+    """Returns the SDK's tracer provider that the agent has set, globally or for LiveKit's spans alone. None if it has
+    set none.
+    """
     found: list[object] = [otel.get_tracer_provider()]
     if traces := sys.modules.get("livekit.agents.telemetry.traces"):
         found.append(TRACER_PROVIDER.of(traces.tracer))

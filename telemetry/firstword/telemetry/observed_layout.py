@@ -1,7 +1,7 @@
-"""An observed start becomes spans as plain data: root, dispatch, phases, and under them the observed path.
+"""Lays out an observed start as spans in plain data: root, dispatch, phases, and under them the observed path.
 
-Between `firstword.telemetry.merged_pieces` and `firstword.telemetry.spans`, beside `firstword.telemetry.layout`, whose shape it has:
-Jaeger's own rule finds the same path in it.
+Between `firstword.telemetry.merged_pieces` and `firstword.telemetry.spans`, beside `firstword.telemetry.layout`, whose
+shape it has: Jaeger's own rule finds the same path in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from firstword.telemetry.record import Start
 from firstword.telemetry.source_lines import relative
 
 MOST_OBSERVED_SPANS = 40
-"""Spans of one observed start."""
+"""Most spans of one observed start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,12 @@ def lay_out_observed(
     folder: str = "",
     slow: float = 1.5,
 ) -> tuple[SpanData, ...]:
-    """Every span of an observed start, a parent before its children.
+    """Returns all spans of an observed start, a parent before its children. There are at most `MOST_OBSERVED_SPANS`.
 
-    pieces: from the start's first step to its end, ns since the Unix epoch. There are none where the loop was not recorded; then the method
-    is `guessed`. absent: from when to when only the caller was missing; it takes the place of what the pieces have there.
-    folder: of the file that was started; the lines' files are relative to it. slow: as for `firstword.telemetry.layout.lay_out`.
+    pieces: from the start's first step to its end, ns since the Unix epoch. There are none if the loop was not
+    recorded; then the method is `guessed`. absent: from when to when only the caller was missing; it replaces the
+    pieces of that time. folder: of the file that was started; the lines' files are relative to it. slow: as for
+    `firstword.telemetry.layout.lay_out`.
     """
     if not pieces:
         return lay_out_path(start, (), _plain, method=words.GUESSED, critical_task=None, slow=slow)
@@ -71,10 +72,10 @@ def lay_out_observed(
 
 
 def absence(start: Start, pieces: Sequence[ObservedPiece], connected: int | None) -> tuple[int, int] | None:
-    """When only the caller was missing: until they joined, in the piece that their coming ended, or their answer to us.
+    """Returns from when to when (ns since the Unix epoch) only the caller was missing, or None if that was never so.
 
-    An answer is what came from outside because they had come, as a subscription. connected: when the room was, ns; None
-    where it never was. Returns ns since the Unix epoch, or None where somebody was there all the time.
+    It ends when they joined, in the piece that their coming, or their answer to us, ended. An answer came from outside
+    because they had come, such as a subscription. connected: when the room was connected, ns; None if it never was.
     """
     joined = start.end if start.joined is None else start.joined
     for piece in pieces:

@@ -1,8 +1,9 @@
-"""The observed path: what the caller waited for, found in the record of an event loop, by the user's line of source.
+"""Finds the observed path: what the caller waited for, by the user's line of source, from the record of an event loop.
 
-It walks back from the step that captured the first audible frame, always to the cause. A step that was scheduled goes back to the step that
-scheduled it, and a timer to who set it. An answer goes back to who asked, and a call in an executor to who submitted it. An event from
-elsewhere has no cause in the record. It ended the wait of a task that needed it, and that task's wait, or one that it led to, began last.
+It walks back from the step that captured the first audible frame, always to the cause. A step that was scheduled goes
+back to the step that scheduled it, and a timer to who set it. An answer goes back to who asked, and a call in an
+executor to who submitted it. An event from elsewhere has no cause in the record. It ended the wait of a task that
+needed it, and that task's wait, or one that it led to, began last.
 
 Pure: a record in, pieces out, in ns on the record's clock. Runs after the first word.
 """
@@ -27,47 +28,49 @@ _LIVEKIT = f"{os.sep}livekit{os.sep}"
 
 
 class ObservedKind(StrEnum):
-    """What the caller waited for in a piece (`startup.kind`)."""
+    """The kind of a piece of an observed path: what the caller waited for in it (`startup.kind`)."""
 
     COMPUTING = words.COMPUTING
     EVENT_LOOP = words.EVENT_LOOP
-    """It could have gone on, and something else held the loop."""
+    """The task could have gone on, but something else held the loop."""
     TIMER = words.TIMER
     NETWORK = words.NETWORK
     THREAD = words.THREAD
-    """A call in an executor, or a free thread for it."""
+    """A call in an executor, or the wait for a free thread."""
     OUTSIDE = words.OUTSIDE
     """Something that the loop knows nothing of: another thread, a native library, a process."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedPiece:
-    """One stretch of the observed path."""
+    """One stretch of the observed path: its kind, its times, and the user's line that it was for."""
 
     kind: ObservedKind
     start: int
     end: int
     line: SourceLine | None = None
-    """The user's line that it was for; None where the record knows of none."""
+    """The user's line that it was for; None if the record knows of none."""
     inside: str | None = None
-    """The qualified name of the library's function that was at work for the line; None where none was."""
+    """Qualified name of the library's function that was at work for the line; None if none was."""
     held_by: str | None = None
-    """Of an event loop's delay: the qualified name of what held the loop most; None where nothing held it for long."""
+    """For a delay by the event loop: the qualified name of what held the loop most; None if nothing held it for long.
+    """
     is_arrival: bool = False
-    """The caller came in it, and what it waited for came with them or because of them."""
+    """Whether the caller came in it, and it waited for what came with them or because of them."""
 
     def moved(self, by: int) -> ObservedPiece:
-        """The same on a clock that is so many ns ahead."""
+        """Returns the same piece with its times moved by `by` ns, onto another clock."""
         return replace(self, start=self.start + by, end=self.end + by)
 
 
 def observed_path(
     step: Step | None, instant: int, since: int, steps: Sequence[Step], *, arrival: Step | None = None
 ) -> tuple[ObservedPiece, ...]:
-    """The pieces from `since` to `instant`, in time order, without gap or overlap; none is empty.
+    """Returns the pieces of the observed path from `since` to `instant`, in time order, without gap or overlap; none is
+    empty.
 
-    step: which step ran at `instant`. steps: all of the record, in the order in which they began.
-    arrival: the step in which the caller's coming was told.
+    step: the step that ran at `instant`. steps: all steps of the record, in the order in which they began. arrival: the
+    step in which LiveKit announced the caller.
     """
     walk = _Walk(instant, since, steps, arrival)
     walk.back(step)

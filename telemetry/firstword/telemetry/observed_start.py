@@ -1,7 +1,8 @@
-"""A start of any LiveKit agent, observed: from the job's begin to the first word, without a line of the agent's changed.
+"""Observes a start of any LiveKit agent, from the job's begin to the first word, without a change to the agent's code.
 
-It records the job's event loop while the caller waits (`firstword.telemetry.loop_hooks`), and listens for the first frame. Afterwards a
-thread makes spans of it, by the contract (docs/startup-trace.md). Nothing here raises into the agent.
+It records the job's event loop while the caller waits (`firstword.telemetry.loop_hooks`), and listens for the first
+frame. Afterwards a thread makes spans of it, by the contract (docs/startup-trace.md). Nothing here raises into the
+agent.
 """
 
 from __future__ import annotations
@@ -54,19 +55,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("firstword")
 
 MOST_SECONDS = 60.0
-"""A caller who has heard nothing for so long is not waiting for a first word any more (`timed_out`)."""
+"""Seconds after which a caller who has heard nothing does not wait for a first word any more (`timed_out`)."""
 ANNOUNCED_WITHIN = 4.0
-"""Seconds: LiveKit's server tells of a caller who only listens up to 3 s late, after they were spoken to."""
+"""Seconds to wait for a caller who is announced after the first word. LiveKit's server announces one who only listens
+up to 3 s late.
+"""
 _EXPORT_SECONDS = 5.0
 """How long a job's end waits for the export."""
 
 
 def observe_start(job: JobContext, entrypoint: Callable[..., Any]) -> ObservedStart | None:
-    """Observe the start of a job, from now on; in its loop, right before the agent's entrypoint runs. Ends by itself.
+    """Begins to observe the start of a job; the observation ends by itself. Call it in the job's loop, right before the
+    agent's entrypoint runs.
 
-    entrypoint: the agent's function, whose file says where the agent's own lie if the program that was started doesn't.
-    Its spans go where `firstword.telemetry.observed_export` says, which is asked after the first word, in a thread.
-    Never raises: returns None where nothing can be seen, and says so in the log.
+    entrypoint: the agent's function. Its file says where the agent's files lie, if the program that was started
+    doesn't. The spans go where `firstword.telemetry.observed_export` says, which is asked after the first word, in a
+    thread. Never raises: logs an error and returns None if the observation can't begin.
     """
     try:
         return ObservedStart(job, functools.partial(exporting_of, job), folder=started_folder(entrypoint))
@@ -76,7 +80,7 @@ def observe_start(job: JobContext, entrypoint: Callable[..., Any]) -> ObservedSt
 
 
 class ObservedStart:
-    """Observes one start: from its making, in the job's loop, until its spans are exported."""
+    """Observes one start, from its making in the job's loop until its spans are exported."""
 
     def __init__(
         self,
@@ -86,9 +90,9 @@ class ObservedStart:
         folder: str = "",
         most_seconds: float = MOST_SECONDS,
     ) -> None:
-        """folder: of the file that was started; the lines' files are relative to it."""
+        """folder: of the file that was started; the lines' files are relative to it. most_seconds: see `MOST_SECONDS`."""
         self.attributes: dict[str, str | bool | int | float] = {}
-        """What is added to the root span; until the start has ended."""
+        """Attributes that are added to the root span. They may be set until the start has ended."""
         self._job = job
         self._exporting = exporting
         self._folder = folder
@@ -120,11 +124,13 @@ class ObservedStart:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the start ended; None while it goes on."""
+        """Returns how the start ended; None while it goes on."""
         return self._outcome
 
     def exported(self, timeout: float) -> bool:
-        """Whether it is over and its spans are handed on; waits for that so many seconds. In any thread."""
+        """Waits at most `timeout` seconds for the export. Returns whether the start is over and its spans are exported.
+        In any thread.
+        """
         if self._thread is not None:
             self._thread.join(timeout)
         return self._thread is not None and not self._thread.is_alive()

@@ -1,4 +1,6 @@
-"""What OpenTelemetry's standard variables say of OTLP, the same for each signal: whether it is sent at all, where and how."""
+"""Reads OpenTelemetry's standard variables for OTLP, in the same way for each signal: whether it is sent at all, where
+and how.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from urllib.parse import urlsplit
 
 Protocol = Literal["grpc", "http/protobuf"]
 Signal = Literal["TRACES", "METRICS"]
-"""As the variables name it."""
+"""A kind of telemetry, as the variables name it."""
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 
@@ -21,17 +23,17 @@ class Route:
 
     signal: Signal
     protocol: Protocol | None
-    """None: it is not sent."""
+    """None if the signal is not sent."""
     variable: str
-    """The one that decides: it names the endpoint, or switches the signal off, or is not set."""
+    """The variable that decides: it names the endpoint, switches the signal off, or is not set."""
     place: str = ""
-    """The endpoint's host and port; a URL may hold a password besides."""
+    """The endpoint's host and port. The whole URL may hold a password."""
     faults: tuple[str, ...] = ()
-    """What is asked for and can't be done: the variable, what was expected, and a possible cause."""
+    """What the variables ask for and can't be done: the variable, what was expected, and a possible cause."""
 
 
 def route(signal: Signal, environ: Mapping[str, str]) -> Route:
-    """How the variables want a signal to be sent. A protocol that isn't spoken here is a fault, and gRPC taken."""
+    """Returns how the variables want a signal to be sent. A protocol that we don't have is a fault, and gRPC is used."""
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return Route(signal, None, "OTEL_SDK_DISABLED")
     exporter = f"OTEL_{signal}_EXPORTER"
@@ -59,7 +61,7 @@ def route(signal: Signal, environ: Mapping[str, str]) -> Route:
 
 
 def without_password(text: str) -> str:
-    """The text of an error without what stands before an @, which may be a user and password."""
+    """Returns the text of an error without what stands before an @, which may be a user and password."""
     return re.sub(r"[^\s/'\"]+@", "", text)
 
 

@@ -28,19 +28,19 @@ TaskFunction = Callable[..., Awaitable[Any]]
 F = TypeVar("F", bound=TaskFunction)
 
 MOST_FLAGS = 10
-"""Flags that may change one plan: each doubles the shapes that `Plan.check` builds."""
+"""Most flags that may change one plan: each doubles the shapes that `Plan.check` builds."""
 
 ERROR = "error"
-"""The parameter of a fallback that takes the exception it stands in for."""
+"""Name of the parameter of a fallback that takes the task's exception."""
 
 
 class PlanError(Exception):
-    """A plan that cannot be run; the message names the task and what to change."""
+    """Raised for a plan that cannot be run. The message names the task and what to change."""
 
 
 @dataclass(frozen=True)
 class When:
-    """A condition on a session: all these flags are on (`negated`: they are not all on).
+    """A condition on a session: all these flags are on (`negated`: at least one is off).
 
     A flag is any fact about the session that has a name, an improvement or what its job's metadata says.
     """
@@ -49,7 +49,7 @@ class When:
     negated: bool = False
 
     def holds(self, flags: Mapping[str, bool]) -> bool:
-        """Whether the flags (name -> on) meet it; a flag that isn't named counts as off."""
+        """Returns whether the flags (name -> on) meet the condition. A flag that isn't named counts as off."""
         return all(flags.get(name, False) for name in self.flags) is not self.negated
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ ALWAYS = When(())
 
 
 def when(first: str, *others: str) -> When:
-    """The condition that all these flags are on."""
+    """Returns the condition that all these flags are on."""
     return When((first, *others))
 
 
@@ -72,13 +72,13 @@ def unless(first: str, *others: str) -> When:
 
 @dataclass(frozen=True)
 class Declared:
-    """One task as declared, in every shape of the plan."""
+    """One task as it was declared, for every shape of the plan."""
 
     name: str
     function: TaskFunction
     parameters: tuple[str, ...]
     optional: frozenset[str]
-    """Parameters with a default: needs that may be missing from a shape."""
+    """Parameters with a default: needs that a shape may not have."""
     closes: str | None
     readies: bool
     deferred: When | None
@@ -90,14 +90,16 @@ class Declared:
 
 @dataclass(frozen=True)
 class Node:
-    """One task as it runs in a shape: what it waits for, and what it is handed."""
+    """One task in a shape of the plan: what it waits for, and which values it is called with."""
 
     name: str
     function: TaskFunction
     needs: tuple[str, ...]
-    """Tasks it waits for: those of its parameters, for the first word also every task that could have been deferred."""
+    """Tasks it waits for: those of its parameters. The first word also needs every task that could have been deferred
+    and is not.
+    """
     passed: tuple[str, ...]
-    """Parameters it is handed; the others are not in this shape and keep their default."""
+    """Parameters with which it is called. The others are not in this shape and keep their default."""
     order: str | None
     closes: str | None
     readies: bool
@@ -108,13 +110,13 @@ class Node:
 
     @property
     def edges(self) -> frozenset[str]:
-        """Every task that must have ended before this one starts."""
+        """Returns every task that must have ended before this one starts."""
         return frozenset(self.needs) | ({self.order} if self.order else frozenset[str]())
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The plan as one session runs it."""
+    """The plan for one session under its flags: the tasks that run, and what each waits for."""
 
     name: str
     nodes: tuple[Node, ...]
@@ -124,7 +126,7 @@ class Shape:
     in_order: bool
 
     def needs_of(self, name: str) -> frozenset[str]:
-        """Everything that `name` needs, itself included, through needs and order."""
+        """Returns the names of all tasks that `name` needs, directly or not, and itself."""
         by_name = {node.name: node for node in self.nodes}
         found: set[str] = set()
         pending = [name]
@@ -138,10 +140,11 @@ class Shape:
 
 @dataclass
 class Plan:
-    """Tasks declared by decorator; `check()` at the end of the module, `shape()` for each session.
+    """The plan of a start: tasks declared by decorator. Call `check()` at the end of the module, and `shape()` for each
+    session.
 
-    `name` becomes the root span's. `given` are the values handed to the run; any task may have them as parameters. `phases` are the
-    stretches of the start, in order: a task closes each, and the first word the last.
+    `name` is the root span's. `given` are names of values that the run is given; any task may have them as parameters.
+    `phases` are the stretches of the start, in order: a task closes each, and the first word the last.
     """
 
     name: str
@@ -160,13 +163,14 @@ class Plan:
         fallback: Callable[..., Any] | None = None,
         deadline: float | None = None,
     ) -> Callable[[F], F]:
-        """Declare an async function as a task.
+        """Returns a decorator that declares an async function as a task. The names of its parameters are what it needs.
 
-        closes: the phase that ends when the task does. readies: a session cannot hold a conversation before it is done. deferred: it starts
-        only after the first word: always (True), while flags are on, or when it needs such a task. Otherwise the first word needs it like
-        any other. only: exists only while flags are on; who needs it gives its parameter a default. fallback: called when the task fails or
-        is late (parameters: `error`, anything given, or what the task itself needs); its value is used instead. Without one the task is
-        required: its failure ends the start. deadline: seconds from the task's begin; the run may override it.
+        closes: the phase that ends when the task does. readies: a session cannot hold a conversation before it is done.
+        deferred: it starts only after the first word: always (True), while flags are on, or when it needs such a task.
+        Otherwise the first word needs it like any other. only: it exists only while flags are on; who needs it gives
+        its parameter a default. fallback: called when the task fails or is late (parameters: `error`, anything given,
+        or what the task itself needs); its value is used instead. Without one the task is required: its failure ends
+        the start. deadline: seconds from the task's begin; the run may override it.
         """
 
         def declare(function: F) -> F:
@@ -177,13 +181,15 @@ class Plan:
         return declare
 
     def copy(self) -> Plan:
-        """Another plan with the same tasks, to which more can be added."""
+        """Returns another plan with the same tasks, to which more can be added."""
         copied = Plan(self.name, self.given, self.phases)
         copied._tasks, copied._first_word = dict(self._tasks), self._first_word
         return copied
 
     def first_word(self, function: F) -> F:
-        """Declare the task that returns at the first audible frame; it closes the last phase."""
+        """Declares the task that returns at the first audible frame. It closes the last phase. Raises PlanError if
+        there is one already.
+        """
         if self._first_word is not None:
             raise PlanError(f"{self.name}: {function.__name__} and {self._first_word} are both declared the first word")
         self._first_word = self._declare(function, self.phases[-1], False, None, None, None, None)
@@ -226,12 +232,12 @@ class Plan:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags that change the plan's shape, in order of their first mention."""
+        """Returns the flags that change the plan's shape, in order of their first mention."""
         conditions = (c for t in self._tasks.values() for c in (t.deferred, t.only) if c is not None)
         return tuple(dict.fromkeys(name for condition in conditions for name in condition.flags))
 
     def check(self) -> None:
-        """Raise PlanError unless every shape the flags can give the plan can be run.
+        """Raises PlanError unless every shape that the flags can give the plan can be run.
 
         Each flag doubles the number of shapes, so a plan may have `MOST_FLAGS` flags: then 1024 shapes are checked.
         """
@@ -242,7 +248,9 @@ class Plan:
             self._check_shape(self.shape(dict(zip(self.flags, states, strict=True))))
 
     def shape(self, flags: Mapping[str, bool], *, in_order: bool = False) -> Shape:
-        """The plan for a session with these flags (name -> on); `in_order`: one task after the other as declared."""
+        """Returns the plan's shape for a session with these flags (name -> on). in_order: tasks run one after the
+        other, as declared.
+        """
         first_word = self._the_first_word()
         present = [t for t in self._tasks.values() if t.only is None or t.only.holds(flags)]
         late = self._deferred(present, flags)
@@ -283,7 +291,9 @@ class Plan:
         return late
 
     def to_mermaid(self) -> str:
-        """The plan as a Mermaid flowchart: arrows from need to task, deferred tasks dashed, phases named at who closes them."""
+        """Returns the plan as a Mermaid flowchart: arrows from need to task, dashed to deferred tasks, phases at the
+        tasks that close them.
+        """
         lines = ["flowchart LR"]
         for task in self._tasks.values():
             label = f"{task.name}<br/><i>closes {task.closes}</i>" if task.closes else task.name

@@ -1,9 +1,10 @@
-"""What must never leave the process in a span: keys, tokens, what was said, who said it, and what anybody else filled in.
+"""Removes from spans what must never leave the process: keys, tokens, what was said, who said it, and what anybody else
+filled in.
 
 Between the holding of spans and their export. An attribute of LiveKit's leaves if it is on a list
-(`firstword.telemetry.livekit_attributes`). Any other leaves unless its name says that it is private. Of a URL only that leaves which no
-caller chooses. The collector deletes the private names again. Names, numbers and texts are kept out at the source: no attribute of ours
-takes them.
+(`firstword.telemetry.livekit_attributes`). Any other leaves unless its name says that it is private. Of a URL only that
+leaves which no caller chooses. The collector deletes the private names again. Names, numbers and texts are kept out at
+the source: no attribute of ours takes them.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ Those of `gen_ai.` are what the semantic conventions say may hold a conversation
 """
 
 PRIVATE_EVENTS = r"^gen_ai\.([a-z]+\.message|choice|client\.inference\.operation\.details)$"
-"""Names of events that are dropped whole: they are a message each. The collector drops the same."""
+"""Names of events that are dropped whole, as each is a message. The collector drops the same."""
 
 FREE_TEXT_KEYS = frozenset({"exception.message", "exception.stacktrace"})
-"""Keys whose values quote whatever was at hand: a statement with its values, a URL with its query."""
+"""Keys whose values quote whatever they come upon: a statement with its values, a URL with its query."""
 
 _PATH_KEYS: Final = frozenset({"url.path", "http.target", "http.route"})
 _PATH_WORDS: Final = frozenset(
@@ -75,7 +76,7 @@ _WHOLE_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^/?#]*@)?([^/?#\s]*)(
 
 
 def redacted(span: ReadableSpan) -> ReadableSpan:
-    """The span without what must not be exported; the same object where nothing had to go."""
+    """Returns the span without what must not be exported; the same object if nothing had to be removed."""
     attributes = cleaned(span.attributes or {})
     kept = [event for event in span.events if not _PRIVATE_EVENT.search(event.name)]
     events = [Event(event.name, cleaned(event.attributes or {}), event.timestamp) for event in kept]
@@ -106,17 +107,19 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
 
 
 def redacted_resource(resource: Resource) -> Resource:
-    """The resource without what must not be exported: an operator may have named a key in `OTEL_RESOURCE_ATTRIBUTES`."""
+    """Returns the resource without what must not be exported: an operator may have put a key into
+    `OTEL_RESOURCE_ATTRIBUTES`.
+    """
     return Resource(cleaned(resource.attributes), resource.schema_url)
 
 
 def is_private(key: str) -> bool:
-    """Whether the name of an attribute, or of a field in a log, says that its value is private."""
+    """Returns whether the name of an attribute, or of a field in a log, says that its value is private."""
     return key in FREE_TEXT_KEYS or _PRIVATE_KEY.search(key) is not None
 
 
 def cleaned(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the attributes that may be exported, each with as much of its value as may be."""
+    """Returns the attributes that may be exported, with the parts of their values removed that may not."""
     return {
         key: _clean(key, value)
         for key, value in attributes.items()
@@ -125,7 +128,9 @@ def cleaned(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_url_secrets(text: str) -> str:
-    """The text with each URL in it cut to what no caller chooses."""
+    """Returns the text with each URL in it cut: user, password, query, and the parts of the path that a caller may have
+    chosen.
+    """
     return _URL.sub(_url, text) if "://" in text else text
 
 

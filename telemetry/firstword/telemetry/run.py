@@ -1,7 +1,9 @@
-"""Runs a plan once: when a task may start, the phases, the first word, what is deferred until after it.
+"""Runs a plan once: starts each task when its needs are there, tracks phases and first word, and starts deferred tasks
+after it.
 
-It stands between `firstword.telemetry.plan` (what a start is) and `firstword.telemetry.record` (how one went). It writes down every instant
-and opens a span context for each task. It hands the record to `firstword.telemetry.spans` at the first word, and again when all is done.
+It stands between `firstword.telemetry.plan` (what a start is) and `firstword.telemetry.record` (how one went). It
+writes down every instant and opens a span context for each task. It hands the record to `firstword.telemetry.spans` at
+the first word, and again when all is done.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ logger = logging.getLogger("firstword")
 
 
 class StartFailed(Exception):
-    """A required task failed, so the start ended; `task` names it and `__cause__` is its error."""
+    """Raised when a required task failed, so that the start ended. `task` is its name and `__cause__` its error."""
 
     def __init__(self, task: str) -> None:
         super().__init__(f"the start-up failed in task {task}")
@@ -53,28 +55,29 @@ _task: ContextVar[_Running | None] = ContextVar("telemetry_task", default=None)
 
 
 def waited_for(instant: int) -> None:
-    """The task this is called from had to wait for something outside that happened at `instant` (ns, the run's clock).
+    """Records that the task which calls this had to wait for something outside that happened at `instant` (ns, the
+    run's clock).
 
-    The latest of several counts. Outside of a run: nothing.
+    The latest of several counts. Outside of a run it does nothing.
     """
     if (task := _task.get()) is not None:
         task.outside = instant if task.outside is None else max(task.outside, instant)
 
 
 def ended_at(instant: int) -> None:
-    """The task this is called from had done its work at `instant` (ns, the run's clock) and only then made sure of it.
+    """Dates the end of the task that calls this back to `instant` (ns, the run's clock), when its work was really done.
 
-    Its end is dated back to it, not before its begin. Outside of a run: nothing.
+    The end is never before the task's begin. Outside of a run it does nothing.
     """
     if (task := _task.get()) is not None:
         task.ended_at = instant
 
 
 def end_marker() -> Callable[[], None]:
-    """What to call, from anywhere, at the instant at which the task this is called from has done its work.
+    """Returns a function that marks now as the end of the task that calls this. It may be called from anywhere.
 
-    As `ended_at`, for who has no clock; of one marker the first call counts, of several markers the last. Outside of a run
-    it does nothing.
+    Like `ended_at`, for code that has no clock. Only the first call of a marker counts, and the last of several
+    markers. Outside of a run the function does nothing.
     """
     task, marked = _task.get(), False
 
@@ -87,23 +90,27 @@ def end_marker() -> Callable[[], None]:
 
 
 def used_fallback(error: BaseException) -> None:
-    """The task this is called from failed at what it was for, and did something else instead. Outside of a run: nothing."""
+    """Records that the task which calls this failed with `error` at its purpose, and did something else. Outside of a
+    run it does nothing.
+    """
     if (task := _task.get()) is not None:
         task.state, task.error_type = TaskState.FALLBACK, type(error).__qualname__
 
 
 def cache_result(*, hit: bool) -> None:
-    """The task this is called from asked its cache, which had it or not. Outside of a run: nothing."""
+    """Records whether the cache of the task that calls this had what was asked for. Outside of a run it does nothing."""
     if (task := _task.get()) is not None:
         task.cache = "hit" if hit else "miss"
 
 
 class Run:
-    """One start: `await run.perform()` once; the other methods may be called from anywhere on the same loop.
+    """One run of a plan's shape, which performs a start: `await run.perform()` once. Other methods may be called
+    anywhere on the same loop.
 
-    given: the values of `Plan.given`. received: when the worker learnt of the job, ns on `clock`. dispatch_ends: when each stage of the
-    dispatch ended, in order, ns on `clock`. The last is not in it: it ends with the plan's first step.
-    deadlines: task name -> seconds, over those declared. trace: where spans go; None: nothing is exported.
+    given: the values of `Plan.given`. received: when the worker learnt of the job, ns on `clock`. dispatch_ends: name
+    and end of each stage of the dispatch except the last, in order, ns on `clock`. The last stage ends with the plan's
+    first step. deadlines: seconds by task name, over those declared. flags: variant by flag, for the trace.
+    join_window: see `root_start`. trace: where spans go; None: nothing is exported.
     """
 
     def __init__(
@@ -123,7 +130,7 @@ class Run:
             raise TypeError(f"{shape.name}: no value given for {', '.join(sorted(missing))}")
         self.clock = clock or session_clock()
         self.attributes: dict[str, str | bool | int | float] = {}
-        """What the agent adds to the root span; until the first word."""
+        """Attributes that the agent adds to the root span, until the first word."""
         self._shape = shape
         self._given = dict(given)
         self._trace = trace
@@ -146,10 +153,10 @@ class Run:
         self._performing: asyncio.Task[Any] | None = None
 
     async def perform(self) -> Start:
-        """Run the plan to its end, deferred tasks included; returns the record.
+        """Runs the plan to its end, deferred tasks included, and returns the record.
 
-        Raises StartFailed when a required task failed; a start that was stopped returns its record. Cancelled from outside:
-        everything is cancelled, the record is exported as failed, CancelledError goes on.
+        Raises StartFailed if a required task failed. A start that was stopped returns its record. If it is cancelled
+        from outside, all tasks are cancelled, the record is exported as failed, and CancelledError is raised.
         """
         self._performing = asyncio.current_task()
         install(asyncio.get_running_loop())
@@ -168,25 +175,28 @@ class Run:
         return self._finish()
 
     def give(self, name: str, value: Any) -> None:
-        """Set a value of `Plan.given`; call it before `perform`."""
+        """Sets a value of `Plan.given`. Call it before `perform`."""
         self._given[name] = value
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the start ended; None while it goes on."""
+        """Returns how the start ended; None while it goes on."""
         return self._outcome
 
     def stop(self, outcome: Outcome) -> None:
-        """End the start without a first word; every task is cancelled. After the first word: nothing."""
+        """Ends the start without a first word, with this outcome, and cancels every task. Does nothing once the start
+        has ended.
+        """
         if self._performing is not None and self._settle(outcome):
             self._stopped = True
             self._performing.cancel()
 
     def caller_joined(self, instant: int) -> int:
-        """The caller joined at `instant` (ns, as the server's clock says); the first caller counts. Returns when.
+        """Records that the caller joined at `instant` (ns, as the server's clock says). Only the first caller counts.
+        Returns when they joined.
 
-        A join after now, when this process knows of it, is the clocks' difference: it is clamped, and
-        `startup.clock_skew` says by how much.
+        A join later than now comes from a difference of the clocks. Then now is taken, and `startup.clock_skew` says by
+        how much it was corrected.
         """
         if self._joined is None:
             now = self.clock()
@@ -195,7 +205,7 @@ class Run:
         return self._joined
 
     def event(self, name: str, attributes: Mapping[str, str | bool | int | float] | None = None) -> None:
-        """An event on the root span, now."""
+        """Adds an event to the root span, at this instant."""
         if self._trace is not None:
             self._trace.event(name, self.clock(), dict(attributes or {}))
 
@@ -304,7 +314,7 @@ class Run:
         return record
 
     def record(self) -> Start:
-        """The start so far, as data. Before its end: as if it had ended now."""
+        """Returns the start so far, as data. Before its end, the data is as if it had ended now."""
         now = self.clock()
         end = self._end if self._end is not None else now
         received = self._first_step if self._received is None else min(self._received, self._first_step)

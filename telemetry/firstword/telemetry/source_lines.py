@@ -1,6 +1,7 @@
-"""Which files are the user's own, and what a code object and an offset are called there: file, line, function.
+"""Tells which files are the user's own, and turns a code object and an offset into file, line and function.
 
-The bottom of the observed path: a record asks only whether a file is the user's, the rest is asked after the first word.
+The bottom of the observed path: a record asks only whether a file is the user's, the rest is asked after the first
+word.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ _known: dict[str, bool] = {}
 
 
 class SourceLine(NamedTuple):
-    """A line of source."""
+    """A line of source: file, line number and function."""
 
     file: str
     line: int
     function: str
-    """Its qualified name."""
+    """The function's qualified name."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} {self.function}".rstrip()
 
 
 def is_users(file: str) -> bool:
-    """Whether a file is the user's own: not of the standard library, not of an installed package, not this package's."""
+    """Returns whether a file is the user's own: not of the standard library, of an installed package, or of this
+    package.
+    """
     known = _known.get(file)
     if known is None:
         known = _known[file] = not file.startswith(_LIBRARY) and not any(part in file for part in _PACKAGES)
@@ -46,16 +49,17 @@ def is_users(file: str) -> bool:
 
 
 def line_of(code: CodeType, offset: int) -> SourceLine:
-    """Returns the source line of an instruction; the function's first line where the code does not say."""
+    """Returns the source line of the instruction at an offset. If the code does not say, the function's first line."""
     position = next(itertools.islice(code.co_positions(), max(offset, 0) // 2, None), None)
     line = None if position is None else position[0]
     return SourceLine(code.co_filename, line or code.co_firstlineno, code.co_qualname)
 
 
 def started_folder(entrypoint: Callable[..., Any]) -> str:
-    """The folder of the file that was started, in whatever process of it. Empty where there is none.
+    """Returns the folder of the file that was started, in any of its processes. Empty if there is none.
 
-    entrypoint: the job's. Where a library was started, as by `python -m livekit.agents`, it is the folder of its file.
+    entrypoint: the job's. If a library was started, as by `python -m livekit.agents`, the folder of the entrypoint's
+    file is returned.
     """
     for name in ("__mp_main__", "__main__"):
         file = getattr(sys.modules.get(name), "__file__", None)
@@ -66,7 +70,8 @@ def started_folder(entrypoint: Callable[..., Any]) -> str:
 
 
 def relative(file: str, folder: str) -> str:
-    """The path of a file from a folder. Of a file that is elsewhere, from where it is imported; else only its name.
+    """Returns the path of a file relative to a folder or, if it is elsewhere, to where it is imported from; else only
+    its name.
 
     So no path names a machine's user.
     """

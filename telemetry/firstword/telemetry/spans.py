@@ -1,7 +1,8 @@
-"""A start becomes spans: live contexts while it runs, finished spans once the critical path is known.
+"""Makes spans of a start: live contexts while it runs, finished spans once the critical path is known.
 
-Behind `firstword.telemetry.run`, before `firstword.telemetry.export`. While a task runs, its span is only a context, so that what libraries
-trace in it becomes its child. The span that is exported is made at the first word, by `firstword.telemetry.layout`.
+Behind `firstword.telemetry.run`, before `firstword.telemetry.export`. While a task runs, its span is only a context, so
+that what libraries trace in it becomes its child. The span that is exported is made at the first word, by
+`firstword.telemetry.layout`.
 """
 
 from __future__ import annotations
@@ -36,21 +37,23 @@ _KINDS = {
 
 MOST_SPANS_IN_ORDER = 64
 MOST_SPANS = 40
-"""Spans of one start, libraries' included; a start in declared order has a piece for each task."""
+"""Most spans of one start, those of libraries included. A start in declared order has a piece for each task, so it may
+have more.
+"""
 
 
 def most_spans(start: Start) -> int:
-    """How many spans the start may have."""
+    """Returns how many spans the start may have."""
     return MOST_SPANS_IN_ORDER if any(task.order for task in start.tasks) else MOST_SPANS
 
 
 class StartTrace:
     """The spans of one start. Nothing of it is exported before `export()` is called the first time.
 
-    What goes wrong in a method is logged and nothing is raised (`firstword.telemetry.guard`): it is never the call's.
+    An error in a method is logged and not raised (`firstword.telemetry.guard`), so that it never costs the call.
 
     links: span contexts of other traces with the kind of edge (`startup.edge`): LiveKit's job, the caller's own trace.
-    slow: seconds of TTFW past which the root is marked `startup.slow`.
+    slow: seconds of TTFW above which the root is marked `startup.slow`.
     """
 
     def __init__(
@@ -72,18 +75,18 @@ class StartTrace:
 
     @property
     def context(self) -> SpanContext:
-        """The root's span context: for links from other traces and for logs."""
+        """Returns the root's span context, for links from other traces and for logs."""
         return self._contexts[ROOT_KEY]
 
     @guarded
     def link(self, context: SpanContext, edge: str) -> None:
-        """Link the root to another trace; until the first export."""
+        """Links the root to another trace. It has an effect only before the first export."""
         if context.is_valid:
             self._links = (*self._links, Link(context, {EDGE: edge}))
 
     @guarded
     def enter_task(self, task: str) -> None:
-        """Make the task's span the current one in this context, and the parent of what libraries trace in it."""
+        """Makes the task's span the current one in this context, and the parent of what libraries trace in it."""
         key = task_key(task)
         span = self._live[key] = self._tracer.start_span(task, context=self._root_context)
         self._contexts[key] = span.get_span_context()
@@ -91,19 +94,20 @@ class StartTrace:
 
     @guarded
     def event(self, name: str, instant: int, attributes: Attributes) -> None:
-        """An event on the root span at `instant` (ns since the epoch)."""
+        """Adds an event to the root span at `instant` (ns since the epoch)."""
         self._live[ROOT_KEY].add_event(name, dict(attributes), timestamp=instant)
 
     @guarded
     def task_event(self, task: str, name: str, instant: int, attributes: Attributes) -> None:
-        """An event on a task's span at `instant` (ns since the epoch)."""
+        """Adds an event to a task's span at `instant` (ns since the epoch)."""
         self._live[task_key(task)].add_event(name, dict(attributes), timestamp=instant)
 
     @guarded
     def export(self, start: Start, *, to_come: int = 0, finished: bool) -> None:
-        """Hand on every span that is settled and wasn't yet; `finished`: all of them are.
+        """Exports every span that will not change and has not been exported yet. With `finished`, none changes any
+        more.
 
-        to_come: how many spans of ours are still to come: room is kept for them.
+        to_come: how many spans of ours will follow, for which room is kept.
         """
         trace_id = self.context.trace_id
         libraries = self._exporting.take(trace_id)
@@ -126,7 +130,7 @@ class StartTrace:
 
     @guarded
     def export_observed(self, spans: Sequence[SpanData]) -> None:
-        """Hand on the spans of an observed start, all at once."""
+        """Exports all spans of an observed start at once."""
         self._exporting.close(self.context.trace_id)
         if self._live[ROOT_KEY].is_recording():
             for data in spans:

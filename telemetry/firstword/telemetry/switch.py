@@ -1,7 +1,8 @@
-"""The switch of observation: reads FIRSTWORD_OBSERVE, and waits until LiveKit is imported.
+"""The switch of observation: it reads FIRSTWORD_OBSERVE, and waits until LiveKit is imported.
 
-`firstword.pth` imports this in every process of a Python in which the variable is set, whatever it runs. So it imports hardly
-anything and does one thing: it registers a hook that acts when LiveKit is imported (`firstword.telemetry.livekit_hooks`).
+`firstword.pth` imports this in every process of a Python in which the variable is set, whatever it runs. So it imports
+hardly anything and does one thing: it registers a hook that acts when LiveKit is imported
+(`firstword.telemetry.livekit_hooks`).
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ _acts: dict[str, list[Callable[[ModuleType], None]]] = {}
 
 
 def asked() -> str:
-    """What was asked for: the variable's value; where it is not set, what was given to `register`. Empty: nothing."""
+    """Returns the value of FIRSTWORD_OBSERVE or, if it is not set, what was given to `register`. Empty: nothing is
+    observed.
+    """
     return os.environ.get(VARIABLE, "").strip() or _default
 
 
 def share() -> float:
-    """Of all sessions those that are observed, from 0 to 1. Raises ValueError where the variable has no such value."""
+    """Returns the share of sessions that are observed, from 0 to 1. Raises ValueError if the variable has another
+    value.
+    """
     text = asked()
     try:
         found = float(text or "0")
@@ -44,9 +49,10 @@ def share() -> float:
 
 
 def register(default: str = "") -> None:
-    """Wait for LiveKit from now on, or act at once where it is imported already. A second call changes nothing but the default.
+    """Hooks into LiveKit when it is imported, or at once if it is imported already. A second call changes only the
+    default.
 
-    default: what counts where the variable is not set.
+    default: the value that counts if the variable is not set.
     """
     global _default
     _default = default or _default
@@ -56,12 +62,12 @@ def register(default: str = "") -> None:
 
 
 def registered() -> bool:
-    """Whether this process waits for LiveKit, or has found it."""
+    """Returns whether this process has called `register`."""
     return HOOKED.keys() <= _acts.keys()
 
 
 def after_import(name: str, act: Callable[[ModuleType], None]) -> None:
-    """Call `act` with the module of that name, right after each import of it; now too, where it is imported already.
+    """Calls `act` with the module of that name, right after each import of it; also now, if it is imported already.
 
     What `act` raises, the import raises.
     """

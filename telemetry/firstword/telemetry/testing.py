@@ -1,7 +1,8 @@
-"""What a unit test needs to assert on a start: virtual time, spans in memory, assertions that read like the domain.
+"""Helps a unit test assert on a start: virtual time, spans in memory, assertions that read like the domain.
 
-A pytest plugin (fixture `startup_test`), and plain classes for other frameworks. Time only passes when every task waits. So a plan with
-`asyncio.sleep(0.3)` takes 0.3 s in its trace and none on the clock on the wall. A trace is exact, not "about".
+A pytest plugin (fixture `startup_test`), and plain classes for other frameworks. Time only passes when every task
+waits. So a plan with `asyncio.sleep(0.3)` takes 0.3 s in its trace and none on the clock on the wall. A trace is exact,
+not "about".
 
 A conftest.py or a module of tests asks for the plugin; nothing else loads it:
 
@@ -14,8 +15,8 @@ A test then has the fixture:
         assert start.critical_path == ["dispatch", "room", "caller", "playout"]
         start.assert_not_on_path("account")
 
-PYTEST_DONT_REWRITE: the assertions here have messages of their own. Pytest would warn a module of tests that imports `StartupTest` before
-it asks for the plugin.
+PYTEST_DONT_REWRITE: the assertions here have messages of their own. Pytest would warn a module of tests that imports
+`StartupTest` before it asks for the plugin.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ EPOCH = 1_700_000_000_000_000_000
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer when nothing is left to do now.
+    """An event loop with virtual time, which jumps to the next timer when nothing is left to do now.
 
-    Sockets and threads work, but nobody waits for them: use it for what waits on timers alone.
+    Sockets and threads work, but virtual time does not wait for them: use it for what waits on timers alone.
     """
 
     def __init__(self) -> None:
@@ -57,15 +58,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Returns the virtual seconds since the loop was made."""
         return self._elapsed
 
     def jump(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advances virtual time by so many seconds."""
         self._elapsed += seconds
 
     def clock(self) -> int:
-        """The time as a run's clock, ns."""
+        """Returns the virtual time in ns since the Unix epoch, as a run's clock does."""
         return EPOCH + round(self._elapsed * 1e9)
 
 
@@ -84,67 +85,72 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class CountingIds(IdGenerator):
-    """Span and trace ids that count from 1."""
+    """Generates span and trace ids that count from 1, so that traces of tests are the same each time."""
 
     def __init__(self) -> None:
         self._spans, self._traces = count(1), count(1)
 
     def generate_span_id(self) -> int:
-        """1, 2, 3, ..."""
+        """Returns the next span id: 1, 2, 3, ..."""
         return next(self._spans)
 
     def generate_trace_id(self) -> int:
-        """1, 2, 3, ..."""
+        """Returns the next trace id: 1, 2, 3, ..."""
         return next(self._traces)
 
     def is_trace_id_random(self) -> bool:
-        """They are not."""
+        """Returns False, as the ids are counted."""
         return False
 
 
 @dataclass(frozen=True)
 class Traced:
-    """A start that was run in a test: its record, its spans, and what to assert on them."""
+    """A start that was run in a test: its record, its spans, and assertions on them."""
 
     start: Start
     spans: Sequence[ReadableSpan]
 
     @property
     def critical_path(self) -> list[str]:
-        """What the caller waited for, in order: task names, `dispatch` or its stages, `event loop`, `absent caller`."""
+        """Returns what the caller waited for, in order: task names, `dispatch` or its stages, `event loop`, `absent
+        caller`.
+        """
         path = [piece.name for piece in analyse(self.start).pieces]
         return [name for i, name in enumerate(path) if i == 0 or path[i - 1] != name]
 
     def drag(self, task: str) -> float:
-        """Seconds by which the first word would have come earlier without the task's work."""
+        """Returns by how many seconds the first word would have come earlier without the task's work."""
         return analyse(self.start).figures[task].drag
 
     def slack(self, task: str) -> float | None:
-        """Seconds by which the task could have ended later without delaying the first word; None where nothing bounds it."""
+        """Returns by how many seconds the task could have ended later without delaying the first word. None if nothing
+        bounds it.
+        """
         return analyse(self.start).figures[task].slack
 
     def assert_on_path(self, *tasks: str) -> None:
-        """Each of these tasks is on the critical path."""
+        """Asserts that each of these tasks is on the critical path."""
         missing = [task for task in tasks if task not in self.critical_path]
         assert not missing, f"not on the critical path: {', '.join(missing)}; it is {' > '.join(self.critical_path)}"  # noqa: S101
 
     def assert_not_on_path(self, *tasks: str) -> None:
-        """None of these tasks is on the critical path."""
+        """Asserts that none of these tasks is on the critical path."""
         present = [task for task in tasks if task in self.critical_path]
         assert not present, f"on the critical path: {', '.join(present)}; it is {' > '.join(self.critical_path)}"  # noqa: S101
 
     def assert_after_first_word(self, *tasks: str) -> None:
-        """Each of these tasks began after the root's end."""
+        """Asserts that each of these tasks began after the root's end."""
         early = [name for name in tasks if self._task(name).begin < self.start.end]
         assert not early, f"began before the first word: {', '.join(early)}"  # noqa: S101
 
     def assert_overlap(self, one: str, other: str) -> None:
-        """Both tasks ran at the same time for a while."""
+        """Asserts that both tasks ran at the same time for a while."""
         a, b = self._task(one), self._task(other)
         assert a.begin < b.end and b.begin < a.end, f"{one} and {other} did not overlap"  # noqa: S101, PT018
 
     def as_lines(self) -> list[str]:
-        """The whole trace as text, a line a span, in order of time: `begin end name`, in ms from the root's start.
+        """Returns the whole trace as text, a line a span, in order of time: `begin end name`, in ms from the root's
+        start.
 
         Children are indented below their parents, links follow an arrow. Made to be compared with one literal.
         """
@@ -182,7 +188,7 @@ class Traced:
 
 
 class StartupTest:
-    """Runs plans in virtual time and keeps their spans."""
+    """Runs plans in virtual time for tests, and keeps their spans in memory."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
         self.loop = loop
@@ -200,9 +206,9 @@ class StartupTest:
         deadlines: Mapping[str, float] | None = None,
         join_window: float = JOIN_WINDOW,
     ) -> Run:
-        """A run of the plan on virtual time.
+        """Returns a run of the plan on virtual time, not performed yet.
 
-        flags: name -> whether it is on. in_order: as declared, one task after the other. The others: as for `Run`.
+        flags: name -> whether it is on. in_order: tasks run one after the other, as declared. The others: as for `Run`.
         """
         return Run(
             plan.shape(flags or {}, in_order=in_order),
@@ -229,10 +235,11 @@ class StartupTest:
         joined: float | None = 0.0,
         dispatch: float = 0.0,
     ) -> Traced:
-        """Run the plan to its end. joined: when the caller did, s from now; dispatch: s until the plan's first step.
+        """Runs the plan to its end and returns its record and spans.
 
-        meanwhile: what happens around it, from the first step on. The others: as for `new_run`.
-        Raises what `Run.perform` raises; what was exported then is in `exported()`.
+        joined: when the caller joins, seconds from now; None: nobody joins. dispatch: seconds until the plan's first
+        step. meanwhile: an async function of the run that runs beside it, from the first step on. The others: as for
+        `new_run`. Raises what `Run.perform` raises; what was exported then is in `exported()`.
         """
         run = self.new_run(
             plan,
@@ -260,14 +267,14 @@ class StartupTest:
         return Traced(self.loop.run_until_complete(perform()), self.exported())
 
     def exported(self) -> Sequence[ReadableSpan]:
-        """Every span that has been exported."""
+        """Returns every span that has been exported."""
         self.exporting.flush(5.0)
         return self.memory.get_finished_spans()
 
 
 @pytest.fixture
 def startup_test() -> Generator[StartupTest]:
-    """A fresh `StartupTest`."""
+    """Fixture: yields a new `StartupTest`, which runs plans in virtual time."""
     loop = VirtualTimeLoop()
     test = StartupTest(loop)
     try:

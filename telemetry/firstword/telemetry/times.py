@@ -1,7 +1,8 @@
-"""When a start begins, what its dispatch consisted of, and how long its initialization took, without the wait for a caller who was away.
+"""Computes when a start begins, the stages of its dispatch, and its initialization without the wait for a caller who
+was away.
 
-Computed from `firstword.telemetry.record` (startup-trace.md, "Times"), written by `firstword.telemetry.layout`.
-Time to first word is `record.Start.ttfw`.
+Computed from `firstword.telemetry.record` (startup-trace.md, "Times"), written by `firstword.telemetry.layout`. Time to
+first word is `record.Start.ttfw`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from firstword.telemetry.record import Dispatch, DispatchStage, Start
 from firstword.telemetry.vocabulary import ENTRYPOINT
 
 JOIN_WINDOW = 5.0
-"""Seconds: a caller who joined longer before the job had been in a running conversation (`late`)."""
+"""Seconds. A caller who joined longer before the job was in a running conversation (`late`)."""
 
 
 def root_start(received: int, joined: int | None, join_window: float = JOIN_WINDOW) -> tuple[int, Dispatch]:
-    """When the root begins, and how the job came relative to the caller.
+    """Returns when the root begins (ns), and how the job came relative to the caller.
 
-    received: when the worker learnt of the job. joined: when the caller joined; None where nobody has. Both in ns.
+    received: when the worker learnt of the job, ns. joined: when the caller joined, ns; None if nobody has.
+    join_window: seconds by which the caller may have joined before the job for `join`.
     """
     if joined is None or joined > received:
         return received, Dispatch.AHEAD
@@ -28,9 +30,10 @@ def root_start(received: int, joined: int | None, join_window: float = JOIN_WIND
 
 
 def dispatch_stages(ends: Sequence[tuple[str, int]], start: int, first_step: int) -> tuple[DispatchStage, ...]:
-    """The stages of the dispatch; one that was over before the root's start, or took no time, is left out.
+    """Returns the stages of the dispatch, without those that were over before the root's start or took no time.
 
-    ends: when each stage ended, in order, but of the last, which ends with the first step; empty where nobody says. ns.
+    ends: name and end of each stage except the last, in order. The last one ends with the first step. Empty if they are
+    not known. All times are in ns.
     """
     stages: list[DispatchStage] = []
     begin = start
@@ -43,10 +46,11 @@ def dispatch_stages(ends: Sequence[tuple[str, int]], start: int, first_step: int
 
 
 def initialization(start: Start) -> float | None:
-    """Seconds from the job's receipt until the session could hold a conversation; None when it never could.
+    """Returns the seconds from the job's receipt until the session could hold a conversation. None if it never could.
 
-    Less the time in which the caller was away and no other task that readiness needs was running. A task counts from when its needs were
-    there, and the dispatch counts as one. A task that waits for the caller does not count before they came.
+    It leaves out the time in which the caller was away and no other task that readiness needs was running. A task
+    counts from when its needs were there, and the dispatch counts as one. A task that waits for the caller does not
+    count before they came.
     """
     if start.ready is None:
         return None

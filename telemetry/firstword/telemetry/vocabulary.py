@@ -1,6 +1,8 @@
-"""Every span name and attribute key of a start-up trace, once: the contract between who writes a trace and who reads it.
+"""Defines every span name and attribute key of a start's trace, once: the contract between who writes a trace and who
+reads it.
 
-Standard names (OpenTelemetry's semantic conventions, LiveKit's `lk.*`) are used where there are any; ours begin with `startup.`.
+Standard names (OpenTelemetry's semantic conventions, LiveKit's `lk.*`) are used where there are any; ours begin with
+`startup.`.
 """
 
 from typing import Final
@@ -21,13 +23,13 @@ ABSENT_CALLER: Final = "absent caller"
 OFFER: Final = "offer"
 """From the caller's joining until the server offered the job to this worker."""
 ACCEPTANCE: Final = "acceptance"
-"""Until the worker took it."""
+"""Until the worker accepted the job."""
 ASSIGNMENT: Final = "assignment"
-"""Until the server gave it to this worker, and to no other that took it too."""
+"""Until the server assigned the job to this worker, and to no other that had accepted it too."""
 PROCESS_WAIT: Final = "process_wait"
-"""Until the process that was to run it began to start; nothing where one was idle."""
+"""Until the process that was to run the job began to start; nothing if one was idle."""
 PROCESS_START: Final = "process_start"
-"""Until that process was ready; nothing where one was idle."""
+"""Until that process was ready; nothing if one was idle."""
 ENTRYPOINT: Final = "entrypoint"
 """From the hand-over to the process until the plan's first step."""
 STAGE_PREFIX: Final = f"{DISPATCH}."
@@ -39,7 +41,7 @@ GREET: Final = "greet"
 
 # How the critical path was found
 METHOD: Final = "startup.method"
-"""On the root: one of the three."""
+"""On the root: one of the three below."""
 EXACT: Final = "exact"
 """From the declared plan, which says what needed what."""
 OBSERVED: Final = "observed"
@@ -83,17 +85,19 @@ ACCOUNT_RESULT: Final = "startup.account.result"
 ACCOUNT_HASH: Final = "startup.account.hash"
 CLOCK_SKEW: Final = "startup.clock_skew"
 CONNECTED_BEFORE: Final = "startup.connected_before"
-"""On the root where the agent joined the room by itself before `speak_first`: s from the hand-over to the process
-(where LiveKit does not say when that was, from the job's receipt) until then."""
+"""On the root if the agent joined the room by itself before `speak_first`. Seconds until then from the hand-over to the
+process or, if LiveKit does not say when that was, from the job's receipt.
+"""
 DECLARED: Final = "startup.declared"
-"""On the root of an observed start: the trace id, in hex, of the same start by its declared plan, where it has one."""
+"""On the root of an observed start that also has a declared plan: the trace id, in hex, of the same start by that plan.
+"""
 FLAGS_BY: Final = "startup.flags_by"
-"""By what the flags of the session were drawn: `account` or `room`. Absent where a profile overrides the flags."""
+"""By what the flags of the session were drawn: `account` or `room`. Absent if a profile overrides the flags."""
 FLAGS_BY_PROCESS: Final = "startup.flags_by_process"
 """Names, with commas between, of the flags that were drawn by process instead."""
 
 SAMPLING_PERCENT: Final = "startup.sampling.percent"
-"""Put there by the collector: of the starts that were neither slow nor failed, how many it kept."""
+"""Added by the collector: the percent that it kept of the starts that were neither slow nor failed."""
 
 # OpenTelemetry's feature flags
 FLAG_EVENT: Final = "feature_flag.evaluation"
