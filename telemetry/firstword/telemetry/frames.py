@@ -48,7 +48,7 @@ def await_chain(awaitable: Any) -> Frames:
 
 
 def users_frame() -> Frames:
-    """Returns the innermost frame of the user's code on this thread's stack; empty where only libraries run."""
+    """Returns the innermost frame of the user's code on this thread's stack. Empty if only libraries run."""
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] # what inspect.currentframe is
     for _ in range(_MOST_FRAMES):
         if frame is None or frame.f_code is _LOOP_CODE:

@@ -20,8 +20,8 @@ _logged: set[str] = set()
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:
-    """Decorates a function so that its exceptions are logged instead of raised, only the first in a process. Under
-    pytest they are raised.
+    """Decorates a function so that its exceptions are not raised. The first one of each function in a process is
+    logged. Under pytest they are raised.
     """
 
     @functools.wraps(function)

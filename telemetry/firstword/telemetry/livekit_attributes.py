@@ -135,7 +135,9 @@ LIVEKIT_ID: Final = re.compile(r"[A-Z]{2,3}_[A-Za-z0-9]{8,24}")
 
 
 def kept(key: str, value: object) -> bool:
-    """Returns whether an attribute that LiveKit wrote may leave the process: whether it is on our list of those that hold nothing personal."""
+    """Returns whether an attribute that LiveKit wrote may leave the process, because it is on our list of those that
+    hold nothing personal.
+    """
     if key in KEPT_IDS:
         return isinstance(value, str) and LIVEKIT_ID.fullmatch(value) is not None
     return key in KEPT or not key.startswith(PREFIX)

@@ -99,7 +99,7 @@ class Step:
 
 
 class Timer:
-    """When a timer was due, and the user's frame that set it."""
+    """A timer of the event loop: when it was due, and the user's frame that set it."""
 
     __slots__ = ("due", "set_at")
 

@@ -71,7 +71,8 @@ class _Node:
 
 
 def merged(pieces: Sequence[ObservedPiece], most: int) -> tuple[ObservedPiece, ...]:
-    """Returns at most `most` pieces (1 or more) that cover the same time. The shortest pieces join their neighbours.
+    """Returns at most `most` pieces (1 or more) that cover the same time. The shortest pieces, and all below
+    `LEAST_PIECE`, join neighbours.
 
     pieces: in time order, without gap or overlap.
     """

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a start ended (`startup.outcome`)."""
+    """The ways in which a start can end (`startup.outcome`)."""
 
     FIRST_WORD = "first_word"
     ABANDONED = "abandoned"
@@ -45,7 +45,7 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoopStep:
-    """One stretch in which a task's coroutine (or one it started) held the event loop."""
+    """One stretch of time, in ns, in which a task's coroutine (or one it started) held the event loop."""
 
     start: int
     end: int

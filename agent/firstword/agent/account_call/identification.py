@@ -37,7 +37,7 @@ _LIVEKITS_OWN: Final = frozenset({SIP_CALL_STATUS, "sip.callID", "sip.trunkID", 
 def identify(call: AccountCall, caller: Caller) -> None:
     """Reads which account the caller's attributes name, and hides the caller's name and attributes from the log.
 
-    If the caller's claim names another account than the job does, the call gets access to none. Called when the caller
+    If the caller's claim names another account than the job does, the call may use neither. Called when the caller
     arrives.
     """
     _hide_in_the_log(caller.participant)

@@ -25,8 +25,8 @@ MOST_TEXT: Final = 1_000
 
 
 def options_of(flags: Flags, allowance: Allowance) -> room_io.RoomOptions:
-    """Returns LiveKit's options for the session in the room. With `lazy-room-options` only those that differ from
-    LiveKit's defaults.
+    """Returns LiveKit's options for the session in the room: all of them, or with `lazy-room-options` only those that
+    differ from LiveKit's defaults.
 
     allowance: limits the answers to texts that participants send.
     """

@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 
 class StoreFailure(StrEnum):
-    """Why the store could not serve."""
+    """The reasons why the account store could not serve, as a StoreError has them."""
 
     UNREACHABLE = "unreachable"
     """No connection: nobody there, refused for now, or lost."""

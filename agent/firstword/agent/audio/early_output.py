@@ -14,10 +14,10 @@ from livekit.agents.voice.room_io._output import _ParticipantAudioOutput  # pyri
 
 
 class EarlyOutput(_ParticipantAudioOutput):
-    """LiveKit's own audio output of a room, published at will instead of once a participant is linked.
+    """LiveKit's own audio output of a room, made so that its track can be published before the caller comes.
 
-    RoomIO makes one only after the caller has come. `_publish_track` is replaced, as LiveKit's publishes and waits for
-    the subscription in one step.
+    RoomIO publishes one only after a participant is linked. `_publish_track` is replaced, as LiveKit's publishes and
+    waits for the subscription in one step.
     """
 
     def __init__(self, room: rtc.Room, options: AudioOutputOptions, *, sample_rate: int, queue_ms: int) -> None:

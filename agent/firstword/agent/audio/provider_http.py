@@ -40,7 +40,7 @@ class Judged:
     parameter: str
     """Parameter of the request's URL that has the value."""
     instead: Callable[[str], Sequence[str]]
-    """Returns what to ask for in place of a refused value, in order. The last comes from the settings."""
+    """Returns what to ask for in place of a refused value, in order. The last one is our default."""
 
 
 class ProviderHTTP:

@@ -35,7 +35,9 @@ _FULL_SCALE: Final = 32768
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """How the opening and what followed it were joined."""
+    """How the opening and what followed it were joined: the pause between them, and why the second part isn't the
+    personal one.
+    """
 
     pause: float
     """Seconds by which the second part came too late; 0 when it was there in time."""

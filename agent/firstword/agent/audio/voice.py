@@ -86,8 +86,8 @@ class Speech:
         self._speaking = asyncio.create_task(self._speak(), name="greeting")
 
     async def begun(self) -> int:
-        """Waits until `HEAD_S` seconds of the speech are queued, or all there is. Returns when its first frame was, ns
-        on the clock.
+        """Waits until `HEAD_S` seconds of the speech are queued, or all there is. Returns the instant of its first
+        frame, ns on the clock.
 
         Raises what the frames raised before that, and EmptySpeech if there were none.
         """

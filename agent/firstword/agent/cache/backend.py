@@ -18,7 +18,7 @@ it read.
 
 
 class CacheFailure(StrEnum):
-    """Why a cache could not serve."""
+    """The reasons why a cache could not serve, as CacheUnavailable has them."""
 
     UNREACHABLE = "unreachable"
     """No connection, or a file that can't be opened, read or written."""

@@ -27,8 +27,8 @@ class Played(NamedTuple):
 
 
 class FakeAudioSource:
-    """An audio source that plays frames one after the other in virtual time. `capture` is done once its queue has room
-    for more.
+    """An audio source that plays frames one after the other, each for its duration. `capture` is done once its queue
+    has room for more.
     """
 
     def __init__(self, rate: int, channels: int, queue: float) -> None:
