@@ -43,7 +43,9 @@ have more.
 
 
 def most_spans(start: Start) -> int:
-    """Returns how many spans the start may have."""
+    """Returns how many spans the start may have: `MOST_SPANS_IN_ORDER` if its tasks ran in declared order, else
+    `MOST_SPANS`.
+    """
     return MOST_SPANS_IN_ORDER if any(task.order for task in start.tasks) else MOST_SPANS
 
 

@@ -46,7 +46,7 @@ class Presence:
             self._left(self._caller.participant)
 
     def close(self) -> None:
-        """Stops watching."""
+        """Stops watching the caller: `gone` and `back` are not called any more."""
         self._room.off("participant_disconnected", self._left)
         self._room.off("participant_connected", self._came)
         self._room.off("local_track_subscribed", self._track_subscribed)

@@ -32,11 +32,11 @@ class SessionRecorder(io.AudioOutput):
             label="firstword", capabilities=io.AudioOutputCapabilities(pause=True), sample_rate=SAMPLE_RATE
         )
         self.frames = asyncio.Queue[rtc.AudioFrame | None]()
-        """The frames that were said. The one who awaits the speech appends None at its end."""
+        """The frames that were said. `said_by_model` appends None at their end."""
         self._played = 0.0
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        """Puts the frame into the queue `frames`."""
+        """Takes the next frame of the speech from the session, and puts it into the queue `frames`."""
         await super().capture_frame(frame)
         if not self._played:
             self.on_playback_started(created_at=time.time())
