@@ -196,6 +196,19 @@ async def test_a_locked_file_is_still_read_and_a_write_gives_up(tmp_path: Path) 
         assert await cache.put(("b",), b"1", owner="ada", lifetime=DAY)
 
 
+async def test_a_deletion_past_a_lock_keeps_nothing_of_the_owner_either(tmp_path: Path) -> None:
+    """It takes all files; who was about to write something of the owner's into the new one is refused all the same."""
+    async with aclosing(file_cache(tmp_path)) as cache:
+        await cache.put(("a",), b"1", owner="ada", lifetime=DAY)
+        with beside_it(tmp_path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("DELETE FROM entries")
+            assert await cache.forget("ada")
+        assert await cache.get(("a",)) is None
+        assert not await cache.put(("a",), b"2", owner="ada", lifetime=DAY)
+        assert await cache.put(("b",), b"2", owner="grace", lifetime=DAY)
+
+
 async def test_a_folder_that_cannot_be_is_no_cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing raises, it is logged once however often it happens, and a deletion says that it failed."""
     (tmp_path / "file").touch()

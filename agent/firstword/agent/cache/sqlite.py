@@ -137,6 +137,8 @@ class SQLiteFile:
                 if error.reason not in (CacheFailure.FULL, CacheFailure.LOCKED):
                     raise
                 self._start_anew()
+                with suppress(CacheUnavailable):  # there is nothing of the owner's; this is for who still writes
+                    self._write(delete)
 
         await asyncio.to_thread(delete_all_of_it)
 

@@ -20,7 +20,7 @@ from firstword.agent.conversation.keypad import Keypad
 
 logger = logging.getLogger("firstword")
 
-ROOM_EVENTS = ("participant_connected", "participant_disconnected", "sip_dtmf_received")
+ROOM_EVENTS = ("participant_connected", "sip_dtmf_received")
 COUNTED_EVENTS = ("data_received",)
 """Events of the room that are only counted. Nobody handles them, and they may be large."""
 SESSION_EVENTS = ("conversation_item_added", "error")

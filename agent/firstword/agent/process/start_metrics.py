@@ -92,7 +92,7 @@ class Recorder:
             "firstword.datagrams.lost",
             [lambda _: [Observation(run_folder.lost(folder))]],
             unit="{datagram}",
-            description="StartFigures that the worker's socket had no room for",
+            description="messages of jobs that the worker's socket had no room for",
         )
 
     def record_all(self, receiver: socket.socket) -> None:
