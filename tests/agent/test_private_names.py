@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from firstword.agent import livekit_private as agents
-from firstword.rehearsal.audited import livekit_private as audits
+from firstword.rehearsal.agent_side import livekit_private as audits
 from firstword.telemetry import livekit_private as telemetrys
 from firstword.telemetry.livekit_private import PrivateName
 from tests.agent.virtual_calls import TUNED, VirtualCall, VirtualCalls
@@ -29,7 +29,7 @@ PYTHONS = {
     "firstword.telemetry.loop_hooks",
     "firstword.telemetry.loop_record",
     "firstword.telemetry.loop_samples",
-    "firstword.rehearsal.audited.probe",
+    "firstword.rehearsal.agent_side.probe",
 }
 """Modules whose private names are Python's own: of its event loop, for which `firstword.telemetry.observable` looks, and `os._exit`."""
 
@@ -101,7 +101,7 @@ def test_the_worker_is_imported_without_any(tmp_path: Path) -> None:
     code = """
 import importlib, sys
 from firstword.agent import livekit_private as agents
-from firstword.rehearsal.audited import livekit_private as audits
+from firstword.rehearsal.agent_side import livekit_private as audits
 for entry in agents.AUDIO:
     if ":" not in entry.where:
         delattr(importlib.import_module(entry.where), entry.name)

@@ -75,7 +75,7 @@ async def test_a_wrong_latency_file_ends_the_process_with_one_line(tmp_path: Pat
     _, errors = await process.communicate()
     assert process.returncode == 2
     assert errors.decode().splitlines() == [
-        f"{tmp_path}/nowhere.toml: can't be read (No such file or directory); may be a TOML file like default.toml"
+        f"{tmp_path}/nowhere.toml: can't be read (No such file or directory); expected a TOML file like default.toml"
     ]
 
 

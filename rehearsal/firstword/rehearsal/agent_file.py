@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from firstword.rehearsal.agent_log import shown_path
-from firstword.rehearsal.audited.probe import PREFERRED
+from firstword.rehearsal.agent_side.probe import PREFERRED
 from firstword.rehearsal.processes import ServerError, started
 from firstword.tuning.audit.facts import ImportTime
 
-PROBE = "firstword.audited.probe"
+PROBE = "firstword.agent_side.probe"
 PROBE_S = 60.0
 """Seconds that the import may take; a cold import of LiveKit and a dozen plugins takes seconds."""
 _LIVEKIT = re.compile(r"livekit-agents[<>]")

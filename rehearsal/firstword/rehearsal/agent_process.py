@@ -2,7 +2,7 @@
 servers.
 
 Nothing of the agent is changed. Its environment leads it to this machine. A folder on its path observes its starts,
-writes down what it uses, and holds it to the local server (`firstword.rehearsal.audited`).
+writes down what it uses, and holds it to the local server (`firstword.rehearsal.agent_side`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any, Final
 
 from dotenv import dotenv_values
 
-from firstword.rehearsal import audited
+from firstword.rehearsal import agent_side
 from firstword.rehearsal.agent_file import AgentFile, BadAgent, probe
 from firstword.rehearsal.agent_log import Failure, complaint, failure, shown_path
-from firstword.rehearsal.audited.facts import read_facts
-from firstword.rehearsal.audited.probe import AT_START
-from firstword.rehearsal.audited.settings import VARIABLE, AuditSettings
+from firstword.rehearsal.agent_side.facts import read_facts
+from firstword.rehearsal.agent_side.probe import AT_START
+from firstword.rehearsal.agent_side.settings import VARIABLE, AuditSettings
 from firstword.rehearsal.processes import ServerFailed
 from firstword.rehearsal.result import LOGS, TRACES
-from firstword.rehearsal.simulated import SIMULATED, defaults, name_of, variables
+from firstword.rehearsal.simulated_providers import SIMULATED, defaults, name_of, variables
 from firstword.rehearsal.stack import Stack
 from firstword.rehearsal.workers import RunningWorker, logged_worker, without
 from firstword.telemetry.observe_folder import observing, write_observe_folder
@@ -83,7 +83,7 @@ def place_agent(
     """
     audit = audit.resolve()
     observe = audit / "observe"
-    write_observe_folder(observe, beside=(Path(audited.__file__).parent,))
+    write_observe_folder(observe, beside=(Path(agent_side.__file__).parent,))
     place = AgentPlace(file, python, folder, {}, (), audit)
     for path in (place.log.parent, place.traces):
         path.mkdir(parents=True, exist_ok=True)

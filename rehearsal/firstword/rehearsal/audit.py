@@ -28,11 +28,11 @@ from firstword.rehearsal.agent_process import (
 )
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.environment import simulators
-from firstword.rehearsal.listening import FirstHeard, first_heard
+from firstword.rehearsal.first_heard import FirstHeard, first_heard
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.result import LOGS, read_starts
 from firstword.rehearsal.servers import Progress
-from firstword.rehearsal.simulated import name_of
+from firstword.rehearsal.simulated_providers import name_of
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.workers import FLOOR, RunningWorker, running_worker
 from firstword.telemetry.record import Dispatch

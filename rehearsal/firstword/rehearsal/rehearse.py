@@ -30,7 +30,7 @@ from firstword.rehearsal.agent_process import AGENT, look_at, place_agent, runni
 from firstword.rehearsal.alignment import Samples
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.environment import Choice, own_store, running_servers, store_file
-from firstword.rehearsal.listening import first_heard
+from firstword.rehearsal.first_heard import first_heard
 from firstword.rehearsal.missed import missed_of_greeting, missed_of_tone
 from firstword.rehearsal.result import LOGS, TRACES, ProfileFigures, Result, Session, figures, read_starts
 from firstword.rehearsal.servers import LIVEKIT, Progress

@@ -19,7 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from firstword.rehearsal.providers import hearing, voice
 from firstword.rehearsal.providers.admission import Admission, Connections, Provider
 from firstword.rehearsal.providers.latency import Body, Distribution, Latencies
-from firstword.rehearsal.providers.playing import cancelled, play
+from firstword.rehearsal.providers.playback import cancelled, play
 
 IDLE_TIMEOUT = 10.0
 """Seconds without audio or KeepAlive after which `listen` hangs up, as Deepgram does."""

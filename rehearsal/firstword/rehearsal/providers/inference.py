@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 from firstword.rehearsal.providers import hearing
 from firstword.rehearsal.providers.admission import Admission, Connections, Provider
 from firstword.rehearsal.providers.latency import Distribution, Latencies
-from firstword.rehearsal.providers.playing import cancelled, play
+from firstword.rehearsal.providers.playback import cancelled, play
 
 PREFIX = "/inference/v1"
 """Prefix of the paths: LiveKit's client takes an address that ends in `/v1`."""

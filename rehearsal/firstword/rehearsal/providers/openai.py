@@ -19,7 +19,7 @@ from aiohttp import web
 from firstword.rehearsal.providers.admission import Connections, Provider
 from firstword.rehearsal.providers.conversation import Reply, ToolCall, reply
 from firstword.rehearsal.providers.latency import Latencies
-from firstword.rehearsal.providers.playing import play
+from firstword.rehearsal.providers.playback import play
 
 _SPEECH_RATE = 24_000
 _UNKNOWN = 0xFFFF_FFFF

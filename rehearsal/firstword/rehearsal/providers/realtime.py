@@ -22,7 +22,7 @@ from firstword.rehearsal.providers import hearing
 from firstword.rehearsal.providers.admission import Connections, Provider
 from firstword.rehearsal.providers.conversation import reply
 from firstword.rehearsal.providers.latency import Distribution, Latencies
-from firstword.rehearsal.providers.playing import cancelled, play
+from firstword.rehearsal.providers.playback import cancelled, play
 
 _RATE = 24_000
 

@@ -12,7 +12,7 @@ from livekit import rtc
 from livekit.agents import inference, vad
 
 from firstword.rehearsal.callers import MICROPHONE_RATE, RehearsalCaller, Samples
-from firstword.rehearsal.listening import FirstHeard, first_heard, hello
+from firstword.rehearsal.first_heard import FirstHeard, first_heard, hello
 from firstword.tuning.audit.facts import FirstVoice
 
 NEVER_S = 3_600.0

@@ -1,4 +1,4 @@
-"""`python -P -m firstword.audited.probe FILE ANSWER`: imports an agent's file as LiveKit would, and writes what it found as JSON.
+"""`python -P -m firstword.agent_side.probe FILE ANSWER`: imports an agent's file as LiveKit would, and writes what it found as JSON.
 
 Run in the agent's own Python, in a process of its own: whatever the file does at import ends here. `-X importtime` may be given.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from firstword.telemetry.source_lines import is_users
 from firstword.telemetry.switch import after_import
 
-AT_START = "firstword.audited.at_start"
+AT_START = "firstword.agent_side.at_start"
 """Name of the module that holds the agent to the audit, in each of its processes."""
 PREFERRED = ("app", "server", "agent")
 """Names of servers that LiveKit takes before any other (`livekit.agents.cli.discover`, 1.8.9)."""

@@ -11,7 +11,7 @@ from typing import Final
 from firstword.telemetry.livekit_private import PrivateName
 
 _SERVER: Final = "livekit.agents:AgentServer"
-_USER: Final = "firstword.rehearsal.audited.worker"
+_USER: Final = "firstword.rehearsal.agent_side.worker"
 _PAGE: Final = "the agent's page of health is on all interfaces, on its own port"
 
 HOST: Final = PrivateName(_SERVER, "_host", _USER, _PAGE)

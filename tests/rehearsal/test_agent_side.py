@@ -14,11 +14,11 @@ import pytest
 from livekit.agents import AgentServer, inference, tts, worker
 from livekit.plugins import cartesia, deepgram, openai
 
-from firstword.rehearsal.audited.facts import read_facts
-from firstword.rehearsal.audited.redirect import BASES, NotSimulated, provider_class, redirect
-from firstword.rehearsal.audited.settings import AuditSettings
-from firstword.rehearsal.audited.worker import hold, keep_environment
-from firstword.rehearsal.simulated import SIMULATED, defaults, name_of, variables
+from firstword.rehearsal.agent_side.facts import read_facts
+from firstword.rehearsal.agent_side.redirect import BASES, NotSimulated, provider_class, redirect
+from firstword.rehearsal.agent_side.settings import AuditSettings
+from firstword.rehearsal.agent_side.worker import hold, keep_environment
+from firstword.rehearsal.simulated_providers import SIMULATED, defaults, name_of, variables
 
 ADDRESSES = {
     "openai": "http://127.0.0.1:9/v1",
