@@ -131,8 +131,9 @@ def preload_no_turn_detector() -> None:
     """Keeps 240 MB of weights that no session here uses out of the worker's processes, unless the environment says
     otherwise.
 
-    Call it before any of them starts. livekit-agents 1.8.9, `ipc/_preload.py`: unset, the variable means VAD and turn
-    detector; 0 means neither, and `firstword.agent.process.preload` loads the VAD.
+    Call it before any of them starts. livekit-agents 1.8.9, `ipc/_preload.py`: LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE,
+    unset, means VAD and turn detector. Set to 0 here, it means neither, and `firstword.agent.process.preload` loads the
+    VAD.
     """
     os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 

@@ -62,7 +62,9 @@ def socket_path(folder: Path) -> Path:
 
 
 def send(datagram: bytes) -> bool:
-    """Sends a datagram to the worker without waiting. Returns False if there is no worker or its queue is full."""
+    """Sends a datagram to the worker without waiting. Returns False if that fails: there is no worker, its queue is
+    full, or any other OSError.
+    """
     folder = find()
     if folder is None:
         return False

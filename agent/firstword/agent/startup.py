@@ -137,7 +137,9 @@ async def account(process: Process, call: AccountCall, identity: Identity | None
 
 @plan.task()
 async def config(call: AccountCall) -> Settings:
-    """Returns the settings of this session: those of its process, or with `cached-config` off read anew."""
+    """Returns the settings of this session: those of its process, or with `cached-config` off read anew. Raises
+    SettingsError.
+    """
     return call.process.settings if Improvement.CACHED_CONFIG in call.flags else read_settings()
 
 

@@ -37,7 +37,10 @@ def rollouts(file: FlagFile, changed: float) -> tuple[Rollout, ...]:
 
 
 def predictions(file: FlagFile) -> dict[str, str]:
-    """Returns flag name -> the changes it says it makes, as text, for every flag; empty where it says none."""
+    """Returns flag name -> the changes it says it makes, for every flag of the file that can be used.
+
+    The text is as the file has it, TASK=CHANGE with blanks between; empty where it says none.
+    """
     said = {name: flag.metadata.get(_PREDICTS) for name, flag in file.flags.items()}
     return {name: text if isinstance(text, str) else "" for name, text in said.items()}
 

@@ -35,7 +35,7 @@ def warn(message: str) -> None:
 
 
 def tell(line: str, *, err: bool = False) -> None:
-    """Prints a line as it is, on standard output or standard error; what is not printable in it is escaped."""
+    """Prints a line as it is, on standard output or standard error; what `shown` takes for not printable is escaped."""
     typer.echo(shown(line), err=err)
 
 

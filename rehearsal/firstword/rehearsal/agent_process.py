@@ -149,7 +149,9 @@ async def look_at(place: AgentPlace) -> AgentFile:
 
 @contextlib.asynccontextmanager
 async def running_agent(place: AgentPlace, file: AgentFile) -> AsyncGenerator[RunningWorker]:
-    """Runs the agent's worker, registered on entry, and ends it on exit. Raises BadAgent where it does not register."""
+    """Runs the agent's worker, registered on entry, and ends it on exit. Raises BadAgent where it ends before that, or
+    is not registered within `workers.REGISTER_S` seconds.
+    """
     command = (*place.without, *file.command)
     async with logged_worker(AGENT, command, place.environment, log=place.log, folder=place.folder) as worker:
         try:

@@ -127,7 +127,8 @@ class RehearsalCaller:
     async def connect(self) -> None:
         """Joins the room and publishes the microphone; `hear` counts from calling this.
 
-        Raises `rtc.ConnectError` when the server can't be reached or refuses the token, RuntimeError in a room.
+        Raises `rtc.ConnectError` when the server can't be reached or refuses the token. Raises RuntimeError when the
+        caller is in a room already.
         """
         if self._room is not None:
             raise RuntimeError("the caller is in a room already")
@@ -179,7 +180,10 @@ class RehearsalCaller:
 
     @property
     def unsaid(self) -> float:
-        """Returns the seconds of what was said that have not left the microphone."""
+        """Returns the seconds of sound that wait in the microphone's queue, its hiss included; 0 outside of a room.
+
+        What has not been pushed into the queue yet is not counted.
+        """
         return 0.0 if self._source is None else self._source.queued_duration
 
     async def leave(self) -> None:

@@ -83,8 +83,8 @@ async def choose(shell: Mapping[str, str], *, real: bool = False, latencies: Pat
     """Chooses servers by what is set and what runs on the machine. Raises MissingKeys with the names of keys, never a
     value.
 
-    shell: the environment, which `.env.local` fills. real: real providers are wanted. latencies: latency model of the
-    simulators.
+    shell: the environment, which the caller has filled from `.env.local`. real: real providers are wanted. latencies:
+    latency model of the simulators; None for the default one.
     """
     if real:
         missing = [name for name in ("OPENAI_API_KEY", "DEEPGRAM_API_KEY") if not shell.get(name)]

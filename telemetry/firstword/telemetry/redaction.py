@@ -119,7 +119,10 @@ def is_private(key: str) -> bool:
 
 
 def cleaned(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes that may be exported, with the parts of their values removed that may not."""
+    """Returns the attributes that may be exported, with the URLs and paths in their values cut.
+
+    Leaves out what has a private name (`is_private`), and what LiveKit writes unless it is on our list.
+    """
     return {
         key: _clean(key, value)
         for key, value in attributes.items()

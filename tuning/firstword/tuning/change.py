@@ -16,7 +16,9 @@ EXPECTED = "0.5 (times as long), -80ms, gone, earlier, before-job, deferred"
 
 
 class Effect(StrEnum):
-    """How a change affects a task: scaled, shifted, gone, earlier, done before the job, or deferred."""
+    """How a change affects a task: its work is scaled or shifted, or the task is gone, earlier, done before the job, or
+    deferred.
+    """
 
     SCALED = "scaled"
     """The task's work takes so many times as long."""

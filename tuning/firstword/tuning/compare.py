@@ -67,7 +67,7 @@ class NotComparable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One figure of both variants and its difference; in seconds, or as shares of the sessions."""
+    """One figure of both variants and the interval of its difference; in seconds, or as shares of the sessions."""
 
     name: str
     before: float

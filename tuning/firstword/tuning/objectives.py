@@ -97,9 +97,10 @@ def objective(text: str) -> Objective:
 
 
 def answer(objective: Objective, observations: Sequence[Observation]) -> ObjectiveResult:
-    """Computes the objective's figure from the sessions and compares it with the limit.
+    """Computes the objective's figure from the sessions and compares it with the limit, below which it must be.
 
-    Raises ObjectiveError for a task that no session has, and for `heard` where no session says what was heard.
+    Raises ObjectiveError for a task that no session has, and for `heard` where no session says what was heard. Without
+    any sessions it raises nothing: the figure is NaN.
     """
     name, _, quantile_name = objective.name.rpartition(".")
     if objective.name in RATES:

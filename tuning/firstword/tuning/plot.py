@@ -40,7 +40,7 @@ class DrawnSessions:
 
 
 class NothingToPlot(LookupError):
-    """Raised where there is no trace to draw; the message says so."""
+    """Raised where there is no trace to draw: none, or none in which a caller was there. The message says so."""
 
 
 @dataclass(frozen=True, slots=True)

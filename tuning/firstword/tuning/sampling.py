@@ -77,7 +77,10 @@ def is_countable(trace: Trace) -> bool:
 
 
 def sampling_of(trace: Trace) -> Sampling:
-    """Returns the sampling that the root of a countable trace tells of."""
+    """Returns the sampling that the attributes of the trace's root tell of; where they tell of none, all are kept.
+
+    Any trace but a countable one is taken for one of a store that keeps next to none.
+    """
     told = trace.root.attributes
     outcome = told.get(words.OUTCOME)
     always_kept = told.get(words.SLOW) is True or (outcome is not None and outcome != Outcome.FIRST_WORD)

@@ -70,8 +70,8 @@ def median(source: TraceSource, query: Query, report: Report) -> Chosen:
     """Returns the session in the middle by time to first word; of an even number the faster of the two in the middle.
 
     Ranks the sessions that had a first word. Where none had one, ranks those without by duration. Where no trace is a
-    start, ranks all traces. In a sampled store each counts for as many as it stands for. Raises SourceError, and
-    NoSession where there is no trace.
+    start, ranks all traces by duration. In a sampled store each counts for as many as it stands for. Raises
+    SourceError, and NoSession where there is no trace. report: called with each note on what was read or passed over.
     """
     ranking = _Ranking.of(source, query, report)
     ordered = ranking.ordered

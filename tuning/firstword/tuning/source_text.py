@@ -46,7 +46,10 @@ class SourceText:
         return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 
     def tree(self, file: str) -> ast.Module | None:
-        """Returns the syntax tree of a file; None where `of` would not read it."""
+        """Returns the syntax tree of a file; None where it is missing, changed, elsewhere, too large or not Python.
+
+        Each file is read once.
+        """
         content = self._read(file)
         return None if content is None else content[1]
 

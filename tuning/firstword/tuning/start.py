@@ -72,7 +72,7 @@ class Piece:
 
     @property
     def is_dispatch(self) -> bool:
-        """Returns whether the piece is the dispatch or a stage of it, in the path of a start of ours."""
+        """Returns whether the piece is the dispatch or a stage of it. In a path that is guessed it says nothing."""
         return self.task is None and self.kind is None and self.name.startswith(words.DISPATCH)
 
 

@@ -57,9 +57,10 @@ class AccountCall(Call):
         return self.access is Access.ALL and self.process.settings.resumption == "on"
 
     async def whole(self, account: GreetingFields) -> Account:
-        """Returns the whole account, as far as this call's assistant may know it. Raises StoreError.
+        """Returns the whole account, as far as this call's assistant may know it; the generic one if it is gone. Raises
+        StoreError.
 
-        If the call may use only the greeting of the account, it is the generic account in that account's language.
+        Unless `access` is ALL, reads nothing and returns the generic account in that account's language.
         """
         if self.access is Access.ALL:
             return await self.process.whole(account)

@@ -177,8 +177,8 @@ class AccountStore:
         await self._run(delete(ACCOUNTS).where(ACCOUNTS.c.id == id))
 
     async def save_last_session(self, id: str, last: LastSession) -> None:
-        """Writes what the account's next session resumes from. Writes nothing if the account is gone. Raises
-        StoreError.
+        """Writes what the account's next session resumes from, in place of what the last one left. Writes nothing if
+        the account is gone. Raises StoreError.
         """
         row = select(ACCOUNTS.c.id, literal(last.ended), literal(last.summary), literal(last.left_open))
         columns = ["account", "ended", "summary", "left_open"]

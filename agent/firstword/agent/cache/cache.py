@@ -54,7 +54,9 @@ def open_cache(name: str, bounds: Bounds, *, url: str | None, folder: Path | Non
 
 
 class CacheURLError(ValueError):
-    """Raised for a URL that no connection can be made of. Its text shows nothing of the URL, which may hold a password."""
+    """Raised for a URL that is wrong in itself; no server has been asked. Its text shows nothing of the URL, which may
+    hold a password.
+    """
 
 
 class Cache:

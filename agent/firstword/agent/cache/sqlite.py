@@ -50,8 +50,9 @@ T = TypeVar("T")
 
 
 class SQLiteFile:
-    """A cache backend in an SQLite file in `folder`, which must not be on a network disk: a lookup can't be
-    interrupted.
+    """A cache backend in an SQLite file in `folder`. Lookups run on the event loop and can't be interrupted.
+
+    So `folder` must not be on a network disk, which is not checked.
     """
 
     def __init__(self, folder: Path, name: str, bounds: Bounds, now: Callable[[], float] = time.time) -> None:

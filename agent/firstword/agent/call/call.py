@@ -86,7 +86,7 @@ class Call:
     """Closes what the call has opened, when the job ends."""
 
     def now(self) -> float:
-        """Returns the time on the run's clock: Unix time in seconds."""
+        """Returns the time on the run's clock, which never goes back: Unix time in seconds."""
         return self.run.clock() / 1e9
 
     def goes_on_by(self, speech: SpeechHandle) -> None:

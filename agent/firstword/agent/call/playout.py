@@ -45,8 +45,11 @@ async def greet(call: Call, greeting: PreparedGreeting, session: AgentSession[An
 
 
 async def speak(call: Call, voice: Voice, greeting: PreparedGreeting) -> None:
-    """Plays the greeting on the voice, and returns when the caller hears it. A caller who came after it had begun hears
-    it again.
+    """Plays the greeting on the voice, and returns when the caller hears its beginning. Waits for the caller without
+    limit.
+
+    For a caller who came after it had begun, it is stopped and begins again. If its audio fails or is late, the shipped
+    one is played. Raises the last error if that fails `MOST_TRIES` times.
     """
     generic = call.withdrawn
     tries = 0

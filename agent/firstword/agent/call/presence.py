@@ -38,7 +38,7 @@ class Presence:
         self._here.set()
 
     def watch(self) -> None:
-        """Begins to watch. A caller who isn't in the room now has left."""
+        """Begins to watch. A caller who isn't in the room now has left, and may still come back within the grace."""
         self._room.on("participant_disconnected", self._left)
         self._room.on("participant_connected", self._came)
         self._room.on("local_track_subscribed", self._track_subscribed)

@@ -19,10 +19,10 @@ from firstword.agent.call.hearing import hear, open_ear
 
 
 async def join(call: Call) -> rtc.Room:
-    """Joins the job's room, unless the agent has joined it already, and returns it. What participants send is kept from
-    now on.
+    """Joins the job's room, unless the agent has joined it already, and returns it. Raises what LiveKit's connect
+    raises.
 
-    Raises what LiveKit's connect raises, and RuntimeError for a room that is gone.
+    Either way, `call.messages` keeps from now on what participants send as streams and RPC calls.
     """
     room = call.job.room
     call.messages = EarlyMessages(call.settings.kept_topics, call.settings.kept_methods)

@@ -41,7 +41,9 @@ class FlagSet:
 
 
 def flag_set(flags: Mapping[str, Flag]) -> FlagSet:
-    """Returns a set of these flags, ready to be evaluated. Any other flag is off."""
+    """Returns a set of these flags, ready to be evaluated. For any other flag its evaluator raises FlagNotFoundError,
+    which OpenFeature's client turns into off.
+    """
     core = FlagdCore()
     core.set_flags(
         {"flags": {name: copy.deepcopy(dict(flag.definition)) for name, flag in flags.items()}}

@@ -140,7 +140,7 @@ class PreparedGreeting:
 
 
 def shipped() -> PreparedGreeting:
-    """Returns the generic greeting with the audio that comes with the package. It needs no provider."""
+    """Returns the generic greeting, in English, with the audio that comes with the package. It needs no provider."""
     return PreparedGreeting(SHIPPED_TEXT, shipped_audio())
 
 

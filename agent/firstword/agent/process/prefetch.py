@@ -74,11 +74,12 @@ class Prefetch:
                 await self._try(ROUND_S)
 
     async def make(self) -> int:
-        """Performs one round: caches common accounts and the audio of their greetings. Returns how many pieces of
-        speech it synthesised.
+        """Performs one round: caches common accounts, and the audio that is missing of their greetings. Returns how
+        many pieces of speech it synthesised.
 
-        Raises StoreError; a provider that is down is only logged. It serves every flag that some process may have on.
-        Processes that have them off don't read these caches, so that their sessions don't profit.
+        Common are the accounts that `AccountStore.common` returns. Raises StoreError; a provider or a cache that is
+        down is only logged. It serves every flag that some process may have on. Processes that have them off don't read
+        these caches, so that their sessions don't profit.
         """
         flags = await asyncio.to_thread(
             possible_for_a_process, self._settings

@@ -38,7 +38,10 @@ EXPORT_AT_END_MS = 2_500
 
 
 def named() -> Resource:
-    """Returns the OpenTelemetry resource with the worker's name and version, for whatever it exports."""
+    """Returns the OpenTelemetry resource with the worker's name and version, for whatever it exports.
+
+    `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override both.
+    """
     return resource("firstword", version("firstword"))
 
 
@@ -48,7 +51,7 @@ def send(figures: StartFigures) -> bool:
 
 
 def send_dropped(spans: int) -> None:
-    """Tells the worker how many spans were dropped since the last call. Sends nothing for 0."""
+    """Tells the worker that `spans` more spans were dropped. Sends nothing for 0; what can't be delivered is lost."""
     if spans:
         run_folder.send(json.dumps({_DROPPED: spans}).encode())
 

@@ -24,7 +24,7 @@ AGENT = "agent"
 
 
 class FakeJob:
-    """One job for an entrypoint: `await FakeJob(livekit).run(entrypoint)`. Needs a running loop.
+    """One job for an entrypoint: `await FakeJob(livekit).run(entrypoint)`. Making one needs a running loop.
 
     room: the room's name. metadata: the job's. userdata: what the process's `setup_fnc` has made. dispatched: seconds
     that LiveKit took from the request to the entrypoint.

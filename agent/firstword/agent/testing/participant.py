@@ -267,8 +267,9 @@ class Participant:
 
 
 def attributes_change(before: dict[str, str], after: dict[str, str]) -> dict[str, list[dict[str, str]]]:
-    """Returns all attributes and those that have changed, in the form that messages have. A removed one has an empty
-    value.
+    """Returns `attributes`, all after the change, and `changed_attributes`, in the form that messages have.
+
+    A removed one is among the changed ones only, with an empty value.
     """
     changed = {key: after.get(key, "") for key in {**before, **after} if before.get(key, "") != after.get(key, "")}
     return {

@@ -11,7 +11,10 @@ _written: set[tuple[str, str]] = set()
 
 
 def write_fact(file: str, kind: str, **values: Any) -> None:
-    """Appends a fact to the file, once in a process. Several processes may write at once: a short line is written whole."""
+    """Appends a fact to the file, unless this process has written the same kind and values to it before.
+
+    Several processes may write at once: a short line is written whole. Raises OSError.
+    """
     line = json.dumps({"fact": kind, **values}) + "\n"
     if (file, line) not in _written:
         _written.add((file, line))

@@ -99,7 +99,10 @@ class _InferenceHearing:
 
 
 class InferenceTTS:
-    """Simulates LiveKit Inference's text-to-speech, `/tts`: many utterances over one connection, one after the other."""
+    """Simulates LiveKit Inference's text-to-speech, `/tts`, with the delays and faults of the latency model.
+
+    Many utterances go over one WebSocket, one after the other.
+    """
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
         self.provider = Provider("inference-tts", latencies, latencies.tts.faults, connections, _error)

@@ -42,7 +42,9 @@ class SimulatedStore(SQLiteDialect_aiosqlite):
         return arguments, options
 
     def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        """Waits as long as the latency model says, then executes the statement."""
+        """Waits as long as the latency model says, without blocking the loop, then executes the statement. Raises
+        sqlite3.OperationalError where the model says that it fails.
+        """
         self._pace.wait(statement)
         super().do_execute(cursor, statement, parameters, context)
 
@@ -52,7 +54,9 @@ class SimulatedStore(SQLiteDialect_aiosqlite):
         super().do_executemany(cursor, statement, parameters, context)
 
     def do_execute_no_params(self, cursor: Any, statement: str, context: Any = None) -> None:
-        """Waits as long as the latency model says, then executes the statement."""
+        """Waits as long as the latency model says, without blocking the loop, then executes the statement. Raises
+        sqlite3.OperationalError where the model says that it fails.
+        """
         self._pace.wait(statement)
         super().do_execute_no_params(cursor, statement, context)
 

@@ -41,7 +41,9 @@ class Statement:
     defines: frozenset[str]
 
     def calls_any(self, *ends: str) -> bool:
-        """Returns whether it calls something whose dotted name is one of these, or ends in one of them after a dot."""
+        """Returns whether it calls something whose dotted name, as it is written, is one of these, or ends in one of
+        them after a dot. Calls in its block don't count.
+        """
         return any(call == end or call.endswith(f".{end}") for call in self.calls for end in ends)
 
 
