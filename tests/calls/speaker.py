@@ -40,9 +40,7 @@ class Speaker(RehearsalCaller):
         with wave.open(str(file), "rb") as sound:
             rate, samples = sound.getframerate(), np.frombuffer(sound.readframes(sound.getnframes()), dtype="<i2")
         at = np.arange(0, len(samples), rate / MICROPHONE_RATE)
-        said = asyncio.Event()
-        self._spoken.append((np.interp(at, np.arange(len(samples)), samples).astype(np.int16), said))
-        await said.wait()
+        await self.speak(np.interp(at, np.arange(len(samples)), samples).astype(np.int16))
 
     async def connect(self) -> None:
         """Join, and read along."""

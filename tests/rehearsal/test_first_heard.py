@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +23,6 @@ class _Caller:
     def __init__(self, *, greets: bool = False, listens: bool = False, answers: bool = False) -> None:
         self._greets, self._listens, self._answers = greets, listens, answers
         self.said: list[Samples] = []
-        self.unsaid = 0.2
         self._heard_at = 0.0
 
     async def hear(self, within: float) -> float:
@@ -34,9 +32,10 @@ class _Caller:
     async def agent_listens(self, _: float) -> None:
         await _never(not self._listens, NEVER_S)
 
-    async def speak(self, samples: Samples) -> None:
+    async def speak(self, samples: Samples) -> float:
         self.said.append(samples)
-        self._heard_at = time.monotonic() + 100.0
+        self._heard_at = 100.0
+        return 98.5
 
     async def heard_at(self, within: float) -> float:
         await _never(not self._answers, within)
@@ -60,11 +59,10 @@ async def test_an_agent_that_greets_is_not_spoken_to() -> None:
 
 
 async def test_an_agent_that_listens_is_spoken_to() -> None:
-    """What the microphone has and has not sent is still said: it counts from there."""
+    """It counts from the instant at which the last of what they say has left the microphone."""
     caller = _Caller(listens=True, answers=True)
     heard = await meeting(caller, NEVER_S)
-    assert heard.first_voice is FirstVoice.ANSWERS
-    assert 50 < heard.seconds <= 99.8
+    assert heard == FirstHeard(1.5, FirstVoice.ANSWERS)
     assert len(caller.said) == 1
 
 

@@ -87,7 +87,7 @@ class RehearsalCaller:
     def __init__(self, url: str, token: str, *, record: bool = False) -> None:
         self._url, self._token, self._record = url, token, record
         self._frames: dict[tuple[str, str], list[EarFrame]] = {}
-        self._spoken: deque[tuple[Samples, asyncio.Event]] = deque()
+        self._spoken: deque[tuple[Samples, asyncio.Future[float]]] = deque()
         self._room: rtc.Room | None = None
         self._source: rtc.AudioSource | None = None
         self._called_at = 0.0
@@ -167,24 +167,19 @@ class RehearsalCaller:
                 since = time.monotonic()
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    async def say(self, frequency_hz: float, seconds: float) -> None:
-        """Speaks a tone of that frequency. Returns when the microphone has its last sample."""
+    async def say(self, frequency_hz: float, seconds: float) -> float:
+        """Speaks a tone of that frequency. Returns as `speak` does."""
         wave = np.sin(2 * np.pi * frequency_hz / MICROPHONE_RATE * np.arange(round(seconds * MICROPHONE_RATE)))
-        await self.speak((_SPOKEN_PEAK * wave).astype(np.int16))
+        return await self.speak((_SPOKEN_PEAK * wave).astype(np.int16))
 
-    async def speak(self, samples: Samples) -> None:
-        """Speaks samples, mono at `MICROPHONE_RATE` Hz. Returns when the microphone has the last one."""
-        said = asyncio.Event()
-        self._spoken.append((samples, said))
-        await said.wait()
+    async def speak(self, samples: Samples) -> float:
+        """Speaks samples, mono at `MICROPHONE_RATE` Hz, once the microphone's queue has taken them all.
 
-    @property
-    def unsaid(self) -> float:
-        """Returns the seconds of sound that wait in the microphone's queue, its hiss included; 0 outside of a room.
-
-        What has not been pushed into the queue yet is not counted.
+        Returns the instant on `time.monotonic()` at which the last one leaves the queue: up to 0.3 s from now.
         """
-        return 0.0 if self._source is None else self._source.queued_duration
+        said: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._spoken.append((samples, said))
+        return await said
 
     async def leave(self) -> None:
         """Hangs up; does nothing outside of a room."""
@@ -214,7 +209,8 @@ class RehearsalCaller:
             samples, said = self._spoken.popleft()
             for begin in range(0, len(samples), _CHUNK):
                 await _capture(source, samples[begin : begin + _CHUNK])
-            said.set()
+            if not said.done():  # who spoke may wait no more
+                said.set_result(time.monotonic() + source.queued_duration)
 
     def _listen_to(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import wave
 from dataclasses import dataclass
 from functools import cache
@@ -47,8 +46,7 @@ async def first_heard(caller: RehearsalCaller, patience: float) -> FirstHeard:
             return FirstHeard(hears.result(), FirstVoice.GREETS)
         if not listens.done():
             raise TimeoutError
-        await caller.speak(hello())
-        spoke = time.monotonic() + caller.unsaid
+        spoke = await caller.speak(hello())
         answered = await caller.heard_at(patience)
         return FirstHeard(max(answered - spoke, 0.0), FirstVoice.ANSWERS)
     finally:
