@@ -151,12 +151,17 @@ async def test_a_stranger_is_found_nowhere(servers: CallServers, redaction: str)
 
 @pytest.mark.soak
 async def test_a_hundred_strangers_are_found_nowhere(servers: CallServers) -> None:
-    """Telephones, connectors and clients, one after the other; tests/agent/test_canaries_in_calls.py has all fields."""
+    """Telephones, connectors and clients, one of each at a time; tests/agent/test_canaries_in_calls.py has all fields."""
     everybody: list[dict[str, str]] = []
-    async with servers.worker("tuned", {"FIRSTWORD_CLAIM_KEY": KEY}) as worker:
-        for number in range(HUNDRED):
-            everybody.append(filled())
-            await call_as(KINDS[number % len(KINDS)], everybody[-1], worker)
+    environment = {"FIRSTWORD_CLAIM_KEY": KEY, "FIRSTWORD_IDLE_PROCESSES": str(len(KINDS))}
+    async with servers.worker("tuned", environment) as worker:
+        for _ in range(0, HUNDRED, len(KINDS)):
+            everybody += (new := [filled() for _ in KINDS])
+            async with asyncio.timeout(len(KINDS) * PATIENCE):
+                await asyncio.gather(
+                    *(call_as(kind, filled_in, worker) for kind, filled_in in zip(KINDS, new, strict=True))
+                )
         held = left_behind(worker)
+    assert len(everybody) >= HUNDRED
     for canaries in everybody:
         assert found(canaries, held) == set()
