@@ -33,6 +33,7 @@ from benchmarks.in_turn import Side, by_metadata, heard, started
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.result import TRACES
 from firstword.rehearsal.stack import LocalStack
+from firstword.telemetry.merged_pieces import LEAST_PIECE, SAME_LINE
 from firstword.telemetry.vocabulary import COMPUTING, DECLARED, EVENT_LOOP
 from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore
@@ -43,8 +44,8 @@ PROFILES = ("baseline", "tuned")
 AHEAD_BY_S = 1.5
 NEAR_US = 1_000
 """Two instants that are nearer are one: the declared path takes a task's end when its value is there, the observed when it wakes another."""
-LEAST_US = 2_000
-"""Shorter pieces of the declared path are not looked at: the observed one merges the smallest of its own."""
+LEAST_US = SAME_LINE * LEAST_PIECE // 1_000
+"""Shorter pieces of the declared path are not looked at: so short a piece of its own the observed path merges."""
 MOST_DIFFERING = 0.05
 BUSY = (COMPUTING, EVENT_LOOP)
 """Kinds of pieces in which the loop waits for nothing."""
