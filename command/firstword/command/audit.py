@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 import typer
 
 from firstword.command.audit_report import report_lines
+from firstword.command.output_folder import output_folder
 from firstword.command.progress import progress
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail, say, tell, tell_json
 from firstword.rehearsal.agent_file import AgentFile, BadAgent, read_source
 from firstword.rehearsal.audit import Audit, audit
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
-from firstword.rehearsal.result import new_folder
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.audit.page import page
 from firstword.tuning.audit.report import AuditReport, audit_report
@@ -85,7 +85,7 @@ def command(
     """
     objectives = _objectives(slo or [])
     plan = _plan(file, python, folder, sessions, dispatch, ahead_by, metadata, providers, real)
-    place = _output(output)
+    place = output_folder(output, below=Path("audits"))
     try:
         with progress(console(stderr=True)) as report:
             run = asyncio.run(audit(plan, place, report=report, announce=_announce(plan)))
@@ -171,16 +171,3 @@ def _plan(
         real,
         providers,
     )
-
-
-def _output(output: Path | None) -> Path:
-    """The folder of this audit, made and empty."""
-    try:
-        if output is None:
-            return new_folder(Path("audits"))
-        output.mkdir(parents=True, exist_ok=True)
-        if any(output.iterdir()):
-            fail(f"--output {output} is not empty; expected a new or empty folder", code=BAD_INPUT)
-    except OSError as error:
-        fail(f"{output or Path('audits')} can't be made or read: {error.strerror}", code=BAD_INPUT)
-    return output

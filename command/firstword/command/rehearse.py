@@ -18,6 +18,7 @@ from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
 from firstword.command.completion import profile_names
 from firstword.command.critical_chain import chain_lines, median_start
 from firstword.command.environment import load_environment
+from firstword.command.output_folder import output_folder
 from firstword.command.progress import progress
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail
 from firstword.rehearsal.agent_file import BadAgent, read_source
@@ -25,7 +26,7 @@ from firstword.rehearsal.environment import Choice, choose
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.rehearse import Rehearsal, rehearse
-from firstword.rehearsal.result import LOGS, RESULT_FILE, TRACES, ProfileFigures, Quantiles, Result, new_folder, save
+from firstword.rehearsal.result import LOGS, RESULT_FILE, TRACES, ProfileFigures, Quantiles, Result, save
 from firstword.rehearsal.workers import FLOOR
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.start import RecordedStart
@@ -123,7 +124,7 @@ def command(
         strangers=strangers,
         agent=agent and agent.resolve(),
     )
-    folder = _folder(output)
+    folder = output_folder(output, below=Path("rehearsals"))
     try:
         choice = asyncio.run(choose(load_environment(), real=real, latencies=providers))
         # With --json standard output is the JSON alone.
@@ -176,19 +177,6 @@ def _check_agent(file: Path | None) -> None:
             read_source(file)
     except BadAgent as error:
         fail(f"--agent {error}", code=BAD_INPUT)
-
-
-def _folder(output: Path | None) -> Path:
-    """The folder of this rehearsal, made and empty: traces of another would mix with its own."""
-    try:
-        if output is None:
-            return new_folder(Path("rehearsals"))
-        output.mkdir(parents=True, exist_ok=True)
-        if any(output.iterdir()):
-            fail(f"--output {output} is not empty; expected a new or empty folder", code=BAD_INPUT)
-    except OSError as error:
-        fail(f"{output or Path('rehearsals')} can't be made or read: {error.strerror}", code=BAD_INPUT)
-    return output
 
 
 def _run(plan: Rehearsal, choice: Choice, folder: Path) -> Result:
