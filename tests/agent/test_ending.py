@@ -19,8 +19,6 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.identity import Identity, Trust
 from firstword.agent.accounts.model import LastSession, SessionRow
 from firstword.agent.accounts.store import StoreError, StoreFailure
-from firstword.agent.call.caller import Callers
-from firstword.agent.call.limits import Limits
 from firstword.agent.call_settings import CallSettings
 from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.flags.improvements import profile
@@ -91,10 +89,8 @@ def _call(
         run=run,
         trace=StartTrace(test.exporting),
         settings=CallSettings(),
-        limits=Limits(run, room, CallSettings()),
         unheard=Unheard("AJ_1"),
         began=run.clock() / 1e9,
-        callers=Callers(room, now=run.clock, tell=run.event),
         caller=cast("asyncio.Future[Any]", None),
         account=ADA,
         conversation=Conversation(

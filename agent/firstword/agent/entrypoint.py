@@ -19,8 +19,6 @@ from firstword.agent.account_call.identification import identify, link_sender, n
 from firstword.agent.account_call.session_options import audio_input
 from firstword.agent.accounts.identity import Identity, Trust, job_identity
 from firstword.agent.call import console, ending
-from firstword.agent.call.caller import Callers
-from firstword.agent.call.limits import Limits
 from firstword.agent.call_settings import CallSettings
 from firstword.agent.flags.assignment import Assignment, draw_session
 from firstword.agent.flags.improvements import Flags, Improvement
@@ -109,10 +107,8 @@ def _compose(
         trust=trust,
         run=run,
         trace=trace,
-        limits=Limits(run, job.room, _call_settings(settings)),
         unheard=Unheard(job.job.id),
         began=run.clock() / 1e9,
-        callers=Callers(job.room, now=lambda: run.clock() + call.server_ahead, tell=run.event),
         caller=asyncio.get_running_loop().create_future(),
     )
     call.on_arrival = partial(identify, call)

@@ -22,8 +22,6 @@ from firstword.agent import livekit_private
 from firstword.agent.cache.cache import Cache
 from firstword.agent.call import console, ending
 from firstword.agent.call.call import Call
-from firstword.agent.call.caller import Callers
-from firstword.agent.call.limits import Limits
 from firstword.agent.call_settings import DEFAULTS, CallSettings
 from firstword.agent.first_word_plan import (
     EARLY_SPEECH,
@@ -184,9 +182,7 @@ def _compose(job: JobContext, parts: FirstWord, plan: Plan, exporting: Exporting
         settings=settings,
         run=run,
         trace=trace,
-        limits=Limits(run, job.room, settings),
         unheard=Unheard(job.job.id),
-        callers=Callers(job.room, now=lambda: run.clock() + call.server_ahead, tell=run.event),
         caller=asyncio.get_running_loop().create_future(),
         light=not connected,
         audio_input=None if parts.running or parts.session.input.audio is not None else listens,

@@ -20,7 +20,7 @@ from livekit.agents.voice.agent_session import RecordingOptions
 from firstword.agent.audio.voice import Voice
 from firstword.agent.call.arrival import announced_caller, until_caller
 from firstword.agent.call.call import Call
-from firstword.agent.call.playout import greet, speech_failed
+from firstword.agent.call.playout import greet, report_failed_audio, speech_failed
 from firstword.agent.call.room import join
 from firstword.agent.call.session_start import hear_everybody, start_session
 from firstword.agent.call.speaking_first import new_voice, publish_voice
@@ -167,10 +167,8 @@ async def greeting_cache(prepared_greeting: PreparedGreeting, call: Call, first_
     """Caches the greeting's audio for the next call, if the cache lacked it. Reports it if the shipped greeting had to
     take its place.
     """
-    failure = None if prepared_greeting.audio is None else await prepared_greeting.audio.failure()
-    if failure is not None:
-        speech_failed(call, failure)
-    elif first_word.audio is not None:
+    await report_failed_audio(call, prepared_greeting)
+    if first_word.audio is not None:
         await first_word.audio.keep(prepared_greeting)
 
 

@@ -27,7 +27,7 @@ from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.voice import Voice
 from firstword.agent.call.arrival import announced_caller, until_caller
 from firstword.agent.call.caller import Caller
-from firstword.agent.call.playout import greet, speech_failed
+from firstword.agent.call.playout import greet, report_failed_audio
 from firstword.agent.call.room import join
 from firstword.agent.call.session_start import start_session
 from firstword.agent.call.speaking_first import new_voice, publish_voice
@@ -271,9 +271,7 @@ async def greeting_cache(
     """Caches the greeting's audio for the next call, if the cache lacked it. Reports it if the shipped greeting had to
     take its place.
     """
-    failure = None if greeting.audio is None else await greeting.audio.failure()
-    if failure is not None:
-        speech_failed(call, failure)
+    await report_failed_audio(call, greeting)
     if process.speeches is not None:
         await greetings.keep(greeting, components.synthesis, process.speeches)
 

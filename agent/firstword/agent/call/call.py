@@ -38,11 +38,8 @@ class Call:
     run: Run
     """The run of its start. Tasks ask its clock for the time, so that all of a call is on one clock."""
     trace: StartTrace
-    limits: Limits
     unheard: Unheard
     """Tells the worker's other processes that a caller waits."""
-    callers: Callers
-    """Finds the caller in the room."""
     caller: asyncio.Future[Caller]
     """The caller, once LiveKit has announced them."""
     light: bool = True
@@ -84,6 +81,14 @@ class Call:
     """The task that tells the caller, frees the room and ends the job, once the call must end."""
     closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     """Closes what the call has opened, when the job ends."""
+    limits: Limits = field(init=False)
+    callers: Callers = field(init=False)
+    """Finds the caller in the room."""
+
+    def __post_init__(self) -> None:
+        run, room = self.run, self.job.room
+        self.limits = Limits(run, room, self.settings)
+        self.callers = Callers(room, now=lambda: run.clock() + self.server_ahead, tell=run.event)
 
     def now(self) -> float:
         """Returns the time on the run's clock, which never goes back: Unix time in seconds."""

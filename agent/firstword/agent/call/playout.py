@@ -123,6 +123,13 @@ def speech_failed(call: Call, error: Exception) -> None:
         otel.get_current_span().add_event("greeting.shipped", {"reason": reason})
 
 
+async def report_failed_audio(call: Call, greeting: PreparedGreeting) -> None:
+    """Waits until all of the greeting's audio has arrived. If it failed, records that as `speech_failed` does."""
+    failure = None if greeting.audio is None else await greeting.audio.failure()
+    if failure is not None:
+        speech_failed(call, failure)
+
+
 def _begin(call: Call, voice: Voice, greeting: PreparedGreeting) -> Speech:
     """Say the greeting on the voice, from its beginning; the session will take it over."""
     words, audio = greeting.said, greeting.audio
