@@ -34,7 +34,7 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.result import TRACES
 from firstword.rehearsal.stack import LocalStack
 from firstword.telemetry.merged_pieces import LEAST_PIECE, SAME_LINE
-from firstword.telemetry.vocabulary import COMPUTING, DECLARED, EVENT_LOOP
+from firstword.telemetry.vocabulary import DECLARED, LOOP_IS_HELD
 from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore
 from firstword.tuning.sources import Query
@@ -47,8 +47,6 @@ NEAR_US = 1_000
 LEAST_US = SAME_LINE * LEAST_PIECE // 1_000
 """Shorter pieces of the declared path are not looked at: so short a piece of its own the observed path merges."""
 MOST_DIFFERING = 0.05
-BUSY = (COMPUTING, EVENT_LOOP)
-"""Kinds of pieces in which the loop waits for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ def passages(pair: Pair) -> Iterator[Passage]:
             end, begin = before.start_us + before.duration_us, after.start_us
             away = min(distance(end, observed), distance(begin, observed))
             over = next((piece for piece in pair.observed.path if _covers(piece, begin - pair.offset_us)), None)
-            across, is_busy = ("nothing", False) if over is None else (label(over), over.kind in BUSY)
+            across, is_busy = ("nothing", False) if over is None else (label(over), over.kind in LOOP_IS_HELD)
             yield Passage(f"{before.name} > {after.name}", away, across, is_busy)
 
 

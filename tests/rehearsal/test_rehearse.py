@@ -14,8 +14,9 @@ import pytest
 from livekit import api, rtc
 
 from firstword.agent.flags.location import shipped_file
+from firstword.rehearsal.agent_side.loopback import is_loopback
 from firstword.rehearsal.callers import AUDIBLE, BACKGROUND, EAR_RATE, MICROPHONE_RATE, RehearsalCaller, join_token
-from firstword.rehearsal.environment import LOCAL, MissingKeys, choose, is_loopback, own_store
+from firstword.rehearsal.environment import LOCAL, MissingKeys, choose, own_store
 from firstword.rehearsal.missed import missed_of_tone
 from firstword.rehearsal.processes import ServerFailed, free_ports
 from firstword.rehearsal.rehearse import Group, Rehearsal, groups, rehearse

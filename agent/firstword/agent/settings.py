@@ -24,6 +24,7 @@ from firstword.agent.call_settings import DEFAULTS
 from firstword.agent.env_file import EnvFileError
 from firstword.agent.folders import can_be_written, data_folder
 from firstword.telemetry.extras import install
+from firstword.telemetry.times import SLOW_S
 
 Secret = TypeVar("Secret", SecretStr, SecretStr | None)
 
@@ -307,7 +308,7 @@ class Settings(BaseSettings):
         DEFAULTS.return_grace, description="a caller who left and may come back, before the call ends"
     )
     max_call: Seconds = Field(DEFAULTS.max_call, description="a call; the agent ends a longer one")
-    slow: Seconds = Field(1.5, description="time to first word above which a start is `startup.slow`")
+    slow: Seconds = Field(SLOW_S, description="time to first word above which a start is `startup.slow`")
     join_window: SecondsFromZero = Field(
         5, description="joined before the job was received by no more than this: dispatch `join`, else `late`"
     )

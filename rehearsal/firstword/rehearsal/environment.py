@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import sys
 from asyncio.subprocess import PIPE
@@ -18,9 +17,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from firstword.agent.env_file import ENV_FILE
+from firstword.rehearsal.agent_side.loopback import is_loopback
 from firstword.rehearsal.processes import ServerError, ServerFailed
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, Stack, require_livekit, running_stack
@@ -115,16 +115,6 @@ def _provider(name: str, shell: Mapping[str, str], real: bool) -> str | None:
     if url and (real or is_loopback(url)):
         return url
     return _REAL[name] if real else None
-
-
-def is_loopback(url: str) -> bool:
-    """Returns whether a URL leads to this machine: `localhost`, or an address of loopback. No name is looked up."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 @contextlib.asynccontextmanager

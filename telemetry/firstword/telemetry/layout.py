@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.critical_path import Analysis, PathPiece, PieceKind, TaskAnalysis, running_at_end
 from firstword.telemetry.record import Outcome, Phase, Start, Task, TaskState
-from firstword.telemetry.times import initialization
+from firstword.telemetry.times import SLOW_S, initialization
 
 Attribute = str | bool | int | float | tuple[str, ...]
 
@@ -76,7 +76,7 @@ class PieceSpan(NamedTuple):
     links: tuple[tuple[str, str], ...] = ()
 
 
-def lay_out(start: Start, analysis: Analysis, *, slow: float = 1.5) -> tuple[SpanData, ...]:
+def lay_out(start: Start, analysis: Analysis, *, slow: float = SLOW_S) -> tuple[SpanData, ...]:
     """Returns all spans of a start with a plan, a parent before its children.
 
     slow: seconds of time to first word above which the start is marked `startup.slow`. It may be called at the first
@@ -103,7 +103,7 @@ def lay_out_path(
     *,
     method: str,
     critical_task: str | None,
-    slow: float = 1.5,
+    slow: float = SLOW_S,
 ) -> tuple[SpanData, ...]:
     """Returns the spans of a start without its tasks: root, dispatch, phases, and under these the critical path.
 

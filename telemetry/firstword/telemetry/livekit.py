@@ -22,7 +22,7 @@ from firstword.telemetry.livekit_private import JOB_INFO
 from firstword.telemetry.plan import Plan, Shape
 from firstword.telemetry.run import Run, end_marker, waited_for
 from firstword.telemetry.spans import StartTrace
-from firstword.telemetry.times import JOIN_WINDOW
+from firstword.telemetry.times import JOIN_WINDOW, SLOW_S
 from firstword.telemetry.vocabulary import (
     ACCEPTANCE,
     AGENT_NAME,
@@ -53,7 +53,7 @@ def start_of(
     exporting: Exporting,
     *,
     given: Mapping[str, Any],
-    slow: float = 1.5,
+    slow: float = SLOW_S,
     clock: Clock | None = None,
     deadlines: Mapping[str, float] | None = None,
     flags: Mapping[str, str] | None = None,

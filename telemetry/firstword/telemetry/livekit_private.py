@@ -35,25 +35,24 @@ class PrivateName:
 
     def load(self) -> Any:
         """Returns the attribute of the module or class itself. None if module, class or name is gone."""
-        module, _, owner = self.where.partition(":")
-        try:
-            found = importlib.import_module(module)
-        except ImportError:
-            return None
-        return self.of(getattr(found, owner, None) if owner else found)
+        return self.of(self._owner())
 
     def exists(self) -> bool:
         """Returns whether the name exists: in the module, in the class, or set by a constructor of the class."""
         if self.load() is not None:
             return True
-        module, _, owner = self.where.partition(":")
-        try:
-            cls: Any = getattr(importlib.import_module(module), owner, None)
-        except ImportError:
-            return False
-        bases: tuple[type, ...] = getattr(cls, "__mro__", ())
+        bases: tuple[type, ...] = getattr(self._owner(), "__mro__", ())
         made = (getattr(vars(base).get("__init__"), "__code__", None) for base in bases)
         return any(isinstance(code, CodeType) and self.name in code.co_names for code in made)
+
+    def _owner(self) -> Any:
+        """The module or class that has the name; None where it is gone."""
+        module, _, owner = self.where.partition(":")
+        try:
+            found = importlib.import_module(module)
+        except ImportError:
+            return None
+        return getattr(found, owner, None) if owner else found
 
 
 JOB_INFO: Final = PrivateName(

@@ -26,6 +26,7 @@ from opentelemetry.trace import SpanKind
 from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
 from firstword.telemetry.livekit import declared_start
 from firstword.telemetry.livekit_private import SPAN_PROCESSOR, TRACER_PROVIDER
+from firstword.telemetry.times import SLOW_S
 from firstword.telemetry.vocabulary import ROOT
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ TRACES: Final = "FIRSTWORD_TRACES"
 """Variable that names a folder. Each process appends its spans to a file in it, as OTLP JSON lines."""
 SLOW: Final = "FIRSTWORD_SLOW"
 """Variable with the seconds to the first word above which a start is slow."""
-_USUALLY_SLOW: Final = 1.5
 _FLUSH_MS: Final = 5_000
 _SERVICE: Final = "firstword"
 """The service's name where nobody gives one: that of the traces that the commands look for in a Jaeger."""
@@ -64,13 +64,13 @@ def slow_after() -> float:
     """
     text = os.environ.get(SLOW, "").strip()
     try:
-        seconds = float(text or _USUALLY_SLOW)
+        seconds = float(text or SLOW_S)
     except ValueError:
         seconds = 0.0
     if 0 < seconds < float("inf"):
         return seconds
-    logger.warning("%s is %.60r; expected seconds above 0; %g s count", SLOW, text, _USUALLY_SLOW)
-    return _USUALLY_SLOW
+    logger.warning("%s is %.60r; expected seconds above 0; %g s count", SLOW, text, SLOW_S)
+    return SLOW_S
 
 
 def agents_provider() -> TracerProvider | None:

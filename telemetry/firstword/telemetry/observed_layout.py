@@ -16,6 +16,7 @@ from firstword.telemetry.merged_pieces import merged
 from firstword.telemetry.observed_path import ObservedKind, ObservedPiece
 from firstword.telemetry.record import Start
 from firstword.telemetry.source_lines import relative
+from firstword.telemetry.times import SLOW_S
 
 MOST_OBSERVED_SPANS = 40
 """Most spans of one observed start."""
@@ -36,7 +37,7 @@ def lay_out_observed(
     *,
     absent: tuple[int, int] | None = None,
     folder: str = "",
-    slow: float = 1.5,
+    slow: float = SLOW_S,
 ) -> tuple[SpanData, ...]:
     """Returns all spans of an observed start, a parent before its children. There are at most `MOST_OBSERVED_SPANS`.
 

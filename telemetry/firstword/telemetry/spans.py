@@ -22,6 +22,7 @@ from firstword.telemetry.export import Exporting, enter
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.layout import ROOT_KEY, SpanData, lay_out, task_key, unsettled, without_shortest_delay
 from firstword.telemetry.record import Start
+from firstword.telemetry.times import SLOW_S
 from firstword.telemetry.vocabulary import EDGE, ROOT
 
 Attributes = Mapping[str, str | bool | int | float]
@@ -59,7 +60,7 @@ class StartTrace:
     """
 
     def __init__(
-        self, exporting: Exporting, *, links: Sequence[tuple[SpanContext, str]] = (), slow: float = 1.5
+        self, exporting: Exporting, *, links: Sequence[tuple[SpanContext, str]] = (), slow: float = SLOW_S
     ) -> None:
         self._exporting = exporting
         self._tracer = exporting.provider.get_tracer(SCOPE.name)

@@ -36,6 +36,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from firstword.telemetry.critical_path import analyse
 from firstword.telemetry.export import Exporting
+from firstword.telemetry.path_assertions import assert_not_on_path, assert_on_path, in_turn
 from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Start, Task
 from firstword.telemetry.run import Run
@@ -115,8 +116,7 @@ class Traced:
         """Returns what the caller waited for, in order: task names, `dispatch` or its stages, `event loop`, `absent
         caller`.
         """
-        path = [piece.name for piece in analyse(self.start).pieces]
-        return [name for i, name in enumerate(path) if i == 0 or path[i - 1] != name]
+        return in_turn(piece.name for piece in analyse(self.start).pieces)
 
     def drag(self, task: str) -> float:
         """Returns by how many seconds the first word would have come earlier without the task's work."""
@@ -130,13 +130,11 @@ class Traced:
 
     def assert_on_path(self, *tasks: str) -> None:
         """Asserts that each of these tasks is on the critical path."""
-        missing = [task for task in tasks if task not in self.critical_path]
-        assert not missing, f"not on the critical path: {', '.join(missing)}; it is {' > '.join(self.critical_path)}"  # noqa: S101
+        assert_on_path(self.critical_path, tasks)
 
     def assert_not_on_path(self, *tasks: str) -> None:
         """Asserts that none of these tasks is on the critical path."""
-        present = [task for task in tasks if task in self.critical_path]
-        assert not present, f"on the critical path: {', '.join(present)}; it is {' > '.join(self.critical_path)}"  # noqa: S101
+        assert_not_on_path(self.critical_path, tasks)
 
     def assert_after_first_word(self, *tasks: str) -> None:
         """Asserts that each of these tasks began after the root's end."""

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from firstword.telemetry.record import Dispatch, DispatchStage, Start
 from firstword.telemetry.vocabulary import ENTRYPOINT
 
+SLOW_S = 1.5
+"""Seconds to the first word above which a start is slow, where nobody says otherwise."""
 JOIN_WINDOW = 5.0
 """Seconds. A caller who joined longer before the job was in a running conversation (`late`)."""
 

@@ -58,6 +58,8 @@ NETWORK: Final = "network"
 THREAD: Final = "thread"
 OUTSIDE: Final = "outside"
 KINDS: Final = (COMPUTING, EVENT_LOOP, TIMER, NETWORK, THREAD, OUTSIDE)
+LOOP_IS_HELD: Final = (COMPUTING, EVENT_LOOP)
+"""Kinds of pieces in which the event loop waits for nothing: something holds it."""
 
 # OpenTelemetry's source code attributes, on a piece of an observed path: the user's line that waited or computed
 FILE: Final = "code.file.path"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from firstword.telemetry.path_assertions import in_turn
 from firstword.telemetry.record import Outcome
 from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore
@@ -50,7 +51,7 @@ def assert_start(
 
 def _path_problems(start: RecordedStart, on_path: Sequence[str], not_on_path: Sequence[str]) -> list[str]:
     names = [piece.name for piece in start.path]
-    shown = " > ".join(name for at, name in enumerate(names) if at == 0 or names[at - 1] != name)
+    shown = " > ".join(in_turn(names))
     problems = [f"{name} is not on its path, {shown}" for name in on_path if name not in names]
     return problems + [f"{name} is on its path, {shown}" for name in not_on_path if name in names]
 

@@ -28,6 +28,7 @@ from firstword.agent.testing.participant import HeardFrame
 from firstword.agent.testing.virtual import LiveKitTest
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.export import Exporting
+from firstword.telemetry.path_assertions import assert_not_on_path, assert_on_path, in_turn
 from firstword.telemetry.testing import CountingIds
 
 Entrypoint = Callable[[JobContext], Awaitable[None]]
@@ -71,8 +72,7 @@ class GreetedCall:
         """
         prefix = words.CRITICAL_PREFIX
         pieces = sorted((span for span in self.spans if span.name.startswith(prefix)), key=lambda s: s.start_time or 0)
-        names = [piece.name.removeprefix(prefix) for piece in pieces]
-        return [name for at, name in enumerate(names) if at == 0 or names[at - 1] != name]
+        return in_turn(piece.name.removeprefix(prefix) for piece in pieces)
 
     @property
     def heard(self) -> float:
@@ -84,13 +84,11 @@ class GreetedCall:
 
     def assert_on_path(self, *tasks: str) -> None:
         """Asserts that each of these tasks is on the critical path."""
-        missing = [task for task in tasks if task not in self.path]
-        assert not missing, f"not on the critical path: {', '.join(missing)}; it is {' > '.join(self.path)}"  # noqa: S101
+        assert_on_path(self.path, tasks)
 
     def assert_not_on_path(self, *tasks: str) -> None:
         """Asserts that none of these tasks is on the critical path."""
-        present = [task for task in tasks if task in self.path]
-        assert not present, f"on the critical path: {', '.join(present)}; it is {' > '.join(self.path)}"  # noqa: S101
+        assert_not_on_path(self.path, tasks)
 
     def assert_order(self, *tasks: str) -> None:
         """Asserts that each of these tasks began after the one before it had ended."""

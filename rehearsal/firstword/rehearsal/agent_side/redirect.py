@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import ipaddress
 from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import Any
@@ -17,6 +16,7 @@ from firstword.telemetry.source_lines import is_users
 from firstword.telemetry.switch import after_import
 
 from .facts import write_fact
+from .loopback import is_loopback
 from .settings import AuditSettings
 
 BASES = {
@@ -81,7 +81,7 @@ def _give_default(name: str, address: str, settings: AuditSettings, module: Modu
         if not isinstance(url, str):
             if address:
                 given["base_url"] = address
-        elif not _is_loopback(url):
+        elif not is_loopback(url):
             _refuse(f"{module.__name__}.{name} at {urlsplit(url).hostname}", settings)
 
     _call_before_init(getattr(module, name), before)
@@ -116,11 +116,3 @@ def _users_line(frame: FrameType | None) -> tuple[str, int]:
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
     return "", 0
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

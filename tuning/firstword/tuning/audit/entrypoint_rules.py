@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, EVENT_LOOP
+from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, LOOP_IS_HELD
 from firstword.tuning.audit.greeting_rules import SPEAKING, starts_session
 from firstword.tuning.audit.played import LineStretch
 from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, without
@@ -48,7 +48,7 @@ def read_in_line(start: AuditedStart) -> Iterator[RuleFinding]:
     are left to `no_account_in_metadata`.
     """
     for moved in _own(start):
-        if all(piece.kind in (COMPUTING, EVENT_LOOP) for piece in start.chain.stretches[moved].pieces):
+        if all(piece.kind in LOOP_IS_HELD for piece in start.chain.stretches[moved].pieces):
             continue
         origin = _origin(start, moved)
         if origin is None or not origin.calls_any(*_WAIT):

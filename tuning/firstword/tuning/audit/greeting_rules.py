@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from firstword.telemetry.vocabulary import COMPUTING, EVENT_LOOP
+from firstword.telemetry.vocabulary import EVENT_LOOP, LOOP_IS_HELD
 from firstword.tuning.audit.facts import FirstVoice
 from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, without
 from firstword.tuning.audit.statements import Statement
@@ -75,7 +75,7 @@ def _written(start: AuditedStart) -> list[Piece]:
     for piece in start.chain.pieces(lambda _: True):
         if found and (_SPEAKING.match(piece.inside or "") or _is_connecting(piece)):
             break
-        if _is_writing(piece) or (found and piece.kind not in (COMPUTING, EVENT_LOOP)):
+        if _is_writing(piece) or (found and piece.kind not in LOOP_IS_HELD):
             found.append(piece)
     return found
 

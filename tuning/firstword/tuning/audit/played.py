@@ -20,8 +20,6 @@ from firstword.tuning.audit.statements import AgentSource, Statement
 from firstword.tuning.replay import Model, Turn, Work, ttfw
 from firstword.tuning.start import Piece, RecordedStart
 
-_HOLDS_THE_LOOP = (words.COMPUTING, words.EVENT_LOOP)
-
 
 @dataclass(frozen=True, slots=True)
 class LineStretch:
@@ -115,7 +113,7 @@ def _turns(pieces: Sequence[Piece]) -> Iterator[Turn]:
     for piece in pieces:
         if piece.name == words.ABSENT_CALLER:
             waiting, outside = 0, piece.start_us + piece.duration_us
-        elif piece.kind in _HOLDS_THE_LOOP:
+        elif piece.kind in words.LOOP_IS_HELD:
             yield Turn(waiting, piece.duration_us, outside)
             waiting, outside = 0, None
         else:
