@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import pkgutil
 import subprocess
 import sys
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 from firstword import agent
+from tests.public_names import assert_is_what_a_checker_reads
 
 # What `speak_first` needs is what the extra `agent` brings: `None` in sys.modules is a package that can't be imported.
 ALONE = """
@@ -30,17 +28,7 @@ print(*sorted(name for name in sys.modules if name.startswith("firstword.agent."
 
 @pytest.mark.parametrize("name", agent.__all__)
 def test_a_public_name_is_what_a_type_checker_takes_it_for(name: str) -> None:
-    """The imports that a checker reads name the module that the name really comes from."""
-    tree = ast.parse(Path(agent.__file__ or "").read_text(encoding="utf-8"))
-    seen = {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("firstword.")
-        for alias in node.names
-    }
-    assert set(seen) == set(agent.__all__)
-    assert getattr(agent, name) is getattr(import_module(seen[name] or ""), name)
-    assert name in dir(agent)
+    assert_is_what_a_checker_reads(agent, name)
 
 
 def test_a_name_that_is_not_public_is_no_attribute() -> None:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.contract import violations
-from firstword.rehearsal.callers import RehearsalCaller, join_token
-from firstword.rehearsal.environment import simulators
-from firstword.rehearsal.processes import started
-from firstword.rehearsal.stack import LocalStack
 from firstword.telemetry import vocabulary as words
-from firstword.tuning.files import Files
-from firstword.tuning.notes import ignore
-from firstword.tuning.sources import Query
-from firstword.tuning.spans import Trace
 from firstword.tuning.start import start_of
-from tests.calls.waiting import PATIENCE, until
+from tests.calls.own_agent import by_livekit, one_call, starts
 
 AGENT = Path(__file__).parent / "unchanged_agent.py"
-BY_LIVEKIT = ("-m", "livekit.agents", "start", "--dev", str(AGENT))
-"""`--dev`: else LiveKit's worker declines every job while the machine is busier than 70 %."""
+BY_LIVEKIT = by_livekit(AGENT)
 BY_ITSELF = (str(AGENT), "dev", "--no-reload")
 
 
@@ -40,31 +30,10 @@ async def test_an_unchanged_agent_is_observed(
     tmp_path: Path, command: tuple[str, ...], executor: dict[str, str]
 ) -> None:
     """The wait for its account is named by its line, and the blocking call; the trace keeps the contract."""
-    async with LocalStack(tmp_path) as stack, simulators(None, tmp_path / "providers.log") as addresses:
-        environment = {
-            **{f"{name.upper()}_BASE_URL": address for name, address in addresses.items()},
-            "OPENAI_API_KEY": "simulated",
-            "DEEPGRAM_API_KEY": "simulated",
-            "LIVEKIT_URL": stack.livekit_url,
-            "LIVEKIT_API_KEY": stack.api_key,
-            "LIVEKIT_API_SECRET": stack.api_secret,
-            "FIRSTWORD_OBSERVE": "1",
-            **executor,
-            "FIRSTWORD_TRACES": str(tmp_path / "traces"),
-        }
-        log = tmp_path / "worker.log"
-        with log.open("wb") as output:
-            async with started((sys.executable, *command), environment, output=output.fileno(), folder=tmp_path):
-                await until(lambda: b"registered worker" in log.read_bytes())
-                token = join_token(stack, room="unchanged", identity="caller")
-                caller = RehearsalCaller(stack.livekit_url, token)
-                await caller.connect()
-                try:
-                    await caller.hear(PATIENCE)
-                    await until(lambda: bool(starts(tmp_path / "traces")))
-                finally:
-                    await caller.leave()
-    (trace,) = starts(tmp_path / "traces")
+    traces = tmp_path / "traces"
+    variables = {"FIRSTWORD_OBSERVE": "1", **executor, "FIRSTWORD_TRACES": str(traces)}
+    log = await one_call(command, tmp_path, variables, exported=lambda: starts(traces))
+    (trace,) = starts(traces)
     start = start_of(trace)
     assert (start.method, start.outcome, violations(trace)) == ("observed", "first_word", [])
     waited: dict[str, int] = {}
@@ -75,12 +44,5 @@ async def test_an_unchanged_agent_is_observed(
             waited[name] = waited.get(name, 0) + piece.duration_us
     assert 290_000 < waited["unchanged_agent.py read_account timer"] < 600_000
     assert waited["unchanged_agent.py entrypoint computing"] > 95_000
-    assert b"Traceback" not in log.read_bytes()
+    assert b"Traceback" not in log
     assert words.DECLARED not in trace.root.attributes
-
-
-def starts(folder: Path) -> list[Trace]:
-    """The starts that have been exported."""
-    if not any(folder.glob("*.jsonl")):  # the folder is there before its first file
-        return []
-    return [trace for trace in Files(folder).traces(Query(), ignore) if trace.is_start]

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.contract import violations
-from firstword.rehearsal.callers import RehearsalCaller, join_token
-from firstword.rehearsal.environment import simulators
-from firstword.rehearsal.processes import started
-from firstword.rehearsal.stack import LocalStack
 from firstword.telemetry import vocabulary as words
-from firstword.tuning.files import Files
-from firstword.tuning.notes import ignore
-from firstword.tuning.sources import Query
 from firstword.tuning.spans import Trace
 from firstword.tuning.start import start_of
 from firstword.tuning.testing import assert_start
-from tests.calls.waiting import PATIENCE, until
+from tests.calls.own_agent import by_livekit, one_call, starts
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "speak_first.py"
 CONNECTING = Path(__file__).parent / "connecting_agent.py"
@@ -27,44 +19,18 @@ CONNECTING = Path(__file__).parent / "connecting_agent.py"
 
 async def greeted(agent: Path, folder: Path) -> tuple[Trace, bytes]:
     """The trace of one caller's start, and the worker's log."""
-    async with LocalStack(folder) as stack, simulators(None, folder / "providers.log") as addresses:
-        environment = {
-            **{f"{name.upper()}_BASE_URL": address for name, address in addresses.items()},
-            "OPENAI_API_KEY": "simulated",
-            "DEEPGRAM_API_KEY": "simulated",
-            "LIVEKIT_URL": stack.livekit_url,
-            "LIVEKIT_API_KEY": stack.api_key,
-            "LIVEKIT_API_SECRET": stack.api_secret,
-            "HTTP_PORT": "0",
-            "XDG_CACHE_HOME": str(folder / "cache"),
-            "FIRSTWORD_TRACES": str(folder / "traces"),
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }
-        # `--dev`: else LiveKit's worker declines every job while the machine is busier than 70 %
-        command = (sys.executable, "-m", "livekit.agents", "start", "--dev", str(agent))
-        log = folder / "worker.log"
-        with log.open("wb") as output:
-            async with started(command, environment, output=output.fileno(), folder=folder):
-                await until(lambda: b"registered worker" in log.read_bytes())
-                token = join_token(stack, room="first", identity="caller")
-                caller = RehearsalCaller(stack.livekit_url, token)
-                await caller.connect()
-                try:
-                    await caller.hear(PATIENCE)
-                    await until(lambda: bool(starts(folder / "traces")))
-                finally:
-                    await caller.leave()
-                await until(lambda: b"the call ended: caller hung up" in log.read_bytes())
-    assert_start(folder / "traces", on_path=["voice"], not_on_path=["session", "caller"], after_first_word=["session"])
-    (trace,) = starts(folder / "traces")
-    return trace, log.read_bytes()
-
-
-def starts(folder: Path) -> list[Trace]:
-    """The starts that have been exported."""
-    if not any(folder.glob("*.jsonl")):  # the folder is there before its first file
-        return []
-    return [trace for trace in Files(folder).traces(Query(), ignore) if trace.is_start]
+    traces = folder / "traces"
+    variables = {
+        "HTTP_PORT": "0",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "FIRSTWORD_TRACES": str(traces),
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    ended = b"the call ended: caller hung up"
+    log = await one_call(by_livekit(agent), folder, variables, exported=lambda: starts(traces), last_words=ended)
+    assert_start(traces, on_path=["voice"], not_on_path=["session", "caller"], after_first_word=["session"])
+    (trace,) = starts(traces)
+    return trace, log
 
 
 @pytest.mark.real

@@ -8,32 +8,26 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from livekit import rtc
-from livekit.agents import APIConnectOptions, APIError, inference, llm, stt
-from livekit.agents.utils import http_context
+from livekit.agents import APIError, inference, llm, stt
 
-from firstword.rehearsal.providers import hearing, voice
-from firstword.rehearsal.providers.latency import Latencies
-from firstword.rehearsal.providers.server import ProviderAddresses, simulators
+from firstword.rehearsal.providers.server import ProviderAddresses
+from tests.rehearsal.quick_simulators import (
+    ONCE,
+    PATIENCE,
+    RATE,
+    assert_says_utterance_after_utterance,
+    quick_simulators,
+    two_sentences,
+)
 
-QUICK = """
-connection = { median_ms = 0 }
-llm = { first_token = { median_ms = 1 }, token = { median_ms = 1 } }
-tts = { first_byte = { median_ms = 1 } }
-stt = { connect = { median_ms = 1 } }
-"""
-ONCE = APIConnectOptions(max_retry=0, timeout=60)
-RATE = 16_000
-PATIENCE = 120
 KEYS: dict[str, Any] = {"api_key": "x", "api_secret": "y" * 32}
 
 
 @pytest.fixture
 async def addresses(tmp_path: Path) -> AsyncGenerator[ProviderAddresses]:
-    (tmp_path / "providers.toml").write_text(QUICK)
-    async with simulators(Latencies.load(tmp_path / "providers.toml")) as running, http_context.open():
+    async with quick_simulators(tmp_path) as running:
         yield running
 
 
@@ -57,9 +51,7 @@ async def hearing_at(addresses: ProviderAddresses, **options: Any) -> AsyncGener
 
 async def test_the_ear_hears_two_sentences(addresses: ProviderAddresses) -> None:
     """Each word by word, then as a whole; a click between them is none."""
-    quiet = np.zeros(RATE // 2, np.int16)
-    said = [hearing.tone("hello", 0.6, RATE), quiet, hearing.tone("what time is it", 1.0, RATE), quiet]
-    sound = np.concatenate(said)
+    sound = two_sentences()
     async with hearing_at(addresses) as stream, asyncio.timeout(PATIENCE):
         stream.push_frame(rtc.AudioFrame(sound.tobytes(), RATE, 1, len(sound)))
         stream.end_input()
@@ -75,16 +67,7 @@ async def test_the_ear_hears_two_sentences(addresses: ProviderAddresses) -> None
 async def test_the_voice_says_utterance_after_utterance(addresses: ProviderAddresses) -> None:
     """Over one connection, each as long as its words."""
     tts = inference.TTS("cartesia/sonic-3", base_url=addresses.inference, **KEYS)
-    async with aclosing(tts), asyncio.timeout(PATIENCE):
-        for text in ("Hello there. How are you?", "Good-bye."):
-            async with tts.stream(conn_options=ONCE) as stream:
-                stream.push_text(text)
-                stream.end_input()
-                seconds = sum([audio.frame.duration async for audio in stream])
-            assert seconds == pytest.approx(voice.duration(text), abs=voice.SYLLABLE)
-    async with http_context.http_session().get(addresses.stats) as response:
-        counts = (await response.json())["inference-tts"]
-    assert (counts["requests"], counts["answers"]) == (1, 2)
+    await assert_says_utterance_after_utterance(tts, addresses, "inference-tts")
 
 
 async def test_another_encoding_is_refused(addresses: ProviderAddresses) -> None:

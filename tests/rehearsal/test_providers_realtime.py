@@ -12,16 +12,13 @@ import numpy as np
 import pytest
 from livekit import rtc
 from livekit.agents import inference, llm
-from livekit.agents.utils import http_context
 from livekit.plugins import openai
 
 from firstword.rehearsal.providers import hearing, voice
-from firstword.rehearsal.providers.latency import Latencies
-from firstword.rehearsal.providers.server import ProviderAddresses, simulators
+from firstword.rehearsal.providers.server import ProviderAddresses
+from tests.rehearsal.quick_simulators import PATIENCE, quick_simulators
 
-QUICK = "connection = { median_ms = 0 }\nllm = { first_token = { median_ms = 1 } }\n"
 RATE = 24_000
-PATIENCE = 120
 
 RealtimeSession = llm.RealtimeSession[Any]
 
@@ -38,13 +35,8 @@ def of_livekit(addresses: ProviderAddresses) -> llm.RealtimeModel:
 
 @pytest.fixture(params=[of_openai, of_livekit], ids=["openai", "inference"])
 async def session(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[RealtimeSession]:
-    (tmp_path / "providers.toml").write_text(QUICK)
     make: Callable[[ProviderAddresses], llm.RealtimeModel] = request.param
-    async with (
-        simulators(Latencies.load(tmp_path / "providers.toml")) as addresses,
-        http_context.open(),
-        opened(make(addresses)) as made,
-    ):
+    async with quick_simulators(tmp_path) as addresses, opened(make(addresses)) as made:
         yield made
 
 

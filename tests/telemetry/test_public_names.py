@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 from firstword import telemetry
+from tests.public_names import assert_is_what_a_checker_reads
 
 # What starts without a library, and what it has loaded then: `None` in sys.modules is a package that can't be imported.
 MODULES = """
@@ -31,17 +29,7 @@ libraries.switch_on(trace.get_tracer_provider())
 
 @pytest.mark.parametrize("name", telemetry.__all__)
 def test_a_public_name_is_what_a_type_checker_takes_it_for(name: str) -> None:
-    """The imports that a checker reads name the module that the name really comes from."""
-    tree = ast.parse(Path(telemetry.__file__).read_text(encoding="utf-8"))
-    seen = {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("firstword.")
-        for alias in node.names
-    }
-    assert set(seen) == set(telemetry.__all__)
-    assert getattr(telemetry, name) is getattr(import_module(seen[name] or ""), name)
-    assert name in dir(telemetry)
+    assert_is_what_a_checker_reads(telemetry, name)
 
 
 def test_a_name_that_is_not_public_is_no_attribute() -> None:
