@@ -53,7 +53,7 @@ class ObjectiveResult:
     value: float
     """The figure seen: seconds, or a share. Infinite: never reached. NaN: no session says."""
     interval: Interval
-    """Range in which the figure of all sessions lies, of which these are a part."""
+    """Range of the figure of all sessions. The sessions that were read are a sample of them."""
     sessions: int
 
     @property

@@ -22,7 +22,7 @@ logger = logging.getLogger("firstword")
 FIRST_S: Final = 30.0
 """Seconds from the worker's start to the first deletion, and of the first pause after a failure."""
 EVERY_S: Final = 600.0
-"""Seconds between two deletions. Each reads the ids of all accounts, of which a store may have many."""
+"""Seconds between two deletions. Each deletion reads the ids of all accounts, and a store may have many."""
 
 
 async def keep_deleting(settings: Settings) -> None:
