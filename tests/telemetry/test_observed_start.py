@@ -148,6 +148,32 @@ def test_an_agent_that_speaks_twice_has_one_start() -> None:
     assert [span.name for span in call(entrypoint).spans].count(words.ROOT) == 1
 
 
+def test_the_first_words_have_the_process_to_themselves() -> None:
+    """Spans are made by a thread, which would take the interpreter from the frames that follow the first."""
+    memory = InMemorySpanExporter()
+    seen: list[int] = []
+
+    async def entrypoint(context: JobContext) -> None:
+        start = ObservedStart(context, lambda: Exporting([memory]))
+        await context.connect()
+        await speak(context)
+        await asyncio.sleep(observed_start.SPEECH_SECONDS - 0.1)
+        assert not start.exported(0.2)
+        seen.append(len(memory.get_finished_spans()))
+        await asyncio.sleep(0.2)
+        assert start.exported(5.0)
+        seen.append(len(memory.get_finished_spans()))
+        await context.delete_room()
+
+    async def scenario(livekit: FakeLiveKit) -> None:
+        caller = FakeCaller(livekit)
+        await caller.join()
+        await FakeJob(livekit).run(entrypoint)
+
+    LiveKitTest().run(scenario)
+    assert seen[0] == 0 < seen[1]
+
+
 def test_two_agents_in_one_process() -> None:
     """Each start ends with the first word in its own room."""
     memories = InMemorySpanExporter(), InMemorySpanExporter()

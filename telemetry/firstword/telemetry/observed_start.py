@@ -60,6 +60,8 @@ ANNOUNCED_WITHIN = 4.0
 """Seconds to wait for a caller who is announced after the first word. LiveKit's server announces one who only listens
 up to 3 s late.
 """
+SPEECH_SECONDS = 1.0
+"""Seconds for which the first words have the process to themselves, before the export's thread computes beside them."""
 _EXPORT_SECONDS = 5.0
 """How long a job's end waits for the export."""
 
@@ -183,8 +185,7 @@ class ObservedStart:
                 self._came = now
                 self._timeout = self._loop.call_later(self._most_seconds, self._finish, Outcome.TIMED_OUT)
             else:
-                self._came = self._joined
-                self._export_now()
+                self._came = self._joined  # the export waits for no longer than `ANNOUNCED_WITHIN` in all
 
     @guarded
     def _on_left(self, participant: rtc.RemoteParticipant) -> None:
@@ -233,8 +234,9 @@ class ObservedStart:
             self._timeout.cancel()
         self._frames.stop()
         self._job.room.off("participant_disconnected", self._on_left)
-        if outcome is Outcome.FIRST_WORD and self._came is None:
-            self._timeout = self._loop.call_later(ANNOUNCED_WITHIN, self._export_now)
+        if outcome is Outcome.FIRST_WORD:
+            wait = ANNOUNCED_WITHIN if self._came is None else SPEECH_SECONDS
+            self._timeout = self._loop.call_later(wait, self._export_now)
         else:
             self._export_now()
 
