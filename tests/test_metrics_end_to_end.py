@@ -12,9 +12,17 @@ from typing import Any
 import aiohttp
 import pytest
 from livekit import api
-from opentelemetry.metrics import Counter, Histogram, NoOpMeter, ObservableCounter, ObservableUpDownCounter
+from opentelemetry.metrics import (
+    Counter,
+    Histogram,
+    NoOpMeter,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+)
 
 from firstword.agent.process.start_metrics import Recorder
+from firstword.agent.worker_gauges import JobProcesses, observe_worker
 from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.stack import LocalStack
 from firstword.telemetry.metrics import observe_processes
@@ -33,6 +41,10 @@ SHOWN: tuple[str, ...] = (
     r'startup_fallbacks_total{[^}]*startup_task="account"[^}]*} 1',
     r"startup_spans_dropped_total{[^}]*} [1-9]",
     r'startup_cache_total{[^}]*startup_cache="miss"[^}]*} \d',
+    r"firstword_worker_ready{[^}]*} 1",
+    r"firstword_worker_registered{[^}]*} 1",
+    r"firstword_worker_load{[^}]*} 0.1",
+    r"firstword_process_start_seconds_count{[^}]*} [1-9]",
     r"process_memory_usage_bytes{[^}]*} \d",
     r"process_cpu_time_seconds{[^}]*} \d",
 )
@@ -68,12 +80,19 @@ class Listed(NoOpMeter):
         self.created.add((name, unit))
         return super().create_observable_up_down_counter(name, callbacks, unit, *more, **options)
 
+    def create_observable_gauge(
+        self, name: str, callbacks: Any = None, unit: str = "", *more: Any, **options: Any
+    ) -> ObservableGauge:
+        self.created.add((name, unit or "none"))
+        return super().create_observable_gauge(name, callbacks, unit, *more, **options)
+
 
 def test_the_page_lists_each_instrument() -> None:
     """Name and unit, as the code creates them, and none that there isn't."""
     meter = Listed()
     Recorder(meter, PAGE.parent)
     observe_processes(meter, os.getpid())
+    observe_worker(meter, pytest.fail, JobProcesses())
     listed = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", PAGE.read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(meter.created)
 

@@ -1,4 +1,4 @@
-"""`firstword.agent` as a user imports it: four names, nothing heavy before one is used, and of extras only `agent`."""
+"""`firstword.agent` as a user imports it: few names, nothing heavy before one is used, and of extras only `agent`."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from tests.agent.silent_server import silent_server
 from tests.background import IN_A_TERMINAL, IN_BACKGROUND
 
 ENTRYPOINT = """
+import os, tempfile
+tempfile.tempdir = os.environ.get("FIRSTWORD_TEST_NO_TEMPORARY")  # tempfile itself would find /tmp
 from firstword.agent.worker import server
 server.update_options(max_retry=1)
 """
@@ -84,6 +86,15 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     last = errors.splitlines()[-1]
     assert f", {port})" in last
     assert last.endswith("FIRSTWORD_HTTP_PORT: expected a port, or 0 for a free one")
+
+
+async def test_no_folder_for_temporary_files(tmp_path: Path) -> None:
+    """As on a read-only root without a volume: one line, exit code 1, no traceback."""
+    nowhere = tmp_path / "nowhere"
+    code, output, errors = await ended(tmp_path, FIRSTWORD_TEST_NO_TEMPORARY=str(nowhere))
+    assert code == 1
+    assert "Traceback" not in output + errors
+    assert errors.splitlines()[-1].startswith("no folder for temporary files can be written to (")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

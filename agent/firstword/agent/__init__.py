@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from firstword.agent.first_word_plan import speak_first_plan
     from firstword.agent.first_word_process import warm_up
     from firstword.agent.greeting.spoken_greeting import Greeting
+    from firstword.agent.health import serve_health
 
-__all__ = ["Greeting", "speak_first", "speak_first_plan", "warm_up"]
+__all__ = ["Greeting", "serve_health", "speak_first", "speak_first_plan", "warm_up"]
 
 _MODULES = {
     "first_word": ("speak_first",),
     "first_word_plan": ("speak_first_plan",),
     "first_word_process": ("warm_up",),
     "greeting.spoken_greeting": ("Greeting",),
+    "health": ("serve_health",),
 }
 """Where each name is, the same as a type checker reads above."""
 

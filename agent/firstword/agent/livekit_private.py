@@ -28,13 +28,17 @@ import importlib
 import logging
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import resource_tracker
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from firstword.telemetry.livekit_private import PrivateName
+
+if TYPE_CHECKING:
+    from livekit.agents import AgentServer
 
 _OUTPUT: Final = "livekit.agents.voice.room_io._output"
 _INPUT: Final = "livekit.agents.voice.room_io._input"
@@ -102,6 +106,55 @@ CONNECTION_TASK: Final = PrivateName(
     "firstword.agent.worker",
     "the worker registers before its greetings are made",
 )
+
+_SERVER: Final = "livekit.agents:AgentServer"
+_HEALTH: Final = "firstword.agent.health"
+HTTP_SERVER: Final = PrivateName(
+    _SERVER, "_http_server", _HEALTH, "`/healthz` and `/readyz` are on the port after the worker's"
+)
+PROC_POOL: Final = PrivateName(
+    _SERVER, "_proc_pool", _HEALTH, "idle processes and their starts are not measured, and ready does not ask for one"
+)
+CONNECTING: Final = PrivateName(_SERVER, "_connecting", _HEALTH, "a worker that LiveKit once took counts as registered")
+WORKER_LOAD: Final = PrivateName(_SERVER, "_worker_load", _HEALTH, "the load is not measured")
+AVAILABLE: Final = PrivateName(_SERVER, "_is_available", _HEALTH, "whether a worker is full is not measured")
+INFERENCE: Final = PrivateName(
+    _SERVER, "_inference_executor", _HEALTH, "`/healthz` is 200 though the inference process is dead"
+)
+
+
+class _Watched:
+    """Data descriptor in the place of an attribute: keeps it where it was, and tells what it is set to."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.told: WeakKeyDictionary[object, Callable[[Any], None]] = WeakKeyDictionary()
+
+    def __get__(self, server: object, owner: type) -> Any:
+        try:
+            return vars(server)[self._name]
+        except KeyError:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r} yet") from None
+
+    def __set__(self, server: object, value: object) -> None:
+        vars(server)[self._name] = value
+        if (told := self.told.get(server)) is not None:
+            told(value)
+
+
+def when_set(server: AgentServer, name: PrivateName, told: Callable[[Any], None]) -> None:
+    """Calls `told` with each value that this server's private attribute is set to from now on. It is never called if
+    LiveKit has given up the name.
+
+    livekit-agents 1.8.9, `worker.py`: `run` makes its HTTP server and its pool of processes, starts both, and offers
+    no moment between.
+    """
+    owner = type(server)
+    watched = vars(owner).get(name.name)
+    if not isinstance(watched, _Watched):
+        watched = _Watched(name.name)
+        setattr(owner, name.name, watched)
+    watched.told[server] = told
 
 
 @functools.cache

@@ -261,6 +261,9 @@ class Settings(BaseSettings):
     http_port: Annotated[int | None, Field(ge=0, le=65535), MayBe("a port, or 0 for a free one")] = Field(
         None, description="of the worker's health check; unset: LiveKit's own"
     )
+    drain: Annotated[int | None, Field(ge=1, le=86_400), MayBe("a whole number of seconds, from 1 to 86400")] = Field(
+        None, description="that a worker which ends gives its calls; unset: LiveKit's own, 3600"
+    )
     apology: Annotated[str | None, MayBe("a sound file")] = Field(
         None, description="what the caller hears when a call can't go on; `{language}` stands for the account's"
     )

@@ -27,6 +27,7 @@ from firstword.agent import env_file, livekit_private, run_folder
 from firstword.agent.flags.flag_source import FlagSourceError, other_provider
 from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
 from firstword.agent.flags.last_good import LastGoodKeeper
+from firstword.agent.health import Health
 from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.process.deletion import keep_deleting
@@ -59,12 +60,15 @@ class Worker(AgentServer):
     """The task that prefetches accounts and greetings, and keeps them fresh."""
     _deleting: asyncio.Task[None] | None = None
     """The task that deletes cached data of deleted accounts."""
+    health: Health
+    """How it is, for probes and gauges."""
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Runs the worker until it is closed; with `unregistered` it takes no jobs from a server (a console).
 
         Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0. So it does
-        when the server does not take the worker after all retries, and when the health check's port is taken.
+        when the server does not take the worker after all retries, when the health check's port is taken, and when there is no
+        folder for temporary files.
         """
         _end_on_hangup()
         config = settings()
@@ -86,13 +90,18 @@ class Worker(AgentServer):
         # daemon: a worker that ends does not wait for a receiver's answer
         threading.Thread(target=warn_where_nothing_arrives, name="empty exports", daemon=True).start()
         self._first_round = asyncio.Event()
-        with contextlib.ExitStack() as running:
+        try:
             folder = run_folder.make()
+        except OSError as error:
+            what = f"no folder for temporary files can be written to ({error.strerror})"
+            _exit(f"{what}; possible cause: a read-only root without a volume at /tmp, or a full disk")
+            return
+        with contextlib.ExitStack() as running:
             running.callback(run_folder.remove)
-            running.enter_context(start_metrics.recorded(folder, start_metrics.named()))
+            meter = running.enter_context(start_metrics.recorded(folder, start_metrics.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
                 running.enter_context(LastGoodKeeper(SUBJECTS))
-            async with asyncio.TaskGroup() as beside:
+            async with self.health.observed(meter), asyncio.TaskGroup() as beside:
                 self._fresh = beside.create_task(self._keep_fresh(config))
                 self._deleting = beside.create_task(keep_deleting(config))
                 try:
@@ -202,6 +211,8 @@ def _server() -> Worker:
         options["load_fnc"] = _reported(config.fixed_load)
     if config.http_port is not None:
         options["port"] = config.http_port
+    if config.drain is not None:
+        options["drain_timeout"] = config.drain
     made = Worker(
         job_executor_type=JobExecutorType(config.executor),
         ws_url=config.livekit_url,
@@ -213,6 +224,7 @@ def _server() -> Worker:
         host=config.http_host,
         **options,  # type: ignore[arg-type]
     )
+    made.health = Health(made, host=config.http_host)
     made.rtc_session(entrypoint, agent_name=config.agent_name)
     return made
 

@@ -38,11 +38,11 @@ class PrivateName:
         return self.of(self._owner())
 
     def exists(self) -> bool:
-        """Returns whether the name exists: in the module, in the class, or set by a constructor of the class."""
+        """Returns whether the name exists: in the module, in the class, or used by the constructor or `run` of the class."""
         if self.load() is not None:
             return True
         bases: tuple[type, ...] = getattr(self._owner(), "__mro__", ())
-        made = (getattr(vars(base).get("__init__"), "__code__", None) for base in bases)
+        made = (getattr(vars(base).get(name), "__code__", None) for base in bases for name in ("__init__", "run"))
         return any(isinstance(code, CodeType) and self.name in code.co_names for code in made)
 
     def _owner(self) -> Any:

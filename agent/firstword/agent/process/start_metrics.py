@@ -57,8 +57,8 @@ def send_dropped(spans: int) -> None:
 
 
 @contextmanager
-def recorded(folder: Path, resource: Resource) -> Generator[None]:
-    """Context manager that records what jobs send, and CPU and memory of the worker and its jobs, as metrics.
+def recorded(folder: Path, resource: Resource) -> Generator[Meter]:
+    """Context manager that records what jobs send, and CPU and memory of the worker and its jobs, as metrics. Gives the meter.
 
     Used in the worker's own process, on its running loop. Metrics are exported if the `OTEL_*` variables name an
     endpoint.
@@ -76,7 +76,7 @@ def recorded(folder: Path, resource: Resource) -> Generator[None]:
             logger.warning("figures of starts are not recorded: %s", error)
         loop.add_reader(receiver, recorder.record_all, receiver)
         try:
-            yield
+            yield meter
         finally:
             loop.remove_reader(receiver)
             recorder.record_all(receiver)

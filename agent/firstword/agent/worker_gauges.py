@@ -1,0 +1,114 @@
+"""Counts a worker's processes for jobs, and reports what a platform steers by as OpenTelemetry gauges.
+
+Beside `firstword.agent.health`, which answers probes from the same figures. docs/metrics.md lists the instruments.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from firstword.telemetry.metrics import SECONDS
+
+_STARTS_KEPT: Final = 1_000
+"""Durations of starts that wait for the histogram, which is made later than the first processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFigures:
+    """How a worker is, at one moment. None: LiveKit does not tell."""
+
+    jobs: int
+    load: float | None
+    full: bool | None
+    registered: bool
+    ready: bool
+    draining: bool
+    idle_processes: int | None
+
+
+class JobProcesses:
+    """The processes, or threads, that a worker keeps for jobs, as LiveKit's pool of them tells by its events."""
+
+    def __init__(self) -> None:
+        self.known = False
+        """Whether there is a pool that tells."""
+        self.idle = 0
+        """Number of those that could take a job now."""
+        self.failing = False
+        """Whether the last one that was made ended before it could take a job."""
+        self._began: dict[Any, float] = {}
+        self._idle: set[Any] = set()
+        self._record: Callable[[float], None] | None = None
+        self._early: list[float] = []
+
+    def follow(self, pool: Any) -> None:
+        """Counts the processes of this pool from now on. pool: LiveKit's, before it is started."""
+        pool.on("process_created", self._created)
+        pool.on("process_ready", self._ready)
+        pool.on("process_job_launched", self._taken)
+        pool.on("process_closed", self._closed)
+        self.known = True
+
+    def record_starts(self, record: Callable[[float], None]) -> None:
+        """Calls `record` with the seconds of each start, past ones too."""
+        self._record = record
+        for seconds in self._early:
+            record(seconds)
+        self._early.clear()
+
+    def _created(self, process: Any) -> None:
+        self._began[process] = time.monotonic()
+
+    def _ready(self, process: Any) -> None:
+        self._idle.add(process)
+        self._count(failing=False)
+        seconds = time.monotonic() - self._began.pop(process)
+        if self._record is not None:
+            self._record(seconds)
+        elif len(self._early) < _STARTS_KEPT:
+            self._early.append(seconds)
+
+    def _taken(self, process: Any) -> None:
+        self._idle.discard(process)
+        self._count(failing=self.failing)
+
+    def _closed(self, process: Any) -> None:
+        self._idle.discard(process)
+        self._count(failing=self.failing or self._began.pop(process, None) is not None)
+
+    def _count(self, *, failing: bool) -> None:
+        self.idle, self.failing = len(self._idle), failing
+
+
+def observe_worker(meter: Meter, figures: Callable[[], WorkerFigures], processes: JobProcesses) -> None:
+    """Adds instruments to the meter that report how a worker is, and how long its processes take to start.
+
+    figures: asked at each export, on the exporter's thread.
+    """
+
+    def gauge(name: str, description: str, value: Callable[[WorkerFigures], float | None], unit: str = "") -> None:
+        def observe(_: CallbackOptions) -> list[Observation]:
+            found = value(figures())
+            return [] if found is None else [Observation(found)]
+
+        meter.create_observable_gauge(f"firstword.worker.{name}", [observe], unit=unit, description=description)
+
+    gauge("jobs", "Jobs that run", lambda now: now.jobs, "{job}")
+    gauge("load", "Load that LiveKit is told, 0 to 1", lambda now: now.load)
+    gauge("full", "1: LiveKit gives it no job for its load", lambda now: None if now.full is None else int(now.full))
+    gauge("registered", "1: a LiveKit server has it", lambda now: int(now.registered))
+    gauge("ready", "1: it can take a job, as /readyz says", lambda now: int(now.ready))
+    gauge("draining", "1: it ends once its jobs have", lambda now: int(now.draining))
+    gauge("idle_processes", "Processes ready for a job", lambda now: now.idle_processes, "{process}")
+    starts = meter.create_histogram(
+        "firstword.process.start",
+        unit="s",
+        description="How long a job's process took until it could take a job",
+        explicit_bucket_boundaries_advisory=SECONDS,
+    )
+    processes.record_starts(starts.record)

@@ -1,0 +1,58 @@
+"""A LiveKit server as a worker sees it while nobody calls: takes its registration, and can be away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from livekit.protocol import agent
+
+
+@dataclass
+class Registering:
+    """One that runs: its address, and the way to be away."""
+
+    url: str = ""
+    away: bool = False
+    _open: set[web.WebSocketResponse] = field(default_factory=set[web.WebSocketResponse])
+
+    async def go(self) -> None:
+        """Ends its connections and takes no more until `away` is False."""
+        self.away = True
+        await asyncio.gather(*(each.close() for each in self._open))
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        """A worker comes."""
+        if self.away:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self._open.add(socket)
+        await socket.receive_bytes()
+        answer = agent.ServerMessage()
+        answer.register.worker_id = "AW_one"
+        await socket.send_bytes(answer.SerializeToString())
+        async for _ in socket:
+            pass
+        self._open.discard(socket)
+        return socket
+
+
+@asynccontextmanager
+async def registering_server() -> AsyncGenerator[Registering]:
+    """Runs it on this loop."""
+    server = Registering()
+    app = web.Application()
+    app.add_routes([web.get("/agent", server.take)])
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield server
+    finally:
+        await server.go()
+        await runner.cleanup()

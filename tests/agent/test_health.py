@@ -1,0 +1,245 @@
+"""`/healthz`, `/readyz` and the gauges of any agent that calls `serve_health`, against a server that takes registrations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from firstword.agent import health, livekit_private, serve_health
+from firstword.agent.worker_gauges import JobProcesses
+from firstword.rehearsal.processes import free_ports
+from firstword.telemetry import metrics
+from tests.agent.registering_server import registering_server
+from tests.calls.waiting import PATIENCE, until
+
+DRAINING = (503, "draining: no new call is taken, and it ends after those that run\n")
+AWAY = (503, "not registered: no LiveKit server has it\n")
+READY = (200, "ready\n")
+ALIVE = (200, "alive\n")
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> InMemoryMetricReader:
+    """Reads what the worker measures, in place of an exporter."""
+    made = InMemoryMetricReader()
+
+    def provider(resource: Resource, _: object) -> MeterProvider:
+        return MeterProvider(metric_readers=[made], resource=resource)
+
+    monkeypatch.setattr(metrics, "meter_provider", provider)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def class_as_it_was() -> Iterator[None]:
+    """What a test has set on LiveKit's class goes."""
+    before = dict(vars(AgentServer))
+    yield
+    for name in set(vars(AgentServer)) - set(before):
+        delattr(AgentServer, name)
+
+
+def agent_server(url: str, set_up: Callable[[JobProcess], None] | None = None) -> AgentServer:
+    """An agent's server with one thread ready for a job."""
+    server = AgentServer(
+        job_executor_type=JobExecutorType.THREAD,
+        num_idle_processes=1,
+        initialize_process_timeout=1.0,
+        ws_url=url,
+        api_key="key",
+        api_secret="a-secret-of-thirty-two-characters",
+        host="127.0.0.1",
+        port=free_ports(1)[0],
+        load_fnc=lambda: 0.25,
+        setup_fnc=set_up,
+    )
+
+    async def entrypoint(_: JobContext) -> None:
+        return
+
+    server.rtc_session(entrypoint)
+    return server
+
+
+class Probes:
+    """Asks the worker as a platform does."""
+
+    def __init__(self, server: AgentServer, http: aiohttp.ClientSession) -> None:
+        self.server = server
+        self._http = http
+        self.port: int = server._port  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status and body; (0, "") while nothing listens."""
+        try:
+            async with self._http.get(f"http://127.0.0.1:{self.port}{path}") as answer:
+                return answer.status, await answer.text()
+        except aiohttp.ClientConnectionError:
+            return 0, ""
+
+    async def until(self, path: str, said: tuple[int, str]) -> None:
+        """Wait until that is what it says."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.get(path) != said:  # noqa: ASYNC110 - of another server
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(server: AgentServer) -> AsyncGenerator[Probes]:
+    """The server runs; closed on exit."""
+    run = asyncio.create_task(server.run())
+    async with aiohttp.ClientSession() as http:
+        try:
+            yield Probes(server, http)
+        finally:
+            await server.aclose()
+            await run
+
+
+def measured(reader: InMemoryMetricReader) -> dict[str, float]:
+    """What the worker's instruments say now; of the histogram the count."""
+    data = reader.get_metrics_data()
+    found: list[Any] = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
+    points = [(m.name, m.data.data_points[0]) for m in found]
+    return {name: getattr(point, "value", getattr(point, "count", None)) for name, point in points}
+
+
+async def test_a_worker_is_ready_once_livekit_has_it_and_alive_all_the_while(reader: InMemoryMetricReader) -> None:
+    async with registering_server() as livekit:
+        livekit.away = True
+        server = agent_server(livekit.url)
+        serve_health(server)
+        async with running(server) as probes:
+            await probes.until("/readyz", AWAY)
+            assert await probes.get("/healthz") == ALIVE
+            assert measured(reader)["firstword.worker.registered"] == 0
+            livekit.away = False
+            await probes.until("/readyz", READY)
+            assert (await probes.get("/"))[0] == 200  # LiveKit's own
+            await until(lambda: measured(reader)["firstword.worker.load"] == 0.25)
+            assert measured(reader) == {
+                "firstword.worker.jobs": 0,
+                "firstword.worker.load": 0.25,
+                "firstword.worker.full": 0,
+                "firstword.worker.registered": 1,
+                "firstword.worker.ready": 1,
+                "firstword.worker.draining": 0,
+                "firstword.worker.idle_processes": 1,
+                "firstword.process.start": 1,
+            }
+            await livekit.go()
+            await probes.until("/readyz", AWAY)
+            assert await probes.get("/healthz") == ALIVE
+            livekit.away = False
+            await probes.until("/readyz", READY)
+            await server.drain()
+            assert await probes.get("/readyz") == DRAINING
+            assert await probes.get("/healthz") == ALIVE
+            assert measured(reader)["firstword.worker.draining"] == 1
+
+
+def slowly(_: JobProcess) -> None:
+    """Take half a second to be ready for jobs."""
+    time.sleep(0.5)
+
+
+async def test_it_is_not_ready_from_the_first_signal_on_though_it_still_starts() -> None:
+    """LiveKit's own `drain` waits for the start."""
+    async with registering_server() as livekit:
+        server = agent_server(livekit.url, set_up=slowly)
+        serve_health(server)
+        async with running(server) as probes:
+            await probes.until("/readyz", (503, "starting\n"))
+            ending = asyncio.create_task(server.drain())
+            await asyncio.sleep(0)
+            assert await probes.get("/readyz") == DRAINING
+            await ending
+
+
+async def test_without_the_private_names_it_answers_on_the_next_port(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reader: InMemoryMetricReader
+) -> None:
+    """And measures what is public."""
+    for name in ("HTTP_SERVER", "PROC_POOL", "CONNECTING", "WORKER_LOAD", "AVAILABLE", "INFERENCE"):
+        entry: livekit_private.PrivateName = getattr(livekit_private, name)
+        monkeypatch.setattr(livekit_private, name, replace(entry, name=f"{entry.name}_moved"))
+    async with registering_server() as livekit:
+        server = agent_server(livekit.url)
+        serve_health(server)
+        async with running(server) as probes:
+            probes.port += 1
+            with caplog.at_level(logging.WARNING, "firstword"):
+                await probes.until("/readyz", READY)
+            assert await probes.get("/healthz") == ALIVE
+            assert set(measured(reader)) == {
+                f"firstword.worker.{name}" for name in ("jobs", "registered", "ready", "draining")
+            }
+    said = [message for message in caplog.messages if "/readyz" in message]
+    assert said == [f"/healthz and /readyz are on port {probes.port}: this version of LiveKit takes no routes"]
+
+
+async def test_a_worker_whose_processes_cannot_start_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiveKit registers it all the same. Its last start failed, and no earlier process is left."""
+    made = JobProcesses()
+    monkeypatch.setattr(health, "JobProcesses", lambda: made)
+    async with registering_server() as livekit:
+        server = agent_server(livekit.url)
+        serve_health(server)
+        async with running(server) as probes:
+            await probes.until("/readyz", READY)
+            made.idle, made.failing = 0, True
+            assert await probes.get("/readyz") == (503, "no process for a job could be started; the log says why\n")
+            assert await probes.get("/healthz") == ALIVE
+
+
+def test_the_drain_is_the_variable_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = agent_server("ws://127.0.0.1:1")
+    monkeypatch.setenv("FIRSTWORD_DRAIN", "90")
+    serve_health(server)
+    assert server._drain_timeout == 90  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setenv("FIRSTWORD_DRAIN", "90s")
+    with pytest.raises(ValueError, match=r"^FIRSTWORD_DRAIN is '90s'; expected a whole number of seconds, 1 or more$"):
+        serve_health(server)
+
+
+def test_processes_are_counted_from_their_events() -> None:
+    """One takes a job, one is killed while idle, one ends before it is ready, and a later one is well."""
+    pool: dict[str, Callable[[Any], None]] = {}
+    processes = JobProcesses()
+
+    class Pool:
+        def on(self, event: str, told: Callable[[Any], None]) -> None:
+            pool[event] = told
+
+    processes.follow(Pool())
+    seconds: list[float] = []
+
+    def begin(name: str) -> None:
+        pool["process_created"](name)
+        pool["process_ready"](name)
+
+    begin("first")
+    begin("second")
+    processes.record_starts(seconds.append)
+    assert (processes.idle, len(seconds)) == (2, 2)
+    pool["process_job_launched"]("first")
+    pool["process_closed"]("second")
+    pool["process_closed"]("first")
+    assert (processes.idle, processes.failing) == (0, False)
+    pool["process_created"]("third")
+    pool["process_closed"]("third")
+    assert processes.failing
+    begin("fourth")
+    assert (processes.idle, processes.failing, len(seconds)) == (1, False, 3)
