@@ -7,7 +7,7 @@ TEST_READY := .venv/.test
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test soak check lock release
+.PHONY: help setup servers demo test soak check lock dashboards release
 
 help:
 	@echo "make demo     baseline against tuned on this machine, with a table and the traces"
@@ -16,6 +16,7 @@ help:
 	@echo "make soak     the long form of it, by hand: hours; SOAK_ROUNDS=2 shortens it"
 	@echo "make setup    only install, into .venv"
 	@echo "make lock     resolve the lock files anew"
+	@echo "make dashboards  write deploy/grafana anew from tools/dashboards"
 	@echo "make release  build sdist and wheel of a tagged commit into dist/; publishes nothing"
 
 # Ends a step that failed with what to do.
@@ -27,7 +28,7 @@ again := what failed stands above. One file again: make test TESTS=tests/agent/t
 
 # What a run may have to build, with the minutes that takes.
 demo: SERVERS := livekit-server=3
-test soak: SERVERS := livekit-server=3 jaeger=8
+test soak: SERVERS := livekit-server=3 jaeger=8 prometheus=2 promtool=1
 
 setup: $(TEST_READY)
 
@@ -68,6 +69,9 @@ endif
 
 soak: servers setup
 	@$(BIN)/python tools/soak.py $(SOAK_ROUNDS)
+
+dashboards: setup
+	@$(BIN)/python -m tools.dashboards
 
 release: setup
 	@$(BIN)/python tools/release.py

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, LocalServer, Progress, find
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, PROMETHEUS, PROMTOOL, LocalServer, Progress, find
 
 
 def needed(markers: Iterable[str]) -> list[LocalServer]:
-    """The servers for tests that bear `markers`: LiveKit's where one is `real`, Jaeger where one is `jaeger`."""
+    """The servers for tests that bear `markers`: LiveKit's where one is `real`, and those that other markers name."""
+    by_marker = {"real": [LIVEKIT], "jaeger": [JAEGER], "prometheus": [PROMETHEUS, PROMTOOL]}
     borne = set(markers)
-    return [server for marker, server in (("real", LIVEKIT), ("jaeger", JAEGER)) if marker in borne]
+    return [server for marker, servers in by_marker.items() if marker in borne for server in servers]
 
 
 def make_available(servers: Iterable[LocalServer], report: Callable[[Progress], None]) -> None:

