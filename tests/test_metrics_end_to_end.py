@@ -46,7 +46,7 @@ SHOWN: tuple[str, ...] = (
     r"firstword_worker_load{[^}]*} 0.1",
     r"firstword_process_start_seconds_count{[^}]*} [1-9]",
     r"process_memory_usage_bytes{[^}]*} \d",
-    r"process_cpu_time_seconds{[^}]*} \d",
+    r"process_cpu_time_seconds_total{[^}]*} \d",
 )
 """Lines that Prometheus must find after one session whose store, and the collector for its traces, were away."""
 EXEMPLAR = 'startup_{}_seconds_bucket{{[^}}]*}} 1.* # {{[^}}]*trace_id="{:032x}"'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from firstword.telemetry.metrics import (
     meter_provider,
     observe_processes,
 )
+from firstword.telemetry.record import Dispatch, Outcome
 from firstword.telemetry.testing import StartupTest
 from tests.telemetry.plans import a_plan
 
@@ -69,9 +72,21 @@ def test_a_start_fills_the_instruments(reader: InMemoryMetricReader, startup_tes
     } in [dict(point.attributes or {}) for point in seen["startup.task.duration.by_flag"]]
     durations: dict[Any, Any] = {(p.attributes or {})["startup.task"]: p.sum for p in seen["startup.task.duration"]}
     assert durations["account"] == pytest.approx(0.270)
-    starts = seen["startup.starts"][0]
+    (starts,) = [point for point in seen["startup.starts"] if point.value]
     assert isinstance(starts, NumberDataPoint)
     assert (starts.value, seen["startup.spans.dropped"][0].value) == (1, 2)
+    provider.shutdown()
+
+
+def test_what_has_not_happened_yet_is_a_zero(reader: InMemoryMetricReader) -> None:
+    """From the worker's start, each outcome and dispatch: else its first failure is no increase for Prometheus."""
+    provider = MeterProvider(metric_readers=[reader])
+    StartInstruments(provider.get_meter("test"))
+    seen = points(reader)
+    attributes = [dict(point.attributes or {}) for point in seen["startup.starts"] if point.value == 0]
+    kinds = {(of["startup.outcome"], of["startup.dispatch"]) for of in attributes}
+    assert kinds == {(outcome.value, dispatch.value) for outcome in Outcome for dispatch in Dispatch}
+    assert [point.value for point in seen["startup.spans.dropped"]] == [0]
     provider.shutdown()
 
 
@@ -92,6 +107,17 @@ def test_processes_are_observed(reader: InMemoryMetricReader) -> None:
     seen = points(reader)
     assert seen["process.memory.usage"][0].value > 10_000_000
     assert {(p.attributes or {})["cpu.mode"] for p in seen["process.cpu.time"]} == {"user", "system"}
+    provider.shutdown()
+
+
+def test_the_time_of_a_process_that_ended_is_not_lost(reader: InMemoryMetricReader) -> None:
+    """CPU time is a counter: a job's process that ends takes none of it away."""
+    provider = MeterProvider(metric_readers=[reader])
+    observe_processes(provider.get_meter("test"), os.getpid())
+    before = sum(point.value for point in points(reader)["process.cpu.time"])
+    subprocess.run((sys.executable, "-S", "-c", "while __import__('time').process_time() < 0.2: pass"), check=True)
+    after = sum(point.value for point in points(reader)["process.cpu.time"])
+    assert after - before >= 0.15  # the kernel counts in hundredths
     provider.shutdown()
 
 

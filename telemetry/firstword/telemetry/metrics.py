@@ -27,7 +27,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from firstword.telemetry import otlp
 from firstword.telemetry.critical_path import analyse
-from firstword.telemetry.record import Start, TaskState
+from firstword.telemetry.record import Dispatch, Outcome, Start, TaskState
 from firstword.telemetry.times import initialization
 from firstword.telemetry.vocabulary import FLAG_KEY, FLAG_VARIANT
 
@@ -129,6 +129,12 @@ class StartInstruments:
         self._errors = meter.create_counter("startup.task.errors", unit="{error}", description="Tasks that failed")
         self._cache = meter.create_counter("startup.cache", unit="{lookup}", description="Cache lookups, by result")
         self._dropped = meter.create_counter("startup.spans.dropped", unit="{span}", description="Spans dropped")
+        # Prometheus takes the first value of a series for no increase: without a 0 before it, a worker's first failure
+        # raises no alert.
+        self._dropped.add(0)
+        for outcome in Outcome:
+            for dispatch in Dispatch:
+                self._starts.add(0, {"startup.outcome": outcome.value, "startup.dispatch": dispatch.value})
 
     def record(self, figures: StartFigures) -> None:
         """Records the figures of one start. Its trace becomes the exemplar."""
@@ -171,23 +177,26 @@ def observe_processes(meter: Meter, pid: int) -> None:
     """Adds instruments to the meter that report CPU time and memory of a process and its children: the worker and its
     jobs.
 
-    They have the names of the semantic conventions. Needs psutil, which comes with the extra `agent`; raises
-    ModuleNotFoundError without it.
+    They have the names of the semantic conventions. CPU time includes children that have ended, so it never falls.
+    Needs psutil, which comes with the extra `agent`; raises ModuleNotFoundError without it.
     """
     import psutil
 
     parent = psutil.Process(pid)
+    spent = {"user": 0.0, "system": 0.0}
 
     def family() -> list[Any]:
         return [parent, *parent.children(recursive=True)]
 
     def cpu(_: CallbackOptions) -> list[Observation]:
-        times = [_asked(process.cpu_times) for process in family()]
-        known = [t for t in times if t is not None]
-        return [
-            Observation(sum(t.user for t in known), {"cpu.mode": "user"}),
-            Observation(sum(t.system for t in known), {"cpu.mode": "system"}),
-        ]
+        known = [t for t in (_asked(process.cpu_times) for process in family()) if t is not None]
+        now = {
+            "user": sum(t.user + t.children_user for t in known),
+            "system": sum(t.system + t.children_system for t in known),
+        }
+        for mode, seconds in now.items():  # between its end and its parent's notice of it, a child's time is nowhere
+            spent[mode] = max(spent[mode], seconds)
+        return [Observation(seconds, {"cpu.mode": mode}) for mode, seconds in spent.items()]
 
     def memory(_: CallbackOptions) -> list[Observation]:
         infos = [_asked(process.memory_info) for process in family()]
@@ -199,8 +208,9 @@ def observe_processes(meter: Meter, pid: int) -> None:
         except psutil.Error:  # a job's process that has just ended
             return None
 
-    # up-down: a job's process takes its CPU time with it when it ends
-    meter.create_observable_up_down_counter("process.cpu.time", [cpu], unit="s", description="Of worker and jobs alive")
+    meter.create_observable_counter(
+        "process.cpu.time", [cpu], unit="s", description="Of worker and jobs, ended ones too"
+    )
     meter.create_observable_up_down_counter("process.memory.usage", [memory], unit="By", description="Resident, summed")
 
 
