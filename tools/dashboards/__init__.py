@@ -1,0 +1,1 @@
+"""The source of the Grafana dashboards: `python -m tools.dashboards` writes them to `deploy/grafana`."""
