@@ -6,9 +6,11 @@ sets for the test that runs, PYTEST_CURRENT_TEST: they inherit it. Those of fixt
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,6 +24,18 @@ _MAY_END = 2.0
 def pytest_configure() -> None:
     """Mark whatever is started from now on."""
     os.environ[RUN] = secrets.token_hex(8)
+
+
+def left_of(folder: Path) -> list[list[str]]:
+    """Command lines of what was started for a run in this folder and is still there; other tests have theirs."""
+    found: list[list[str]] = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            command = child.cmdline()
+            places = (*command, child.cwd(), *child.environ().values())
+            if command and any(str(folder) in text for text in places):
+                found.append(command)
+    return found
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import wave
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 from livekit import rtc
 
+from firstword.agent.audio.speaking import SAMPLE_RATE
+from firstword.agent.audio.splice import samples_of
 from firstword.agent.flags.improvements import Improvement
+from firstword.agent.greeting.greeting import make_ahead, shipped_audio
 from firstword.agent.greeting.text import greeting_text
 from firstword.agent.testing.participant import HeardFrame
 from firstword.agent.testing.providers import Speaking
@@ -20,6 +25,8 @@ from tests.agent.virtual_calls import VOICE as VOICE_TRACK
 MS = 0.001
 CONNECT, READ, VOICE, BACKGROUND, LOOK_UP = 0.050, 0.100, 0.100, 0.050, 0.001
 """Seconds that the server, the store, the TTS, the background's sound and a cache take."""
+FIRST_TOKEN = 0.200
+"""Seconds that the LLM takes."""
 
 
 async def _joined(call: VirtualCall) -> None:
@@ -269,3 +276,54 @@ def test_who_comes_back_hears_one_voice(
     ended = virtual_calls.run(scenario, shape, prepare=slow, account_deadline=9.0, store_deadline=9.0, departure=20.0)
     assert ended.outcome == "first_word"
     assert max(most) == 1
+
+
+@pytest.mark.parametrize(
+    ("first_byte", "fails", "error"),
+    [pytest.param(60.0, False, "TimeoutError", id="mute"), pytest.param(0.1, True, "APIConnectionError", id="broken")],
+)
+def test_a_voice_that_fails_after_the_opening(
+    virtual_calls: VirtualCalls, first_byte: float, fails: bool, error: str
+) -> None:
+    """The caller hears the opening at once and the shipped greeting then; the trace says why, once."""
+    heard: list[HeardFrame] = []
+
+    async def prepare(call: VirtualCall) -> None:
+        speeches, components = call.process.speeches, call.process.components
+        assert speeches is not None
+        assert components is not None
+        another = replace(ADA, id="another")
+        await make_ahead(greeting_text(ADA, time.time()), another, components.synthesis, ADA.voice, speeches)
+        call.tts.speaking.first_byte, call.tts.speaking.fails = first_byte, fails
+        await _joined(call)
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.hang_up(20.0)
+        heard.extend(call.caller.heard)
+
+    ended = virtual_calls.run(scenario, TUNED, prepare=prepare, greeting_deadline=5.0)
+    assert (ended.outcome, ended.events) == ("first_word", [])
+    late = ended.span("deferred.greeting_cache")
+    assert [event.name for event in late.events] == ["greeting.shipped"]
+    assert (late.attributes or {})["error.type"] == error
+    shipped = samples_of(asyncio.run(shipped_audio().whole()), SAMPLE_RATE)
+    between_the_joints = shipped[SAMPLE_RATE // 4 : -SAMPLE_RATE // 4].tobytes()
+    assert b"".join(bytes(each.frame.data) for each in heard).count(between_the_joints) == 1
+    assert ended.seconds == pytest.approx(READ + 3 * LOOK_UP, abs=MS)
+
+
+def test_the_llm_writes_while_the_caller_waits(virtual_calls: VirtualCalls) -> None:
+    """With no greeting kept for the next call; its first token is part of the time to first word."""
+    said: list[str] = []
+
+    async def prepare(call: VirtualCall) -> None:
+        call.llm.answer = "Welcome back, dear caller!"
+        await _joined(call)
+
+    async def scenario(call: VirtualCall) -> None:
+        await call.hang_up(10.0)
+        said.extend(call.tts.speaking.requests)
+
+    ended = virtual_calls.run(scenario, BASELINE, prepare=prepare, greeting_writer="llm")
+    assert said == ["Welcome back, dear caller!"]
+    assert ended.seconds == pytest.approx(CONNECT + READ + BACKGROUND + READ + READ + FIRST_TOKEN + VOICE, abs=MS)

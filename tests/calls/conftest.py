@@ -39,7 +39,7 @@ async def slow(servers: CallServers) -> AsyncGenerator[WorkerUnderTest]:
         yield worker
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def slow_tuned(servers: CallServers) -> AsyncGenerator[WorkerUnderTest]:
     """One with every improvement on, two seconds a read; its store is empty, else the worker would read it all first."""
     environment = _slow(servers, "slower", 2000)

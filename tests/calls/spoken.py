@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from firstword.agent.accounts.model import Account
 from firstword.agent.audio.speaking import SAMPLE_RATE
-from firstword.agent.greeting.text import greeting_text, opening_of, rest_of
+from firstword.agent.greeting.text import GreetingText, greeting_text, opening_of, rest_of
 from firstword.rehearsal.missed import streamed
 from firstword.rehearsal.providers import voice
 from tests.calls.sent import Samples, joined, whole
+from tests.calls.waiting import PATIENCE
 
 JOINT = SAMPLE_RATE // 50
 """Samples at the end of an opening, and at the beginning of what follows it, that are faded and laid over each other: 20 ms."""
+LONGEST_CALL = 2 * PATIENCE
+"""Seconds: no call of a test began longer ago."""
 
 
 def speech(text: str) -> Samples:
@@ -21,25 +24,36 @@ def speech(text: str) -> Samples:
     return voice.speech(text, SAMPLE_RATE)
 
 
-def in_one_go(account: Account) -> Samples:
-    """The account's greeting as it is made ahead, or synthesised where there is no opening."""
-    return speech(greeting_text(account, time.time()).text)
-
-
-def by_sentence(account: Account) -> Samples:
-    """The account's greeting as LiveKit's session has it spoken, sentence by sentence."""
-    return streamed(greeting_text(account, time.time()).text)
+def in_one_go(account: Account) -> Callable[[Samples], bool]:
+    """Whether a take is the account's greeting as it is made ahead, or synthesised where there is no opening."""
+    return _any(whole(speech(written.text)) for written in _written(account))
 
 
 def after_its_opening(account: Account) -> Callable[[Samples], bool]:
     """Whether a take is a cached opening, and joined to it the rest of the account's greeting, synthesised meanwhile."""
-    written = greeting_text(account, time.time())
+    return _any(_after_the_opening_of(account, written) for written in _written(account))
+
+
+def greeting_of(account: Account) -> Callable[[Samples], bool]:
+    """Whether a take is the account's greeting, however it came about."""
+    # as LiveKit's session has it spoken, sentence by sentence
+    by_sentence = _any(whole(streamed(written.text)) for written in _written(account))
+    return _any((in_one_go(account), by_sentence, after_its_opening(account)))
+
+
+def _written(account: Account) -> list[GreetingText]:
+    """What the account may be greeted with in a call that goes on: the hour may have changed since it began."""
+    now = time.time()
+    began, now_written = (greeting_text(account, at) for at in (now - LONGEST_CALL, now))
+    return [now_written] if began == now_written else [began, now_written]
+
+
+def _after_the_opening_of(account: Account, written: GreetingText) -> Callable[[Samples], bool]:
     opening = opening_of(account, written)
     assert opening is not None
     return joined(speech(opening), speech(rest_of(written, opening)), joint=JOINT)
 
 
-def greeting_of(account: Account) -> Callable[[Samples], bool]:
-    """Whether a take is the account's greeting, however it came about."""
-    ways = (whole(in_one_go(account)), whole(by_sentence(account)), after_its_opening(account))
-    return lambda take: any(way(take) for way in ways)
+def _any(ways: Iterable[Callable[[Samples], bool]]) -> Callable[[Samples], bool]:
+    each = tuple(ways)
+    return lambda take: any(way(take) for way in each)

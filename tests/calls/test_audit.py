@@ -9,12 +9,12 @@ import sysconfig
 import venv
 from pathlib import Path
 
-import psutil
 import pytest
 
 from firstword.rehearsal.agent_file import BadAgent
 from firstword.rehearsal.audit import Audit, audit
 from firstword.tuning.audit.facts import AuditRun, FirstVoice
+from tests.leftovers import left_of
 
 AGENTS = Path(__file__).parent / "audited"
 
@@ -22,15 +22,10 @@ AGENTS = Path(__file__).parent / "audited"
 async def audited(file: Path, folder: Path, python: Path = Path(sys.executable)) -> AuditRun:
     """One call of it and one of the floor; nothing is left running."""
     folder.mkdir()  # noqa: ASYNC240 # microseconds
-    before = children()
     try:
         return await audit(Audit(file, python, file.parent, sessions=1), folder)
     finally:
-        assert children() == before
-
-
-def children() -> set[int]:
-    return {process.pid for process in psutil.Process().children(recursive=True)}
+        assert left_of(folder) == []
 
 
 @pytest.fixture

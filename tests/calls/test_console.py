@@ -76,8 +76,7 @@ async def _terminal() -> AsyncGenerator[tuple[Terminal, str]]:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("profile", ["baseline", "tuned"])
-async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path, profile: str) -> None:
+async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path) -> None:
     """Without a LiveKit server: the start is the same plan's, its first word the first frame that the terminal gets."""
 
     def roots() -> list[Span]:
@@ -86,7 +85,7 @@ async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path, prof
     async with (
         simulators(None, tmp_path / "providers.log") as providers,
         _terminal() as (terminal, address),
-        _console(tmp_path, profile, address, providers),
+        _console(tmp_path, "tuned", address, providers),
     ):
         await until(lambda: terminal.heard > 10)
         await until(lambda: bool(roots()))

@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 REPOSITORY = Path(__file__).parents[2]
 RATE = 24_000
+STOPPED_S = 1.5
+"""How long the caller's machine stands still."""
 RECORDING = "lk.agent.pre-connect-audio-buffer"
 """LiveKit's topic."""
 
@@ -103,8 +105,7 @@ class Recorder(Speaker):
         await stream.aclose()
 
 
-@pytest.mark.parametrize("stopped", [0.0, 1.5], ids=["quick", "slow"])
-async def test_a_slow_ear_is_not_called_whole(tuned: WorkerUnderTest, tmp_path: Path, stopped: float) -> None:
+async def test_a_slow_ear_is_not_called_whole(tuned: WorkerUnderTest, tmp_path: Path) -> None:
     """The caller's machine stands still as it subscribes: the trace has its first word all the same, and a rehearsal says what was missed."""
     account, file, room = ACCOUNTS[0], tmp_path / "heard", tuned.room()
     token = tuned.servers.token(room, agent_name=tuned.name, metadata=json.dumps({"account": account.id}))
@@ -115,12 +116,12 @@ async def test_a_slow_ear_is_not_called_whole(tuned: WorkerUnderTest, tmp_path: 
         while (line := await caller.stdout.readline()).strip() != VOICE_TRACK.encode():
             assert line, "the caller has ended"
         caller.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(stopped)
+        await asyncio.sleep(STOPPED_S)
         caller.send_signal(signal.SIGCONT)
         await caller.stdout.read()
         assert await caller.wait() == 0
     missed = missed_of_greeting(account, began, np.frombuffer(file.read_bytes(), np.int16))
     lost = missed.beginning_ms + missed.middle_ms  # by whether a first syllable came through
-    assert 300 < lost <= 1e3 * stopped + 200 if stopped else lost <= 100
+    assert 300 < lost <= 1e3 * STOPPED_S + 200
     start = next(span for span in reversed(tuned.spans) if span.name == ROOT)
     assert start.attributes[OUTCOME] == "first_word"

@@ -21,7 +21,7 @@ BY_ITSELF = (str(AGENT), "dev", "--no-reload")
     ("command", "executor"),
     [
         (BY_LIVEKIT, {}),
-        (BY_ITSELF, {"CONTEXT": "spawn"}),
+        pytest.param(BY_ITSELF, {"CONTEXT": "spawn"}, marks=pytest.mark.soak),
         (BY_LIVEKIT, {"EXECUTOR": "thread"}),
     ],
     ids=["forkserver", "spawn", "thread"],

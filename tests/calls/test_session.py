@@ -19,7 +19,7 @@ from firstword.telemetry.libraries import COROUTINES
 from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from tests.agent.sound import clicks, largest_gap
 from tests.agent.test_startup_plan import BRIEF
-from tests.calls.sent import begun, whole
+from tests.calls.sent import begun
 from tests.calls.speaker import SPEECH
 from tests.calls.spoken import after_its_opening, in_one_go, speech
 from tests.calls.traces import Traced
@@ -174,7 +174,7 @@ async def test_the_greeting_is_one_continuous_sound(tuned: WorkerUnderTest, cach
     room = tuned.room()
     caller = tuned.caller(room, account=account.id)
     await caller.connect()
-    await tuned.says(caller, whole(in_one_go(account)) if cached else after_its_opening(account))
+    await tuned.says(caller, in_one_go(account) if cached else after_its_opening(account))
     sid = await caller.room.sid
     await caller.leave()
     start = await tuned.trace(sid)

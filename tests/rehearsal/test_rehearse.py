@@ -1,7 +1,6 @@
 """A rehearsal: its order, its workers' environment, and runs of it on a real server."""
 
 import asyncio
-import contextlib
 import json
 import math
 import os
@@ -9,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from livekit import api, rtc
 
@@ -30,6 +28,7 @@ from firstword.telemetry.vocabulary import FLAGS_BY
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
 from firstword.tuning.start import start_of
+from tests.leftovers import left_of
 
 
 def test_each_round_begins_with_another_profile() -> None:
@@ -162,17 +161,6 @@ async def test_real_uses_what_is_set() -> None:
     assert own_store(choice, Path(), "tuned") == {}
 
 
-def left_of(folder: Path) -> list[list[str]]:
-    """The processes that were started for a run in this folder and are still there; other tests have theirs."""
-    found: list[list[str]] = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            command = child.cmdline()
-            if command and any(str(folder) in text for text in (*command, child.cwd())):
-                found.append(command)
-    return found
-
-
 async def test_a_server_of_the_shell_that_is_away_ends_a_rehearsal_at_once(tmp_path: Path) -> None:
     """The error names the address and the variable; no worker is started to wait for it."""
     url = f"ws://127.0.0.1:{free_ports(1)[0]}"
@@ -183,9 +171,10 @@ async def test_a_server_of_the_shell_that_is_away_ends_a_rehearsal_at_once(tmp_p
 
 
 @pytest.mark.real
-async def test_strangers_come_after_the_agent(tmp_path: Path) -> None:
+async def test_strangers_come_after_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has not called before has neither account nor greeting cached. By a flag file nobody has an account: each
     session is a draw, by its room."""
+    monkeypatch.setenv("FIRSTWORD_IDLE_PROCESSES", "1")  # fewer to import
     flags = tmp_path / "flags.json"
     flags.write_bytes(shipped_file().read_bytes())
     ahead = Rehearsal(("tuned",), 1, Dispatch.AHEAD, ahead_by=1.0, stay=0.2, strangers=True, flags=flags)

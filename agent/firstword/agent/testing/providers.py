@@ -76,12 +76,14 @@ class _Tone(tts.ChunkedStream):
 class FakeSTT(stt.STT[Any]):
     """A fake STT that understands what it is told to: `say("hello")` is a final transcript.
 
-    heard: seconds of audio that came. voiced: seconds of it that were loud.
+    heard: seconds of audio that came. voiced: seconds of it that were loud. fails: whether every attempt to listen
+    fails; may be changed at any time.
     """
 
     def __init__(self) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
         self.heard = self.voiced = 0.0
+        self.fails = False
         self._streams: list[_Listening] = []
 
     def say(self, text: str) -> None:
@@ -119,6 +121,8 @@ class _Listening(stt.RecognizeStream):
         self._event_ch.send_nowait(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH))
 
     async def _run(self) -> None:
+        if self._of.fails:
+            raise APIConnectionError("the fake STT was told to fail")
         async for frame in self._input_ch:
             if isinstance(frame, rtc.AudioFrame):
                 self._of.heard += frame.duration
@@ -130,12 +134,14 @@ class FakeLLM(llm.LLM[Any]):
     """A fake LLM that answers every question with `answer`, after `first_token` seconds.
 
     questions: what it was asked last, each time. said: what the assistant had said before that, each time. calls: tools
-    that it calls, each a name and arguments in JSON, one with each answer until none is left.
+    that it calls, each a name and arguments in JSON, one with each answer until none is left. fails: whether every
+    request fails; may be changed at any time.
     """
 
     def __init__(self, answer: str = "I see.", *, first_token: float = 0.200) -> None:
         super().__init__()
         self.answer, self.first_token = answer, first_token
+        self.fails = False
         self.questions: list[str] = []
         self.said: list[list[str]] = []
         self.calls: list[tuple[str, str]] = []
@@ -164,6 +170,8 @@ class _Answer(llm.LLMStream):
 
     async def _run(self) -> None:
         await asyncio.sleep(self._of.first_token)
+        if self._of.fails:
+            raise APIConnectionError("the fake LLM was told to fail")
         said = llm.ChoiceDelta(role="assistant", content=self._of.answer)
         if self._of.calls:
             name, arguments = self._of.calls.pop(0)
