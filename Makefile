@@ -13,7 +13,7 @@ help:
 	@echo "make demo     baseline against tuned on this machine, with a table and the traces"
 	@echo "make test     the whole test suite (what CI runs); TESTS=\"tests/telemetry ...\" runs some"
 	@echo "make check    the quick part of it: lint, types, layers"
-	@echo "make soak     the long form of it, by hand: hours; SOAK_ROUNDS=2 shortens it"
+	@echo "make soak     the long form of it, by hand: hours; SOAK_ROUNDS=1 shortens it"
 	@echo "make setup    only install, into .venv"
 	@echo "make lock     resolve the lock files anew"
 	@echo "make dashboards  write deploy/grafana anew from tools/dashboards"

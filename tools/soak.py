@@ -1,8 +1,9 @@
-"""The long form of everything bounded, run by hand: `make soak`, or `make soak SOAK_ROUNDS=2` for a tenth of it.
+"""The long form of everything bounded, run by hand: `make soak`, or `make soak SOAK_ROUNDS=1` for a twentieth of it.
 
-Calls are repeated 20 times beside a process that computes all the time, properties are tried on a hundred times as many
-examples, and what needs root, an image builder or a browser runs too. Each round that ends is appended to soak/results.jsonl, so that
-an interruption loses nothing; what pytest printed is beside it.
+First each test with the marker `soak` by itself, with a limit: it may need root, an image builder or a browser. Then
+calls, 20 times beside a process that computes all the time; then properties, on a hundred times as many examples.
+Each round that ends is appended to soak/results.jsonl, so that an interruption loses nothing; what pytest printed is
+beside it. After a failure it goes on. A test that lacks a tool skips itself: it is "not run", with its reason.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from platform import python_version
+from typing import Literal
 
 from rich.console import Console
+from rich.table import Table
 
 from firstword.command.progress import progress
 from firstword.command.signals import end_as_by_ctrl_c
@@ -35,8 +38,10 @@ ROUNDS = 20
 EXAMPLES = 5
 """For each round: how many times as many examples a property is tried on."""
 COMPUTE = (sys.executable, "-c", "while True: pass")
-NOTHING_SELECTED = 5
-"""pytest's exit code: no test bears the marker."""
+TEST_S, CALLS_S, PROPERTIES_S = 1200.0, 1800.0, 4 * 3600.0
+"""Seconds after which a round is ended and has failed: of one test, of all calls, of all properties."""
+SKIPPED = re.compile(r"SKIPPED \[\d+\] \S+: (.+)")
+"""pytest's line for a test that did not run, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Part:
 
     name: str
     tests: tuple[str, ...]
+    limit: float
+    """Seconds that a round may take."""
     rounds: int = 1
     beside_load: bool = False
 
@@ -59,26 +66,64 @@ class Round:
     part: str
     round: int
     of: int
-    passed: bool
+    outcome: Literal["passed", "failed", "not run"]
     seconds: float
     summary: str
-    """pytest's last line."""
+    """pytest's last line, or why nothing ran or ended."""
 
 
 def parts(rounds: int) -> tuple[Part, ...]:
-    """The cheapest first."""
+    """Those with the marker by themselves, then calls, then properties. RuntimeError where pytest can't collect."""
+    calls, properties = ("-m", "real and not soak", "tests/calls", "tests/test_up.py"), ("-m", "hypothesis")
     return (
-        Part("needs", ("-m", "soak", "--timeout=3600")),
-        Part("calls", ("-m", "real and not soak", "tests/calls", "tests/test_up.py"), rounds, beside_load=True),
-        Part("properties", ("-m", "hypothesis", "--hypothesis-profile=soak", "--timeout=0", "-n", "logical")),
+        *(Part(test, ("-m", "soak", f"--timeout={TEST_S:.0f}", test), TEST_S) for test in marked()),
+        Part("calls", calls, CALLS_S, rounds, beside_load=True),
+        Part(
+            "properties",
+            (*properties, "--hypothesis-profile=soak", "--timeout=0", "-n", "logical"),
+            PROPERTIES_S,
+        ),
     )
+
+
+def marked() -> list[str]:
+    """The tests that bear the marker `soak`, by pytest's ids."""
+    command = (sys.executable, "-m", "pytest", "-q", "--color=no", "--collect-only", "-m", "soak")
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode != 0:
+        raise RuntimeError(f"expected tests with the marker soak; pytest says:\n{found.stdout}{found.stderr}")
+    return [line for line in found.stdout.splitlines() if "::" in line]
 
 
 async def soak(part: Part, number: int, examples: int, commit: str, report: Callable[[Progress], None]) -> Round:
     """One round of a part; pytest's output is in the folder. `examples`: how many times as many as usual."""
-    log = FOLDER / f"{part.name}-{number:02}.log"
-    what = f"{part.name} {number} of {part.rounds}"
-    began, last = time.monotonic(), ""
+    log = FOLDER / "{}-{:02}.log".format(re.sub(r"[^\w.-]+", "-", part.name), number)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(part.limit):
+            code = await _tested(part, log, examples, lambda done: report(replace(done, doing=_title(part, number))))
+    except TimeoutError:
+        code = None
+    seconds, ended = time.monotonic() - began, datetime.now(UTC).isoformat(timespec="seconds")
+    outcome, summary = judged(code, log.read_text(encoding="utf-8"))
+    summary = summary if code is not None else f"ended after {part.limit:.0f} s, which is its limit"
+    return Round(ended, commit, python_version(), part.name, number, part.rounds, outcome, round(seconds, 1), summary)
+
+
+def judged(code: int | None, output: str) -> tuple[Literal["passed", "failed", "not run"], str]:
+    """What a round was, by pytest's exit code (None: it did not end) and output, and what to say of it."""
+    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+    if code == 0 and " passed" not in last and (why := SKIPPED.search(output)):
+        return "not run", why[1]
+    return "passed" if code == 0 else "failed", last
+
+
+def _title(part: Part, number: int) -> str:
+    return f"{part.name} {number} of {part.rounds}" if part.rounds > 1 else part.name
+
+
+async def _tested(part: Part, log: Path, examples: int, report: Callable[[Progress], None]) -> int:
+    """pytest's exit code. What it started ends with it."""
     async with contextlib.AsyncExitStack() as running:
         if part.beside_load:
             await running.enter_async_context(started(COMPUTE, {}))
@@ -87,33 +132,39 @@ async def soak(part: Part, number: int, examples: int, commit: str, report: Call
         process = await running.enter_async_context(started(pytest, variables, end_with_parent=signal.SIGTERM))
         assert process.stdout is not None  # it is a pipe
         with log.open("w", encoding="utf-8") as out:
-            report(Progress(what))
+            report(Progress(""))
             async for raw in process.stdout:
                 out.write(line := raw.decode(errors="replace"))
-                last = line.strip() or last
+                out.flush()
                 if done := re.search(r"\[ *(\d+)%\]", line):
-                    report(Progress(what, int(done[1]), 100))
-        code = await process.wait()
-    ended = datetime.now(UTC).isoformat(timespec="seconds")
-    seconds, passed = round(time.monotonic() - began, 1), code in (0, NOTHING_SELECTED)
-    return Round(ended, commit, python_version(), part.name, number, part.rounds, passed, seconds, last)
+                    report(Progress("", int(done[1]), 100))
+        return await process.wait()
 
 
 def main(rounds: int) -> bool:
-    """All parts one after the other; whether every round passed."""
+    """All parts one after the other, and a table at the end; whether no round failed."""
     commit = subprocess.run(("git", "describe", "--always", "--dirty"), capture_output=True, text=True).stdout.strip()
     FOLDER.mkdir(exist_ok=True)
-    well, out = True, Console(stderr=True, markup=False, highlight=False)
+    ended, out = list[Round](), Console(stderr=True, markup=False, highlight=False)
     for part in parts(rounds):
         for number in range(1, part.rounds + 1):
             with progress(out) as report:
                 result = asyncio.run(soak(part, number, EXAMPLES * rounds, commit, report))
             with RESULTS.open("a", encoding="utf-8") as results:
                 results.write(json.dumps(asdict(result)) + "\n")
-            out.print(f"{part.name} {number} of {part.rounds}: {result.summary}")
-            well = well and result.passed
+            out.print(f"{_title(part, number)}: {result.outcome}: {result.summary}")
+            ended.append(result)
+    out.print(table(ended))
     out.print(f"Each round is a line of {RESULTS}; what pytest printed is beside it.")
-    return well
+    return all(each.outcome != "failed" for each in ended)
+
+
+def table(rounds: Sequence[Round]) -> Table:
+    """A line for each round."""
+    made = Table("part", "round", "outcome", "s", "summary")
+    for each in rounds:
+        made.add_row(each.part, f"{each.round} of {each.of}", each.outcome, f"{each.seconds:.0f}", each.summary)
+    return made
 
 
 if __name__ == "__main__":

@@ -14,19 +14,25 @@ import pytest
 
 from tests.background import IN_BACKGROUND, UNDER_NOHUP
 
+AGENT = "my_agent.py"
 WITHIN = 60.0
 """Seconds: a bound that only a hang reaches."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("name", ["up", "rehearse"])
-def test_what_a_command_started_ends_with_it(name: str, number: signal.Signals, tmp_path: Path) -> None:
-    """In the middle of a build, which is the first process that either command starts: exit code 130, no traceback."""
+@pytest.mark.parametrize(
+    "arguments", [("up",), ("rehearse",), ("rehearse", "--agent", AGENT), ("audit", AGENT)], ids=" ".join
+)
+def test_what_a_command_started_ends_with_it(
+    arguments: tuple[str, ...], number: signal.Signals, tmp_path: Path
+) -> None:
+    """In the middle of a build, which is the first process that each command starts: exit code 130, no traceback."""
+    (tmp_path / AGENT).write_text("from livekit.agents import AgentServer\n\nserver = AgentServer()\n")
     go = tmp_path / "go"
     go.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec /bin/sleep 600\n")
     go.chmod(0o755)
     places = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("CACHE", "STATE")}
-    command = (*IN_BACKGROUND, sys.executable, "-m", "firstword", name)
+    command = (*IN_BACKGROUND, sys.executable, "-m", "firstword", *arguments)
     with subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, **places, "PATH": str(tmp_path)}, stderr=subprocess.PIPE, text=True
     ) as run:
