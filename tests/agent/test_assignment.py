@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from firstword.agent.flags.assignment import draw_process, draw_session
-from firstword.agent.flags.improvements import PER_PROCESS, Flags, Improvement, UnknownFlag, profile
+from firstword.agent.flags.improvements import NO_CHANGE, PER_PROCESS, Flags, Improvement, UnknownFlag, profile
 from firstword.agent.settings import Settings
-from firstword.telemetry.vocabulary import FLAGS_BY, FLAGS_BY_PROCESS
+from firstword.telemetry.vocabulary import FLAG_PREFIX, FLAGS_BY, FLAGS_BY_PROCESS
+from tests.agent.flag_files import shared
 from tests.agent.providers import made
 
 _deadline = count(1)
@@ -91,3 +92,22 @@ def test_a_changed_file_changes_the_sessions_of_a_process_and_not_the_process(fl
     assert session.flags == Flags(frozenset(Improvement) - PER_PROCESS)
     said = {event["feature_flag.key"]: event["feature_flag.result.variant"] for event in session.events}
     assert said == session.flags.variants()
+
+
+def test_the_flag_that_changes_nothing_is_drawn_while_the_tuner_is_tried(flag_file: Path, tmp_path: Path) -> None:
+    """Its variant goes into the trace and changes no flag; a file that does not name it leaves no mark."""
+    settings = unlike_any_other(tmp_path)
+    write(flag_file, set())
+    process = draw_process(settings)
+    plain = draw_session(settings, process, None, "room")
+    assert FLAG_PREFIX + NO_CHANGE not in plain.attributes
+    document = json.loads(flag_file.read_text())
+    document["flags"][NO_CHANGE] = shared(50)
+    flag_file.write_text(json.dumps(document))
+    variants: set[str] = set()
+    for number in range(40):
+        session = draw_session(settings, process, None, f"room-{number}")
+        assert session.flags == profile("baseline")
+        variants.add(session.attributes[FLAG_PREFIX + NO_CHANGE])
+        assert session.events[-1]["feature_flag.key"] == NO_CHANGE
+    assert variants == {"on", "off"}

@@ -16,9 +16,9 @@ from openfeature.contrib.tools.flagd.core.targeting import custom_ops
 
 from firstword.agent.flags import writer as writing
 from firstword.agent.flags.flag_file import FlagFileError, read
-from firstword.agent.flags.improvements import SUBJECTS
+from firstword.agent.flags.improvements import DRAWN, NO_CHANGE, SUBJECTS
 from firstword.agent.flags.location import shipped_file
-from firstword.agent.flags.writer import FlagFileWriter, begin
+from firstword.agent.flags.writer import FlagFileWriter, Move, begin
 from tests.agent.flag_files import CASES, flag, shared, text
 
 NOW = 1_795_000_000.0
@@ -221,3 +221,34 @@ def test_the_new_file_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "replace", replaced)
     moved(path, 25)
     assert steps[-3:] == ["content", "place", "folder"]
+
+
+@pytest.mark.parametrize("content", ['{"flags": {}}', CASES / "own+foreign.json", '\ufeff{ "flags" :\n{ }, "b": 1}'])
+def test_the_flag_that_changes_nothing_is_added_where_it_is_not(tmp_path: Path, content: str | Path) -> None:
+    """All else stays byte for byte, and a second move finds it."""
+    path = tmp_path / "flags.json"
+    before = content.read_bytes() if isinstance(content, Path) else content.encode()
+    path.write_bytes(before)
+    for percent, proven in ((50, False), (0, True)):
+        FlagFileWriter(path, DRAWN).write([Move(NO_CHANGE, percent, "why", NOW, proven=proven)])
+        file = read(path, DRAWN)
+        assert (file.flags[NO_CHANGE].percent, file.bad) == (percent, {})
+        assert file.flags[NO_CHANGE].metadata.get("tune.proven", False) is proven
+    after = path.read_bytes()
+    opened = before.index(b"{", before.index(b"flags")) + 1
+    assert after.startswith(before[:opened])
+    assert after.endswith(before[opened:])
+
+
+def test_several_flags_move_in_one_write(tmp_path: Path) -> None:
+    """All of them, or none where one can't."""
+    path = file_of(tmp_path, parallel_init=shared(5), light_connect=shared(50), deferred_setup=flag(state="DISABLED"))
+    moves = [Move(name, 0, "all off", NOW, turned_back=True) for name in (FLAG, "light-connect")]
+    FlagFileWriter(path, SUBJECTS).write(moves)
+    assert [read(path, SUBJECTS).flags[move.flag].percent for move in moves] == [0, 0]
+    before = path.read_bytes()
+    with pytest.raises(
+        FlagFileError, match=r"flags\.json: expected a flag that workers take; deferred-setup: no share"
+    ):
+        FlagFileWriter(path, SUBJECTS).write([Move(FLAG, 5, "why", NOW), Move("deferred-setup", 5, "why", NOW)])
+    assert path.read_bytes() == before

@@ -16,7 +16,8 @@ from inline_snapshot import snapshot
 from typer.testing import CliRunner
 
 from firstword.agent.flags.flag_file import read
-from firstword.agent.flags.improvements import SUBJECTS
+from firstword.agent.flags.improvements import DRAWN, NO_CHANGE, SUBJECTS
+from firstword.agent.flags.writer import FlagFileWriter, Move
 from firstword.command.__main__ import app
 from firstword.telemetry.record import Outcome
 from firstword.tuning.observation import Observation
@@ -357,21 +358,51 @@ def test_a_broken_flag_file() -> None:
 
 def test_watch_looks_again_until_ctrl_c() -> None:
     """Sessions come, and the next look ramps; while the flag file is broken it waits; Ctrl-C ends it with 130."""
-    path, traces = flags_at(50), write(Path("t.jsonl"), FAST[:40])
+    path, now = Path("flags.json"), time.time()
+    recent = [dataclasses.replace(o, time=now - 20_000 + 10 * number) for number, o in enumerate(FAST)]
+    path.write_text(json.dumps({"flags": {"parallel-init": shared(0)}}))
+    proven = Move(NO_CHANGE, 0, "no difference", now - 30_000, proven=True)
+    FlagFileWriter(path, DRAWN).write([proven, Move("parallel-init", 50, "by hand", now - 30_000)])
+    traces = write(Path("t.jsonl"), recent[:40])
     command = [sys.executable, "-m", "firstword", "tune", "--apply", "--watch", "1", "--json", "--flags", "flags.json"]
     with subprocess.Popen([*command, "--traces", "t.jsonl"], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
-        assert json.loads(run.stdout.readline())["applied"] is None
+        first = json.loads(run.stdout.readline())
+        assert (first["applied"], first["holding"]) == (None, None)
         whole = path.read_bytes()
         path.write_text("{")
-        time.sleep(1.5)
-        path.write_bytes(whole)
-        os.utime(path, (1e8, 1e8))
-        write(traces, FAST)
         try:
+            assert any('"reason": "flags"' in line for line in run.stdout)
+            path.write_bytes(whole)
+            write(traces, recent)
             assert any(json.loads(line)["applied"] for line in run.stdout)
         finally:
             run.send_signal(signal.SIGINT)
         run.communicate(timeout=120)
     assert run.returncode == 130
     assert json.loads(path.read_text())["flags"]["parallel-init"]["defaultVariant"] == "on"
+    code, output, _ = typed("tune", "--flags", "flags.json", "--history")
+    assert code == 0
+    assert "parallel-init: ramp from 50 to 100 %\n  it is surely faster" in output
+
+
+def test_one_person_stops_it_at_night() -> None:
+    """One command stops it and turns all back; what has no share is named; the history reads well in sixty columns."""
+    path = flags_at(50)
+    document = json.loads(path.read_text())
+    document["flags"]["deferred-setup"] = {**shared(0), "targeting": {"if": [True, "on"]}}
+    path.write_text(json.dumps(document))
+    code, output, error = typed("tune", "--flags", "flags.json", "--all-off")
+    assert (code, shares("flags.json")) == (0, {})
+    assert "All shares are 0 now. Before: parallel-init 50 %." in output
+    assert "deferred-setup stays as it is: its rule was written by hand" in error
+    write(Path("t.jsonl"), FAST)
+    assert "since the tuner is stopped" in typed("tune", "--flags", "flags.json", "--traces", "t.jsonl", "--apply")[2]
+    assert typed("tune", "--flags", "flags.json", "--resume")[0] == 0
+    assert not Path("flags.json.paused").exists()
+    assert typed("tune", "--flags", "flags.json", "--pause")[0] == 0
+    assert Path("flags.json.paused").exists()
+    _, output, _ = typed("tune", "--flags", "flags.json", "--history")
+    assert max(map(len, output.splitlines())) <= 60
+    actions = [each["action"] for each in json.loads(typed("tune", "--flags", "flags.json", "--history", "--json")[1])]
+    assert actions == ["pause", "all_off", "resume", "pause"]

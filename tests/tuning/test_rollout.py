@@ -158,9 +158,9 @@ def test_a_source_that_lost_traces_ramps_nothing_but_turns_back() -> None:
     good, bad = experiment(1, 2000, World(0.7)), experiment(1, 2000, World(1.4))
     rollout = [Rollout("f", 50)]
     assert plan(good, rollout)[0].action is Action.RAMP
-    held = plan(good, rollout, reliable=False)[0]
+    held = plan(good, rollout, doubt="part of the traces could not be read")[0]
     assert (held.action, held.reason) == (Action.HOLD, "part of the traces could not be read")
-    assert plan(bad, rollout, reliable=False)[0].action is Action.TURN_BACK
+    assert plan(bad, rollout, doubt="lost")[0].action is Action.TURN_BACK
 
 
 def test_never_ramped_on_too_little() -> None:

@@ -25,7 +25,7 @@ from livekit.agents import NOT_GIVEN, AgentServer, JobContext, JobExecutorType, 
 
 from firstword.agent import env_file, livekit_private, run_folder
 from firstword.agent.flags.flag_source import FlagSourceError, other_provider
-from firstword.agent.flags.improvements import SUBJECTS, UnknownFlag, profile
+from firstword.agent.flags.improvements import DRAWN, UnknownFlag, profile
 from firstword.agent.flags.last_good import LastGoodKeeper
 from firstword.agent.health import Health
 from firstword.agent.process import log_redaction, start_metrics
@@ -100,7 +100,7 @@ class Worker(AgentServer):
             running.callback(run_folder.remove)
             meter = running.enter_context(start_metrics.recorded(folder, start_metrics.named()))
             if config.profile is None and other_provider(config.flag_provider) is None:
-                running.enter_context(LastGoodKeeper(SUBJECTS))
+                running.enter_context(LastGoodKeeper(DRAWN))
             async with self.health.observed(meter), asyncio.TaskGroup() as beside:
                 self._fresh = beside.create_task(self._keep_fresh(config))
                 self._deleting = beside.create_task(keep_deleting(config))

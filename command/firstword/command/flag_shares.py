@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from firstword.agent.flags.flag_file import FlagFile
-from firstword.agent.flags.improvements import SUBJECTS
-from firstword.agent.flags.writer import PERCENT, REASON, SINCE, TURNED_BACK
+from firstword.agent.flags.improvements import NO_CHANGE, SUBJECTS
+from firstword.agent.flags.writer import PERCENT, PROVEN, REASON, SINCE, TURNED_BACK
 from firstword.tuning.rollout import Rollout
+from firstword.tuning.trial import HALF, TrialState
 
 _PREDICTS = "predicts"
 """Key of a flag's metadata: its changes with blanks between; empty where a trace without it can't tell."""
@@ -26,14 +27,31 @@ def rollouts(file: FlagFile, changed: float) -> tuple[Rollout, ...]:
     """
     found: list[Rollout] = []
     for name, flag in file.flags.items():
+        if name == NO_CHANGE:
+            continue
         by_process = SUBJECTS[name] == "process"
         if flag.percent is None:
             found.append(Rollout(name, 0, by_process=by_process, fixed=flag.no_share))
         else:
             since, turned_back = _history(flag.percent, flag.metadata, changed)
             found.append(Rollout(name, flag.percent, since, turned_back, by_process))
-    found += [Rollout(name, 0, fixed=f"workers can't take it: {why}") for name, why in file.bad.items()]
+    found += [
+        Rollout(name, 0, fixed=f"workers can't take it: {why}") for name, why in file.bad.items() if name != NO_CHANGE
+    ]
     return tuple(found)
+
+
+def trial(file: FlagFile, changed: float) -> TrialState:
+    """Returns how far the tuner was tried on the flag that changes nothing. changed: as for `rollouts`."""
+    flag = file.flags.get(NO_CHANGE)
+    if flag is None or flag.percent is None:
+        return TrialState()
+    since, turned_back = _history(flag.percent, flag.metadata, changed)
+    if turned_back is not None:
+        return TrialState(failed=turned_back)
+    if flag.metadata.get(PROVEN) is True and flag.percent == 0:
+        return TrialState(passed=True)
+    return TrialState(since=since) if flag.percent == HALF else TrialState()
 
 
 def predictions(file: FlagFile) -> dict[str, str]:

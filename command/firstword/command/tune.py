@@ -1,57 +1,45 @@
-"""`firstword tune`: takes one step of the rollout, or one after the other: reads traces and flag file, asks `firstword.tuning.rollout`."""
+"""`firstword tune`: takes one step of the rollout, or one after the other as a service; and what one person does by hand.
+
+It reads what was typed, and prints. `firstword.command.tuner` does the work, and `firstword.tuning.rollout` decides.
+"""
 
 from __future__ import annotations
 
-import math
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from firstword.agent.flags.flag_file import FlagFile, FlagFileError
-from firstword.agent.flags.improvements import SUBJECTS
-from firstword.agent.flags.location import flag_file, shipped_file
-from firstword.agent.flags.writer import FlagFileWriter, begin
+from firstword.agent.flags.flag_file import FlagFileError
+from firstword.agent.flags.location import flag_file
 from firstword.command.compare import as_json_object
 from firstword.command.environment import load_environment
-from firstword.command.flag_shares import predictions, rollouts
-from firstword.command.observed import Json, observe
-from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
+from firstword.command.observed import Json
+from firstword.command.source_options import TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, Columns, console, fail, say, tell, tell_json, warn
-from firstword.tuning.change import BadChange, nearest, read_changes
+from firstword.command.tuner import by_hand
+from firstword.command.tuner.api_server import ApiError, ApiServer
+from firstword.command.tuner.config_map import ConfigMapStore
+from firstword.command.tuner.counts import WorkerCounts
+from firstword.command.tuner.decision import Decision, decide
+from firstword.command.tuner.evidence import TracesEvidence
+from firstword.command.tuner.flag_store import FileStore, FlagStore
+from firstword.command.tuner.history import entry
+from firstword.command.tuner.kubernetes_lease import LEASE_S
+from firstword.command.tuner.service import TunerLook
+from firstword.command.tuner.watch import watch as watch_flags
 from firstword.tuning.compare import gain
-from firstword.tuning.notes import ignore
-from firstword.tuning.rollout import Action, RolloutStep, plan
+from firstword.tuning.rollout import Action, RolloutStep
 from firstword.tuning.sources import SourceError
-from firstword.tuning.whatif import NothingToPlay, predict
 from firstword.tuning.wording import amount
 
-_FOR_PREDICTIONS = 300
-"""Newest starts that are played again under what each flag says it would change."""
 _PLAIN = (Action.WAIT, Action.DONE)
 """What the table says enough of; any other step has its reason in a line below."""
 _STYLES = {Action.TURN_BACK: "bold red", Action.RAMP: "bold green", Action.START: "bold green"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Round:
-    """One look at the traces."""
-
-    steps: tuple[RolloutStep, ...]
-    source: str
-    """Where the evidence came from."""
-    sessions: int
-    weighted: bool
-    applied: bool
-    file: FlagFile
-    """As it was before."""
 
 
 @reads_traces
@@ -62,11 +50,25 @@ def command(
             metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, else the shipped one]"
         ),
     ] = None,
+    config_map: Annotated[
+        str | None,
+        typer.Option(
+            "--config-map",
+            metavar="NAME",
+            help="The flags are in this ConfigMap, in the namespace of the pod that this runs in.",
+        ),
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the step to the flag file.")] = False,
     watch: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Look again every so many seconds, until Ctrl-C.")
     ] = None,
-    by_hand: Annotated[
+    prometheus: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus", metavar="URL", help="With --watch: hold where workers counted another number of starts."
+        ),
+    ] = None,
+    share: Annotated[
         str | None,
         typer.Option(
             "--set",
@@ -75,6 +77,10 @@ def command(
             "flags, all off.",
         ),
     ] = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Stop whatever tuner moves these flags.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Let it go on.")] = False,
+    all_off: Annotated[bool, typer.Option("--all-off", help="Stop the tuner, and turn every share back to 0.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Print what was done with these flags, and why.")] = False,
     *,
     options: TraceOptions,
 ) -> None:
@@ -87,6 +93,8 @@ def command(
     The flag file is flagd's format; it is replaced whole, the one before is kept as FILE.previous, the reason is in
     the flag's metadata. Workers follow without a restart.
 
+    With --watch it is a service (docs/tuner.md): one at a time, tried first on a flag that changes nothing.
+
     **Examples**
 
     `firstword tune`
@@ -94,122 +102,105 @@ def command(
     `firstword tune --flags flags.json --set deferred-setup=50`
 
     `firstword tune --apply --watch 60 --jaeger http://localhost:16686`
+
+    `firstword tune --all-off`
     """
     load_environment()
-    path = flags or flag_file()
-    if by_hand is not None:
-        _set(path, by_hand)
-        return
-    source = options.reading()
-    tell(f"Traces: {source.source.name}", err=options.as_json)
+    path = None if config_map is not None else flags or flag_file()
+    if config_map is not None and flags is not None:
+        fail("--flags and --config-map are two places; give one", code=BAD_INPUT)
+    if [share is not None, pause, resume, all_off, history].count(True) > 1:
+        fail("--set, --pause, --resume, --all-off and --history are five deeds; give one", code=BAD_INPUT)
+    store = FileStore(path) if path is not None else _config_map(config_map or "", watch or 0)
+    if share is not None:
+        by_hand.set_share(store, path, share)
+    elif pause:
+        by_hand.pause(store, "stopped by hand")
+    elif resume:
+        by_hand.resume(store)
+    elif all_off:
+        by_hand.all_off(store)
+    elif history:
+        by_hand.show_history(store, as_json=options.as_json)
+    else:
+        counts = None if prometheus is None else _counts(prometheus)
+        _tune(store, options, apply=apply, watch=watch, counts=counts)
+
+
+def _config_map(name: str, watch: float) -> ConfigMapStore:
     try:
-        while True:
-            _look(source, path, apply=apply, as_json=options.as_json, watching=watch is not None)
-            if watch is None:
-                return
-            time.sleep(watch)
+        return ConfigMapStore(ApiServer.in_cluster(), name, max(LEASE_S, round(3 * watch)))
+    except ApiError as error:
+        fail(str(error), code=BAD_INPUT)
+
+
+def _counts(url: str) -> WorkerCounts:
+    try:
+        return WorkerCounts(url)
+    except ValueError as error:
+        fail(f"--prometheus is no address of Prometheus; {error}", code=BAD_INPUT)
+
+
+def _tune(
+    store: FlagStore, options: TraceOptions, *, apply: bool, watch: float | None, counts: WorkerCounts | None
+) -> None:
+    evidence = TracesEvidence(options.reading())
+    tell(f"Traces: {evidence.name}", err=options.as_json)
+    if watch is None:
+        _once(store, evidence, apply=apply, as_json=options.as_json)
+        return
+
+    def looked(look: TunerLook) -> None:
+        if options.as_json:
+            tell_json(_of_look(evidence.name, look), indent=None)
+
+    try:
+        watch_flags(store, evidence, watch, looked, apply=apply, counts=counts)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _set(path: Path, text: str) -> None:
-    """Set one share, as the one who typed `text` wants it."""
-    name, _, percent = text.partition("=")
-    if not percent.isdecimal() or int(percent) > 100:
-        fail(f"--set is {text!r}; expected FLAG=PERCENT, a whole number from 0 to 100", code=BAD_INPUT)
+def _once(store: FlagStore, evidence: TracesEvidence, *, apply: bool, as_json: bool) -> None:
+    """One look, printed; what can't be read ends the command."""
     try:
-        if not os.path.exists(path):
-            begin(path, shipped_file(), SUBJECTS)
-        writer = FlagFileWriter(path, SUBJECTS)
-        shares = {rollout.flag: rollout for rollout in rollouts(writer.file, writer.changed)}
-        if name not in shares:
-            fail(f"--set: {path} has no flag {name!r}; {nearest(name, list(shares))}", code=BAD_INPUT)
-        if reason := shares[name].fixed:
-            fail(f"--set: {name} has no share to set in {path}: {reason}; change it there", code=BAD_INPUT)
-        writer.move(name, int(percent), "set by hand", time.time(), turned_back=False)
+        stored = store.read()
+        decision = decide(stored, evidence)
+        now, step = time.time(), decision.steps[0]
+        moves = decision.moves(now) if apply and stored.paused is None else ()
+        action = step.action.value.replace(" ", "_")
+        entries = [entry(now, action, step.reason, flag=step.flag, shares=(step.percent, step.to))]
+        words = store.write(moves, entries) if moves else None
     except FlagFileError as error:
         fail(str(error), code=BAD_INPUT)
-    _say_doubts(writer.file, path)
-    say(f"{name}: from {shares[name].percent} to {percent} %. Written to {writer.path}; before: {writer.previous.name}")
-
-
-def _say_doubts(file: FlagFile, path: Path) -> None:
-    """What workers don't take, or take otherwise than it may be meant."""
-    for name, why in file.bad.items():
-        warn(f"{path}: workers can't take {name}: {why}")
-    for remark in file.remarks:
-        warn(f"{path}: {remark}")
-
-
-def _look(source: Reading, path: Path, *, apply: bool, as_json: bool, watching: bool) -> None:
-    """One look, printed; what can't be read ends the command, or, while watching, waits for the next look.
-
-    While watching no error ends it: a share that is out would be turned back by nobody.
-    """
-    try:
-        look = _round(source, path, apply=apply)
-    except FlagFileError as error:
-        if not watching:
-            fail(str(error), code=BAD_INPUT)
-        warn(f"{error}; nothing changed")
     except (SourceError, OSError) as error:
-        if not watching:
-            fail(f"{error}; nothing changed")
-        warn(f"{error}; nothing changed")
-    except Exception as error:
-        if not watching:
-            raise
-        warn(f"this look failed, and the next may not: {type(error).__name__}: {error}")
+        fail(f"{error}; nothing changed")
+    by_hand.say_doubts(stored.file, store.name)
+    say_weighted(decision.observed.weighted, as_json=as_json)
+    if apply and stored.paused is not None:
+        warn(
+            f"nothing is written, since the tuner is stopped: {stored.paused}; `firstword tune --resume` lets it go on"
+        )
+    if as_json:
+        tell_json(_as_json(evidence.name, decision, applied=step.flag if moves else None))
     else:
-        _say_doubts(look.file, path)
-        say_weighted(look.weighted, as_json=as_json)
-        if as_json:
-            tell_json(_as_json(look), indent=None if watching else 2)
-        else:
-            _print(look, path, apply=apply)
+        _print(evidence.name, decision, words, apply=apply)
 
 
-def _round(source: Reading, path: Path, *, apply: bool) -> _Round:
-    """Raises FlagFileError, SourceError, OSError; nothing is written then."""
-    writer = FlagFileWriter(path, SUBJECTS)
-    known = rollouts(writer.file, writer.changed)
-    if not known:
-        raise FlagFileError(f"{path}: expected a flag of ours, such as {next(iter(SUBJECTS))}")
-    # what began before the last move does not count, so it is not read
-    moved = max(int(rollout.since * 1e9) for rollout in known)
-    query = replace(source.query, since_ns=max(moved, source.query.since_ns or 0) or None)
-    found = observe(replace(source, query=query))
-    steps = plan(found.starts, known, _predicted(source, predictions(writer.file)), reliable=found.reliable)
-    step = steps[0]
-    applied = apply and step.moves
-    if applied:
-        writer.move(step.flag, step.to, step.reason, time.time(), turned_back=step.action is Action.TURN_BACK)
-    return _Round(steps, source.source.name, len(found.starts), found.weighted, applied, writer.file)
+def _of_look(source: str, look: TunerLook) -> Json:
+    """A look of the service: the keys of `_as_json`, and why it holds."""
+    applied = look.written[0].flag if look.written else None
+    held = look.held and {"reason": look.held.holding.value, "words": look.held.words}
+    if look.decision is None:
+        return {"source": source, "sessions": None, "applied": applied, "steps": [], "holding": held}
+    return {**_as_json(source, look.decision, applied=applied), "holding": held}
 
 
-def _predicted(source: Reading, told: Mapping[str, str]) -> dict[str, float]:
-    """Flag -> seconds of the median time to first word that it should save, of the flags that say what they change."""
-    query = replace(source.query, limit=_FOR_PREDICTIONS)
-    recent = list(islice(replace(source, query=query).traces(ignore), _FOR_PREDICTIONS))
-    saved: dict[str, float] = {}
-    for flag, changes in told.items():
-        if not changes:
-            continue
-        try:
-            median = predict(recent, read_changes(changes.split()), flag=flag).forecasts[0]
-        except (NothingToPlay, BadChange):
-            continue  # every start has it on already, or none has such a task
-        if math.isfinite(median.now) and math.isfinite(median.predicted):
-            saved[flag] = median.now - median.predicted
-    return saved
-
-
-def _as_json(look: _Round) -> Json:
+def _as_json(source: str, decision: Decision, *, applied: str | None) -> Json:
     """The stable keys of `tune --json` (docs/tuning.md)."""
     return {
-        "source": look.source,
-        "sessions": look.sessions,
-        "applied": look.steps[0].flag if look.applied else None,
+        "source": source,
+        "sessions": len(decision.observed.starts),
+        "applied": applied,
         "steps": [
             {
                 "flag": step.flag,
@@ -220,25 +211,25 @@ def _as_json(look: _Round) -> Json:
                 "predicted_s": step.predicted,
                 "comparison": step.comparison and as_json_object(step.comparison),
             }
-            for step in look.steps
+            for step in decision.steps
         ],
     }
 
 
-def _print(look: _Round, path: Path, *, apply: bool) -> None:
-    now = datetime.now().astimezone()
-    say(f"{now:%H:%M:%S}: {amount(look.sessions, 'session')} since the last move, from {look.source}")
+def _print(source: str, decision: Decision, written: str | None, *, apply: bool) -> None:
+    now, steps = datetime.now().astimezone(), decision.steps
+    say(f"{now:%H:%M:%S}: {amount(len(decision.observed.starts), 'session')} since the last move, from {source}")
     say()
-    console().print(_table(look.steps))
+    console().print(_table(steps))
     say()
-    for step in [step for step in look.steps if step.action not in _PLAIN] or look.steps[:1]:
+    for step in [step for step in steps if step.action not in _PLAIN] or steps[:1]:
         doing = f"{step.flag}: {step.action.value}"
         if step.moves:
             doing += f" from {step.percent} to {step.to} %"
         say(f"{doing}; {step.reason}.", _STYLES.get(step.action))
-    if look.applied:
-        say(f"Written to {path}; before: {path.name}.previous")
-    elif look.steps[0].moves and not apply:
+    if written is not None:
+        say(written)
+    elif steps[0].moves and not apply:
         say("Nothing written; --apply does it.")
 
 

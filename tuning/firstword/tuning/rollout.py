@@ -105,24 +105,24 @@ def plan(
     rollouts: Sequence[Rollout],
     predicted: Mapping[str, float] | None = None,
     *,
-    reliable: bool = True,
+    doubt: str | None = None,
 ) -> tuple[RolloutStep, ...]:
     """Decides what to do with each flag. Returns one step a flag, the most urgent first: at most one of them `moves`.
 
     observations: all that is known; those before the last move, or just after it, are not used.
     predicted: flag -> seconds it should save; decides the order until the gain is measured.
-    reliable: False where part of the traces could not be read. Then nothing is started or ramped; what is surely worse
-    is turned back all the same.
+    doubt: why the sessions can't be trusted; None where they can. With a doubt nothing is started or ramped; what is
+    surely worse is turned back all the same.
     """
     predicted = predicted or {}
     moved = max((rollout.since for rollout in rollouts), default=0.0)
     recent = [o for o in observations if not moved or o.time >= moved + SETTLING]
     promised = [(rollout, predicted.get(rollout.flag)) for rollout in rollouts]
-    steps = [_moving(recent, rollout, promise, reliable) for rollout, promise in promised if _is_moving(rollout)]
+    steps = [_moving(recent, rollout, promise, doubt is None) for rollout, promise in promised if _is_moving(rollout)]
     steps += [_resting(recent, rollout, promise) for rollout, promise in promised if not _is_moving(rollout)]
     ranked = sorted(steps, key=_rank)
-    if not reliable:
-        ranked = [_held(step, "part of the traces could not be read") for step in ranked]
+    if doubt is not None:
+        ranked = [_held(step, doubt) for step in ranked]
     return (ranked[0], *(_waits(step, ranked[0]) for step in ranked[1:])) if ranked else ()
 
 

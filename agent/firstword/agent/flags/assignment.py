@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from firstword.agent.flags.improvements import PER_PROCESS, Flags, Improvement, profile
+from firstword.agent.flags.improvements import NO_CHANGE, PER_PROCESS, Flags, Improvement, profile
 from firstword.agent.settings import Settings
-from firstword.telemetry.vocabulary import FLAGS_BY, FLAGS_BY_PROCESS
+from firstword.telemetry.vocabulary import FLAG_PREFIX, FLAGS_BY, FLAGS_BY_PROCESS
 
 if TYPE_CHECKING:
     from firstword.agent.flags.flag_source import Evaluation, FlagSource
@@ -28,7 +28,9 @@ class Assignment:
     flags: Flags
     events: tuple[Mapping[str, str], ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Attributes of the trace's root span that say by what the flags were drawn: account or room."""
+    """Attributes of the trace's root span: by what the flags were drawn, account or room, and the variant of the flag
+    that changes nothing.
+    """
 
 
 def draw_process(settings: Settings) -> Assignment:
@@ -62,11 +64,18 @@ def draw_session(settings: Settings, process: Assignment, account: str | None, r
     if settings.profile is not None:
         return process
     source = _source(settings)
-    session = _drawn(source.draw_session(account, room))
+    drawn = source.draw_session(account, room)
+    session = _drawn(each for each in drawn if each.flag != NO_CHANGE)
+    # the file names it only while, and after, the tuner is tried on it
+    tried = [each for each in drawn if each.flag == NO_CHANGE and each.reason == "targeting_match"]
     return Assignment(
         Flags(process.flags.on | session.flags.on),
-        (*process.events, *session.events),
-        {FLAGS_BY: "account" if account else "room", FLAGS_BY_PROCESS: ",".join(sorted(PER_PROCESS))},
+        (*process.events, *session.events, *(each.attributes() for each in tried)),
+        {
+            FLAGS_BY: "account" if account else "room",
+            FLAGS_BY_PROCESS: ",".join(sorted(PER_PROCESS)),
+            **{FLAG_PREFIX + each.flag: "on" if each.on else "off" for each in tried},
+        },
     )
 
 
@@ -82,7 +91,7 @@ def _opened(spec: str | None, deadline: float, secret: str) -> FlagSource:
 
     return FlagSource(
         per_process=PER_PROCESS,
-        per_session=frozenset(Improvement) - PER_PROCESS,
+        per_session=(frozenset(Improvement) - PER_PROCESS) | {NO_CHANGE},
         deadline=deadline,
         provider=other_provider(spec),
         secret=secret,

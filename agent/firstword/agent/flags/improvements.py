@@ -51,6 +51,16 @@ SUBJECTS: Mapping[str, Subject] = {
 """All flags by name, and whom each is drawn for."""
 
 
+NO_CHANGE = "no-change"
+"""A flag that changes nothing. Workers draw it for each session, so that the tuner can be tried on it before it moves
+any other (docs/tuner.md).
+"""
+
+
+DRAWN: Mapping[str, Subject] = {**SUBJECTS, NO_CHANGE: "session"}
+"""All flags that workers draw: those of `SUBJECTS`, and the one that changes nothing."""
+
+
 PROFILES: Mapping[str, frozenset[Improvement]] = {
     "baseline": frozenset(),
     "tuned": frozenset(Improvement),

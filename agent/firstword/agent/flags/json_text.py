@@ -44,6 +44,18 @@ class JsonText:
         text = self.text[:start] + new + self.text[end:]
         return mark + text.encode(errors="backslashreplace")  # a lone surrogate, whose escape is JSON's too
 
+    def added(self, path: tuple[str, ...], name: str, value: object) -> bytes:
+        """Returns the bytes with one more name, the first one, in the object at `path`. Raises KeyError if there is no
+        such path.
+        """
+        start, end = _place(self.text, path)
+        level = "\n" + "  " * (len(path) + 1)
+        new = json.dumps(value, indent=2, ensure_ascii=False).replace("\n", level)
+        comma = "" if self.text[start + 1 : end - 1].strip() == "" else ","
+        mark = self.content[: len(self.content) - len(self.text.encode())]
+        text = f"{self.text[: start + 1]}{level}{json.dumps(name)}: {new}{comma}{self.text[start + 1 :]}"
+        return mark + text.encode(errors="backslashreplace")
+
 
 def read(content: bytes) -> JsonText:
     """Parses JSON in UTF-8, with a byte order mark or without. Raises JsonError."""

@@ -12,8 +12,9 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,26 @@ from firstword.agent.flags.improvements import Subject
 PERCENT, SINCE, REASON, TURNED_BACK = "tune.percent", "tune.since", "tune.reason", "tune.turned_back"
 """Keys of a flag's metadata: its share when it was last moved, when that was, why, and whether it was turned back."""
 
+PROVEN = "tune.proven"
+"""Key of the metadata of the flag that changes nothing: the tuner was tried on it, and found no difference."""
+
 _OTHERS_MAY_TAKE_S = 5.0
+_NEW: Mapping[str, Any] = {"state": "ENABLED", "variants": {"on": True, "off": False}}
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A new share for one flag, to be written with its reason."""
+
+    flag: str
+    percent: int
+    """Percent of the sessions that get `on`."""
+    reason: str
+    time: float
+    """Seconds since the Unix epoch."""
+    turned_back: bool = False
+    proven: bool = False
+    """Whether the tuner was tried on this flag, and found no difference."""
 
 
 class FlagFileWriter:
@@ -49,21 +69,19 @@ class FlagFileWriter:
         return self.path.with_name(self.path.name + ".previous")
 
     def move(self, flag: str, percent: int, reason: str, now: float, *, turned_back: bool) -> None:
-        """Changes the share of `flag`, which must have one, to `percent` percent of sessions, and writes the reason
-        into its metadata.
+        """Writes one move; see `Move` and `write`."""
+        self.write((Move(flag, percent, reason, now, turned_back),))
 
-        now: seconds since the Unix epoch. The file and its previous version are each replaced whole, so that no reader
-        sees half of one. Raises FlagFileError if the file was changed since it was read, a worker would not take the
-        flag, or it can't be written.
+    def write(self, moves: Sequence[Move]) -> None:
+        """Changes the shares of flags, and writes the reasons into their metadata.
+
+        The file and its previous version are each replaced whole, so that no reader sees half of one. Raises
+        FlagFileError if the file was changed since it was read, a worker would not take a flag, or it can't be written.
         """
-        entry = cast("dict[str, Any]", self.file.source.value["flags"][flag])
-        moved = _moved(entry, percent, reason, now, turned_back=turned_back)
-        content = self.file.source.replaced(("flags", flag), moved)
-        after = parse(content, self._subjects)
-        if flag not in after.flags or after.flags[flag].percent != percent:
-            raise FlagFileError(
-                f"{self.path}: expected a flag that workers take; {flag}: {after.bad.get(flag, 'no share')}"
-            )
+        try:
+            content = moved(self.file, moves, self._subjects)
+        except FlagFileError as error:
+            raise FlagFileError(f"{self.path}: {error}") from None
         try:
             with _alone(self.path.parent):
                 before = self.path.read_bytes()
@@ -71,10 +89,29 @@ class FlagFileWriter:
                     raise FlagFileError(
                         f"{self.path}: expected the file as it was read; possible cause: somebody changed it"
                     )
-                _replace(self.previous, before)
-                _replace(self.path, content)
+                replace(self.previous, before)
+                replace(self.path, content)
         except OSError as error:
             raise _not_written(self.path, error) from error
+
+
+def moved(file: FlagFile, moves: Iterable[Move], subjects: Mapping[str, Subject]) -> bytes:
+    """Returns the content of the flag file after these moves. A flag that it does not name yet is added.
+
+    subjects: see `parse`. Raises FlagFileError if a worker would not take a flag.
+    """
+    for move in moves:
+        entry = cast("dict[str, Any] | None", file.source.value["flags"].get(move.flag))
+        if entry is None:
+            content = file.source.added(("flags",), move.flag, _moved(_NEW, move))
+        else:
+            content = file.source.replaced(("flags", move.flag), _moved(entry, move))
+        file = parse(content, subjects)
+        if move.flag not in file.flags or file.flags[move.flag].percent != move.percent:
+            raise FlagFileError(
+                f"expected a flag that workers take; {move.flag}: {file.bad.get(move.flag, 'no share')}"
+            )
+    return file.source.content
 
 
 def begin(path: Path, shipped: Path, subjects: Mapping[str, Subject]) -> None:
@@ -95,7 +132,7 @@ def begin(path: Path, shipped: Path, subjects: Mapping[str, Subject]) -> None:
                 raise FlagFileError(
                     f"{path}: expected no file; possible cause: another `firstword tune` has just made it"
                 )
-            _replace(path, content)
+            replace(path, content)
     except OSError as error:
         raise _not_written(path, error) from error
 
@@ -107,23 +144,24 @@ def _behind_links(path: Path) -> Path:
     return real
 
 
-def _moved(entry: Mapping[str, Any], percent: int, reason: str, now: float, *, turned_back: bool) -> dict[str, Any]:
+def _moved(entry: Mapping[str, Any], move: Move) -> dict[str, Any]:
     """The flag with another share; by what sessions are drawn, and which of them go first, stays as it is."""
     moved = copy.deepcopy(dict(entry))
     targeting = entry.get("targeting")
     parts: list[Any] = targeting["fractional"] if targeting else []
-    shares = [["on", percent], ["off", 100 - percent]]
+    shares = [["on", move.percent], ["off", 100 - move.percent]]
     if [part[0] for part in parts if isinstance(part, list)][:1] == ["off"]:
         shares.reverse()
-    moved["defaultVariant"] = "on" if percent == 100 else "off"
+    moved["defaultVariant"] = "on" if move.percent == 100 else "off"
     moved["targeting"] = {"fractional": [*(part for part in parts if not isinstance(part, list)), *shares]}
     metadata = entry.get("metadata")
     kept = cast("dict[str, Any]", metadata) if isinstance(metadata, dict) else {}
-    moved["metadata"] = {key: value for key, value in kept.items() if key != TURNED_BACK} | {
-        PERCENT: percent,
-        SINCE: datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        REASON: reason,
-        **({TURNED_BACK: True} if turned_back else {}),
+    moved["metadata"] = {key: value for key, value in kept.items() if key not in (TURNED_BACK, PROVEN)} | {
+        PERCENT: move.percent,
+        SINCE: datetime.fromtimestamp(move.time, UTC).isoformat(timespec="seconds"),
+        REASON: move.reason,
+        **({TURNED_BACK: True} if move.turned_back else {}),
+        **({PROVEN: True} if move.proven else {}),
     }
     return moved
 
@@ -149,7 +187,8 @@ def _alone(folder: Path) -> Generator[None]:
         os.close(descriptor)  # which gives the lock back
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
+    """Replaces a file whole, by a rename; no reader sees half of it, and a lost power loses none. Raises OSError."""
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,0 +1,73 @@
+"""Runs the tuner as a service until it is interrupted, with its metrics exported and its log on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import datetime
+
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+
+from firstword.command.terminal import tell
+from firstword.command.tuner.counts import WorkerCounts
+from firstword.command.tuner.evidence import RolloutEvidence
+from firstword.command.tuner.flag_store import FlagStore
+from firstword.command.tuner.instruments import SERVICE, TunerInstruments
+from firstword.command.tuner.service import TunerLook, TunerService
+from firstword.telemetry.metrics import exporter_from_environment, meter_of, meter_provider
+
+
+def watch(
+    store: FlagStore,
+    evidence: RolloutEvidence,
+    every: float,
+    looked: Callable[[TunerLook], None],
+    *,
+    apply: bool,
+    counts: WorkerCounts | None,
+) -> None:
+    """Looks each `every` seconds until KeyboardInterrupt, which it raises.
+
+    looked: called with each look. apply, counts: see `TunerService`.
+    """
+    provider = meter_provider(_resource(), exporter_from_environment())
+    with _log_on_standard_error():
+        service = TunerService(store, evidence, TunerInstruments(meter_of(provider)), apply, counts)
+        try:
+            while True:
+                looked(service.look())
+                time.sleep(every)
+        finally:
+            if apply:
+                store.lease.release()
+            provider.shutdown()
+
+
+def _resource() -> Resource:
+    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    return Resource.create() if named else Resource.create({SERVICE_NAME: SERVICE})
+
+
+class _Lines(logging.Handler):
+    """A line a record, with nothing in it that moves a cursor."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the record."""
+        now = datetime.fromtimestamp(record.created).astimezone()
+        tell(f"{now:%Y-%m-%d %H:%M:%S} {record.levelname}: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def _log_on_standard_error() -> Generator[None]:
+    logger, handler = logging.getLogger("firstword"), _Lines()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
