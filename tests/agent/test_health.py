@@ -21,6 +21,7 @@ from firstword.agent import health, livekit_private, serve_health
 from firstword.agent.worker_gauges import JobProcesses
 from firstword.rehearsal.processes import free_ports
 from firstword.telemetry import metrics
+from firstword.telemetry.livekit_private import PrivateName
 from tests.agent.registering_server import registering_server
 from tests.calls.waiting import PATIENCE, until
 
@@ -79,7 +80,7 @@ class Probes:
     def __init__(self, server: AgentServer, http: aiohttp.ClientSession) -> None:
         self.server = server
         self._http = http
-        self.port: int = server._port  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+        self.port: int = server._port  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  # as it was given it
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body; (0, "") while nothing listens."""
@@ -112,8 +113,8 @@ def measured(reader: InMemoryMetricReader) -> dict[str, float]:
     """What the worker's instruments say now; of the histogram the count."""
     data = reader.get_metrics_data()
     found: list[Any] = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
-    points = [(m.name, m.data.data_points[0]) for m in found]
-    return {name: getattr(point, "value", getattr(point, "count", None)) for name, point in points}
+    points = ((m.name, m.data.data_points[0]) for m in found)
+    return {name: point.count if hasattr(point, "count") else point.value for name, point in points}
 
 
 async def test_a_worker_is_ready_once_livekit_has_it_and_alive_all_the_while(reader: InMemoryMetricReader) -> None:
@@ -173,7 +174,7 @@ async def test_without_the_private_names_it_answers_on_the_next_port(
 ) -> None:
     """And measures what is public."""
     for name in ("HTTP_SERVER", "PROC_POOL", "CONNECTING", "WORKER_LOAD", "AVAILABLE", "INFERENCE"):
-        entry: livekit_private.PrivateName = getattr(livekit_private, name)
+        entry: PrivateName = getattr(livekit_private, name)
         monkeypatch.setattr(livekit_private, name, replace(entry, name=f"{entry.name}_moved"))
     async with registering_server() as livekit:
         server = agent_server(livekit.url)
@@ -208,7 +209,7 @@ def test_the_drain_is_the_variable_s(monkeypatch: pytest.MonkeyPatch) -> None:
     server = agent_server("ws://127.0.0.1:1")
     monkeypatch.setenv("FIRSTWORD_DRAIN", "90")
     serve_health(server)
-    assert server._drain_timeout == 90  # pyright: ignore[reportPrivateUsage]
+    assert server._drain_timeout == 90  # pyright: ignore[reportPrivateUsage]  # LiveKit has no way to read it
     monkeypatch.setenv("FIRSTWORD_DRAIN", "90s")
     with pytest.raises(ValueError, match=r"^FIRSTWORD_DRAIN is '90s'; expected a whole number of seconds, 1 or more$"):
         serve_health(server)

@@ -67,8 +67,8 @@ class Worker(AgentServer):
         """Runs the worker until it is closed; with `unregistered` it takes no jobs from a server (a console).
 
         Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0. So it does
-        when the server does not take the worker after all retries, when the health check's port is taken, and when there is no
-        folder for temporary files.
+        when the server does not take the worker after all retries, and when the health check's port is taken. So it
+        does, too, when there is no folder for temporary files.
         """
         _end_on_hangup()
         config = settings()
