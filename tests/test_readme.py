@@ -40,7 +40,7 @@ def environment(place: Path) -> dict[str, str]:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("page", ["README.md", "docs/walk.md"])
+@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/walk.md", marks=pytest.mark.soak)])
 def test_each_command_works_in_turn(place: Path, page: str) -> None:
     """One after the other, since later ones read what earlier ones wrote."""
     for command in commands(page):

@@ -246,6 +246,7 @@ async def test_its_worker_takes_calls_among_a_users_files(installed: Environment
 
 
 @pytest.mark.real
+@pytest.mark.soak
 def test_it_rehearses_among_a_users_files(installed: Environment) -> None:
     """Server, simulators and floor, all from the wheel, and an agent of the user's: every caller is heard."""
     agent = ROOT / "benchmarks" / "audited_agents" / "greeting-written-by-llm" / "before.py"

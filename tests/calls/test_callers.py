@@ -96,6 +96,7 @@ async def test_telephone(servers: CallServers, tuned: WorkerUnderTest) -> None:
     assert start.root.attributes["lk.participant_kind"] == "PARTICIPANT_KIND_SIP"
 
 
+@pytest.mark.soak
 async def test_the_assistant_hangs_up_while_a_colleague_stays(servers: CallServers, tuned: WorkerUnderTest) -> None:
     """By the server's own rights: the caller is removed, the agent goes, and the room with the colleague stays."""
     room, told = tuned.room(), list[rtc.DisconnectReason.ValueType]()

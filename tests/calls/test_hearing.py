@@ -105,6 +105,7 @@ class Recorder(Speaker):
         await stream.aclose()
 
 
+@pytest.mark.soak
 async def test_a_slow_ear_is_not_called_whole(tuned: WorkerUnderTest, tmp_path: Path) -> None:
     """The caller's machine stands still as it subscribes: the trace has its first word all the same, and a rehearsal says what was missed."""
     account, file, room = ACCOUNTS[0], tmp_path / "heard", tuned.room()

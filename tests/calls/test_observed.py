@@ -22,7 +22,7 @@ BY_ITSELF = (str(AGENT), "dev", "--no-reload")
     [
         (BY_LIVEKIT, {}),
         pytest.param(BY_ITSELF, {"CONTEXT": "spawn"}, marks=pytest.mark.soak),
-        (BY_LIVEKIT, {"EXECUTOR": "thread"}),
+        pytest.param(BY_LIVEKIT, {"EXECUTOR": "thread"}, marks=pytest.mark.soak),
     ],
     ids=["forkserver", "spawn", "thread"],
 )

@@ -185,6 +185,7 @@ async def test_the_greeting_is_one_continuous_sound(tuned: WorkerUnderTest, cach
     assert not clicks(take, SAMPLE_RATE).size
 
 
+@pytest.mark.soak
 async def test_a_caller_who_speaks_at_once(tuned: WorkerUnderTest) -> None:
     """The first answer is the full assistant's, also when the caller talks into the greeting's first second."""
     caller = tuned.caller(account=ADA.id)

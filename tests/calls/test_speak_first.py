@@ -45,6 +45,7 @@ async def test_the_example_is_heard_and_traced(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.soak
 async def test_an_agent_that_connects_and_greets_by_itself_speaks_first(tmp_path: Path) -> None:
     """It goes on from the agent's own connect, whose time is on the trace; what `on_enter` says is dropped."""
     trace, log = await greeted(CONNECTING, tmp_path)

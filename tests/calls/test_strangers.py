@@ -55,7 +55,7 @@ async def events_of(worker: WorkerUnderTest, says: str, room: str, **token: Any)
     return [event for event in root.events if not event.startswith("job.")]
 
 
-@pytest.mark.parametrize("carrier", ["job", "caller"])
+@pytest.mark.parametrize("carrier", [pytest.param("job", marks=pytest.mark.soak), "caller"])
 async def test_a_claim_is_greeted_by_name(guarded: WorkerUnderTest, carrier: str) -> None:
     """Whether the job's metadata or a caller who may write their attributes carries it."""
     room = guarded.room()
@@ -68,7 +68,10 @@ async def test_a_claim_is_greeted_by_name(guarded: WorkerUnderTest, carrier: str
     assert await events_of(guarded, ADA.name, room, **token) == []
 
 
-@pytest.mark.parametrize("attack", ["metadata", "attribute", "another room", "differ"])
+@pytest.mark.parametrize(
+    "attack",
+    ["another room", *(pytest.param(name, marks=pytest.mark.soak) for name in ("metadata", "attribute", "differ"))],
+)
 async def test_nobody_is_greeted_as_somebody_else(guarded: WorkerUnderTest, attack: str) -> None:
     """What LiveKit's endpoint copies from a browser, another room's claim, and two claims that differ: the generic greeting."""
     room = guarded.room()

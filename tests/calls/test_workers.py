@@ -37,6 +37,7 @@ pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 ADA = ACCOUNTS[0]
 
 
+@pytest.mark.soak
 async def test_the_llm_writes_the_greeting(servers: CallServers) -> None:
     """During one call what is said in the next. While the caller waits it is written on virtual time (tests/agent)."""
     written = "You said: Write the"
