@@ -33,6 +33,12 @@ TOOL = record("ERROR", "a tool failed", traceback((f"{HERE}/tools.py", 5), last=
 TRIED_AGAIN = record(
     "ERROR", "failed to synthesize", traceback((LIBRARY, 7), last="livekit.agents._exceptions.APIConnectionError: no")
 )
+NO_PROCESS = record(
+    "ERROR",
+    "error initializing process",
+    traceback((LIBRARY, 9), last="RuntimeError: process initialization failed: no"),
+)
+LATE_PROCESS = record("ERROR", "error initializing process", traceback((LIBRARY, 9), last="TimeoutError"))
 STARTED = record("INFO", "registered worker")
 
 
@@ -49,12 +55,23 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyri
         ([TOOL, ENTRYPOINT], Failure("ValueError: no key", f"{HERE}/shop/stock.py:3", ended=True)),
         ([STARTED, TOOL], Failure("KeyError: 'x'", f"{HERE}/tools.py:5", ended=False)),
         ([TRIED_AGAIN], Failure("livekit.agents._exceptions.APIConnectionError: no", None, ended=False)),
+        ([NO_PROCESS], Failure("RuntimeError: process initialization failed: no", None, ended=True)),
+        ([LATE_PROCESS], Failure("TimeoutError", None, ended=False)),
         (
             [STARTED, traceback((f"{HERE}/agent.py", 2), last="RuntimeError: over"), '{"message": "cut'],
             Failure("RuntimeError: over", f"{HERE}/agent.py:2", ended=True),
         ),
     ],
-    ids=["none", "entrypoint", "entrypoint before a tool", "tool", "a library's", "the worker's own"],
+    ids=[
+        "none",
+        "entrypoint",
+        "entrypoint before a tool",
+        "tool",
+        "a library's",
+        "no process",
+        "a process that came too late",
+        "the worker's own",
+    ],
 )
 def test_the_failure_of_a_log(lines: list[str], found: Failure | None) -> None:
     """That of an entrypoint goes before any other; the innermost line of the agent's own names it, no library's."""

@@ -15,7 +15,9 @@ _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTIL
 _BEGINS = "Traceback (most recent call last):"
 _LIBRARIES = frozenset({"site-packages", "dist-packages", ".venv", "venv"})
 _IN_AN_ENTRYPOINT = "unhandled exception while running the job task"
-"""LiveKit's words for an entrypoint that raised (livekit-agents 1.8.9)."""
+_BEFORE_A_JOB = "error initializing process"
+"""LiveKit's words for an entrypoint that raised, and for a process that can take no job (livekit-agents 1.8.9). It makes
+such a process again and again, and one that took too long may be ready the next time."""
 _LONGEST = 300
 
 
@@ -27,14 +29,14 @@ class Failure(NamedTuple):
     place: str | None
     """The agent's own line, as `agent.py:31`; None where no line of the agent's led to the exception."""
     ended: bool
-    """Whether it ended an entrypoint or the worker; another exception need not have."""
+    """Whether it ended an entrypoint, a process before its job, or the worker; another exception need not have."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" if self.place else self.message
 
 
 def failure(log: str, folder: Path) -> Failure | None:
-    """Returns the failure that the log tells of; that of an entrypoint goes before any other. None where no exception
+    """Returns the failure that the log tells of; one that ended something goes before any other. None where no exception
     is in it.
 
     folder: the agent's, in which its own files are.
@@ -61,7 +63,10 @@ def _failures(log: str, folder: Path) -> Iterator[Failure]:
     for record in _records(log):
         if record.get("level") in ("ERROR", "CRITICAL") and isinstance(record.get("exc_info"), str):
             # what comes from another process has the traceback behind its message as well
-            ended = str(record.get("message")).startswith(_IN_AN_ENTRYPOINT)
+            message = str(record.get("message"))
+            ended = message.startswith(_IN_AN_ENTRYPOINT) or (
+                message.startswith(_BEFORE_A_JOB) and "TimeoutError" not in record["exc_info"]
+            )
             yield _failure(record["exc_info"], folder, ended=ended)
     plain = [line for line in log.splitlines() if not line.startswith("{")]
     if _BEGINS in plain:

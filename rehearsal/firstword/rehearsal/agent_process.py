@@ -7,13 +7,14 @@ writes down what it uses, and holds it to the local server (`firstword.rehearsal
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from dotenv import dotenv_values
 
@@ -31,11 +32,14 @@ from firstword.rehearsal.workers import RunningWorker, logged_worker, without
 from firstword.telemetry.observe_folder import observing, write_observe_folder
 from firstword.telemetry.observed_export import TRACES as TRACES_VARIABLE
 
+T = TypeVar("T")
+
 AGENT = "agent"
 """Name of the agent's worker, where others have the name of a profile."""
 _DROPPED = ("LIVEKIT_", "FIRSTWORD_")
 _INFERENCE = ("LIVEKIT_INFERENCE_URL", "LIVEKIT_INFERENCE_API_KEY", "LIVEKIT_INFERENCE_API_SECRET")
 _BYTECODE = "PYTHONDONTWRITEBYTECODE"
+_LOOK_EVERY_S = 0.5
 _LOCALHOST = "127.0.0.1,localhost"
 _CLOUD_KEYS: Final = {
     "LIVEKIT_INFERENCE_API_KEY": ("LIVEKIT_INFERENCE_API_KEY", "LIVEKIT_API_KEY"),
@@ -153,12 +157,32 @@ async def running_agent(place: AgentPlace, file: AgentFile) -> AsyncGenerator[Ru
     is not registered within `workers.REGISTER_S` seconds.
     """
     command = (*place.without, *file.command)
-    async with logged_worker(AGENT, command, place.environment, log=place.log, folder=place.folder) as worker:
+    async with logged_worker(
+        AGENT, command, place.environment, log=place.log, folder=place.folder, jobs_linger=True
+    ) as worker:
         try:
-            await worker.registered()
+            await unless_it_fails(place, 0, worker.registered())
         except ServerFailed as error:
             raise BadAgent(str(failed(place) or str(error).partition("\n")[0])) from None
         yield worker
+
+
+async def unless_it_fails(place: AgentPlace, since: int, work: Coroutine[Any, Any, T]) -> T:
+    """Returns what `work` brings. Raises BadAgent, and cancels it, as soon as the agent fails.
+
+    since: the byte of the agent's log from which on a failure counts.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_EVERY_S)
+            reason = failed(place, since)
+            if not task.done() and reason is not None and reason.ended:
+                raise BadAgent(str(reason))
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def failed(place: AgentPlace, since: int = 0) -> Failure | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from firstword.rehearsal.agent_process import (
     place_agent,
     refused,
     running_agent,
+    unless_it_fails,
     why_silent,
 )
 from firstword.rehearsal.calls import calling
@@ -40,7 +41,6 @@ from firstword.tuning.audit.facts import AgentFacts, AuditedSession, AuditRun, F
 
 _STAY_S = 0.3
 """A caller hears the agent's first syllables, and hangs up."""
-_LOOK_EVERY_S = 0.5
 _SILENT_BEFORE_GIVING_UP = 2
 """Callers who hear nothing, before the audit ends."""
 
@@ -195,9 +195,9 @@ async def _call(plan: Audit, running: RunningAudit, worker: RunningWorker, calls
             sid = await caller.room.sid
             listening = first_heard(caller, plan.patience)
             is_agent = worker is running.agent
-            heard = await (_unless_it_fails(running.place, since, listening) if is_agent else listening)
+            heard = await (unless_it_fails(running.place, since, listening) if is_agent else listening)
             await asyncio.sleep(_STAY_S)
-        except TimeoutError:
+        except (TimeoutError, BadAgent):
             silence = why_silent(running.place, since) if worker is running.agent else "the floor was not heard"
         except rtc.ConnectError as error:
             silence = f"not connected: {error.message}"
@@ -208,21 +208,6 @@ async def _call(plan: Audit, running: RunningAudit, worker: RunningWorker, calls
     voice = heard.first_voice if heard else FirstVoice.GREETS
     calls.sessions.append(AuditedSession(seconds, voice, silence))
     calls.room_sids.append(sid)
-
-
-async def _unless_it_fails(place: AgentPlace, since: int, listening: Coroutine[None, None, FirstHeard]) -> FirstHeard:
-    """What is heard. Raises TimeoutError where nothing is, and at once where the agent's entrypoint fails before."""
-    hears = asyncio.create_task(listening)
-    try:
-        while not hears.done():
-            await asyncio.wait({hears}, timeout=_LOOK_EVERY_S)
-            reason = failed(place, since)
-            if not hears.done() and reason is not None and reason.ended:
-                raise TimeoutError
-        return hears.result()
-    finally:
-        hears.cancel()
-        await asyncio.gather(hears, return_exceptions=True)
 
 
 def _require_voice(running: RunningAudit, sessions: Sequence[AuditedSession]) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,9 @@ REST_S = 15.0
 """Seconds that the pause between sessions may take, so that a process that never comes does not stop the rehearsal."""
 
 _LOOK_EVERY_S = 0.05
+_QUIET_S = 2.0
+_QUIET_LOAD = 0.05
+"""Of a core, which all processes of a worker at rest use at most."""
 
 # What a worker takes from the shell in a rehearsal too: it shapes the worker, and is neither a key nor an address.
 _KEPT = frozenset(
@@ -89,10 +93,12 @@ class WorkerState:
 class RunningWorker:
     """A LiveKit worker that runs as a process; `logged_worker` makes it."""
 
-    def __init__(self, profile: str, process: Process, log: Path) -> None:
+    def __init__(self, profile: str, process: Process, log: Path, *, jobs_linger: bool = False) -> None:
+        """jobs_linger: a past job that computes nothing any more need not have ended for the worker to be at rest."""
         self.profile = profile
         self._process = process
         self._log = log
+        self._jobs_linger = jobs_linger
         self._read = 0
         self._state = WorkerState()
         self._idle = 0
@@ -116,16 +122,19 @@ class RunningWorker:
         self._idle = self._state.warmed
 
     async def at_rest(self, within: float = REST_S) -> bool:
-        """Waits until the processes of past jobs are gone and their replacements ready.
+        """Waits until the processes of past jobs are gone, or linger without computing where they may, and their
+        replacements ready.
 
         Returns True, or False if that takes longer than `within` seconds. Raises ServerFailed when the worker itself is
         gone.
         """
 
+        computing = Computing(self.pid)
+
         def at_rest(now: WorkerState) -> bool:
             replaced = now.warmed - now.taken >= self._idle
             gone = now.threads or (len(now.ended) >= now.taken and not any(map(psutil.pid_exists, now.ended)))
-            return replaced and gone
+            return replaced and (gone or (self._jobs_linger and computing.is_quiet()))
 
         return await self._until(at_rest, within)
 
@@ -159,6 +168,36 @@ class RunningWorker:
         lines = self._log.read_text(errors="replace").splitlines()[-5:]
         ended = f"the worker of {self.profile} ended (exit code {self._process.returncode}); {self._log} ends with:"
         return "\n  ".join((ended, *(line[:300] for line in lines)))
+
+
+class Computing:
+    """Watches how much a process and all below it compute."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._since = time.monotonic()
+        self._used = self._cpu_seconds()
+
+    def is_quiet(self) -> bool:
+        """Returns whether they were the same processes for the last `_QUIET_S` seconds, and used next to no CPU. Asked
+        earlier it returns False."""
+        seconds = time.monotonic() - self._since
+        if seconds < _QUIET_S:
+            return False
+        before, self._used, self._since = self._used, self._cpu_seconds(), time.monotonic()
+        same = before.keys() == self._used.keys()
+        return same and sum(self._used.values()) - sum(before.values()) < _QUIET_LOAD * seconds
+
+    def _cpu_seconds(self) -> dict[int, float]:
+        """Process id -> seconds of CPU so far."""
+        used: dict[int, float] = {}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            top = psutil.Process(self._pid)
+            for process in (top, *top.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = process.cpu_times()
+                    used[process.pid] = times.user + times.system
+        return used
 
 
 @contextlib.asynccontextmanager
@@ -207,15 +246,22 @@ async def running_worker(
 
 @contextlib.asynccontextmanager
 async def logged_worker(
-    profile: str, command: Sequence[str], environment: Mapping[str, str], *, log: Path, folder: Path | None
+    profile: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    log: Path,
+    folder: Path | None,
+    jobs_linger: bool = False,
 ) -> AsyncGenerator[RunningWorker]:
     """Runs one of LiveKit's workers in `folder`, whose output is LiveKit's JSON, and ends it on exit.
 
-    `environment` is on top of ours; `profile` is what errors call it. Raises OSError.
+    `environment` is on top of ours; `profile` is what errors call it. `jobs_linger` is as in `RunningWorker`. Raises
+    OSError.
     """
     with log.open("ab") as output:
         async with started(command, environment, output=output.fileno(), folder=folder) as process:
-            yield RunningWorker(profile, process, log)
+            yield RunningWorker(profile, process, log, jobs_linger=jobs_linger)
 
 
 def dropped_variables(environment: Iterable[str]) -> set[str]:
