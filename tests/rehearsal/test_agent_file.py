@@ -22,7 +22,7 @@ FAKE_LIVEKIT = {
 """As much of LiveKit as a file needs to be looked at: the real one takes a second to import."""
 STACK = Stack(livekit_url="ws://127.0.0.1:9", api_key="key", api_secret="secret", pid=0)  # of nobody
 ADDRESSES: dict[str, str] = dict.fromkeys(
-    ("openai", "deepgram", "inference", "cartesia", "stats"), "http://127.0.0.1:9/v1"
+    ("openai", "deepgram", "inference", "cartesia", "flux", "stats"), "http://127.0.0.1:9/v1"
 )
 SERVER = "from livekit.agents import AgentServer\n"
 

@@ -11,7 +11,7 @@ from firstword.rehearsal.stack import Stack
 
 STACK = Stack(livekit_url="ws://127.0.0.1:9", api_key="ours", api_secret="ours", pid=0)
 ADDRESSES: dict[str, str] = dict.fromkeys(
-    ("openai", "deepgram", "inference", "cartesia", "stats"), "http://127.0.0.1:9"
+    ("openai", "deepgram", "inference", "cartesia", "flux", "stats"), "http://127.0.0.1:9"
 )
 CLOUD = {
     "LIVEKIT_URL": "wss://cloud.invalid",

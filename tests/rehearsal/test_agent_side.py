@@ -18,19 +18,22 @@ from firstword.rehearsal.agent_side.facts import read_facts
 from firstword.rehearsal.agent_side.redirect import BASES, NotSimulated, provider_class, redirect
 from firstword.rehearsal.agent_side.settings import AuditSettings
 from firstword.rehearsal.agent_side.worker import hold, keep_environment
-from firstword.rehearsal.simulated_providers import SIMULATED, defaults, name_of, variables
+from firstword.rehearsal.simulated_providers import SIMULATED, constants, defaults, name_of, variables
 
 ADDRESSES = {
     "openai": "http://127.0.0.1:9/v1",
     "deepgram": "http://127.0.0.1:9/v1",
     "inference": "http://127.0.0.1:9/inference/v1",
     "cartesia": "http://127.0.0.1:9",
+    "flux": "http://127.0.0.1:9/v2/listen",
 }
 LIVEKIT = {"LIVEKIT_URL": "ws://127.0.0.1:9", "LIVEKIT_API_KEY": "ours", "LIVEKIT_API_SECRET": "ours"}
 
 
 def settings(folder: Path, *, real: bool = False) -> AuditSettings:
-    return AuditSettings(str(folder / "facts"), LIVEKIT, defaults(ADDRESSES), tuple(SIMULATED), real)
+    return AuditSettings(
+        str(folder / "facts"), LIVEKIT, defaults(ADDRESSES), constants(ADDRESSES), tuple(SIMULATED), real
+    )
 
 
 @pytest.fixture
@@ -41,6 +44,10 @@ def unwrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     for path in (*(f"{module}.{name}" for module, name in BASES.items()), *defaults(ADDRESSES)):
         cls: Any = class_of(path)
         monkeypatch.setattr(cls, "__init__", cls.__init__)
+        monkeypatch.setattr(cls, "__init_subclass__", cls.__init_subclass__)
+    for path in constants(ADDRESSES):
+        module, _, name = path.rpartition(".")
+        monkeypatch.setattr(importlib.import_module(module), name, class_of(path))
     monkeypatch.setattr(switch, "_acts", {})
     for name, value in variables(ADDRESSES, ()).items():
         monkeypatch.setenv(name, value)
@@ -57,6 +64,8 @@ def test_every_class_is_there_and_takes_an_address() -> None:
         assert provider_class(class_of(path)) == path
     for path in defaults(ADDRESSES):
         assert "base_url" in inspect.signature(class_of(path).__init__).parameters
+    for path in constants(ADDRESSES):
+        assert class_of(path).startswith("wss://")
 
 
 def test_plugins_are_led_to_the_simulators(tmp_path: Path, unwrapped: None) -> None:
@@ -65,22 +74,44 @@ def test_plugins_are_led_to_the_simulators(tmp_path: Path, unwrapped: None) -> N
     assert cartesia.TTS()._opts.base_url == ADDRESSES["cartesia"]  # pyright: ignore[reportPrivateUsage]
     assert cartesia.TTS(base_url="http://localhost:1")._opts.base_url == "http://localhost:1"  # pyright: ignore[reportPrivateUsage]
     assert deepgram.STT()._opts.endpoint_url == f"{ADDRESSES['deepgram']}/listen"  # pyright: ignore[reportPrivateUsage]
+    assert deepgram.STTv2()._opts.endpoint_url == ADDRESSES["flux"]  # pyright: ignore[reportPrivateUsage]
+    assert openai.responses.LLM().provider == openai.responses.LLM(use_websocket=False).provider == "127.0.0.1:9"
     assert str(openai.LLM()._client.base_url) == f"{ADDRESSES['openai']}/"  # pyright: ignore[reportPrivateUsage]
     assert inference.STT("deepgram/nova-3", api_key="x", api_secret="y")._opts.base_url == ADDRESSES["inference"]  # pyright: ignore[reportPrivateUsage]
     names = [name_of(fact["name"]) for fact in read_facts(tmp_path / "facts")]
-    assert names == ["Cartesia TTS", "Deepgram STT", "OpenAI LLM", "LiveKit Inference STT"]
+    assert names == [
+        *("Cartesia TTS", "Deepgram STT", "Deepgram Flux STT", "OpenAI Responses LLM", "OpenAI LLM"),
+        "LiveKit Inference STT",
+    ]
 
 
 def test_no_provider_without_a_simulator_is_called(tmp_path: Path, unwrapped: None) -> None:
     """Neither one of another class, nor another company behind a plugin that is simulated; the agent's line is noted."""
     redirect(settings(tmp_path))
-    with pytest.raises(NotSimulated, match=r"openai\.stt\.STT is not simulated"):
-        openai.STT()
+    with pytest.raises(NotSimulated, match=r"deepgram\.tts_v2\.TTSv2 is not simulated"):
+        deepgram.TTSv2()
     with pytest.raises(NotSimulated, match=r"api\.cerebras\.ai"):
         openai.LLM.with_cerebras(api_key="x")
     refused = [fact for fact in read_facts(tmp_path / "facts") if fact["fact"] == "refused"]
-    assert [name_of(fact["name"]) for fact in refused] == ["openai STT", "openai LLM at api.cerebras.ai"]
+    assert [name_of(fact["name"]) for fact in refused] == ["deepgram TTSv2", "openai LLM at api.cerebras.ai"]
     assert {fact["place"] for fact in refused} == {__file__}
+
+
+def test_a_provider_is_refused_before_its_key_is_missed(tmp_path: Path, unwrapped: None) -> None:
+    """Nobody is asked for a key, and refused with it afterwards."""
+    redirect(settings(tmp_path))
+
+    class ShoutTTS(tts.TTS[Any]):
+        __module__ = "livekit.plugins.shout.tts"
+
+        def __init__(self) -> None:
+            raise ValueError("SHOUT_API_KEY is not set")
+
+        def synthesize(self, text: str, **_: Any) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(NotSimulated):
+        ShoutTTS()
 
 
 def test_the_users_own_class_is_theirs(tmp_path: Path, unwrapped: None) -> None:

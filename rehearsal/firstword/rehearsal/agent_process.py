@@ -26,7 +26,7 @@ from firstword.rehearsal.agent_side.probe import AT_START
 from firstword.rehearsal.agent_side.settings import VARIABLE, AuditSettings
 from firstword.rehearsal.processes import ServerFailed
 from firstword.rehearsal.result import LOGS, TRACES
-from firstword.rehearsal.simulated_providers import SIMULATED, defaults, name_of, variables
+from firstword.rehearsal.simulated_providers import SIMULATED, constants, defaults, name_of, variables
 from firstword.rehearsal.stack import Stack
 from firstword.rehearsal.workers import RunningWorker, logged_worker, without
 from firstword.telemetry.observe_folder import observing, write_observe_folder
@@ -102,6 +102,7 @@ def place_agent(
         facts=str(audit / "facts.jsonl"),
         environment=led,
         defaults={} if addresses is None else defaults(addresses),
+        constants={} if addresses is None else constants(addresses),
         simulated=tuple(SIMULATED),
         real=real,
     )

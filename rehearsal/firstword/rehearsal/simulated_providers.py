@@ -16,9 +16,12 @@ SIMULATED: Mapping[str, str] = MappingProxyType(
         "livekit.agents.inference.tts.TTS": "LiveKit Inference TTS",
         "livekit.agents.inference.realtime.openai.RealtimeModel": "LiveKit Inference Realtime",
         "livekit.plugins.openai.llm.LLM": "OpenAI LLM",
+        "livekit.plugins.openai.responses.llm.LLM": "OpenAI Responses LLM",
+        "livekit.plugins.openai.stt.STT": "OpenAI STT",
         "livekit.plugins.openai.tts.TTS": "OpenAI TTS",
         "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "OpenAI Realtime",
         "livekit.plugins.deepgram.stt.STT": "Deepgram STT",
+        "livekit.plugins.deepgram.stt_v2.STTv2": "Deepgram Flux STT",
         "livekit.plugins.deepgram.tts.TTS": "Deepgram TTS",
         "livekit.plugins.cartesia.stt.STT": "Cartesia STT",
         "livekit.plugins.cartesia.tts.TTS": "Cartesia TTS",
@@ -33,7 +36,12 @@ _NO_KEY = "simulated"
 def variables(addresses: Mapping[str, str], shell: Iterable[str]) -> dict[str, str]:
     """Returns the environment variables that lead plugins to the simulators, and stand in for missing keys. A key in the shell is kept."""
     keys = {name: _NO_KEY for name in _KEYS if name not in shell}
-    return {"LIVEKIT_INFERENCE_URL": addresses["inference"], "OPENAI_BASE_URL": addresses["openai"], **keys}
+    return {
+        "LIVEKIT_INFERENCE_URL": addresses["inference"],
+        "OPENAI_BASE_URL": addresses["openai"],
+        "OPENAI_API_BASE": addresses["openai"],  # which clients of others read, as that of LlamaIndex
+        **keys,
+    }
 
 
 def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
@@ -43,13 +51,22 @@ def defaults(addresses: Mapping[str, str]) -> dict[str, str]:
     """
     return {
         "livekit.plugins.openai.llm.LLM": "",
+        "livekit.plugins.openai.responses.llm.LLM": "",
+        "livekit.plugins.openai.stt.STT": "",
         "livekit.plugins.openai.tts.TTS": "",
         "livekit.plugins.openai.realtime.realtime_model.RealtimeModel": "",
         "livekit.plugins.deepgram.stt.STT": f"{addresses['deepgram']}/listen",
+        "livekit.plugins.deepgram.stt_v2.STTv2": addresses["flux"],
         "livekit.plugins.deepgram.tts.TTS": f"{addresses['deepgram']}/speak",
         "livekit.plugins.cartesia.stt.STT": addresses["cartesia"],
         "livekit.plugins.cartesia.tts.TTS": addresses["cartesia"],
     }
+
+
+def constants(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Returns constant of a plugin, with its module -> address of its simulator, for plugins that read no other."""
+    socket = addresses["openai"].replace("http", "ws", 1)
+    return {"livekit.plugins.openai.responses.llm.OPENAI_RESPONSES_WS_URL": f"{socket}/responses"}
 
 
 def name_of(provider: str) -> str:

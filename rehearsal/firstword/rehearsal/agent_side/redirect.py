@@ -48,6 +48,9 @@ def redirect(settings: AuditSettings) -> None:
     for path, address in settings.defaults.items():
         module, _, name = path.rpartition(".")
         after_import(module, functools.partial(_give_default, name, address, settings))
+    for path, address in settings.constants.items():
+        module, _, name = path.rpartition(".")
+        after_import(module, functools.partial(_set_constant, name, address))
 
 
 def provider_class(kind: type) -> str | None:
@@ -59,7 +62,8 @@ def provider_class(kind: type) -> str | None:
 
 
 def _watch(name: str, settings: AuditSettings, module: ModuleType) -> None:
-    """Note which providers the agent makes, before any is called."""
+    """Note which providers the agent makes, before any is called, and before a missing key of one stops the agent."""
+    base: Any = getattr(module, name)
 
     def before(made: Any, _given: dict[str, Any]) -> None:
         provider = provider_class(made.__class__)
@@ -70,7 +74,13 @@ def _watch(name: str, settings: AuditSettings, module: ModuleType) -> None:
         else:
             _refuse(provider, settings)
 
-    _call_before_init(getattr(module, name), before)
+    def init_subclass(cls: type, **options: Any) -> None:
+        super(base, cls).__init_subclass__(**options)
+        if cls.__module__.startswith(_PROVIDERS):
+            _call_before_init(cls, before)
+
+    _call_before_init(base, before)
+    base.__init_subclass__ = classmethod(init_subclass)
 
 
 def _give_default(name: str, address: str, settings: AuditSettings, module: ModuleType) -> None:
@@ -85,6 +95,10 @@ def _give_default(name: str, address: str, settings: AuditSettings, module: Modu
             _refuse(f"{module.__name__}.{name} at {urlsplit(url).hostname}", settings)
 
     _call_before_init(getattr(module, name), before)
+
+
+def _set_constant(name: str, address: str, module: ModuleType) -> None:
+    setattr(module, name, address)
 
 
 def _call_before_init(cls: type, before: Callable[[Any, dict[str, Any]], None]) -> None:

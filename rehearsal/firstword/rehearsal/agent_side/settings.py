@@ -21,6 +21,8 @@ class AuditSettings:
     """Variables of the environment that stay as they are, whatever a `.env` file of the agent's says."""
     defaults: Mapping[str, str]
     """Class of a plugin, with its module -> the address that it gets where the agent gives none."""
+    constants: Mapping[str, str]
+    """Constant of a plugin, with its module -> the address that it gets."""
     simulated: tuple[str, ...]
     """Classes of providers whose protocol a simulator speaks."""
     real: bool

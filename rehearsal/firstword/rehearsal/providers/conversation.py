@@ -60,7 +60,7 @@ def _forced(tools: Sequence[Mapping[str, Any]], tool_choice: object) -> Mapping[
     """The function that must be called: the one that is named, or any."""
     if isinstance(tool_choice, Mapping):
         name = cast("Mapping[str, Any]", tool_choice)["function"]["name"]
-        return next(tool["function"] for tool in tools if tool["function"]["name"] == name)
+        return {tool["function"]["name"]: tool["function"] for tool in tools}[name]
     return tools[0]["function"] if tool_choice == "required" else None
 
 

@@ -39,7 +39,7 @@ class Listen:
     """Simulates Deepgram's `/v1/listen`: streaming speech-to-text over a WebSocket."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
-        self.provider = Provider("stt", latencies, latencies.stt.faults, connections, _error)
+        self.provider = Provider("stt", latencies, latencies.stt.faults, connections, error_body)
         self._refused = latencies.stt.refused
         self._connect = latencies.stt.connect
         self._silence = latencies.stt.silence
@@ -55,7 +55,7 @@ class Listen:
         HTTP 400 for another encoding than mono linear16, and for a language that the latency model refuses.
         """
         await self.provider.admit(request)
-        sample_rate = _sample_rate(self.provider, request)
+        sample_rate = requested_rate(self.provider, request)
         _check_model(self.provider, request.query.get("language"), self._refused)
         silence = self._silence.draw(self._silences)
         with contextlib.suppress(ValueError):  # "false" turns Deepgram's endpointing off, ours has its minimum
@@ -122,7 +122,7 @@ class Speak:
     """Simulates Deepgram's `/v1/speak`: text-to-speech, over a WebSocket or by one POST; linear16 only."""
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
-        self.provider = Provider("tts", latencies, latencies.tts.faults, connections, _error)
+        self.provider = Provider("tts", latencies, latencies.tts.faults, connections, error_body)
         self._first_byte = latencies.tts.first_byte
         self._body = latencies.tts.body
         self._refused = latencies.tts.refused
@@ -134,7 +134,7 @@ class Speak:
     async def synthesize(self, request: web.Request) -> web.StreamResponse:
         """Answers a POST with the audio of its text, or with the fault that the latency model has for it."""
         await self.provider.admit(request)
-        sample_rate = _sample_rate(self.provider, request)
+        sample_rate = requested_rate(self.provider, request)
         _check_model(self.provider, request.query.get("model"), self._refused)
         try:
             text = str((await request.json())["text"])
@@ -145,7 +145,7 @@ class Speak:
         media_type = f"audio/l16;rate={sample_rate};channels=1"
         match self._body:
             case Body.JSON:
-                return web.Response(text=_error(500, "out of capacity"), content_type="application/json")
+                return web.Response(text=error_body(500, "out of capacity"), content_type="application/json")
             case Body.HTML:
                 return web.Response(text=_PAGE, content_type="text/html")
             case Body.HEADER:
@@ -163,7 +163,7 @@ class Speak:
     async def converse(self, request: web.Request) -> web.WebSocketResponse:
         """Speaks many texts over one WebSocket, by the messages Speak, Flush, Clear and Close."""
         await self.provider.admit(request)
-        sample_rate = _sample_rate(self.provider, request)
+        sample_rate = requested_rate(self.provider, request)
         _check_model(self.provider, request.query.get("model"), self._refused)
         ws = web.WebSocketResponse()
         await ws.prepare(request)
@@ -284,8 +284,8 @@ def _results(request_id: str, transcript: hearing.Transcript, *, from_finalize: 
     }
 
 
-def _sample_rate(provider: Provider, request: web.Request) -> int:
-    """The request's sample rate in Hz; HTTP 400 for what the simulator neither hears nor says."""
+def requested_rate(provider: Provider, request: web.Request) -> int:
+    """Returns the request's sample rate in Hz. Raises HTTP 400 for what the simulator neither hears nor says."""
     encoding, rate = request.query.get("encoding"), request.query.get("sample_rate", "")
     if encoding != "linear16" or request.query.get("channels", "1") != "1":
         raise provider.error(web.HTTPBadRequest, f"encoding was {encoding!r}; only mono linear16 is simulated")
@@ -300,6 +300,7 @@ def _check_model(provider: Provider, asked: str | None, refused: Collection[str]
         raise provider.error(web.HTTPBadRequest, "No such model/language/tier combination found.")
 
 
-def _error(status: int, message: str) -> str:
+def error_body(status: int, message: str) -> str:
+    """Returns Deepgram's JSON for an error."""
     code = "INTERNAL_SERVER_ERROR" if status >= 500 else "INVALID_QUERY_PARAMETER"
     return json.dumps({"err_code": code, "err_msg": message, "request_id": str(uuid.uuid4())})

@@ -40,7 +40,7 @@ class OpenAI:
     ) -> None:
         """name: of the provider; prefix: of the paths."""
         self._prefix = prefix
-        self.provider = Provider(name, latencies, latencies.llm.faults, connections, _error)
+        self.provider = Provider(name, latencies, latencies.llm.faults, connections, error_body)
         self._first_token = latencies.llm.first_token
         self._token = latencies.llm.token
         self._tokens = latencies.stream(f"{name}.token")
@@ -95,7 +95,7 @@ class OpenAISpeech:
     """
 
     def __init__(self, latencies: Latencies, connections: Connections) -> None:
-        self.provider = Provider("openai-tts", latencies, latencies.tts.faults, connections, _error)
+        self.provider = Provider("openai-tts", latencies, latencies.tts.faults, connections, error_body)
         self._first_byte = latencies.tts.first_byte
 
     def routes(self) -> list[web.RouteDef]:
@@ -168,6 +168,7 @@ def _usage(prompt: int, completion: int) -> dict[str, Any]:
     }
 
 
-def _error(status: int, message: str) -> str:
+def error_body(status: int, message: str) -> str:
+    """Returns OpenAI's JSON for an error."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": None}})

@@ -1,7 +1,7 @@
 """Simulates a speech-to-speech model: OpenAI's Realtime API over a WebSocket, as the real plugin speaks it.
 
-It follows OpenAI's published reference of Realtime client and server events (GA), for spoken answers. Audio is
-audio/pcm at 24 kHz in and out, and the server finds turns. `hearing.py` and `conversation.py` say what it hears and
+It follows OpenAI's published reference of Realtime client and server events (GA), for spoken answers; a session for
+transcription only hears. Audio is audio/pcm at 24 kHz in and out, and the server finds turns. `hearing.py` and `conversation.py` say what it hears and
 answers, `admission.py` how late.
 """
 
@@ -73,6 +73,7 @@ class _RealtimeSession:
         self._last_item: str | None = None
         self._spoken_item: str | None = None
         self._server_turns = True
+        self._answers = True
         self._response: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -90,6 +91,7 @@ class _RealtimeSession:
             case "session.update":
                 session: dict[str, Any] = event["session"]
                 self._server_turns = _finds_turns(session)
+                self._answers = session.get("type") != "transcription"
                 await self._send("session.updated", session=session)
             case "conversation.item.create":
                 await self._add(event["item"])
@@ -151,7 +153,7 @@ class _RealtimeSession:
                 transcript=text,
                 usage={"type": "duration", "seconds": heard.end - heard.start},
             )
-            if self._server_turns:
+            if self._server_turns and self._answers:
                 await self._answer(None)
 
     async def _answer(self, metadata: dict[str, str] | None) -> None:

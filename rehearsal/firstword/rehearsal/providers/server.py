@@ -21,9 +21,12 @@ from aiohttp import web
 from firstword.rehearsal.providers.admission import Connections
 from firstword.rehearsal.providers.cartesia import CartesiaSTT, CartesiaTTS
 from firstword.rehearsal.providers.deepgram import Listen, Speak
+from firstword.rehearsal.providers.deepgram_flux import Flux
 from firstword.rehearsal.providers.inference import PREFIX, InferenceSTT, InferenceTTS
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.rehearsal.providers.openai import OpenAI, OpenAISpeech
+from firstword.rehearsal.providers.openai_responses import OpenAIResponses
+from firstword.rehearsal.providers.openai_transcription import OpenAIEmbeddings, OpenAITranscription
 from firstword.rehearsal.providers.realtime import Realtime
 
 _LARGEST_REQUEST = 16 * 1024**2
@@ -36,13 +39,14 @@ class ProviderAddresses:
     """Addresses of the simulators: base addresses as OPENAI_BASE_URL, DEEPGRAM_BASE_URL and LIVEKIT_INFERENCE_URL want
     them.
 
-    Cartesia's is as its plugin wants it; `stats` has the counts.
+    Cartesia's is as its plugin wants it, and that of Deepgram's Flux; `stats` has the counts.
     """
 
     openai: str
     deepgram: str
     inference: str
     cartesia: str
+    flux: str
     stats: str
 
 
@@ -56,7 +60,11 @@ def application(latencies: Latencies) -> web.Application:
     simulated = [
         OpenAI(latencies, connections),
         OpenAISpeech(latencies, connections),
+        OpenAIResponses(latencies, connections),
+        OpenAITranscription(latencies, connections),
+        OpenAIEmbeddings(latencies, connections),
         Listen(latencies, connections),
+        Flux(latencies, connections),
         Speak(latencies, connections),
         OpenAI(latencies, connections, name="inference-llm", prefix=PREFIX),
         InferenceSTT(latencies, connections),
@@ -91,6 +99,7 @@ async def simulators(latencies: Latencies, *, port: int = 0) -> AsyncGenerator[P
             deepgram=f"{origin}/v1",
             inference=f"{origin}{PREFIX}",
             cartesia=origin,
+            flux=f"{origin}/v2/listen",
             stats=f"{origin}/stats",
         )
     finally:
