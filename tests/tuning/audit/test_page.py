@@ -122,3 +122,14 @@ def test_lines_fit_a_terminal(width: int, voice: FirstVoice, tmp_path: Path) -> 
     assert any(f"It {voice.value}" in line for line in lines)
     assert any("my_agent.py:6 entrypoint" in line for line in lines)
     assert all(any(each.rule.link in line for line in lines) for each in report.opportunities)
+
+
+def test_a_line_that_is_evidence_twice_in_a_row_is_shown_once(tmp_path: Path) -> None:
+    """With both of its waits."""
+    report = report_of(tmp_path)
+    (first, *_) = report.opportunities
+    one = first.evidence[0]._replace(text="only_here()")
+    twice = replace(first, evidence=(one, one._replace(what="another wait")))
+    text = Elements(page(replace(report, opportunities=(twice,)))).text
+    assert text.count("only_here()") == 1
+    assert "another wait" in text

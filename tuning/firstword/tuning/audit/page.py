@@ -131,7 +131,10 @@ def _opportunities(report: AuditReport) -> str:
 
 def _card(index: int, each: Opportunity, most: float) -> str:
     width = 100.0 * each.saving_s / most
-    evidence = "".join(map(_evidence, each.evidence))
+    before = (None, *(one.where for one in each.evidence))
+    evidence = "".join(
+        _evidence(one, shows_text=one.where != last) for one, last in zip(each.evidence, before, strict=False)
+    )
     how = (
         f'<p>{_prose(each.rule.how)} <a href="{_text(each.rule.link)}">Read more</a></p>'
         f"<pre><code>{_code(each.rule.code)}</code></pre>"
@@ -153,8 +156,9 @@ def _range(each: Opportunity) -> str:
     return f"{_time(low) if low > 0 else '0'} to {_time(each.saving_range.high)}"
 
 
-def _evidence(each: Evidence) -> str:
-    text = f"<pre><code>{_code(each.text)}</code></pre>" if each.text else ""
+def _evidence(each: Evidence, *, shows_text: bool) -> str:
+    """One row; several in a row that are of one line of source show it once."""
+    text = f"<pre><code>{_code(each.text)}</code></pre>" if each.text and shows_text else ""
     return (
         f'<li><b>{_time(each.seconds)}</b><div><span class="fw-where">{_text(each.where)}</span> '
         f'<span class="fw-dim">{_text(each.told)}</span>{text}</div></li>'

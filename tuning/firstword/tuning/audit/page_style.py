@@ -59,8 +59,7 @@ summary::-webkit-details-marker{display:none}
 .fw-where{font-weight:600;overflow-wrap:anywhere}
 .fw-evidence,.fw-what,.fw-took{font-size:14px}
 .fw-dim{overflow-wrap:anywhere}
-pre{margin:5px 0 0;padding:7px 11px;background:var(--fw-code);border-radius:8px;overflow-x:auto;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
-.fw-evidence pre,.fw-lines pre{white-space:pre-wrap;overflow-wrap:anywhere}
+pre{margin:5px 0 0;padding:7px 11px;background:var(--fw-code);border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 code{font:inherit}p code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;background:var(--fw-code);padding:1px 5px;border-radius:5px}
 .fw-inside>pre{margin-bottom:8px}
 .fw-path{padding:18px clamp(14px,2.5vw,22px)}
