@@ -39,8 +39,9 @@ from firstword.rehearsal.workers import FLOOR, RunningWorker, running_worker
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.audit.facts import AgentFacts, AuditedSession, AuditRun, FirstVoice
 
-_STAY_S = 0.3
-"""A caller hears the agent's first syllables, and hangs up."""
+_STAY_S = 1.5
+"""A caller hears the agent's first words, and hangs up: not before the start's spans are made, a second after the first
+word. An agent whose loop its caller's leaving stops would make none."""
 _SILENT_BEFORE_GIVING_UP = 2
 """Callers who hear nothing, before the audit ends."""
 
