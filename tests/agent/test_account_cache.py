@@ -14,8 +14,9 @@ import pytest
 
 from firstword.agent.accounts import examples
 from firstword.agent.accounts.account_cache import FRESH, KEPT, UNKNOWN, AccountCache
+from firstword.agent.accounts.account_store import StoreError, StoreFailure
 from firstword.agent.accounts.model import Account, GreetingFields, SessionRow
-from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.agent.cache.backend import Bounds
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
@@ -25,7 +26,7 @@ PATIENCE = 120.0
 """Seconds, so that a busy machine's store counts as quick."""
 
 
-class WatchedStore(AccountStore):
+class WatchedStore(SQLStore):
     """A real store that counts its reads, and can be slow or down."""
 
     reads: Counter[str]
@@ -79,7 +80,7 @@ async def cache(store: WatchedStore, kept: Cache) -> AsyncIterator[AccountCache]
         yield made
 
 
-async def read(store: AccountStore, kept: Cache, id: str) -> Account | None:
+async def read(store: SQLStore, kept: Cache, id: str) -> Account | None:
     """What a session gets, first to last; when it is done, the cache has been written."""
     async with aclosing(AccountCache(store, kept, patience=PATIENCE)) as cache:
         found = await cache.first(id)
@@ -206,7 +207,7 @@ async def test_a_slow_store_is_waited_for_no_longer_than_patience_where_there_is
                 await cache.first(JONAS.id)
 
 
-async def record(store: AccountStore, *ids: str) -> None:
+async def record(store: SQLStore, *ids: str) -> None:
     for number, id in enumerate(ids):
         await store.record_session(SessionRow(id=f"job {number}", account=id, started=float(number)))
 

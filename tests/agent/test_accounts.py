@@ -1,4 +1,4 @@
-"""firstword.agent.accounts.store: what is written is read again, from SQLite and from PostgreSQL, and what fails says why."""
+"""firstword.agent.accounts.sql_store: what is written is read again, from SQLite and from PostgreSQL, and what fails says why."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from firstword.agent.accounts import examples
+from firstword.agent.accounts.account_store import StoreError, StoreFailure
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields, LastSession, SessionRow
-from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
+from firstword.agent.accounts.sql_store import SQLStore
 from tests.postgres import postgres_url as postgres_url
 
 ADA = examples.ACCOUNTS[0]
@@ -38,9 +39,9 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[AccountStore]:
+async def store(url: str) -> AsyncIterator[SQLStore]:
     """A store with the example accounts."""
-    async with aclosing(await AccountStore.open(url, seed=True)) as opened:
+    async with aclosing(await SQLStore.open(url, seed=True)) as opened:
         yield opened
 
 
@@ -59,7 +60,7 @@ async def execute(url: str, statement: str) -> list[tuple[object, ...]]:
         await engine.dispose()
 
 
-async def test_the_example_accounts_are_read_as_they_were_written(store: AccountStore) -> None:
+async def test_the_example_accounts_are_read_as_they_were_written(store: SQLStore) -> None:
     """Whole, to the last text of the long knowledge, and in whatever script."""
     assert [await store.account(one.id) for one in examples.ACCOUNTS] == list(examples.ACCOUNTS)
 
@@ -75,7 +76,7 @@ def test_the_example_accounts_differ_in_what_matters() -> None:
     assert max(sum(map(len, one.knowledge)) for one in examples.ACCOUNTS) > 50_000
 
 
-async def test_an_account_nobody_knows_is_none(store: AccountStore) -> None:
+async def test_an_account_nobody_knows_is_none(store: SQLStore) -> None:
     """For each way of reading; SQL in an id is just an id."""
     for id in ("nobody", "", "' OR 1=1 --", "x" * 10_000):
         assert await store.account(id) is None
@@ -83,7 +84,7 @@ async def test_an_account_nobody_knows_is_none(store: AccountStore) -> None:
         assert await store.resumption(id) is None
 
 
-async def test_what_the_greeting_needs_can_be_read_alone(store: AccountStore) -> None:
+async def test_what_the_greeting_needs_can_be_read_alone(store: SQLStore) -> None:
     """Without all that the assistant will know."""
     first = await store.greeting_fields(ADA.id)
     assert first is not None
@@ -92,14 +93,14 @@ async def test_what_the_greeting_needs_can_be_read_alone(store: AccountStore) ->
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000])
-async def test_all_ids_can_be_read_a_page_at_a_time(store: AccountStore, size: int) -> None:
+async def test_all_ids_can_be_read_a_page_at_a_time(store: SQLStore, size: int) -> None:
     """Each once, whatever a page holds."""
     pages = [page async for page in store.ids(size)]
     assert max(map(len, pages)) <= size
     assert sorted(id for page in pages for id in page) == sorted(account.id for account in examples.ACCOUNTS)
 
 
-async def test_saving_replaces(store: AccountStore) -> None:
+async def test_saving_replaces(store: SQLStore) -> None:
     """An account is new, or takes the place of the one with its id; no other changes."""
     changed = replace(ADA, name="Ada W.", tools=(), knowledge=("one", "two\n'three'"))
     await store.save(changed)
@@ -109,7 +110,7 @@ async def test_saving_replaces(store: AccountStore) -> None:
     assert await store.account("1002") == examples.ACCOUNTS[1]
 
 
-async def test_the_last_session_is_the_last(store: AccountStore) -> None:
+async def test_the_last_session_is_the_last(store: SQLStore) -> None:
     """One row an account; nothing is kept for an account that is gone."""
     assert await store.resumption(ADA.id) == examples.LAST_SESSIONS[ADA.id]
     assert await store.resumption("1003") is None
@@ -121,7 +122,7 @@ async def test_the_last_session_is_the_last(store: AccountStore) -> None:
     assert await store.resumption("gone") is None
 
 
-async def test_a_session_is_recorded_once_and_then_completed(store: AccountStore, url: str) -> None:
+async def test_a_session_is_recorded_once_and_then_completed(store: SQLStore, url: str) -> None:
     """The second write of the same id replaces the first; an account nobody knows is not kept."""
     begun = SessionRow("job-1", ADA.id, 1_800_000_000.25, {"parallel-init": "on"})
     await store.record_session(begun)
@@ -137,7 +138,7 @@ async def test_a_session_is_recorded_once_and_then_completed(store: AccountStore
     ]
 
 
-async def test_a_deleted_account_leaves_only_figures(store: AccountStore, url: str) -> None:
+async def test_a_deleted_account_leaves_only_figures(store: SQLStore, url: str) -> None:
     """Its last session goes with it; its session rows no longer say whose they were."""
     await store.record_session(SessionRow("job-1", ADA.id, 1.0))
     await store.delete(ADA.id)
@@ -147,7 +148,7 @@ async def test_a_deleted_account_leaves_only_figures(store: AccountStore, url: s
     assert await execute(url, "SELECT id, account FROM firstword_sessions") == [("job-1", None)]
 
 
-async def test_reads_at_the_same_time_do_not_mix(store: AccountStore) -> None:
+async def test_reads_at_the_same_time_do_not_mix(store: SQLStore) -> None:
     """More of them than the pool has connections."""
     ids = [one.id for one in examples.ACCOUNTS] * 8
     found = await asyncio.gather(*(store.account(id) for id in ids))
@@ -156,26 +157,26 @@ async def test_reads_at_the_same_time_do_not_mix(store: AccountStore) -> None:
 
 async def test_an_open_database_stays_as_it_is(url: str) -> None:
     """Examples go into fresh tables only: what was deleted doesn't come back."""
-    async with aclosing(await AccountStore.open(url, seed=True)) as first:
+    async with aclosing(await SQLStore.open(url, seed=True)) as first:
         await first.delete(ADA.id)
-    async with aclosing(await AccountStore.open(url, seed=True)) as second:
+    async with aclosing(await SQLStore.open(url, seed=True)) as second:
         assert await second.account(ADA.id) is None
         assert await second.account("1002") == examples.ACCOUNTS[1]
 
 
 async def test_only_sqlite_gets_examples_unasked(url: str) -> None:
     """Nothing is written into somebody's PostgreSQL but the tables."""
-    async with aclosing(await AccountStore.open(url)) as opened:
+    async with aclosing(await SQLStore.open(url)) as opened:
         assert await opened.account(ADA.id) == (ADA if url.startswith("sqlite") else None)
 
 
 OPEN = """
 import asyncio, sys
 from firstword.agent.accounts.model import SessionRow
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 
 async def main(url, job):
-    store = await AccountStore.open(url, seed=True)
+    store = await SQLStore.open(url, seed=True)
     account = await store.account("1006")
     await store.record_session(SessionRow(job, "1006", 1.0))
     await store.aclose()
@@ -207,7 +208,7 @@ async def test_processes_that_open_it_first_at_once_do_not_collide(url: str) -> 
 async def test_a_fresh_sqlite_store_is_in_wal_mode_and_private(tmp_path: Path) -> None:
     """Readers don't wait for a writer, and other users of the machine don't read."""
     file = tmp_path / "not" / "there" / "accounts.db"
-    async with aclosing(await AccountStore.open(sqlite_url(file))):
+    async with aclosing(await SQLStore.open(sqlite_url(file))):
         assert await execute(sqlite_url(file), "PRAGMA journal_mode") == [("wal",)]
         assert all(one.stat().st_mode & 0o077 == 0 for one in (file.parent, *file.parent.iterdir()))
 
@@ -215,7 +216,7 @@ async def test_a_fresh_sqlite_store_is_in_wal_mode_and_private(tmp_path: Path) -
 async def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     """An account can be read while another process is in the middle of a write."""
     file = tmp_path / "accounts.db"
-    async with aclosing(await AccountStore.open(sqlite_url(file))) as opened:
+    async with aclosing(await SQLStore.open(sqlite_url(file))) as opened:
         writer = sqlite3.connect(file, isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE firstword_accounts SET name = 'half done'")
@@ -226,9 +227,9 @@ async def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
 
 async def test_a_locked_store_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that waited for another's lock until the busy timeout has the reason `locked`."""
-    monkeypatch.setattr("firstword.agent.accounts.store._SQLITE_BUSY", 0.05)
+    monkeypatch.setattr("firstword.agent.accounts.sql_store._SQLITE_BUSY", 0.05)
     file = tmp_path / "accounts.db"
-    async with aclosing(await AccountStore.open(sqlite_url(file))) as opened:
+    async with aclosing(await SQLStore.open(sqlite_url(file))) as opened:
         writer = sqlite3.connect(file, isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError) as raised:
@@ -241,9 +242,11 @@ async def test_a_locked_store_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 async def test_a_deadline_holds_while_the_store_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who gave up returns at once, though SQLite still waits for the lock in its thread; others are served meanwhile."""
-    monkeypatch.setattr("firstword.agent.accounts.store._SQLITE_BUSY", 3600.0)  # waiting for it would hang this test
+    monkeypatch.setattr(
+        "firstword.agent.accounts.sql_store._SQLITE_BUSY", 3600.0
+    )  # waiting for it would hang this test
     file = tmp_path / "accounts.db"
-    async with aclosing(await AccountStore.open(sqlite_url(file))) as opened:
+    async with aclosing(await SQLStore.open(sqlite_url(file))) as opened:
         writer = sqlite3.connect(file, isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(TimeoutError):
@@ -257,7 +260,7 @@ async def test_a_deadline_holds_while_the_store_is_locked(tmp_path: Path, monkey
 async def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path) -> None:
     """However often it is cancelled: a connection that stays open has a thread, which keeps the process from ending."""
     file = tmp_path / "accounts.db"
-    opened = await AccountStore.open(sqlite_url(file))
+    opened = await SQLStore.open(sqlite_url(file))
     writer = sqlite3.connect(file, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     saving = asyncio.create_task(opened.save(ADA))
@@ -286,7 +289,7 @@ async def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path) -> None:
 async def test_a_store_that_is_not_there_is_unreachable(url: str, reason: StoreFailure) -> None:
     """Whether nobody listens, or the place can't exist; the text holds no password."""
     with pytest.raises(StoreError) as raised:
-        await AccountStore.open(url)
+        await SQLStore.open(url)
     assert raised.value.reason is reason
     assert "hidden" not in str(raised.value)
 
@@ -296,7 +299,7 @@ async def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
     file = tmp_path / "accounts.db"
     file.write_bytes(b"not a database" * 400)
     with pytest.raises(StoreError) as raised:
-        await AccountStore.open(sqlite_url(file))
+        await SQLStore.open(sqlite_url(file))
     assert raised.value.reason is StoreFailure.BROKEN
     assert file.read_bytes() == b"not a database" * 400
 
@@ -305,7 +308,7 @@ async def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
 async def test_a_row_by_other_hands_is_broken(tmp_path: Path, column: str) -> None:
     """Tools that are no list of strings: an error, never an account of another shape."""
     file = tmp_path / "accounts.db"
-    async with aclosing(await AccountStore.open(sqlite_url(file))) as opened:
+    async with aclosing(await SQLStore.open(sqlite_url(file))) as opened:
         with sqlite3.connect(file) as other:
             other.execute("UPDATE firstword_accounts SET tools = ?", [column])
         other.close()
@@ -316,13 +319,13 @@ async def test_a_row_by_other_hands_is_broken(tmp_path: Path, column: str) -> No
 
 async def test_a_missing_table_is_broken(url: str) -> None:
     """A store that nobody prepared says so at the first read."""
-    async with aclosing(AccountStore(url)) as unprepared:
+    async with aclosing(SQLStore(url)) as unprepared:
         with pytest.raises(StoreError) as raised:
             await unprepared.account(ADA.id)
     assert raised.value.reason is StoreFailure.BROKEN
 
 
-async def test_an_error_quotes_no_account(store: AccountStore) -> None:
+async def test_an_error_quotes_no_account(store: SQLStore) -> None:
     """A text that the database can't hold is refused without being repeated, and without a chained error that does."""
     with pytest.raises(StoreError) as raised:
         await store.save(replace(ADA, name="secret name \ud800"))
@@ -334,7 +337,7 @@ async def test_an_error_quotes_no_account(store: AccountStore) -> None:
 async def test_a_wrong_database_is_broken(postgres_url: str) -> None:
     """PostgreSQL is there and answers that the database isn't."""
     with pytest.raises(StoreError) as raised:
-        await AccountStore.open(postgres_url.replace("/postgres?", "/nowhere?"))
+        await SQLStore.open(postgres_url.replace("/postgres?", "/nowhere?"))
     assert raised.value.reason is StoreFailure.BROKEN
 
 
@@ -343,7 +346,7 @@ async def test_a_connection_cut_while_idle_costs_no_session(postgres_url: str) -
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'postgres'"
     )
-    async with aclosing(await AccountStore.open(postgres_url)) as opened:
+    async with aclosing(await SQLStore.open(postgres_url)) as opened:
         await opened.save(ADA)
         assert (True,) in await execute(postgres_url, cut)
         assert await opened.account(ADA.id) == ADA
@@ -352,7 +355,7 @@ async def test_a_connection_cut_while_idle_costs_no_session(postgres_url: str) -
 def test_no_driver_is_imported_that_is_not_used() -> None:
     """The store's module imports neither driver nor dialect; the data's module not even SQLAlchemy."""
     for module, absent in (
-        ("firstword.agent.accounts.store", ("aiosqlite", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg")),
+        ("firstword.agent.accounts.sql_store", ("aiosqlite", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg")),
         ("firstword.agent.accounts.model", ("sqlalchemy",)),
         ("firstword.agent.greeting.text", ("sqlalchemy",)),
     ):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from firstword.agent.accounts import store as stores
+from firstword.agent.accounts import sql_store as stores
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.agent.audio.synthesis import Synthesis
 from firstword.agent.failures import BackOff
 from firstword.agent.flags.improvements import profile
@@ -49,7 +49,7 @@ async def owners(settings: Settings) -> int:
 
 
 async def delete_ada(settings: Settings) -> None:
-    store = await AccountStore.open(settings.store_url.get_secret_value())
+    store = await SQLStore.open(settings.store_url.get_secret_value())
     await store.delete(ADA)
     await store.aclose()
 

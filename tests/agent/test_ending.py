@@ -15,10 +15,10 @@ from livekit.agents import AgentSession, JobContext
 
 from firstword.agent.account_call import account_ending
 from firstword.agent.account_call.account_call import AccountCall
+from firstword.agent.accounts.account_store import StoreError, StoreFailure
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.identity import Identity, Trust
 from firstword.agent.accounts.model import LastSession, SessionRow
-from firstword.agent.accounts.store import StoreError, StoreFailure
 from firstword.agent.call_settings import CallSettings
 from firstword.agent.conversation.conversation import Conversation
 from firstword.agent.flags.improvements import profile

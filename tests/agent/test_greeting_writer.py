@@ -17,9 +17,9 @@ from firstword.agent.audio.refusals import Refusals
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
 from firstword.agent.conversation import greeting_writer
-from firstword.agent.conversation.components import build
 from firstword.agent.greeting.audio_cache import BOUNDS
 from firstword.agent.greeting.text import MAX_TEXT, DayPart, GreetingText
+from firstword.agent.parts import WorkerParts
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.server import simulators
 from tests.agent.providers import made
@@ -31,7 +31,7 @@ TEMPLATE = GreetingText("Good morning, Ada!", DayPart.MORNING)
 async def test_the_llm_is_told_who_calls_and_what_it_says_is_one_line(tmp_path: Path) -> None:
     """By the real plugin: the simulator answers with what it was asked."""
     async with simulators(Latencies.load(None)) as providers:
-        components = build(made(tmp_path, OPENAI_BASE_URL=providers.openai), Refusals(None))
+        components = WorkerParts(made(tmp_path, OPENAI_BASE_URL=providers.openai), Refusals(None)).components()
         written = await greeting_writer.write(ADA, TEMPLATE, components)
         await components.aclose()
     assert ADA.name in written.text
@@ -42,7 +42,7 @@ async def test_the_llm_is_told_who_calls_and_what_it_says_is_one_line(tmp_path: 
 
 async def test_an_llm_that_is_down_is_the_callers_error_to_handle(tmp_path: Path) -> None:
     """The start has a deadline and the template for it."""
-    components = build(made(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1"), Refusals(None))
+    components = WorkerParts(made(tmp_path, OPENAI_BASE_URL="http://127.0.0.1:9/v1"), Refusals(None)).components()
     with pytest.raises(APIError):
         await greeting_writer.write(ADA, TEMPLATE, components)
     await components.aclose()

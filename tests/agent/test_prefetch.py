@@ -16,10 +16,10 @@ from livekit import rtc
 from livekit.agents import APIStatusError, tts
 
 from firstword.agent import folders, run_folder
-from firstword.agent.accounts import store as stores
+from firstword.agent.accounts import sql_store as stores
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import Synthesis, synthesis
 from firstword.agent.cache.backend import CacheFailure, CacheUnavailable
@@ -103,7 +103,7 @@ async def test_each_speaks_with_its_own_voice(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
 ) -> None:
     """An account that names no voice has the settings' one, whoever was greeted before it."""
-    store = await AccountStore.open(settings.store_url.get_secret_value())
+    store = await SQLStore.open(settings.store_url.get_secret_value())
     for account in ACCOUNTS:
         await store.save(replace(account, id=f"{account.id}-silent", name="Nemo", voice=""))
     await store.aclose()
@@ -148,7 +148,7 @@ class Choosy(Synthesis):
 
 
 async def voices_are(settings: Settings, voice: str, accounts: Sequence[Account]) -> None:
-    store = await AccountStore.open(settings.store_url.get_secret_value())
+    store = await SQLStore.open(settings.store_url.get_secret_value())
     for account in accounts:
         await store.save(replace(account, voice=voice))
     await store.aclose()

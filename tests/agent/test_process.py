@@ -28,7 +28,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 sets = [job_process.of(job).components for job in jobs]
-print(len({id(part) for each in sets for part in (each.stt, each.llm, each.synthesis.tts, each.vad)}), gc.isenabled())
+print(len({id(part) for each in sets for part in (each.stt, each.llm, each.tts, each.vad)}), gc.isenabled())
 """
 
 

@@ -25,11 +25,11 @@ from firstword.agent.audio.splice import frames_of, samples_of, trimmed
 from firstword.agent.audio.synthesis import Synthesis, synthesis
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
-from firstword.agent.conversation.components import build
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import BOUNDS, AudioCache, CachedSpeech
 from firstword.agent.greeting.greeting import SHIPPED_TEXT, PreparedGreeting, keep, make_ahead, prepared, shipped_audio
 from firstword.agent.greeting.text import greeting_text, opening_of
+from firstword.agent.parts import WorkerParts
 from firstword.agent.settings import Settings
 from firstword.rehearsal.providers import hearing, voice
 from tests.agent.providers import simulated
@@ -217,8 +217,9 @@ async def test_a_language_that_is_refused_gives_way_to_the_nearest(
         tmp_path, '[stt]\nconnect = { median_ms = 1 }\nrefused = ["zz", "zz-ZZ", "de-AT"]'
     ) as settings:
         refusals = Refusals(None)
-        components = build(settings, refusals)
+        components = WorkerParts(settings, refusals).components()
         components.fit(replace(ADA, language=language))
+        assert components.stt is not None
         async with components.stt.stream(conn_options=ONCE) as stream:
             sound = hearing.tone("hello", 0.5, 16_000)
             stream.push_frame(rtc.AudioFrame(sound.tobytes(), 16_000, 1, len(sound)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from livekit.agents import AgentServer
 from livekit.plugins import deepgram, openai
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from firstword.agent.settings import Settings, SettingsError, may_be, read_settings, settings, variable
 
@@ -276,7 +276,11 @@ def table() -> str:
     rows = ["| variable | default | expected | |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = (
-            "required" if field.is_required() else "" if field.default in (None, (), ...) else f"`{field.default}`"
+            "required"
+            if field.is_required() or field.default == SecretStr("")
+            else ""
+            if field.default in (None, (), ...)
+            else f"`{field.default}`"
         )
         if field.default_factory is not None:
             default = ""

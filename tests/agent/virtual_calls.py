@@ -19,9 +19,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from firstword.agent import entrypoint, startup
 from firstword.agent.accounts.account_cache import AccountCache
+from firstword.agent.accounts.account_store import AccountStore, StoreError, StoreFailure
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account, GreetingFields, LastSession, SessionRow
-from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.agent.audio.provider_http import Judged, ProviderHTTP
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.synthesis import Synthesis
@@ -31,6 +32,7 @@ from firstword.agent.conversation.components import Components
 from firstword.agent.flags.assignment import Assignment
 from firstword.agent.flags.improvements import Flags, Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
+from firstword.agent.parts import WorkerParts
 from firstword.agent.process.caches import Caches
 from firstword.agent.process.job_process import Process
 from firstword.agent.settings import Settings
@@ -85,7 +87,7 @@ def speaking_shapes() -> Iterator[Shape]:
 BASELINE, TUNED = Shape(frozenset(), metadata=True), Shape(frozenset(Improvement), metadata=True)
 
 
-class Store(AccountStore):
+class Store(SQLStore):
     """Ada's account, and what is written. `read`: seconds for each read; fails: every one."""
 
     def __init__(self) -> None:
@@ -272,7 +274,7 @@ class VirtualCalls:
                 livekit,
                 caller,
                 cast("Store", process.store),
-                parts.synthesis.tts,
+                parts.tts,
                 parts.stt,
                 parts.llm,
                 parts.vad,
@@ -294,7 +296,7 @@ class VirtualCalls:
             ended = await call.job.run(enter)
             await meanwhile
             heard = [each for each in caller.heard if each.track == VOICE and any(each.frame.data)]
-            return Ended((), heard, ended, call.store.rows, began)
+            return Ended((), heard, ended, getattr(call.store, "rows", ()), began)
 
         try:
             ended = test.run(conduct)
@@ -305,23 +307,33 @@ class VirtualCalls:
 
 
 def _process(settings: Settings, shape: Shape, exporting: Exporting) -> Process:
-    store, on = Store(), shape.on
+    parts, on = WorkerParts(settings, Refusals(None)), shape.on
+    store: AccountStore = Store() if settings.parts is None else parts.store()
     accounts = Cache(Memory(), deadline=0.2) if Improvement.ACCOUNT_CACHE in on else None
     speeches = Cache(Memory(), deadline=0.2) if Improvement.SMART_GREETING in on else None
-    any_voice = ProviderHTTP(Judged("voice", "model", lambda voice: (voice,)), Refusals(None))
-    components = Components(
-        stt=cast("Any", FakeSTT()),
-        llm=cast("Any", FakeLLM()),
-        synthesis=Synthesis(cast("Any", FakeTTS()), any_voice),
-        vad=cast("Any", FakeVAD()),
-    )
+    components = _fakes(settings) if settings.parts is None else replace(parts.components(), vad=cast("Any", FakeVAD()))
     return Process(
         settings=settings,
         drawn=Assignment(Flags(on)),
         exporting=exporting,
+        parts=parts,
         store=store,
         accounts=None if accounts is None else AccountCache(store, accounts, patience=0.6),
         speeches=None if speeches is None else AudioCache(speeches, days=1),
         components=components,
         caches=Caches(accounts, speeches),
+    )
+
+
+def _fakes(settings: Settings) -> Components:
+    ear, mouth = FakeSTT(), FakeTTS()
+    any_voice = ProviderHTTP(Judged("voice", "model", lambda voice: (voice,)), Refusals(None))
+    return Components(
+        stt=ear,
+        llm=FakeLLM(),
+        tts=mouth,
+        speaker=Synthesis(cast("Any", mouth), any_voice, settings.tts_voice),
+        vad=cast("Any", FakeVAD()),
+        listen_in=lambda language: ear.update_options(language=language),
+        turns_end_by="stt",
     )

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from tests.calls.workers import CallServers, WorkerUnderTest, call_servers
 
 
@@ -43,7 +43,7 @@ async def slow(servers: CallServers) -> AsyncGenerator[WorkerUnderTest]:
 async def slow_tuned(servers: CallServers) -> AsyncGenerator[WorkerUnderTest]:
     """One with every improvement on, two seconds a read; its store is empty, else the worker would read it all first."""
     environment = _slow(servers, "slower", 2000)
-    store = await AccountStore.open(environment["FIRSTWORD_STORE_URL"].partition("?")[0], seed=False)
+    store = await SQLStore.open(environment["FIRSTWORD_STORE_URL"].partition("?")[0], seed=False)
     await store.aclose()
     async with servers.worker("tuned", environment) as worker:
         yield worker

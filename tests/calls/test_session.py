@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from firstword.agent.accounts.examples import ACCOUNTS
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.rehearsal.privacy import PHONE, private_in
 from firstword.telemetry.libraries import COROUTINES
@@ -159,7 +159,7 @@ async def test_conversation(tuned: WorkerUnderTest) -> None:
     assert {"llm_request", "function_tool"} <= set(turns)
     assert private_in(tuned.exported, tuned.servers.stack) == []
     await tuned.rests()
-    store = await AccountStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
+    store = await SQLStore.open(f"sqlite+aiosqlite:///{tuned.folder / 'accounts.db'}")
     last = await store.resumption(ADA.id)
     await store.aclose()
     assert last is not None  # what the next session is told

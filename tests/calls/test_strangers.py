@@ -17,7 +17,7 @@ import pytest_asyncio
 from firstword.agent.accounts.claim import signed_claim
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.rehearsal.privacy import PHONE
 from tests.calls.waiting import PATIENCE
 from tests.calls.workers import SENT, CallServers, Kind, WorkerUnderTest
@@ -36,7 +36,7 @@ async def guarded(servers: CallServers) -> AsyncGenerator[WorkerUnderTest]:
     """A worker as it is by default, with a key for claims, that also takes a telephone's number."""
     environment = {"FIRSTWORD_ACCOUNT_SOURCES": "claim,caller-id", "FIRSTWORD_CLAIM_KEY": KEY}
     async with servers.worker("tuned", environment) as worker:
-        store = await AccountStore.open(worker.store_url.partition("?")[0])
+        store = await SQLStore.open(worker.store_url.partition("?")[0])
         await store.save(replace(ADA, id=PHONE))
         await store.aclose()
         yield worker

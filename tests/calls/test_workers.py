@@ -19,7 +19,7 @@ from livekit import api
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.flags.location import shipped_file
 from firstword.agent.greeting.text import greeting_text
@@ -97,7 +97,7 @@ async def test_jobs_as_threads(servers: CallServers) -> None:
         _listening_providers() as (requests, address),
         servers.worker("tuned", {**environment, "DEEPGRAM_BASE_URL": address}) as worker,
     ):
-        store = await AccountStore.open(f"sqlite+aiosqlite:///{worker.folder / 'accounts.db'}")
+        store = await SQLStore.open(f"sqlite+aiosqlite:///{worker.folder / 'accounts.db'}")
         for account in accounts:  # nobody has greeted them ahead
             await store.save(account)
         await store.aclose()

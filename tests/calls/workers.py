@@ -18,7 +18,7 @@ from livekit import api
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import LocalStack, Stack
@@ -112,7 +112,7 @@ class WorkerUnderTest:
         """An account with Ada's voice and tools, but for `fields`, that nobody has called from: in the store, in no cache."""
         own = {"id": secrets.token_hex(4), "name": f"Grace {secrets.token_hex(3)}", **fields}
         account = replace(ACCOUNTS[0], **own)
-        store = await AccountStore.open(self.store_url.partition("?")[0])
+        store = await SQLStore.open(self.store_url.partition("?")[0])
         await store.save(account)
         await store.aclose()
         return account

@@ -16,7 +16,7 @@ import aiohttp, httpx2
 from aiohttp import web
 from redis.asyncio import Redis
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.telemetry import libraries
 from firstword.telemetry.export import Exporting
 from firstword.telemetry.plan import Plan
@@ -80,7 +80,7 @@ async def main():
     site = web.TCPSite(runner, "localhost", 0)
     await site.start()
     port = site._server.sockets[0].getsockname()[1]
-    store = await AccountStore.open(f"sqlite+aiosqlite:///{sys.argv[1]}/accounts.db")
+    store = await SQLStore.open(f"sqlite+aiosqlite:///{sys.argv[1]}/accounts.db")
     redis = Redis.from_url(sys.argv[2])
     given = {"url": f"http://localhost:{port}/", "store": store, "redis": redis}
     run = Run(plan.shape({}), given=given, trace=StartTrace(exporting))

@@ -88,6 +88,13 @@ NATIVE_CLIENT: Final = PrivateName(
     "firstword.agent.process.first_use",
     "jobs in threads that begin at once may each make a native client",
 )
+HTTP_CONTEXT: Final = PrivateName(
+    "livekit.agents.utils.http_context",
+    "_ContextVar",
+    "firstword.agent.greeting.session_recorder",
+    "a realtime model whose greeting was just recorded can't start its session",
+)
+"""Context variable of the HTTP session of a job, which a model keeps from its first use on."""
 CTRL_C_MASK: Final = PrivateName(
     "livekit.agents.ipc.supervised_proc",
     "_mask_ctrl_c",

@@ -7,15 +7,24 @@ First in the data path: whatever else the worker builds is given a `Settings`. `
 from __future__ import annotations
 
 import os
+import pkgutil
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -31,6 +40,8 @@ Secret = TypeVar("Secret", SecretStr, SecretStr | None)
 _PREFIX: Final = "FIRSTWORD_"
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _EXTRA: Final = "missing_extra"
+_MISSING: Final = "missing"
+_WRONG: Final = "wrong"
 _STORES: Final = ("sqlite+aiosqlite", "sqlite+simulated", "postgresql+asyncpg")
 
 
@@ -51,13 +62,30 @@ def read_settings() -> Settings:
         for detail in error.errors():
             name = variable(_field(detail["loc"]))
             problems[name] = _problem(detail["loc"], detail["type"], detail["input"], detail["msg"])
-            if detail["type"] == "missing" and name not in lost:
+            if detail["type"] == _MISSING and name not in lost:
                 hint = _where_looked_for()
     else:
         if not lost:
             return read
     # outside of `except`: pydantic's error holds every input, the secrets too
     raise SettingsError({**problems, **lost}.values(), hint)
+
+
+def read_store_url() -> str:
+    """Returns the URL of the account store, as `Settings.store_url` has it, for what needs no other setting. Raises
+    SettingsError.
+    """
+    try:
+        env_file.load()
+        named = os.environ.get(variable("store_url"))
+        url = _store_url(SecretStr(named)) if named else _default_store()
+    except EnvFileError as error:
+        raise SettingsError([str(error)]) from None
+    except (ValueError, PydanticCustomError) as error:
+        kind = error.type if isinstance(error, PydanticCustomError) else "value_error"
+        message = error.message() if isinstance(error, PydanticCustomError) else ""
+        raise SettingsError([_problem((variable("store_url"),), kind, "", message)]) from None
+    return url.get_secret_value()
 
 
 @cache
@@ -74,6 +102,13 @@ class SettingsError(Exception):
     def __init__(self, problems: Iterable[str], hint: str = "") -> None:
         self.problems: Final = tuple(problems)
         super().__init__("\n".join((*self.problems, hint) if hint else self.problems))
+
+
+class PartsError(SettingsError):
+    """Raised for `FIRSTWORD_PARTS` that names no parts, or parts that can't be made. Its text is one line."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([problem])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +182,43 @@ def _needs(extra: str, package: str) -> None:
         raise PydanticCustomError(_EXTRA, "{command}", {"command": install(extra)})
 
 
+class _OwnParts(Protocol):
+    """A subclass of `firstword.agent.parts.Parts`, which is not imported here."""
+
+    def shipped(self) -> frozenset[str]: ...
+
+
+def _parts(value: str | None) -> str | None:
+    if value is not None:
+        _own_parts(value)
+    return value
+
+
+def _own_parts(named: str) -> _OwnParts:
+    """The class that is named. Raises the error of a setting, also where its module fails when it is imported."""
+    try:
+        found: object = pkgutil.resolve_name(named)
+    except Exception as error:
+        raise PydanticCustomError(_WRONG, "{cause}", {"cause": f"{type(error).__name__}: {error}"}) from None
+    if not isinstance(found, type) or not hasattr(found, "shipped"):
+        what = "it is no subclass of firstword.agent.parts.Parts"
+        raise PydanticCustomError(_WRONG, "{cause}", {"cause": what})
+    return cast("_OwnParts", found)
+
+
+def _needed_by(*parts: str) -> AfterValidator:
+    """A key that must be set where one of these parts is the shipped one."""
+
+    def check(value: SecretStr, info: ValidationInfo) -> SecretStr:
+        named: str | None = info.data.get("parts")
+        unknown = "parts" not in info.data  # it is wrong, which has been said
+        if value.get_secret_value() or unknown or (named and _own_parts(named).shipped().isdisjoint(parts)):
+            return value
+        raise PydanticCustomError(_MISSING, "missing")
+
+    return AfterValidator(check)
+
+
 def _folder(value: str | None) -> str | None:
     """A folder that can be written to, or be made in one that can."""
     if value is not None and (_is_quoted(value) or not can_be_written(Path(value).absolute())):
@@ -197,11 +269,24 @@ class Settings(BaseSettings):
     livekit_url: LiveKitUrl = Field(validation_alias="LIVEKIT_URL", description="the LiveKit server")
     livekit_api_key: Key = Field(validation_alias="LIVEKIT_API_KEY", description="its key")
     livekit_api_secret: Key = Field(validation_alias="LIVEKIT_API_SECRET", description="its secret")
-    openai_api_key: Key = Field(validation_alias="OPENAI_API_KEY", description="key of the LLM")
+    parts: Annotated[str | None, AfterValidator(_parts), MayBe("`module:class`")] = Field(
+        None, description="your own STT, LLM, TTS, assistant, tools or account store; unset: those that ship"
+    )
+    openai_api_key: Annotated[Key, _needed_by("llm")] = Field(
+        SecretStr(""),
+        validate_default=True,
+        validation_alias="OPENAI_API_KEY",
+        description="key of the LLM, unless `FIRSTWORD_PARTS` has its own",
+    )
     openai_base_url: BaseUrl = Field(
         "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="where the LLM is"
     )
-    deepgram_api_key: Key = Field(validation_alias="DEEPGRAM_API_KEY", description="key of STT and TTS")
+    deepgram_api_key: Annotated[Key, _needed_by("stt", "tts")] = Field(
+        SecretStr(""),
+        validate_default=True,
+        validation_alias="DEEPGRAM_API_KEY",
+        description="key of STT and TTS, unless `FIRSTWORD_PARTS` has its own of both",
+    )
     deepgram_base_url: BaseUrl = Field(
         "https://api.deepgram.com/v1", validation_alias="DEEPGRAM_BASE_URL", description="where STT and TTS are"
     )
@@ -370,9 +455,11 @@ def _problem(location: tuple[int | str, ...], kind: str, value: object, message:
     field = _field(location)
     if kind == _EXTRA:
         return f"{variable(field)} needs a package that is not installed; expected: {message}"
-    if kind == "missing":
+    if kind == _MISSING:
         return f"{variable(field)} is missing; expected {may_be(field)}"
-    cause = _cause(str(value.get_secret_value() if isinstance(value, SecretStr) else value))
+    cause = (
+        message if kind == _WRONG else _cause(str(value.get_secret_value() if isinstance(value, SecretStr) else value))
+    )
     cause = f"; possible cause: {cause}" if cause else ""
     return f"{variable(field)} is {_shown(field, str(value))}; expected {may_be(field)}{cause}"
 

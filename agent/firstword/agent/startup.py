@@ -14,7 +14,6 @@ from livekit import rtc
 from livekit.agents import AgentSession
 from livekit.agents.voice import room_io
 
-from firstword.agent import run_folder
 from firstword.agent.account_call.account_call import AccountCall
 from firstword.agent.account_call.account_ending import hang_up, row_of
 from firstword.agent.account_call.identification import identity_of
@@ -23,7 +22,6 @@ from firstword.agent.account_call.writing import write_greeting, write_next_gree
 from firstword.agent.accounts.identity import Access, Identity, whose
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.audio.background import start_background_audio
-from firstword.agent.audio.refusals import Refusals
 from firstword.agent.audio.voice import Voice
 from firstword.agent.call.arrival import announced_caller, until_caller
 from firstword.agent.call.caller import Caller
@@ -31,13 +29,13 @@ from firstword.agent.call.playout import greet, report_failed_audio
 from firstword.agent.call.room import join
 from firstword.agent.call.session_start import start_session
 from firstword.agent.call.speaking_first import new_voice, publish_voice
-from firstword.agent.conversation import components as parts
 from firstword.agent.conversation.assistant import Assistant
 from firstword.agent.conversation.components import Components, session_of
 from firstword.agent.conversation.conversation import COUNTED_EVENTS, ROOM_EVENTS, SESSION_EVENTS, Conversation
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.greeting import PreparedGreeting
+from firstword.agent.parts import WorkerParts
 from firstword.agent.process.job_process import Process, set_up_metrics
 from firstword.agent.settings import Settings, read_settings
 from firstword.telemetry.plan import Plan, unless, when
@@ -146,7 +144,7 @@ async def config(call: AccountCall) -> Settings:
 @plan.task()
 async def components(config: Settings, account: GreetingFields, process: Process, call: AccountCall) -> Components:
     """Returns STT, LLM, TTS and VAD, made here or before the job, and sets them to the account's language and voice."""
-    built = process.components or parts.build(config, Refusals(run_folder.find()))
+    built = process.components or WorkerParts(config).components()
     call.at_end(built.aclose)
     built.fit(account)
     return built
@@ -154,7 +152,7 @@ async def components(config: Settings, account: GreetingFields, process: Process
 
 def _generic_assistant(call: AccountCall) -> Assistant:
     """The account's rest could not be read: the assistant knows nothing of it."""
-    return Assistant(GENERIC, hang_up(call))
+    return call.process.parts.assistant(GENERIC, hang_up(call))
 
 
 @plan.task(readies=True, fallback=_generic_assistant)
@@ -163,8 +161,8 @@ async def assistant(account: GreetingFields, process: Process, call: AccountCall
     at once.
     """
     if Improvement.ASSISTANT_PREWARM in call.flags:
-        return Assistant(GENERIC, hang_up(call), patience=process.settings.account_deadline)
-    return Assistant(await call.whole(account), hang_up(call))
+        return process.parts.assistant(GENERIC, hang_up(call), process.settings.account_deadline)
+    return process.parts.assistant(await call.whole(account), hang_up(call))
 
 
 @plan.task()
@@ -185,7 +183,7 @@ async def session(
 ) -> AgentSession[Any]:
     """Starts LiveKit's session and returns it. From here on it listens, and it goes on with a greeting that has begun."""
     if call.access is Access.NONE:  # since it was made
-        assistant = Assistant(GENERIC, hang_up(call))
+        assistant = _generic_assistant(call)
     started = session_of(components)
     call.events.watch(started, SESSION_EVENTS)
     return await start_session(call, started, assistant, room_options)
@@ -273,7 +271,7 @@ async def greeting_cache(
     """
     await report_failed_audio(call, greeting)
     if process.speeches is not None:
-        await greetings.keep(greeting, components.synthesis, process.speeches)
+        await greetings.keep(greeting, components.speaker, process.speeches)
 
 
 @plan.task(only=when(Improvement.SMART_GREETING), deferred=True, fallback=lambda: None)

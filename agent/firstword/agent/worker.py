@@ -28,10 +28,12 @@ from firstword.agent.flags.flag_source import FlagSourceError, other_provider
 from firstword.agent.flags.improvements import DRAWN, UnknownFlag, profile
 from firstword.agent.flags.last_good import LastGoodKeeper
 from firstword.agent.health import Health
+from firstword.agent.parts import check_parts
 from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.process.deletion import keep_deleting
 from firstword.agent.process.prefetch import Prefetch
+from firstword.agent.process.tool_check import missing_tools
 from firstword.agent.settings import Settings, SettingsError, account_sources, claim_key_missing, may_be, settings
 from firstword.telemetry import switch
 from firstword.telemetry.arrival import warn_where_nothing_arrives
@@ -68,7 +70,7 @@ class Worker(AgentServer):
 
         Ends the process with one line and exit code 1 where LiveKit would log a traceback and exit with 0. So it does
         when the server does not take the worker after all retries, and when the health check's port is taken. So it
-        does, too, when there is no folder for temporary files.
+        does, too, when there is no folder for temporary files, or accounts list a tool that nobody has.
         """
         _end_on_hangup()
         config = settings()
@@ -116,6 +118,9 @@ class Worker(AgentServer):
     async def _keep_fresh(self, config: Settings) -> None:
         async with contextlib.aclosing(Prefetch(config)) as prefetch:
             try:
+                if missing := await missing_tools(config):
+                    _exit(missing)
+                    await asyncio.Event().wait()  # until that ends the process: the worker does not register
                 await prefetch.first_round()
             finally:
                 self._first_round.set()
@@ -199,6 +204,7 @@ def _server() -> Worker:
         other_provider(config.flag_provider)
         profile(config.profile or "tuned")
         opened_caches(config, profile("tuned"))
+        check_parts(config)
     except (SettingsError, UnknownFlag, FlagSourceError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says which variable is wrong
         raise SystemExit(2) from None

@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "rehearse": "Call the worker with synthetic callers and compare profiles, side by side in one run.",
     "up": "Run LiveKit, collector, Jaeger and worker on this machine until Ctrl-C.",
     "doctor": "Say what is there, what is missing, and what to type.",
+    "account": "List, show, write and delete accounts of the shipped store.",
     "critical-chain": "Show what one caller waited for, from the first word back.",
     "sessions": "List the sessions whose callers waited longest: when, how long, how it ended, what they waited for most.",
     "blame": "Show what made callers wait, task by task, over many sessions.",
@@ -71,7 +72,11 @@ def imported(name: str) -> TyperCommand:
 def _epilog(name: str) -> str:
     """What a page of a manual ends with."""
     status = "**Exit status** 0 done; 1 it went wrong or fell short; 2 what was typed or set is wrong; 130 Ctrl-C, SIGTERM or SIGHUP."
-    return f"{status}\n\n**See also** docs/{'tuning' if name in IN_TUNING else name}.md of the repository."
+    return f"{status}\n\n**See also** docs/{_page(name)}.md of the repository."
+
+
+def _page(name: str) -> str:
+    return "tuning" if name in IN_TUNING else "accounts" if name == "account" else name
 
 
 app = typer.Typer(

@@ -1,86 +1,104 @@
-"""Prints what was read of a source: each of the first problems in a line, and all there was in one more, which adds up.
-
-Beside `firstword.command.source_options`; on standard error, so that a pipe gets the answer alone.
-"""
+"""`firstword account`: lists, shows, writes and deletes accounts of the shipped store."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import asyncio
+import os
+import sys
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
-from firstword.command.terminal import tell, warn
-from firstword.tuning.notes import Given, Note, PassedOver, Problem, Used, Warned
-from firstword.tuning.sources import Query
+import typer
+
+from firstword.agent.accounts.account_json import AccountJSONError, accounts_of
+from firstword.agent.accounts.account_store import StoreError
+from firstword.agent.accounts.model import Account
+from firstword.agent.accounts.sql_store import SQLStore
+from firstword.agent.conversation.tools import SHIPPED_TOOLS
+from firstword.agent.settings import SettingsError, read_store_url
+from firstword.command.terminal import BAD_INPUT, fail, say, tell_json
 from firstword.tuning.wording import amount
 
-_SHOWN = 5
-_MOST_KINDS = 4
+
+def command(
+    show: Annotated[str | None, typer.Argument(metavar="[ID]", help="Print this account as JSON.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the accounts of a JSON file, in place of those with their ids; - is standard input.",
+        ),
+    ] = None,
+    delete: Annotated[str | None, typer.Option(metavar="ID", help="Delete this account, and its last session.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print ids as JSON; an account always is.")] = False,
+) -> None:
+    """List, show, write and delete accounts of the shipped store.
+
+    The store is the one of `FIRSTWORD_STORE_URL`, in the environment or in `.env.local`; else the file among the user's data. Without an
+    argument, prints the id of each account in a line. docs/accounts.md has the fields of an account. A running worker sees what changed
+    within a minute. It deletes what is cached of a deleted account within ten minutes.
+
+    **Examples**
+
+    `firstword account 1001`
+
+    `firstword account --save ada.json`
+
+    `firstword account --delete 1001`
+    """
+    if sum(each is not None for each in (show, save, delete)) > 1:
+        fail("expected one of ID, --save and --delete", code=BAD_INPUT)
+    try:
+        accounts = None if save is None else accounts_of(_text(save), _tools())
+        asyncio.run(_do(read_store_url(), show, accounts, delete, as_json=as_json))
+    except (SettingsError, AccountJSONError) as error:
+        fail(str(error), code=BAD_INPUT)
+    except StoreError as error:
+        fail(str(error))
 
 
-class ReadingReport:
-    """A context manager that counts what a source reports while it is read (`report`), and prints the sums at its end."""
-
-    def __init__(self, query: Query) -> None:
-        self.problems = 0
-        self.whole_files = 0
-        """Of these, files and answers of which nothing could be used."""
-        self.traces = 0
-        self._query = query
-        self._read: Counter[str] = Counter()
-        self._spans = self._values = self._warnings = 0
-        self._files: Counter[str] = Counter()
-        self._pieces: Counter[str] = Counter()
-
-    def report(self, note: Note) -> None:
-        """Counts a note of the source. Prints it if it is one of the first problems or warnings."""
-        match note:
-            case Problem():
-                self.problems += 1
-                self.whole_files += note.whole_file
-                if self.problems <= _SHOWN:
-                    warn(str(note))
-            case Warned():
-                self._warnings += 1
-                if self._warnings <= _SHOWN:
-                    warn(f"{note.where} warns: {note.says}")
-            case Used():
-                self._read[note.noun] += note.count
-                self._spans += note.spans
-                self._values += note.values_left_out
-            case PassedOver(pieces=0):
-                self._files[note.what] += 1
-            case Given():
-                self.traces += note.traces
-            case PassedOver():
-                self._pieces[note.what] += note.pieces
-
-    def __enter__(self) -> ReadingReport:
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Say how many problems were not said, and what was read; nothing where the source could not be read at all."""
-        if error is not None and not self._read and not self.problems:
+async def _do(url: str, show: str | None, save: list[Account] | None, delete: str | None, *, as_json: bool) -> None:
+    async with aclosing(await SQLStore.open(url)) as store:
+        if save is not None:
+            for account in save:
+                await store.save(account)
+            ids = [account.id for account in save]
+            if as_json:
+                tell_json({"written": ids})
+            else:
+                say(f"{amount(len(ids), 'account')} written")
             return
-        if self.problems > _SHOWN:
-            warn(f"... and {amount(self.problems - _SHOWN, 'more problem')}")
-        tell("; ".join(self._parts()), err=True)
+        wanted = show if delete is None else delete
+        if wanted is None:
+            listed = [id async for ids in store.ids() for id in ids]
+            if as_json:
+                tell_json({"accounts": listed})
+            else:
+                for id in listed:
+                    say(id)
+            return
+        found = await store.account(wanted)
+        if found is None:
+            fail(f"no account {wanted!r}; expected one that `firstword account` lists")
+        if delete is not None:
+            await store.delete(wanted)
+            if as_json:
+                tell_json({"deleted": wanted})
+            else:
+                say(f"account {wanted} deleted")
+        else:
+            tell_json(asdict(found))
 
-    def _parts(self) -> Iterator[str]:
-        read = [amount(count, noun) for noun, count in self._read.items()] or [amount(0, "file")]
-        read += [amount(self._spans, "span"), amount(self.traces, "trace")]
-        yield f"Read: {', '.join(read)}{self._query.narrowed}"
-        passed_over = [amount(self._files.total(), "file") + f" ({_kinds(self._files)})"] if self._files else []
-        passed_over += [f"{count:,} {what}" for what, count in sorted(self._pieces.items())]
-        if passed_over:
-            yield f"passed over: {', '.join(passed_over)}"
-        if self._values:
-            yield f"left out: {amount(self._values, 'value')} that can't be kept"
-        if self.problems:
-            whole = f", {amount(self.whole_files, 'whole file')} among them" if self.whole_files else ""
-            yield f"lost: {amount(self.problems, 'problem')}{whole}"
+
+def _text(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"--save {file} can't be read: {error}", code=BAD_INPUT)
 
 
-def _kinds(files: Counter[str]) -> str:
-    shown = [f"{count} {what}" if count > 1 else what for what, count in files.most_common(_MOST_KINDS)]
-    rest = files.total() - sum(count for _, count in files.most_common(_MOST_KINDS))
-    return ", ".join(shown) + (f", {rest} more" if rest else "")
+def _tools() -> tuple[str, ...] | None:
+    """The tools that there are; None where somebody's own parts have others, which the worker knows when it starts."""
+    return None if os.environ.get("FIRSTWORD_PARTS") else tuple(SHIPPED_TOOLS)

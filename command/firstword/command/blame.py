@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.account import ReadingReport
 from firstword.command.observed import Json, number
+from firstword.command.reading_report import ReadingReport
 from firstword.command.source_options import Reading, TraceOptions, reads_traces
 from firstword.command.terminal import BAD_INPUT, Columns, console, fail, say, tell, tell_json
 from firstword.tuning.blame import Blame, BlameRow, NothingToBlame, TaskQuantiles, blame

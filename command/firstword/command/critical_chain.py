@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from firstword.command.account import ReadingReport
+from firstword.command.reading_report import ReadingReport
 from firstword.command.source_options import Reading, TraceOptions, reads_traces, say_weighted
 from firstword.command.terminal import BAD_INPUT, fail, say, say_text, styled, tell, tell_json
 from firstword.tuning import sessions

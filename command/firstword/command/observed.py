@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from firstword.command.account import ReadingReport
+from firstword.command.reading_report import ReadingReport
 from firstword.command.source_options import Reading, say_weighted
 from firstword.command.terminal import fail, tell
 from firstword.tuning.files import Files

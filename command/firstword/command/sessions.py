@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from firstword.command.account import ReadingReport
+from firstword.command.reading_report import ReadingReport
 from firstword.command.source_options import TraceOptions, reads_traces
 from firstword.command.terminal import Columns, console, fail, say, tell, tell_json
 from firstword.tuning.slow import Listed, as_json, slowest_sessions, waited_s

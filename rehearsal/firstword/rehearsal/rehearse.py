@@ -24,7 +24,7 @@ from livekit import api, rtc
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
-from firstword.agent.accounts.store import AccountStore
+from firstword.agent.accounts.sql_store import SQLStore
 from firstword.rehearsal.agent_file import BadAgent
 from firstword.rehearsal.agent_process import AGENT, look_at, place_agent, running_agent
 from firstword.rehearsal.alignment import Samples
@@ -299,7 +299,7 @@ async def _whose(plan: Rehearsal, running: RunningRehearsal, worker: RunningWork
     account = running.accounts[number % len(running.accounts)]
     if plan.strangers and worker.profile != FLOOR:
         account = replace(account, id=f"stranger-{number}")
-        store = AccountStore(f"sqlite+aiosqlite:///{store_file(running.folder, worker.profile)}")
+        store = SQLStore(f"sqlite+aiosqlite:///{store_file(running.folder, worker.profile)}")
         try:
             await store.save(account)
         finally:

@@ -13,11 +13,11 @@ from dataclasses import replace
 from functools import partial
 
 from firstword.agent.account_call.account_call import AccountCall
+from firstword.agent.accounts.account_store import StoreError
 from firstword.agent.accounts.model import SessionRow
-from firstword.agent.accounts.store import StoreError
 from firstword.agent.call import ending
 from firstword.agent.call.limits import End
-from firstword.agent.conversation.assistant import HangUp
+from firstword.agent.conversation.tools import HangUp
 from firstword.agent.process import start_metrics
 from firstword.telemetry.guard import guarded
 from firstword.telemetry.metrics import StartFigures

@@ -31,10 +31,10 @@ async def write_greeting(call: AccountCall, account: GreetingFields, components:
         written = await _written_by_llm(call, written, account, components)
     if process.speeches is None:
         return PreparedGreeting(written.text)
-    voice = components.synthesis.voice
+    voice = components.speaker.voice
     deadline = process.settings.greeting_deadline
     greeting = await greetings.prepared(
-        written, account, components.synthesis, voice, process.speeches, deadline=deadline
+        written, account, components.speaker, voice, process.speeches, deadline=deadline
     )
     if greeting.audio is not None:
         call.at_end(greeting.audio.aclose)
@@ -53,8 +53,9 @@ async def write_next_greeting(call: AccountCall, account: GreetingFields, compon
         return
     written = await greeting_writer.write(account, greeting_text(account, call.now()), components)
     await greeting_writer.keep(account, written, process.caches.speeches)
-    voice = components.synthesis.voice
-    await greetings.make_ahead(written, account, components.synthesis, voice, process.speeches)
+    voice = components.speaker.voice
+    if voice is not None:
+        await greetings.make_ahead(written, account, components.speaker, voice, process.speeches)
 
 
 async def _written_by_llm(

@@ -13,8 +13,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, cast
 
+from firstword.agent.accounts.account_store import AccountStore, StoreError, StoreFailure
 from firstword.agent.accounts.model import Account, GreetingFields
-from firstword.agent.accounts.store import AccountStore, StoreError, StoreFailure
 from firstword.agent.cache.backend import Bounds
 from firstword.agent.cache.cache import Cache
 

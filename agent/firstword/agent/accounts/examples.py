@@ -53,7 +53,7 @@ ACCOUNTS: Final = (
         voice="aura-2-aurelia-de",
         greeting="{salutation}, {name}. Was kann ich für Sie tun?",
         instructions=_INSTRUCTIONS.format(business="Stadtwerke Ahlen", language="German"),
-        tools=(*_TOOLS, "transfer"),
+        tools=_TOOLS,
         knowledge=(
             "Zählerstände nehmen wir bis zum Monatsletzten an.",
             "Der Bereitschaftsdienst ist immer erreichbar.",
@@ -78,7 +78,7 @@ ACCOUNTS: Final = (
         voice="aura-2-diana-es",
         greeting="{salutation}, {name}. ¿En qué le puedo ayudar?",
         instructions=_INSTRUCTIONS.format(business="Taller Ferrer", language="Spanish"),
-        tools=(*_TOOLS, "transfer"),
+        tools=_TOOLS,
         knowledge=("La verificación cuesta lo mismo todo el año.",),
     ),
     Account(

@@ -1,4 +1,4 @@
-"""The shipped TTS, which can speak in an account's voice: one of a session's components.
+"""The shipped TTS, which can speak in an account's voice: a `Speaker`, and one of a session's components.
 
 The only component that the worker's own process needs, for the greetings it makes ahead. The plugin is imported when
 the first is made.
@@ -30,6 +30,8 @@ class Synthesis:
 
     tts: deepgram.TTS
     http: ProviderHTTP
+    usual: str
+    """The settings' voice."""
 
     @property
     def voice(self) -> str:
@@ -39,8 +41,8 @@ class Synthesis:
         return self.http.accepted(self.tts.model)
 
     def speak_as(self, voice: str) -> None:
-        """Chooses the voice that speaks from now on."""
-        self.tts.update_options(model=voice)
+        """Chooses the voice that speaks from now on; empty: the settings' voice."""
+        self.tts.update_options(model=voice or self.usual)
 
     def spoken(self, text: str, *, patience: float) -> AsyncIterator[rtc.AudioFrame]:
         """Yields the text's audio frame by frame, as `firstword.agent.audio.speaking.spoken` does."""
@@ -70,4 +72,4 @@ def synthesis(settings: Settings, refusals: Refusals) -> Synthesis:
         sample_rate=SAMPLE_RATE,
         http_session=cast("aiohttp.ClientSession", http),
     )
-    return Synthesis(tts, http)
+    return Synthesis(tts, http, settings.tts_voice)

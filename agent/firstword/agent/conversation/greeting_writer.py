@@ -24,9 +24,11 @@ _TASK = (
 
 
 async def write(account: GreetingFields, template: GreetingText, components: Components) -> GreetingText:
-    """Returns a greeting that the LLM writes, or the template's if it writes nothing that can be said. Raises LiveKit's
-    APIError.
+    """Returns a greeting that the LLM writes, or the template's if it writes nothing that can be said, as a realtime
+    model does. Raises LiveKit's APIError.
     """
+    if isinstance(components.llm, llm.RealtimeModel):
+        return template
     request = _TASK.format(
         language=account.language, name=account.name or "unknown", day_part=template.day_part or "daytime"
     )

@@ -23,7 +23,7 @@ from firstword.agent.greeting.audio_cache import AudioCache, CachedSpeech
 from firstword.agent.greeting.text import GreetingText, opening_of, rest_of
 
 if TYPE_CHECKING:
-    from firstword.agent.audio.synthesis import Synthesis
+    from firstword.agent.audio.speaker import Speaker
 
 SHIPPED_TEXT = "Hello! How can I help you today?"
 _SOUNDS = Path(__file__).parent / "sounds"
@@ -161,8 +161,8 @@ class NotKept(Exception):
 async def prepared(
     written: GreetingText,
     account: GreetingFields,
-    synthesis: Synthesis,
-    voice: str,
+    speaker: Speaker,
+    voice: str | None,
     audio: AudioCache,
     *,
     deadline: float,
@@ -170,21 +170,25 @@ async def prepared(
     """Returns the greeting with its audio: cached as a whole, or a cached opening with the rest synthesised, or all
     synthesised.
 
-    voice: the one that speaks, `Synthesis.voice`. deadline: seconds that the personal part may take from now on, or
+    voice: the one that speaks, `Speaker.voice`; without one nothing is cached. deadline: seconds that the personal part may take from now on, or
     until a cached opening's end. After that the shipped sentence follows. It is also how long the personal part may
     make no sound once it speaks. Raises nothing itself. Playing the audio raises the TTS's error if none of it has
     arrived.
     """
+    coming = Audio()
+    if voice is None:
+        coming.add_words(written.text)
+        coming.read(speaker.spoken(written.text, patience=deadline))
+        return PreparedGreeting(written.text, coming, hit=False)
     cached = await look_up(written, account, voice, audio)
     if cached is not None:
         return PreparedGreeting(written.text, Audio(cached), hit=True)
     whole, opening = _speeches(written, account, voice)
-    coming = Audio()
     begin = None if opening is None else await audio.get(opening)
     if opening is None or begin is None:
         missing = (whole,) if opening is None else (whole, opening)
         coming.add_words(written.text)
-        coming.read(synthesis.spoken(written.text, patience=deadline))
+        coming.read(speaker.spoken(written.text, patience=deadline))
         return PreparedGreeting(written.text, coming, hit=False, missing=missing)
     rest = rest_of(written, opening.text)
 
@@ -193,7 +197,7 @@ async def prepared(
 
     patience = max(deadline - sum(frame.duration for frame in begin), 0.0)
     coming.add_words(written.text.removesuffix(rest))
-    personal = synthesis.spoken(rest, patience=deadline)
+    personal = speaker.spoken(rest, patience=deadline)
     coming.read(joined(begin, personal, patience=patience, otherwise=_frames(_SHIPPED_AUDIO), told=told))
     return PreparedGreeting(written.text, coming, hit=False, missing=(whole,))
 
@@ -206,18 +210,18 @@ async def look_up(
 
 
 async def make_ahead(
-    written: GreetingText, account: GreetingFields, synthesis: Synthesis, voice: str, audio: AudioCache
+    written: GreetingText, account: GreetingFields, speaker: Speaker, voice: str, audio: AudioCache
 ) -> int:
     """Synthesises and caches the pieces of the greeting that the cache lacks. Returns how many it synthesised.
 
-    voice: `Synthesis.voice`. If the provider refuses it and another voice speaks, the audio is kept as that one's.
+    voice: `Speaker.voice`. If the provider refuses it and another voice speaks, the audio is kept as that one's.
     Raises LiveKit's APIError, and NotKept if the audio could not be kept; then no more is synthesised.
     """
     made = 0
     for speech in _speeches(written, account, voice):
         if speech is not None and await audio.get(speech) is None:
-            recorded = await synthesis.recorded(speech.text)
-            if not await audio.put(replace(speech, voice=synthesis.voice), recorded):
+            recorded = await speaker.recorded(speech.text)
+            if not await audio.put(replace(speech, voice=speaker.voice or voice), recorded):
                 raise NotKept
             made += 1
     return made
@@ -232,7 +236,7 @@ def _speeches(written: GreetingText, account: GreetingFields, voice: str) -> tup
     )
 
 
-async def keep(greeting: PreparedGreeting, synthesis: Synthesis, audio: AudioCache) -> None:
+async def keep(greeting: PreparedGreeting, speaker: Speaker, audio: AudioCache) -> None:
     """Caches the pieces of the greeting that the cache lacked, for the next call. Does nothing if the voice failed or
     was refused.
 
@@ -241,12 +245,10 @@ async def keep(greeting: PreparedGreeting, synthesis: Synthesis, audio: AudioCac
     if greeting.audio is None or await greeting.audio.failure() is not None:
         return
     for speech in greeting.missing:
-        if speech.voice != synthesis.voice:
+        if speech.voice != speaker.voice:
             return  # another spoke, as it will in the next call
         whole = speech.text == greeting.text
-        if not await audio.put(
-            speech, await greeting.audio.whole() if whole else await synthesis.recorded(speech.text)
-        ):
+        if not await audio.put(speech, await greeting.audio.whole() if whole else await speaker.recorded(speech.text)):
             raise NotKept
 
 

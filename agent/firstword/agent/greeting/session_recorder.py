@@ -7,9 +7,11 @@ only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from livekit import rtc
@@ -17,6 +19,7 @@ from livekit.agents import Agent, AgentSession, llm, utils
 from livekit.agents.voice import io
 
 from firstword.agent.audio.speaking import SAMPLE_RATE, AtVoiceRate
+from firstword.agent.livekit_private import HTTP_CONTEXT
 
 VERBATIM = "Say exactly this, and nothing else: {text}"
 
@@ -68,8 +71,14 @@ async def said_by_model(
     """
     recorder = SessionRecorder()
     # a context of its own: the job's is for the caller's session, which would not be the first one in it else
+    context = contextvars.Context()
+    http: contextvars.ContextVar[object] | None = HTTP_CONTEXT.load()
+    jobs = None if http is None else http.get(None)
+    if http is not None and jobs is not None:  # the model keeps the HTTP session that it was first used in
+        context.run(http.set, jobs)
+    opened = utils.http_context.open() if jobs is None else contextlib.nullcontext()
     speaking = asyncio.create_task(
-        _say(model, text, instructions, recorder), name="greeting by the model", context=contextvars.Context()
+        _say(model, text, instructions, recorder, opened), name="greeting by the model", context=context
     )
     speaking.add_done_callback(lambda _: recorder.frames.put_nowait(None))
     rate = AtVoiceRate()
@@ -85,9 +94,15 @@ async def said_by_model(
         await asyncio.gather(speaking, return_exceptions=True)
 
 
-async def _say(model: llm.RealtimeModel, text: str, instructions: str, recorder: SessionRecorder) -> str:
-    """Returns what was said."""
-    async with utils.http_context.open():
+async def _say(
+    model: llm.RealtimeModel,
+    text: str,
+    instructions: str,
+    recorder: SessionRecorder,
+    http: AbstractAsyncContextManager[object],
+) -> str:
+    """Returns what was said. http: in which the model may ask for an HTTP session."""
+    async with http:
         session = AgentSession[Any](llm=model)
         session.output.audio = recorder
         await session.start(Agent(instructions=instructions), record=False)

@@ -10,10 +10,11 @@ import asyncio
 import logging
 from typing import Final
 
-from firstword.agent.accounts.store import AccountStore, StoreError
+from firstword.agent.accounts.account_store import AccountStore, StoreError
 from firstword.agent.cache.cache import Cache
 from firstword.agent.failures import BackOff, Failing
 from firstword.agent.flags.improvements import Flags, Improvement
+from firstword.agent.parts import WorkerParts
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.settings import Settings
 
@@ -49,7 +50,7 @@ async def forget_the_gone(settings: Settings) -> str | None:
     Returns None if all was deleted; else a word for what failed last. If one cache fails, the other is still cleaned.
     """
     caches = opened_caches(settings, Flags(frozenset(Improvement)))  # what was kept before a flag was turned off too
-    store = AccountStore(settings.store_url.get_secret_value())
+    store = WorkerParts(settings).store()
     try:
         reasons = [await _forget(cache, store) for cache in (caches.accounts, caches.speeches) if cache is not None]
     finally:

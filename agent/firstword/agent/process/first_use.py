@@ -18,13 +18,13 @@ from livekit.agents import utils
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.call import console
-from firstword.agent.conversation import components as parts
-from firstword.agent.conversation.assistant import Assistant
+from firstword.agent.conversation import components as parts_of_session
 from firstword.agent.dry_start import start_dry
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.greeting.text import greeting_text
 from firstword.agent.livekit_private import start_native_runtime
+from firstword.agent.parts import WorkerParts
 from firstword.agent.process.caches import Caches
 from firstword.agent.settings import Settings
 
@@ -49,9 +49,12 @@ def dry_start(settings: Settings) -> None:
 
 async def _dry_start(settings: Settings) -> None:
     async with utils.http_context.open():
-        components = parts.build(settings, Refusals(None))
+        made = WorkerParts(settings, Refusals(None))
+        components = made.components()
         try:
-            await start_dry(parts.session_of(components, last_transcript=0.0), Assistant(GENERIC, lambda: None))
+            await start_dry(
+                parts_of_session.session_of(components, last_transcript=0.0), made.assistant(GENERIC, lambda: None)
+            )
         finally:
             await components.aclose()
 

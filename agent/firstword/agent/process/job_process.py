@@ -19,16 +19,15 @@ from livekit.agents import JobProcess
 from livekit.agents import telemetry as livekit_telemetry
 from opentelemetry.sdk.resources import Resource
 
-from firstword.agent import run_folder
 from firstword.agent.accounts.account_cache import AccountCache
+from firstword.agent.accounts.account_store import AccountStore, StoreError
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
-from firstword.agent.accounts.store import AccountStore, StoreError
-from firstword.agent.audio.refusals import Refusals
-from firstword.agent.conversation.components import Components, build
+from firstword.agent.conversation.components import Components
 from firstword.agent.failures import Failing
 from firstword.agent.flags.assignment import Assignment, draw_process
 from firstword.agent.flags.improvements import Improvement
 from firstword.agent.greeting.audio_cache import AudioCache
+from firstword.agent.parts import WorkerParts
 from firstword.agent.process import log_redaction, start_metrics
 from firstword.agent.process.caches import Caches, opened_caches
 from firstword.agent.process.first_use import dry_start, first_reads
@@ -51,7 +50,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Process:
-    """What a process prepared for its one session: settings, flags, exporting, store, caches, components.
+    """What a process prepared for its one session: settings, flags, exporting, parts, store, caches, components.
 
     The objects that connect to something belong to the event loop of the job.
     """
@@ -60,6 +59,7 @@ class Process:
     drawn: Assignment
     """The flags that act before any session; `draw_session` adds the others."""
     exporting: Exporting
+    parts: WorkerParts
     store: AccountStore
     accounts: AccountCache | None
     """The account cache; None with `account-cache` off."""
@@ -97,10 +97,10 @@ def set_up(process: JobProcess) -> None:
     if config.redaction == "on":
         log_redaction.install()
     drawn = draw_process(config)
-    url = config.store_url.get_secret_value()
+    parts = WorkerParts(config)
     caches = opened_caches(config, drawn.flags)
     try:
-        asyncio.run(_prepare(config, caches, patience))
+        asyncio.run(_prepare(config, parts, caches, patience))
     except StoreError as error:
         Failing("store").failed(error.reason, f"the account store could not be prepared: {error}")
     except TimeoutError:
@@ -112,17 +112,18 @@ def set_up(process: JobProcess) -> None:
     if config.cache_url is not None:
         # a connection belongs to the loop that made it, a file's reader to none
         caches = opened_caches(config, drawn.flags)
-    store = AccountStore(url)
+    store = parts.store()
     process.userdata[_KEY] = Process(
         settings=config,
         drawn=drawn,
         exporting=exporting,
+        parts=parts,
         store=store,
         accounts=None
         if caches.accounts is None
         else AccountCache(store, caches.accounts, patience=0.6 * config.account_deadline),
         speeches=None if caches.speeches is None else AudioCache(caches.speeches, days=config.cache_days),
-        components=build(config, Refusals(run_folder.find())) if Improvement.COMPONENT_POOL in drawn.flags else None,
+        components=parts.components() if Improvement.COMPONENT_POOL in drawn.flags else None,
         caches=caches,
     )
 
@@ -154,9 +155,9 @@ def _exporting(folder: str | None, redact: bool) -> Exporting:
     return exporting
 
 
-async def _prepare(config: Settings, caches: Caches, patience: float) -> None:
+async def _prepare(config: Settings, parts: WorkerParts, caches: Caches, patience: float) -> None:
     # its own store: one belongs to the loop that first uses it, and the job's loop comes later
-    store = AccountStore(config.store_url.get_secret_value())
+    store = parts.store()
     try:
         async with asyncio.timeout(patience):
             await caches.prepare()
@@ -170,5 +171,10 @@ async def _prepare(config: Settings, caches: Caches, patience: float) -> None:
 
 @cache
 def _dry_start() -> None:
-    """Once a process, however many threads it has."""
-    dry_start(settings())
+    """Once a process, however many threads it has. Parts of a user's own may connect to somebody, who may be away."""
+    try:
+        dry_start(settings())
+    except Exception as error:
+        if settings().parts is None:
+            raise
+        logger.warning("a process is not warm: %s", type(error).__qualname__)

@@ -11,16 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterator, Sequence
+from functools import cache
 from typing import Any, Final
 
 from livekit.agents import APIError, utils
 
-from firstword.agent import run_folder
 from firstword.agent.accounts.account_cache import FRESH, AccountCache
+from firstword.agent.accounts.account_store import AccountStore, StoreError
 from firstword.agent.accounts.model import GENERIC
-from firstword.agent.accounts.store import AccountStore, StoreError
-from firstword.agent.audio.refusals import Refusals
-from firstword.agent.audio.synthesis import synthesis
 from firstword.agent.cache.cache import Cache
 from firstword.agent.failures import BackOff, Failing
 from firstword.agent.flags.assignment import possible_for_a_process
@@ -29,6 +27,7 @@ from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import AudioCache
 from firstword.agent.greeting.greeting import NotKept
 from firstword.agent.greeting.text import greeting_text
+from firstword.agent.parts import WorkerParts
 from firstword.agent.process.caches import Caches, opened_caches
 from firstword.agent.settings import Settings
 
@@ -58,7 +57,8 @@ class Prefetch:
         self._failing = Failing("prefetch")
         self._round = BackOff(FRESH / 2, LONGEST_PAUSE_S)
         self._accounts = BackOff(FRESH / 2, LONGEST_PAUSE_S)
-        self._speaking = _Speaking(settings)
+        self._parts = WorkerParts(settings)
+        self._speaking = _Speaking(self._parts)
 
     async def first_round(self) -> None:
         """Makes what the first jobs need. Returns after a bounded time, also if it failed; then jobs do without."""
@@ -89,9 +89,9 @@ class Prefetch:
         speeches = caches.speeches if await _keeps(caches.speeches, self._speaking.back_off) else None
         if accounts is None and speeches is None:
             return 0
-        store = await AccountStore.open(self._settings.store_url.get_secret_value())
-        spoken = None
+        store, spoken = self._parts.store(), None
         try:
+            await store.prepare()
             common = await store.common(self._settings.prefetch_accounts)
             async with utils.http_context.open(), asyncio.TaskGroup() as both:
                 if accounts is not None:
@@ -152,14 +152,20 @@ async def _preload(accounts: AccountCache, common: Sequence[str]) -> None:
     await accounts.aclose()
 
 
+@cache
+def _say_no_key() -> None:
+    logger.warning(
+        "no greeting is cached or made ahead: nobody can tell whose voice the engine has; expected a `voice_key` in FIRSTWORD_PARTS"
+    )
+
+
 class _Speaking:
     """What is known of the voice from one round to the next."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, parts: WorkerParts) -> None:
         self.back_off = BackOff(FRESH / 2, LONGEST_PAUSE_S)
         """When to speak again after a round in which nothing could be kept, or the provider gave no answer."""
-        self._settings = settings
-        self._refusals = Refusals(run_folder.find())
+        self._parts = parts
         self._failing = Failing("greetings")
         self._refused = dict[_Piece, BackOff]()
         self._failures: list[Exception] = []
@@ -192,13 +198,15 @@ class _Speaking:
         return self._spoken
 
     async def _speak(self, left: Iterator[str], store: AccountStore, audio: AudioCache) -> None:
-        speaker = synthesis(self._settings, self._refusals)
+        speaker = self._parts.speaker()
         try:
             for id in left:
                 account = await store.greeting_fields(id) or GENERIC
-                voice = account.voice or self._settings.tts_voice
-                speaker.speak_as(voice)
+                speaker.speak_as(account.voice)
                 voice = speaker.voice
+                if voice is None:
+                    _say_no_key()
+                    return
                 now = time.time()
                 # the next part of the day may begin before the next round
                 for written in dict.fromkeys(greeting_text(account, instant) for instant in (now, now + FRESH)):

@@ -13,11 +13,15 @@ import importlib
 
 from livekit import local_inference
 
+from firstword.agent import parts
+from firstword.agent.settings import settings
+
 for name in (
     "firstword.agent.entrypoint",
     "firstword.agent.flags.flag_source",
-):  # a session, its plugins with it; and what `firstword.agent.worker` adds
+):  # a session, and what `firstword.agent.worker` adds
     importlib.import_module(name)
+parts.import_plugins(settings())
 # an error here would end the forkserver; a session that wants the VAD says why it can't be had
 with contextlib.suppress(Exception):
     local_inference.init_vad()

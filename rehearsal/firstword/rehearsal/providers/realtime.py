@@ -18,6 +18,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from firstword.agent.greeting.session_recorder import VERBATIM
 from firstword.rehearsal.providers import hearing
 from firstword.rehearsal.providers.admission import Connections, Provider
 from firstword.rehearsal.providers.conversation import reply
@@ -109,7 +110,7 @@ class _RealtimeSession:
                 await self._send("input_audio_buffer.cleared")
             case "response.create":
                 asked: dict[str, Any] = event.get("response") or {}
-                await self._answer(asked.get("metadata"))
+                await self._answer(asked.get("metadata"), asked.get("instructions") or "")
             case "response.cancel":
                 await self._cancel()
             case unknown:
@@ -154,21 +155,23 @@ class _RealtimeSession:
                 usage={"type": "duration", "seconds": heard.end - heard.start},
             )
             if self._server_turns and self._answers:
-                await self._answer(None)
+                await self._answer(None, "")
 
-    async def _answer(self, metadata: dict[str, str] | None) -> None:
+    async def _answer(self, metadata: dict[str, str] | None, instructions: str) -> None:
         """Begin a spoken response; the client finds its own by the metadata that it sent."""
         await self._cancel()
-        self._response = asyncio.create_task(self._respond(metadata))
+        self._response = asyncio.create_task(self._respond(metadata, instructions))
 
     async def _cancel(self) -> None:
         if self._response is not None:
             task, self._response = self._response, None
             await cancelled(task)
 
-    async def _respond(self, metadata: dict[str, str] | None) -> None:
+    async def _respond(self, metadata: dict[str, str] | None, instructions: str) -> None:
         messages = [message for item in self._said if (message := _message(item)) is not None]
         text = "".join(reply(messages, [], "none").tokens) if messages else "Hello, how can I help you?"
+        _, asked, words = instructions.partition(VERBATIM.format(text=""))
+        text = words if asked else text  # a model that does as it is told
         response: dict[str, Any] = {
             "id": _new("resp"),
             "object": "realtime.response",

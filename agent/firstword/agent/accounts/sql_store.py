@@ -1,20 +1,18 @@
-"""The account store: a session reads from it who is calling, and writes into it how the call went.
+"""The shipped account store: a session reads from it who is calling, and writes into it how the call went.
 
 Between the database (SQLite by default, PostgreSQL by URL) and the tasks of a start, which set the deadlines. Each read
 and each write is one statement in autocommit: a round trip, no transaction around it. Writes may be repeated.
-
-    StoreError    with its `reason`: unreachable, locked, late, broken
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
@@ -24,6 +22,7 @@ from sqlalchemy import (
     Executable,
     Row,
     Table,
+    Text,
     delete,
     event,
     func,
@@ -34,6 +33,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy import cast as cast_to
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError
@@ -41,6 +41,7 @@ from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
 from firstword.agent import folders
 from firstword.agent.accounts import examples
+from firstword.agent.accounts.account_store import STATEMENT_S, AccountStore, StoreError, StoreFailure
 from firstword.agent.accounts.model import Account, GreetingFields, LastSession, SessionRow
 from firstword.agent.accounts.tables import ACCOUNTS, LAST_SESSIONS, METADATA, SESSIONS
 
@@ -51,8 +52,6 @@ logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG, as in a conso
 
 _SQLITE_BUSY: Final = 5.0
 """Seconds that SQLite waits while another process writes; the caller's deadline is usually shorter."""
-STATEMENT_S: Final = 10.0
-"""Seconds for a statement, connecting included, whoever asks. A start's own deadline is shorter."""
 _CLOSE_S: Final = 2.0
 """Seconds for closing connections to a server that may not answer."""
 _LATEST: Final = 1000
@@ -67,28 +66,7 @@ _POSTGRES_UNREACHABLE: Final = ("08", "53", "57P")  # connection, resources (too
 T = TypeVar("T")
 
 
-class StoreFailure(StrEnum):
-    """The reasons why the account store could not serve, as a StoreError has them."""
-
-    UNREACHABLE = "unreachable"
-    """No connection: nobody there, refused for now, or lost."""
-    LOCKED = "locked"
-    """Somebody else held a lock for too long."""
-    LATE = "late"
-    """No answer within the deadline."""
-    BROKEN = "broken"
-    """It answered, but not with what we can use: wrong password, missing rights or tables, damaged file or row."""
-
-
-class StoreError(Exception):
-    """Raised when the store could not serve; `reason` says why. Its text holds no account data and no password."""
-
-    def __init__(self, reason: StoreFailure, detail: str) -> None:
-        self.reason: Final = reason
-        super().__init__(f"account store {reason}: {detail}")
-
-
-class AccountStore:
+class SQLStore(AccountStore):
     """Reads and writes accounts, last sessions and session rows of one database. It belongs to the event loop that
     first uses it.
     """
@@ -158,6 +136,11 @@ class AccountStore:
             return common
         others = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id.not_in(common)).order_by(ACCOUNTS.c.id)
         return common + [row.id for row in await self._run(others.limit(limit - len(common)))]
+
+    async def tools(self) -> set[str]:
+        """Returns the names of tools that accounts list, in one read. Raises StoreError."""
+        lists = await self._run(select(cast_to(ACCOUNTS.c.tools, Text).label("tools")).distinct())
+        return {name for row in lists for name in _texts(json.loads(row.tools))}
 
     async def ids(self, size: int = 1000) -> AsyncGenerator[list[str]]:
         """Yields the ids of all accounts in lists of `size`, one read for each list. Raises StoreError."""
