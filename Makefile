@@ -4,10 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_READY := .venv/.demo
 TEST_READY := .venv/.test
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --compile
+PIP_OPTIONS := python -m pip install --quiet --disable-pip-version-check --require-hashes --compile
+PIP := $(BIN)/$(PIP_OPTIONS)
+# What uses names of LiveKit, published or not: run on the oldest of the range too.
+TOUCH_LIVEKIT := tests/agent/test_livekit_private.py tests/agent/test_private_names.py tests/agent/test_voice_key.py \
+	tests/agent/test_first_word.py tests/agent/test_early_output.py tests/agent/test_playout.py tests/agent/test_arrivals.py \
+	tests/agent/test_assistant.py tests/agent/test_end_call.py tests/agent/test_parts.py tests/agent/testing \
+	tests/telemetry/test_livekit.py tests/telemetry/test_observed_start.py tests/telemetry/test_observed_ends.py \
+	tests/calls/test_session.py::test_tuned_greets
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test soak check lock dashboards release
+.PHONY: help setup servers demo test oldest soak check lock dashboards release
 
 help:
 	@echo "make demo     baseline against tuned on this machine, with a table and the traces"
@@ -65,9 +72,25 @@ ifdef TESTS
 else
 	@$(BIN)/python -m pytest -m "not real and not soak" -n 4 --dist loadfile || $(call hint,$(again))
 	@$(BIN)/python -m pytest -m "real and not soak" || $(call hint,$(again))
+	@$(MAKE) --no-print-directory oldest
 endif
 
-soak: servers setup
+# The lower end of every range, in an environment of its own: what touches LiveKit, and one real call.
+oldest: export PYTHONDONTWRITEBYTECODE =
+oldest: servers .venv-oldest/.ready
+	@.venv-oldest/bin/python -m pytest -m "not soak" $(TOUCH_LIVEKIT) || \
+		$(call hint,this is the oldest LiveKit of the range in pyproject.toml. What failed stands above)
+
+# An end of the ranges. Without --no-deps pip looks for the newest of a package that another one names with an extra.
+.venv-%/.ready: requirements-%.lock pyproject.toml
+	@echo "Installing the $* of every range into .venv-$* (about a minute) ..."
+	@$(PYTHON) -m venv --clear .venv-$*
+	@.venv-$*/bin/$(PIP_OPTIONS) --no-deps -r requirements-$*.lock || $(call hint,$(no_index))
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@.venv-$*/bin/python -m pip check --quiet
+	@touch .venv-$*/.ready
+
+soak: servers setup .venv-oldest/.ready .venv-newest/.ready
 	@$(BIN)/python tools/soak.py $(SOAK_ROUNDS)
 
 dashboards: setup
@@ -83,6 +106,7 @@ check: setup
 	@$(BIN)/pyright || $(call hint,an ignore needs its reason beside it)
 
 # requirements.lock is the demo's and the image's; -dev has the tests' too, -redis and -go what is fetched where it is not on PATH.
+# -oldest and -newest are the two ends of the ranges.
 # noise-cancellation is in none: it is large, and for LiveKit Cloud alone.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	--prerelease if-necessary-or-explicit --python-version 3.11
@@ -93,9 +117,11 @@ lock: setup
 	$(COMPILE) pyproject.toml --extra all --group build -o requirements.lock
 	$(COMPILE) pyproject.toml --extra all --group dev \
 		-c requirements.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra all --group dev --resolution lowest-direct -o requirements-oldest.lock
+	$(COMPILE) pyproject.toml --extra all --group dev --upgrade -o requirements-newest.lock
 	$(COMPILE) --group pyproject.toml:redis-server -o requirements-redis.lock
 	$(COMPILE) --group pyproject.toml:go -o requirements-go.lock
-	@for python in $(PYTHONS); do for machine in $(MACHINES); do for lock in requirements-dev requirements-go; do \
+	@for python in $(PYTHONS); do for machine in $(MACHINES); do for lock in requirements-dev requirements-oldest requirements-newest requirements-go; do \
 		$(BIN)/uv pip install --quiet --dry-run --target .venv/none --no-deps --only-binary :all: --require-hashes \
 			--python-version $$python --python-platform $$machine -r $$lock.lock || \
 			$(call hint,$$lock.lock has a package without a wheel for Python $$python on $$machine); \

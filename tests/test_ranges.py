@@ -6,6 +6,7 @@ Asks the package registry, as `make lock` does: without a network, `-m "not regi
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,24 @@ OLDEST = {
     "opentelemetry-instrumentation-aiohttp-client": "0.66b1",
 }
 """The lower ends that decide beside which versions of LiveKit and OpenTelemetry firstword can be installed."""
+
+
+def locked(end: str) -> dict[str, str]:
+    """Package -> version of a lock file."""
+    lines = (PYPROJECT.parent / f"requirements-{end}.lock").read_text().splitlines()
+    return dict(line.split(" ")[0].split("==", 1) for line in lines if re.match(r"[\w.-]+==", line))
+
+
+def test_the_lock_of_the_oldest_has_the_lower_ends() -> None:
+    """`make lock` renews it; a lower end that is raised without it fails here."""
+    versions = locked("oldest")
+    assert {name: versions[name] for name in OLDEST} == OLDEST
+
+
+def test_the_lock_of_the_newest_is_no_older_than_the_others() -> None:
+    """Of LiveKit, whose names move."""
+    newest, usual = (tuple(map(int, locked(end)["livekit-agents"].split("."))) for end in ("newest", "dev"))
+    assert newest >= usual
 
 
 def resolved(*extras: str, end: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The long form of everything bounded, run by hand: `make soak`, or `make soak SOAK_ROUNDS=1` for a twentieth of it.
 
 First each test with the marker `soak` by itself, with a limit: it may need root, an image builder or a browser. Then
-calls, 20 times beside a process that computes all the time; then properties, on a hundred times as many examples.
+the whole suite on both ends of the ranges; then calls, 20 times beside a process that computes all the time; then
+properties, on a hundred times as many examples.
 Each round that ends is appended to soak/results.jsonl, so that an interruption loses nothing; what pytest printed is
 beside it. After a failure it goes on. A test that lacks a tool skips itself: it is "not run", with its reason.
 """
@@ -38,15 +39,18 @@ ROUNDS = 20
 EXAMPLES = 5
 """For each round: how many times as many examples a property is tried on."""
 COMPUTE = (sys.executable, "-c", "while True: pass")
-TEST_S, CALLS_S, PROPERTIES_S = 1200.0, 1800.0, 4 * 3600.0
-"""Seconds after which a round is ended and has failed: of one test, of all calls, of all properties."""
+TEST_S, SUITE_S, CALLS_S, PROPERTIES_S = 1200.0, 3600.0, 1800.0, 4 * 3600.0
+"""Seconds after which a round is ended and has failed: of one test, of the suite, of all calls, of all properties."""
 SKIPPED = re.compile(r"SKIPPED \[\d+\] \S+: (.+)")
 """pytest's line for a test that did not run, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tests by pytest's arguments, `rounds` times over; `beside_load`: while another process computes."""
+    """Tests by pytest's arguments, `rounds` times over; `beside_load`: while another process computes.
+
+    python: the environment's, which may have the oldest or the newest of every range.
+    """
 
     name: str
     tests: tuple[str, ...]
@@ -54,6 +58,7 @@ class Part:
     """Seconds that a round may take."""
     rounds: int = 1
     beside_load: bool = False
+    python: str = sys.executable
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,14 @@ class Round:
 
 
 def parts(rounds: int) -> tuple[Part, ...]:
-    """Those with the marker by themselves, then calls, then properties. RuntimeError where pytest can't collect."""
+    """Those with the marker by themselves, then both ends of the ranges, calls, and properties. RuntimeError where pytest can't collect."""
     calls, properties = ("-m", "real and not soak", "tests/calls", "tests/test_up.py"), ("-m", "hypothesis")
     return (
         *(Part(test, ("-m", "soak", f"--timeout={TEST_S:.0f}", test), TEST_S) for test in marked()),
+        *(
+            Part(end, ("-m", "not soak and not registry"), SUITE_S, python=f".venv-{end}/bin/python")
+            for end in ("oldest", "newest")
+        ),
         Part("calls", calls, CALLS_S, rounds, beside_load=True),
         Part(
             "properties",
@@ -127,7 +136,7 @@ async def _tested(part: Part, log: Path, examples: int, report: Callable[[Progre
     async with contextlib.AsyncExitStack() as running:
         if part.beside_load:
             await running.enter_async_context(started(COMPUTE, {}))
-        pytest = (sys.executable, "-m", "pytest", "-q", "--color=no", *part.tests)
+        pytest = (part.python, "-m", "pytest", "-q", "--color=no", *part.tests)
         variables = {"SOAK_EXAMPLES": str(examples)}
         process = await running.enter_async_context(started(pytest, variables, end_with_parent=signal.SIGTERM))
         assert process.stdout is not None  # it is a pipe
