@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, JobContext, llm, room_io
+from livekit.agents import __version__ as livekit_agents_version
 from livekit.agents.voice.speech_handle import SpeechHandle
 
 from firstword.agent import Greeting, speak_first, speak_first_plan
@@ -102,7 +103,7 @@ def test_a_greeting_is_spoken_once_and_then_played(first_word_test: FirstWordTes
 
 
 def test_a_realtime_model_is_recorded_and_then_played(first_word_test: FirstWordTest) -> None:
-    """It is asked once, without a room; each session has the text in its own context, and in the model's."""
+    """It is asked once, without a room; each session has the text in its own context, and in the model's from LiveKit 1.8.9 on."""
     model = FakeRealtimeModel()
 
     class Realtime(Conversation):
@@ -116,7 +117,7 @@ def test_a_realtime_model_is_recorded_and_then_played(first_word_test: FirstWord
     assert (first.said, second.said) == ([HELLO], [HELLO])
     assert hit.heard < 0.1 < missed.heard
     said = [item.text_content for item in model.contexts[-1].items if isinstance(item, llm.ChatMessage)]
-    assert HELLO in said
+    assert (HELLO in said) == (livekit_agents_version != "1.8.8")
 
 
 def test_what_a_realtime_model_said_instead_is_not_kept(

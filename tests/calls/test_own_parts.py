@@ -27,5 +27,5 @@ async def test_a_worker_of_other_parts_greets(servers: CallServers) -> None:
         start = await worker.greets(ACCOUNTS[0])
         assert start.outcome == "first_word"
         assert start["greeting"].attributes["startup.cache"] == "hit"
-        assert start["session"].begin >= start.root.end
+        assert start["deferred.session"].begin >= start.root.end
         assert not [line for line in worker.log if line["level"] == "ERROR"]
