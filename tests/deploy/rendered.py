@@ -90,3 +90,9 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
             return [_each_text(each, change) for each in cast("list[Any]", value)]
         case _:
             return value
+
+
+def image_command() -> list[str]:
+    """What the image runs where nobody says otherwise: the last CMD of the Dockerfile, which is in exec form."""
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    return json.loads([line for line in lines if line.startswith("CMD ")][-1].removeprefix("CMD "))

@@ -141,7 +141,14 @@ def test_readiness_is_ours_unless_the_agent_is_another(
     )
     (port,) = [each["containerPort"] for each in container["ports"] if each["name"] == "http"]
     assert {"name": "FIRSTWORD_HTTP_PORT", "value": str(port)} in container["env"]
-    assert {probe["port"] for probe in probes} == {"http"}
+    assert {probe["port"] for probe in probes} == {port}
+
+
+def test_probes_may_have_the_next_port() -> None:
+    """Where an upgrade of LiveKit's has moved the private names that health is served by."""
+    container = pods(render({"probePort": 8082}))["worker"]["containers"][0]
+    assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {8082}
+    assert {"name": "FIRSTWORD_HTTP_PORT", "value": "8081"} in container["env"]
 
 
 @pytest.mark.parametrize(("values", "kind"), [({}, "HorizontalPodAutoscaler"), (EVERYTHING, "ScaledObject")])

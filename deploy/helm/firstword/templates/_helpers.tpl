@@ -35,6 +35,8 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 serviceAccountName: {{ include "firstword.name" $root }}{{ if eq (last .) "tuner" }}-tuner{{ end }}
 automountServiceAccountToken: {{ eq (last .) "tuner" }}
 enableServiceLinks: false
+# Process 1 ignores SIGTERM until it says otherwise, so a worker that still imports would not end.
+shareProcessNamespace: true
 securityContext: {{- toYaml $root.Values.podSecurityContext | nindent 2 }}
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
