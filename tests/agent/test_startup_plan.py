@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from firstword.agent import startup
 from firstword.agent.accounts.model import GENERIC
+from firstword.agent.audio.refusals import Refusals
 from firstword.agent.flags.improvements import Improvement
+from firstword.agent.parts import WorkerParts
 from firstword.agent.startup import ACCOUNT_IN_METADATA, plan
 from firstword.telemetry.plan import Shape
+from tests.agent.providers import made
 
 README = Path(__file__).parents[2] / "README.md"
 BRIEF = [
@@ -87,7 +91,7 @@ def test_every_shape_ends(facts: tuple[bool, ...], in_order: bool) -> None:
     assert ready - {"upgrade"} == {"assistant", "session"}
 
 
-def test_no_store_ends_a_start() -> None:
+def test_no_store_ends_a_start(tmp_path: Path) -> None:
     """Whatever reads or writes it has something to fall back to, the assistant too: a store may fail between two reads."""
     shape = _shape(Improvement.ASSISTANT_PREWARM, Improvement.ACCOUNT_CACHE)
     nodes = {node.name: node for node in shape.nodes}
@@ -95,7 +99,8 @@ def test_no_store_ends_a_start() -> None:
         assert nodes[name].fallback is not None, name
     fallback = nodes["assistant"].fallback
     assert fallback is not None
-    assert fallback(call=None).instructions == GENERIC.instructions
+    call = SimpleNamespace(process=SimpleNamespace(parts=WorkerParts(made(tmp_path), Refusals(None))))
+    assert fallback(call=call).instructions == GENERIC.instructions
 
 
 def test_tuned_speaks_before_it_listens() -> None:
