@@ -87,9 +87,8 @@ def process_starts(meter: Meter) -> None:
         histogram.record(seconds)
 
 
-def other_services(meter: Meter) -> None:
-    """What the watcher and the tuner have done."""
-    meter.create_counter("firstword.rescues", unit="{room}").add(2, {"outcome": "dispatched"})
+def tuner(meter: Meter) -> None:
+    """What the tuner has done."""
     flag = {"feature_flag.key": FLAG}
     meter.create_gauge("firstword.tuner.share").set(25, flag)
     steps = meter.create_counter("firstword.tuner.steps", unit="{step}")

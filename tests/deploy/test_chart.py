@@ -69,7 +69,7 @@ def test_kubernetes_would_take_it(manifests: list[Manifest], tmp_path: Path) -> 
 def test_a_wrong_field_is_seen(tmp_path: Path) -> None:
     """The check before can fail: for Kubernetes' own kinds, and for the custom ones."""
     for kind in ("Deployment", "ScaledObject", "PodMonitor"):
-        (manifest,) = of_kind(kind, render({**EVERYTHING, "rescue": {"enabled": False}, "tuner": {"enabled": False}}))
+        (manifest,) = of_kind(kind, render({**EVERYTHING, "tuner": {"enabled": False}}))
         manifest["spec"]["colour"] = "red"
         (tmp_path / f"{kind}.yaml").write_text(yaml.safe_dump(manifest))
         command = (tool(KUBECTL_VALIDATE), "--local-crds", str(SCHEMAS), str(tmp_path / f"{kind}.yaml"))
@@ -201,10 +201,6 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "KEDA without figures": ({"keda": {"enabled": True}}, "expected keda.prometheus"),
     "no metrics to scrape": ({"podMonitor": {"enabled": True}}, "expected podMonitor.port"),
     "one port twice": ({"podMonitor": {"enabled": True, "port": 8081}}, "podMonitor.port is the port of the probes"),
-    "rescue of strangers": (
-        {"rescue": {"enabled": True}, "readiness": {"path": "/worker"}},
-        "expected /readyz, or no rescue",
-    ),
     "flags that nobody reads": ({"tuner": {"enabled": True}}, "expected flags.enabled"),
     "a tuner without traces": (
         {"tuner": {"enabled": True}, "flags": {"enabled": True}},

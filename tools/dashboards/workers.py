@@ -121,12 +121,6 @@ def _lost() -> list[Panel]:
             Query(per_minute("firstword_helper_failures_total", by=["helper", "reason"]), "{{helper}}: {{reason}}"),
         ),
         lines(
-            "Callers dispatched again",
-            "Callers who were alone in a room, and for whom the watcher called an agent.",
-            A_MINUTE,
-            Query(per_minute("firstword_rescues_total", by=["outcome"], job=""), "{{outcome}}"),
-        ),
-        lines(
             "Figures and spans lost",
             "Spans that no collector took, and figures of starts that the worker had no room for.",
             A_MINUTE,

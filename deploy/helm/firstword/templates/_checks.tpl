@@ -38,9 +38,6 @@
 {{- if and $v.podMonitor.enabled (eq (int $v.podMonitor.port) (int $v.port)) -}}
 {{- fail "podMonitor.port is the port of the probes; expected another, that of prometheus_port" -}}
 {{- end -}}
-{{- if and $v.rescue.enabled (ne $v.readiness.path "/readyz") -}}
-{{- fail (printf "rescue.enabled with readiness.path %s: rescue knows the rooms of firstword's workers alone; expected /readyz, or no rescue" $v.readiness.path) -}}
-{{- end -}}
 {{- if and $v.tuner.enabled (not $v.flags.enabled) -}}
 {{- fail "tuner.enabled: workers would not read the flags that the tuner writes; expected flags.enabled" -}}
 {{- end -}}
