@@ -71,10 +71,13 @@ class Container:
                 await asyncio.sleep(0.1)
 
     @contextlib.asynccontextmanager
-    async def running(self, folder: Path, log: Path) -> AsyncGenerator[Process]:
-        """The process in `folder`, with the container's variables alone; gone on exit."""
+    async def running(
+        self, log: Path, *, within: Sequence[str] = (), folder: Path | None = None
+    ) -> AsyncGenerator[Process]:
+        """The process in `folder`, with the container's variables alone; gone on exit. `within` runs what follows it."""
+        command = (*within, *self.command)
         with log.open("ab") as output:
-            run = started(self.command, self.environment, inherit=False, output=output.fileno(), folder=folder)
+            run = started(command, self.environment, inherit=False, output=output.fileno(), folder=folder)
             async with run as process:
                 yield process
 
