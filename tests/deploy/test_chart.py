@@ -182,6 +182,17 @@ def test_the_flags_are_the_shipped_ones() -> None:
     assert flags["data"]["flags.json"] == (DEPLOY / "flags.json").read_text()
 
 
+def test_rules_and_dashboards_are_the_ones_that_were_tested() -> None:
+    """The chart has links to them: a new file needs a new link."""
+    manifests = render({}, LARGE)
+    rules = {each["metadata"]["name"].rpartition("-")[2]: each["spec"] for each in of_kind("PrometheusRule", manifests)}
+    files = [DEPLOY / "prometheus" / "recording.yml", DEPLOY / "prometheus" / "alerts.yml"]
+    assert rules == {file.stem: yaml.safe_load(file.read_text()) for file in files}
+    labelled = [each for each in of_kind("ConfigMap", manifests) if "grafana_dashboard" in each["metadata"]["labels"]]
+    shown = {name: content for each in labelled for name, content in each["data"].items()}
+    assert shown == {f"firstword-{file.name}": file.read_text() for file in (DEPLOY / "grafana").glob("*.json")}
+
+
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no LiveKit": ({"livekit": {"url": ""}}, "livekit.url is missing; expected"),
     "latest": ({"image": {"tag": "latest"}}, "expected a version or image.digest"),
