@@ -23,16 +23,6 @@ from tests.prometheus import Prometheus, prometheus
 FIRING = 'ALERTS{{alertname="{}", alertstate="firing", job="firstword"}}'
 LATE, NO_WORKER = FIRING.format("FirstwordFirstWordLate"), FIRING.format("FirstwordNoWorker")
 WELL = 'absent(ALERTS{alertstate="firing"}) and on () firstword_worker_registered{job="firstword"} == 1'
-STAND_IN = {
-    "name": "stand-in",
-    "rules": [
-        {
-            "record": "firstword_worker_registered",
-            "expr": 'count by (job, instance) (process_memory_usage_bytes{job="firstword"})',
-        }
-    ],
-}
-"""Until workers say themselves that they are registered: one that sends figures is."""
 
 
 @pytest.mark.real
@@ -89,4 +79,3 @@ def shortened() -> Iterator[Mapping[str, Any]]:
         text = re.sub(r"\[(5m|10m|30m|1h|6h)\]", "[30s]", text)
         text = re.sub(r"\bfor: \w+", "for: 0s", text)
         yield yaml.safe_load(text.replace(">= 10", ">= 1"))
-    yield {"groups": [STAND_IN]}

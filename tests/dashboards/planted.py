@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from opentelemetry.metrics import Meter
 
 from firstword.agent import run_folder
 from firstword.agent.process import start_metrics
-from firstword.telemetry.metrics import SECONDS, StartFigures, TaskFigures
+from firstword.agent.worker_gauges import JobProcesses, WorkerFigures, observe_worker
+from firstword.command.tuner.instruments import TunerInstruments
+from firstword.telemetry.metrics import StartFigures, TaskFigures
+from firstword.tuning.trust import Holding
 
 FLAG = "light-connect"
 
@@ -65,36 +68,24 @@ def lose(datagrams: int) -> None:
         file.write(b"." * datagrams)
 
 
-def gauges(meter: Meter, *, jobs: int, load: float, idle: int, full: bool, draining: bool) -> None:
-    """What a worker says of itself."""
-    said = {
-        "jobs": jobs,
-        "load": load,
-        "idle_processes": idle,
-        "full": int(full),
-        "draining": int(draining),
-        "ready": int(not draining),
-        "registered": 1,
-    }
-    for name, value in said.items():
-        meter.create_gauge(f"firstword.worker.{name}").set(value)
-
-
-def process_starts(meter: Meter) -> None:
+class Processes(JobProcesses):
     """Ten processes that could take a job after 1.2 s, and one after 9 s."""
-    histogram = meter.create_histogram("firstword.process.start", unit="s", explicit_bucket_boundaries_advisory=SECONDS)
-    for seconds in (*[1.2] * 10, 9.0):
-        histogram.record(seconds)
+
+    def record_starts(self, record: Callable[[float], None]) -> None:
+        for seconds in (*[1.2] * 10, 9.0):
+            record(seconds)
+
+
+def worker(meter: Meter, figures: WorkerFigures, processes: JobProcesses) -> None:
+    """What a worker says of itself, by its own instruments."""
+    observe_worker(meter, lambda: figures, processes)
 
 
 def tuner(meter: Meter) -> None:
-    """What the tuner has done."""
-    flag = {"feature_flag.key": FLAG}
-    meter.create_gauge("firstword.tuner.share").set(25, flag)
-    steps = meter.create_counter("firstword.tuner.steps", unit="{step}")
-    steps.add(2, {**flag, "action": "ramp"})
-    steps.add(1, {**flag, "action": "turn_back"})
-    holding = meter.create_gauge("firstword.tuner.holding")
-    for reason in ("silent", "clock"):
-        holding.set(int(reason == "silent"), {"reason": reason})
-    meter.create_gauge("firstword.tuner.last_look", unit="s").set(time.time() - 30)
+    """What the tuner has done, by its own instruments: it looked half a minute ago, and holds since."""
+    instruments = TunerInstruments(meter)
+    instruments.shares({FLAG: 25})
+    for action in ("ramp", "ramp", "turn_back"):
+        instruments.stepped(FLAG, action)
+    instruments.looked(time.time() - 30, None)
+    instruments.looked(time.time(), Holding.SILENT)

@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 
 from firstword.agent import run_folder
 from firstword.agent.process import start_metrics
+from firstword.agent.worker_gauges import JobProcesses, WorkerFigures
 from firstword.rehearsal.stack import LocalStack, Ports
 from tests.calls.waiting import PATIENCE
 from tests.dashboards import planted
@@ -31,6 +32,8 @@ VARIABLES = {
     "flag": ".*",
     "quantile": "0.9",
 }
+A = WorkerFigures(jobs=3, load=0.4, full=False, registered=True, ready=True, draining=False, idle_processes=2)
+B = WorkerFigures(jobs=1, load=0.8, full=True, registered=True, ready=False, draining=True, idle_processes=1)
 ALL_THERE = (
     "sum(startup_starts_total) == 21",
     "firstword_datagrams_lost_total == 5",
@@ -65,9 +68,8 @@ async def scraped(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tu
             patch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "1000")
             try:
                 with start_metrics.recorded(run_folder.make(), start_metrics.named()):
-                    planted.gauges(a, jobs=3, load=0.4, idle=2, full=False, draining=False)
-                    planted.gauges(b, jobs=1, load=0.8, idle=1, full=True, draining=True)
-                    planted.process_starts(a)
+                    planted.worker(a, A, planted.Processes())
+                    planted.worker(b, B, JobProcesses())
                     planted.tuner(t)
                     await server.until("count(firstword_datagrams_lost_total == 0)", PATIENCE)
                     planted.lose(5)

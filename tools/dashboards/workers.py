@@ -47,7 +47,7 @@ def _now() -> list[Panel]:
             "Processes that wait for a job: a call that finds none waits for one to start.",
             "idle_processes",
         ),
-        count("Workers full", "Workers that take no more jobs until their load falls, or that drain.", "full"),
+        count("Workers full", "Workers that LiveKit gives no job, for their load.", "full"),
         count("Workers draining", "Workers that finish their calls and then end.", "draining"),
         figure(
             "Load of the busiest",
