@@ -293,9 +293,10 @@ def test_a_voice_that_fails_after_the_opening(
         assert speeches is not None
         assert components is not None
         another = replace(ADA, id="another")
-        await make_ahead(
-            greeting_text(ADA, time.time()), another, components.speaker, components.speaker.voice, speeches
-        )
+        voice = components.speaker.voice
+        assert voice is not None
+        written = greeting_text(ADA, time.time())
+        await make_ahead(written, another, components.speaker, voice, speeches)
         call.tts.speaking.first_byte, call.tts.speaking.fails = first_byte, fails
         await _joined(call)
 

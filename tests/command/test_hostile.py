@@ -229,7 +229,7 @@ def test_a_fault_of_ours_leaves_a_line_and_a_file(
 def test_watching_outlives_any_look() -> None:
     """Also one that ends in a fault of ours; what is right again is read again."""
     write(Path("t.jsonl"), FAST[:40])
-    code = "import firstword.command.tune as t, sys; before, looks = t.plan, iter([0, 1])\n" + (
+    code = "import firstword.command.tuner.decision as t, sys; before, looks = t.plan, iter([0, 1])\n" + (
         "def plan(*a, **k):\n    if next(looks, 1) == 0: raise KeyError('no such thing')\n    return before(*a, **k)\n"
         "t.plan = plan; from firstword.command.__main__ import main; main()"
     )
@@ -245,4 +245,4 @@ def test_watching_outlives_any_look() -> None:
         time.sleep(0)
         watching.communicate(timeout=20)
     assert watching.returncode == 130
-    assert "this look failed, and the next may not: KeyError: 'no such thing'" in error
+    assert "hold; KeyError: 'no such thing'" in error
