@@ -28,7 +28,7 @@ from firstword.command.tuner.counts import WorkerCounts
 from firstword.command.tuner.decision import Decision, decide
 from firstword.command.tuner.evidence import TracesEvidence
 from firstword.command.tuner.flag_store import FileStore, FlagStore
-from firstword.command.tuner.history import entry
+from firstword.command.tuner.history import step_entry
 from firstword.command.tuner.kubernetes_lease import LEASE_S
 from firstword.command.tuner.service import TunerLook
 from firstword.command.tuner.watch import watch as watch_flags
@@ -167,9 +167,7 @@ def _once(store: FlagStore, evidence: TracesEvidence, *, apply: bool, as_json: b
         decision = decide(stored, evidence)
         now, step = time.time(), decision.steps[0]
         moves = decision.moves(now) if apply and stored.paused is None else ()
-        action = step.action.value.replace(" ", "_")
-        entries = [entry(now, action, step.reason, flag=step.flag, shares=(step.percent, step.to))]
-        words = store.write(moves, entries) if moves else None
+        words = store.write(moves, [step_entry(now, step)]) if moves else None
     except FlagFileError as error:
         fail(str(error), code=BAD_INPUT)
     except (SourceError, OSError) as error:

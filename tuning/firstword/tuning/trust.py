@@ -55,6 +55,10 @@ class Doubt:
     words: str
 
 
+LOST = Doubt(Holding.LOST, "part of the traces could not be read")
+"""Of a source of which too much was lost: all that one look by itself can know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What one look at a source has found."""
@@ -78,7 +82,7 @@ def doubt(seen: Seen, now: float, most: int) -> Doubt | None:
         what = "the newest session is" if seen.starts else "the last move is"
         return Doubt(Holding.CLOCK, f"{what} {ahead}; expected clocks that agree within {AHEAD_S:.0f} s")
     if not seen.reliable:
-        return Doubt(Holding.LOST, "part of the traces could not be read")
+        return LOST
     if seen.moved and len(seen.starts) < most * (1 - _FORGOTTEN):
         had = f"{amount(len(seen.starts), 'session')} since the last move, where there were {most:,}"
         return Doubt(Holding.SHRUNK, f"{had}; possible cause: the store deletes its oldest traces")

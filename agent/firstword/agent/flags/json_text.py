@@ -40,9 +40,7 @@ class JsonText:
         """
         start, end = _place(self.text, path)
         new = json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n" + "  " * len(path))
-        mark = self.content[: len(self.content) - len(self.text.encode())]
-        text = self.text[:start] + new + self.text[end:]
-        return mark + text.encode(errors="backslashreplace")  # a lone surrogate, whose escape is JSON's too
+        return self._encoded(self.text[:start] + new + self.text[end:])
 
     def added(self, path: tuple[str, ...], name: str, value: object) -> bytes:
         """Returns the bytes with one more name, the first one, in the object at `path`. Raises KeyError if there is no
@@ -52,9 +50,12 @@ class JsonText:
         level = "\n" + "  " * (len(path) + 1)
         new = json.dumps(value, indent=2, ensure_ascii=False).replace("\n", level)
         comma = "" if self.text[start + 1 : end - 1].strip() == "" else ","
+        return self._encoded(f"{self.text[: start + 1]}{level}{json.dumps(name)}: {new}{comma}{self.text[start + 1 :]}")
+
+    def _encoded(self, text: str) -> bytes:
+        """The bytes of a changed text, with the byte order mark that there was."""
         mark = self.content[: len(self.content) - len(self.text.encode())]
-        text = f"{self.text[: start + 1]}{level}{json.dumps(name)}: {new}{comma}{self.text[start + 1 :]}"
-        return mark + text.encode(errors="backslashreplace")
+        return mark + text.encode(errors="backslashreplace")  # a lone surrogate, whose escape is JSON's too
 
 
 def read(content: bytes) -> JsonText:

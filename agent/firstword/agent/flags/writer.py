@@ -92,7 +92,7 @@ class FlagFileWriter:
                 replace(self.previous, before)
                 replace(self.path, content)
         except OSError as error:
-            raise _not_written(self.path, error) from error
+            raise not_written(self.path, error) from error
 
 
 def moved(file: FlagFile, moves: Iterable[Move], subjects: Mapping[str, Subject]) -> bytes:
@@ -134,7 +134,7 @@ def begin(path: Path, shipped: Path, subjects: Mapping[str, Subject]) -> None:
                 )
             replace(path, content)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
 
 
 def _behind_links(path: Path) -> Path:
@@ -208,5 +208,6 @@ def replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _not_written(path: Path, error: OSError) -> FlagFileError:
+def not_written(path: Path, error: OSError) -> FlagFileError:
+    """Returns what to raise for a file that can't be written."""
     return FlagFileError(f"{path}: expected a file that can be written; possible cause: {error.strerror}")

@@ -10,6 +10,7 @@ import os
 import ssl
 import time
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +34,11 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         """HTTP status; None where there was no answer."""
+
+    @property
+    def is_conflict(self) -> bool:
+        """Returns whether somebody else has changed the object since it was read."""
+        return self.status == HTTPStatus.CONFLICT
 
 
 class ApiServer:
@@ -72,7 +78,7 @@ class ApiServer:
 
     def put(self, path: str, body: Json) -> Json:
         """Replaces an object, if its `resourceVersion` is still that of `body`. Returns it as it is then. Raises
-        ApiError, with status 409 where somebody else has changed it.
+        ApiError, which says where that is a conflict.
         """
         return self._ask("PUT", path, body)
 

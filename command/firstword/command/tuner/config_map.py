@@ -15,7 +15,7 @@ from firstword.agent.flags.improvements import DRAWN
 from firstword.agent.flags.writer import Move, moved
 from firstword.command.tuner.api_server import MANAGER, ApiError, ApiServer, Json
 from firstword.command.tuner.flag_store import Lease, StoredFlags
-from firstword.command.tuner.history import MOST_ENTRIES, HistoryEntry, as_text, from_text
+from firstword.command.tuner.history import HistoryEntry, as_text, from_text
 from firstword.command.tuner.kubernetes_lease import LEASE_S, KubernetesLease
 
 KEY = "flags.json"
@@ -23,7 +23,6 @@ KEY = "flags.json"
 PREVIOUS, HISTORY = f"{KEY}.previous", f"{KEY}.history"
 PAUSED = "firstword/paused"
 """Annotation of the ConfigMap that stops the tuner, whatever its value."""
-_CONFLICT = 409
 
 
 class ConfigMapStore:
@@ -101,7 +100,7 @@ class ConfigMapStore:
         try:
             self._server.put(self._path, changed)
         except ApiError as error:
-            if error.status == _CONFLICT:
+            if error.is_conflict:
                 raise FlagFileError(
                     f"{self.name}: expected the object as it was read; possible cause: somebody changed it"
                 ) from None
@@ -126,7 +125,7 @@ class ConfigMapStore:
                 "firstTimestamp": _zulu(entry.time),
                 "lastTimestamp": _zulu(entry.time),
                 "count": 1,
-                "source": {"component": "firstword-tuner"},
+                "source": {"component": MANAGER},
             }
             try:
                 self._server.post(f"/api/v1/namespaces/{self._server.namespace}/events", event)
@@ -146,7 +145,7 @@ def _annotations(found: Json) -> dict[str, Any]:
 
 
 def _longer(data: dict[str, Any], entries: Sequence[HistoryEntry]) -> str:
-    return as_text([*from_text(str(data.get(HISTORY, ""))), *entries][-MOST_ENTRIES:])
+    return as_text([*from_text(str(data.get(HISTORY, ""))), *entries])
 
 
 def _changed(found: Json) -> float:

@@ -13,9 +13,7 @@ from firstword.command.observed import Observed
 from firstword.command.tuner.evidence import RolloutEvidence
 from firstword.command.tuner.flag_store import StoredFlags
 from firstword.tuning.rollout import Action, RolloutStep, plan
-
-LOST = "part of the traces could not be read"
-"""Why nothing is ramped on a source of which too much was lost."""
+from firstword.tuning.trust import LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def last_move(stored: StoredFlags) -> float:
 
 def only_lost(observed: Observed) -> str | None:
     """Returns a doubt where too much of the source was lost: all that one look by itself can know."""
-    return None if observed.reliable else LOST
+    return None if observed.reliable else LOST.words
 
 
 def decide(

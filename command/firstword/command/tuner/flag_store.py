@@ -14,7 +14,7 @@ from typing import Protocol
 
 from firstword.agent.flags.flag_file import FlagFile, FlagFileError
 from firstword.agent.flags.improvements import DRAWN
-from firstword.agent.flags.writer import FlagFileWriter, Move, replace
+from firstword.agent.flags.writer import FlagFileWriter, Move, not_written, replace
 from firstword.command.tuner.file_lease import FileLease
 from firstword.command.tuner.history import HistoryEntry, as_text, from_text
 
@@ -109,7 +109,7 @@ class FileStore:
         try:
             replace(path, as_text([*self.history(), *entries]).encode())
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise not_written(path, error) from error
 
     def history(self) -> list[HistoryEntry]:
         """Returns what the tuner did; nothing where there is no history yet. Raises FlagFileError."""
@@ -130,7 +130,7 @@ class FileStore:
             else:
                 replace(path, f"{reason}\n".encode())
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise not_written(path, error) from error
 
     def _paused(self) -> str | None:
         path = self._beside("paused")
@@ -145,7 +145,3 @@ class FileStore:
 
     def _beside(self, what: str) -> Path:
         return Path(f"{os.path.abspath(self._path)}.{what}")  # a path such as `.` has no name
-
-
-def _unwritable(path: Path, error: OSError) -> FlagFileError:
-    return FlagFileError(f"{path}: expected a file that can be written; possible cause: {error.strerror}")

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from firstword.tuning.rollout import Action, RolloutStep
+
 MOST_ENTRIES = 500
 """Number of entries that are kept."""
 _LONGEST = 400
@@ -51,6 +53,17 @@ def entry(
     time = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     before, after = shares or (None, None)
     return HistoryEntry(time, action, reason[:_LONGEST], flag, before, after, applied)
+
+
+def step_entry(now: float, step: RolloutStep, *, applied: bool = True) -> HistoryEntry:
+    """Returns the entry of a step of the rollout. now: seconds since the Unix epoch."""
+    shares = step.percent, step.to
+    return entry(now, word_of(step.action), step.reason, flag=step.flag, shares=shares, applied=applied)
+
+
+def word_of(action: Action) -> str:
+    """Returns a step's action as history and metrics have it: `turn_back`."""
+    return action.value.replace(" ", "_")
 
 
 def as_text(entries: Sequence[HistoryEntry]) -> str:

@@ -19,7 +19,6 @@ from firstword.command.tuner.api_server import ApiError, ApiServer, Json
 
 LEASE_S = 180
 """Seconds after which another tuner takes over from one that renews its Lease no more."""
-_CONFLICT = 409
 
 
 class KubernetesLease:
@@ -47,7 +46,7 @@ class KubernetesLease:
                 return holder
             self._server.put(self._path, self._ours(found))
         except ApiError as error:
-            if error.status == _CONFLICT:
+            if error.is_conflict:
                 return "another tuner, which has just taken the Lease"
             raise FlagFileError(f"{self._path}: {error}") from None
         return None

@@ -22,12 +22,12 @@ from firstword.command.observed import Observed
 from firstword.command.tuner.counts import NoCounts, WorkerCounts
 from firstword.command.tuner.decision import Decision, decide, last_move
 from firstword.command.tuner.evidence import RolloutEvidence
-from firstword.command.tuner.flag_store import FlagStore, StoredFlags
-from firstword.command.tuner.history import HistoryEntry, entry
+from firstword.command.tuner.flag_store import FlagStore
+from firstword.command.tuner.history import HistoryEntry, entry, step_entry, word_of
 from firstword.command.tuner.instruments import TunerInstruments
-from firstword.tuning.rollout import Action, RolloutStep
+from firstword.tuning.rollout import RolloutStep
 from firstword.tuning.sources import SourceError
-from firstword.tuning.trial import HALF, tried
+from firstword.tuning.trial import HALF, TrialState, tried
 from firstword.tuning.trust import AHEAD_S, SILENT_S, Doubt, Holding, Seen, doubt, miscounted
 
 logger = logging.getLogger("firstword")
@@ -91,18 +91,18 @@ class TunerService:
         if stored.paused is not None:
             return self._held(Holding.PAUSED, stored.paused)
         moved = last_move(stored)
-        found: list[Doubt] = []
+        state = trial(stored.file, stored.changed)
+        held: Doubt | None = None
 
         def doubt_of(observed: Observed) -> str | None:
-            found.extend(self._doubts(observed, moved))
-            found.extend(self._untried(stored))
-            return found[0].words if found else None
+            nonlocal held
+            held = self._doubt(observed, moved) or self._untried(state)
+            return None if held is None else held.words
 
         decision = decide(stored, self.evidence, doubt_of)
-        held = found[0] if found else None
         moves = decision.moves(self.clock())
         if not moves and self.apply and (held is None or held.holding is Holding.TRIAL):
-            moves = self._trial(stored, decision.observed)
+            moves = self._trial(state, moved, decision.observed)
         if not moves or not self.apply:
             return TunerLook(self.clock(), held, decision)
         # reading may have taken longer than the lease lasts
@@ -113,45 +113,41 @@ class TunerService:
             self.instruments.stepped(move.flag, _action(move, decision.steps))
         return TunerLook(self.clock(), held, decision, moves, words)
 
-    def _doubts(self, observed: Observed, moved: float) -> Sequence[Doubt]:
-        """Why the starts can't be trusted: by themselves, by the store's clock, by the workers' own count."""
+    def _doubt(self, observed: Observed, moved: float) -> Doubt | None:
+        """Why the starts can't be trusted: by the store's clock, by themselves, by the workers' own count."""
         now = self.clock()
         ahead = self.store.clock_ahead
         if abs(ahead) > AHEAD_S:
             words = f"the API server's clock is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} this one"
-            return (Doubt(Holding.CLOCK, words),)
+            return Doubt(Holding.CLOCK, words)
         before = self._most[1] if self._most[0] == moved else 0
         own = doubt(Seen(observed.starts, observed.reliable, moved), now, before)
         self._most = moved, max(before, len(observed.starts))
-        if own is not None:
-            return (own,)
-        if self.counts is not None:
-            begin = max(moved, now - SILENT_S)
-            recent = [start for start in observed.starts if start.time >= begin]
-            try:
-                other = miscounted(recent, self.counts.starts(begin, now))
-            except NoCounts as error:
-                other = Doubt(Holding.COUNTS, str(error))
-            return () if other is None else (other,)
-        return ()
+        if own is not None or self.counts is None:
+            return own
+        begin = max(moved, now - SILENT_S)
+        recent = [start for start in observed.starts if start.time >= begin]
+        try:
+            return miscounted(recent, self.counts.starts(begin, now))
+        except NoCounts as error:
+            return Doubt(Holding.COUNTS, str(error))
 
-    def _untried(self, stored: StoredFlags) -> Sequence[Doubt]:
+    def _untried(self, state: TrialState) -> Doubt | None:
         """Why the tuner may not ramp yet; a dry run need not be tried."""
-        state = trial(stored.file, stored.changed)
         if state.failed is not None:
-            return (Doubt(Holding.TRIAL_FAILED, state.failed),)
+            return Doubt(Holding.TRIAL_FAILED, state.failed)
         if state.passed or not self.apply:
-            return ()
-        return (Doubt(Holding.TRIAL, f"first the tuner is tried on {NO_CHANGE}, which changes nothing"),)
+            return None
+        return Doubt(Holding.TRIAL, f"first the tuner is tried on {NO_CHANGE}, which changes nothing")
 
-    def _trial(self, stored: StoredFlags, observed: Observed) -> tuple[Move, ...]:
+    def _trial(self, state: TrialState, moved: float, observed: Observed) -> tuple[Move, ...]:
         """The next move of the flag that changes nothing: to a half, or back with what was found."""
-        state, now = trial(stored.file, stored.changed), self.clock()
+        now = self.clock()
         if state.passed:
             return ()
         if state.since is None:
             return (Move(NO_CHANGE, HALF, "the tuner is tried on a flag that changes nothing", now),)
-        result = tried(observed.starts, NO_CHANGE, max(state.since, last_move(stored)))
+        result = tried(observed.starts, NO_CHANGE, max(state.since, moved))
         if result.failed:
             return (Move(NO_CHANGE, 0, result.reason, now, turned_back=True),)
         return (Move(NO_CHANGE, 0, result.reason, now, proven=True),) if result.passed else ()
@@ -183,9 +179,7 @@ class TunerService:
             return (look.held.holding, ""), entry(look.time, "hold", look.held.words)
         step = look.decision.steps[0] if look.decision else None
         if step is not None and step.moves and not self.apply:
-            shares = step.percent, step.to
-            proposed = entry(look.time, _word(step.action), step.reason, flag=step.flag, shares=shares, applied=False)
-            return (None, f"{step.flag} {step.to}"), proposed
+            return (None, f"{step.flag} {step.to}"), step_entry(look.time, step, applied=False)
         return (None, ""), entry(look.time, "works", "nothing speaks against ramping")
 
 
@@ -205,12 +199,7 @@ def _entries(moves: Sequence[Move], steps: Sequence[RolloutStep]) -> list[Histor
 
 def _action(move: Move, steps: Sequence[RolloutStep]) -> str:
     """The step's word; a move of the flag that changes nothing is one of the trial."""
-    return next((_word(step.action) for step in steps if step.flag == move.flag), "trial")
-
-
-def _word(action: Action) -> str:
-    """As an attribute's value: `turn_back`."""
-    return action.value.replace(" ", "_")
+    return next((word_of(step.action) for step in steps if step.flag == move.flag), "trial")
 
 
 def _level(said: HistoryEntry) -> int:
