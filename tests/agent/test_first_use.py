@@ -37,7 +37,7 @@ def test_levels_are_restored_after_a_failure(tmp_path: Path, monkeypatch: pytest
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no session")
 
-    monkeypatch.setattr("firstword.agent.conversation.components.session_of", broken)
+    monkeypatch.setattr("firstword.agent.process.first_use.session_of", broken)
     with pytest.raises(RuntimeError, match="no session"):
         dry_start(made(tmp_path))
     assert [logging.getLogger(name).level for name in NOISY] == before

@@ -74,6 +74,20 @@ def agent_server(url: str, set_up: Callable[[JobProcess], None] | None = None) -
     return server
 
 
+class EventPool:
+    """A pool of processes of which there is nothing but its events."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Callable[[Any], None]] = {}
+
+    def on(self, event: str, told: Callable[[Any], None]) -> None:
+        self._told[event] = told
+
+    def tell(self, event: str, process: object) -> None:
+        """An event of a process."""
+        self._told[event](process)
+
+
 class Probes:
     """Asks the worker as a platform does."""
 
@@ -200,7 +214,12 @@ async def test_a_worker_whose_processes_cannot_start_is_not_ready(monkeypatch: p
         serve_health(server)
         async with running(server) as probes:
             await probes.until("/readyz", READY)
-            made.idle, made.failing = 0, True
+            events = EventPool()
+            made.follow(events)
+            for process in livekit_private.PROC_POOL.of(server).processes:
+                events.tell("process_job_launched", process)
+            events.tell("process_created", "the next")
+            events.tell("process_closed", "the next")
             assert await probes.get("/readyz") == (503, "no process for a job could be started; the log says why\n")
             assert await probes.get("/healthz") == ALIVE
 
@@ -217,30 +236,24 @@ def test_the_drain_is_the_variable_s(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_processes_are_counted_from_their_events() -> None:
     """One takes a job, one is killed while idle, one ends before it is ready, and a later one is well."""
-    pool: dict[str, Callable[[Any], None]] = {}
-    processes = JobProcesses()
-
-    class Pool:
-        def on(self, event: str, told: Callable[[Any], None]) -> None:
-            pool[event] = told
-
-    processes.follow(Pool())
+    pool, processes = EventPool(), JobProcesses()
+    processes.follow(pool)
     seconds: list[float] = []
 
     def begin(name: str) -> None:
-        pool["process_created"](name)
-        pool["process_ready"](name)
+        pool.tell("process_created", name)
+        pool.tell("process_ready", name)
 
+    processes.record_starts(seconds.append)
     begin("first")
     begin("second")
-    processes.record_starts(seconds.append)
     assert (processes.idle, len(seconds)) == (2, 2)
-    pool["process_job_launched"]("first")
-    pool["process_closed"]("second")
-    pool["process_closed"]("first")
+    pool.tell("process_job_launched", "first")
+    pool.tell("process_closed", "second")
+    pool.tell("process_closed", "first")
     assert (processes.idle, processes.failing) == (0, False)
-    pool["process_created"]("third")
-    pool["process_closed"]("third")
+    pool.tell("process_created", "third")
+    pool.tell("process_closed", "third")
     assert processes.failing
     begin("fourth")
     assert (processes.idle, processes.failing, len(seconds)) == (1, False, 3)

@@ -27,8 +27,6 @@ logger = logging.getLogger("firstword")
 
 DRAIN: Final = "FIRSTWORD_DRAIN"
 """Variable: seconds that a worker which ends gives its calls."""
-EXPORT_AT_END_MS: Final = 2_500
-"""Milliseconds that a worker that ends waits for a collector that doesn't answer."""
 
 
 def serve_health(server: AgentServer) -> None:
@@ -65,7 +63,7 @@ def _meter() -> Generator[Meter]:
     try:
         yield metrics.meter_of(own)
     finally:
-        own.shutdown(timeout_millis=EXPORT_AT_END_MS)
+        own.shutdown(timeout_millis=metrics.EXPORT_AT_END_MS)
 
 
 class Health:

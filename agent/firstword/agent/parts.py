@@ -56,7 +56,8 @@ class Parts:
 
     def __init__(self, settings: Settings, refusals: Refusals | None = None) -> None:
         self.settings: Final = settings
-        self._refusals = Refusals(run_folder.find()) if refusals is None else refusals
+        self.refusals: Final = Refusals(run_folder.find()) if refusals is None else refusals
+        """What providers refused of accounts, in any process of the worker."""
 
     @classmethod
     def shipped(cls) -> frozenset[str]:
@@ -69,7 +70,7 @@ class Parts:
         """Makes what listens: by default Deepgram's. None where `llm` is a realtime model."""
         from livekit.plugins import deepgram
 
-        http = ProviderHTTP(Judged("language", "language", _less_special), self._refusals)
+        http = ProviderHTTP(Judged("language", "language", _less_special), self.refusals)
         return deepgram.STT(
             model=self.settings.stt_model,
             api_key=self.settings.deepgram_api_key.get_secret_value(),
@@ -91,7 +92,7 @@ class Parts:
 
     def tts(self) -> tts.TTS[Any] | None:
         """Makes what speaks: by default Deepgram's. None where `llm` is a realtime model."""
-        return synthesis(self.settings, self._refusals).tts
+        return synthesis(self.settings, self.refusals).tts
 
     def listen_in(self, ear: stt.STT[Any], language: str) -> None:
         """Sets what `stt` made to an account's language (BCP 47: `de-AT`). For an STT of yours it does nothing."""
@@ -137,22 +138,16 @@ class WorkerParts:
     def __init__(self, settings: Settings, refusals: Refusals | None = None) -> None:
         """Raises PartsError where the setting names no class of parts."""
         self._settings = settings
-        self._refusals = Refusals(run_folder.find()) if refusals is None else refusals
-        self._parts = parts_class(settings)(settings, self._refusals)
+        self._parts = parts_class(settings)(settings, refusals)
         self._shipped = self._parts.shipped()
         self.assistant: Final = self._parts.assistant
         self.tools: Final = self._parts.tools
-
-    @property
-    def usual_voice(self) -> str:
-        """Returns the voice of an account that names none, as accounts name voices; empty for a TTS that is not ours."""
-        return self._settings.tts_voice if "tts" in self._shipped else ""
 
     def components(self) -> Components:
         """Makes the components of one session. They open no connection before their first use. Raises PartsError."""
         parts = self._parts
         ear, mind = parts.stt(), parts.llm()
-        shipped = synthesis(self._settings, self._refusals) if "tts" in self._shipped else None
+        shipped = synthesis(self._settings, parts.refusals) if "tts" in self._shipped else None
         mouth = parts.tts() if shipped is None else shipped.tts
         return Components(
             stt=ear,
@@ -168,7 +163,7 @@ class WorkerParts:
     def speaker(self) -> Speaker:
         """Makes what says greetings ahead of calls, with an engine of its own. Raises PartsError."""
         if "tts" in self._shipped:
-            return synthesis(self._settings, self._refusals)
+            return synthesis(self._settings, self._parts.refusals)
         return self._speaker(self._parts.tts() or self._parts.llm())
 
     def store(self) -> AccountStore:

@@ -8,14 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from firstword.telemetry.metrics import SECONDS
-
-_STARTS_KEPT: Final = 1_000
-"""Durations of starts that wait for the histogram, which is made later than the first processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +34,16 @@ class JobProcesses:
     def __init__(self) -> None:
         self.known = False
         """Whether there is a pool that tells."""
-        self.idle = 0
-        """Number of those that could take a job now."""
         self.failing = False
         """Whether the last one that was made ended before it could take a job."""
         self._began: dict[Any, float] = {}
         self._idle: set[Any] = set()
         self._record: Callable[[float], None] | None = None
-        self._early: list[float] = []
+
+    @property
+    def idle(self) -> int:
+        """Returns the number of those that could take a job now."""
+        return len(self._idle)
 
     def follow(self, pool: Any) -> None:
         """Counts the processes of this pool from now on. pool: LiveKit's, before it is started."""
@@ -55,34 +54,26 @@ class JobProcesses:
         self.known = True
 
     def record_starts(self, record: Callable[[float], None]) -> None:
-        """Calls `record` with the seconds of each start, past ones too."""
+        """Calls `record` with the seconds of each start from now on."""
         self._record = record
-        for seconds in self._early:
-            record(seconds)
-        self._early.clear()
 
     def _created(self, process: Any) -> None:
         self._began[process] = time.monotonic()
 
     def _ready(self, process: Any) -> None:
         self._idle.add(process)
-        self._count(failing=False)
+        self.failing = False
         seconds = time.monotonic() - self._began.pop(process)
         if self._record is not None:
             self._record(seconds)
-        elif len(self._early) < _STARTS_KEPT:
-            self._early.append(seconds)
 
     def _taken(self, process: Any) -> None:
         self._idle.discard(process)
-        self._count(failing=self.failing)
 
     def _closed(self, process: Any) -> None:
         self._idle.discard(process)
-        self._count(failing=self.failing or self._began.pop(process, None) is not None)
-
-    def _count(self, *, failing: bool) -> None:
-        self.idle, self.failing = len(self._idle), failing
+        if self._began.pop(process, None) is not None:
+            self.failing = True
 
 
 def observe_worker(meter: Meter, figures: Callable[[], WorkerFigures], processes: JobProcesses) -> None:

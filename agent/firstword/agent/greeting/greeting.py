@@ -170,10 +170,10 @@ async def prepared(
     """Returns the greeting with its audio: cached as a whole, or a cached opening with the rest synthesised, or all
     synthesised.
 
-    voice: the one that speaks, `Speaker.voice`; without one nothing is cached. deadline: seconds that the personal part may take from now on, or
-    until a cached opening's end. After that the shipped sentence follows. It is also how long the personal part may
-    make no sound once it speaks. Raises nothing itself. Playing the audio raises the TTS's error if none of it has
-    arrived.
+    voice: the one that speaks, `Speaker.voice`; without one nothing is cached. deadline: seconds that the personal part
+    may take from now on, or until a cached opening's end. After that the shipped sentence follows. It is also how long
+    the personal part may make no sound once it speaks. Raises nothing itself. Playing the audio raises the TTS's error
+    if none of it has arrived.
     """
     coming = Audio()
     if voice is None:

@@ -18,7 +18,7 @@ from livekit.agents import utils
 from firstword.agent.accounts.model import GENERIC
 from firstword.agent.audio.refusals import Refusals
 from firstword.agent.call import console
-from firstword.agent.conversation import components as parts_of_session
+from firstword.agent.conversation.components import session_of
 from firstword.agent.dry_start import start_dry
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.audio_cache import AudioCache
@@ -52,9 +52,7 @@ async def _dry_start(settings: Settings) -> None:
         made = WorkerParts(settings, Refusals(None))
         components = made.components()
         try:
-            await start_dry(
-                parts_of_session.session_of(components, last_transcript=0.0), made.assistant(GENERIC, lambda: None)
-            )
+            await start_dry(session_of(components, last_transcript=0.0), made.assistant(GENERIC, lambda: None))
         finally:
             await components.aclose()
 

@@ -33,8 +33,6 @@ _LARGEST = 65_536
 """Bytes of a datagram; a start of twenty tasks has some four thousand."""
 _LONGEST_WORD = 64
 """Characters of a helper's name, or of a reason."""
-EXPORT_AT_END_MS = 2_500
-"""Milliseconds that a worker that ends waits for a collector that doesn't answer."""
 
 
 def named() -> Resource:
@@ -80,7 +78,7 @@ def recorded(folder: Path, resource: Resource) -> Generator[Meter]:
         finally:
             loop.remove_reader(receiver)
             recorder.record_all(receiver)
-            provider.shutdown(timeout_millis=EXPORT_AT_END_MS)
+            provider.shutdown(timeout_millis=metrics.EXPORT_AT_END_MS)
 
 
 class Recorder:
