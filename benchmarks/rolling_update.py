@@ -25,7 +25,6 @@ from datetime import datetime
 from pathlib import Path
 
 import aiohttp
-import numpy as np
 from livekit import api, rtc
 from rich.console import Console
 from rich.progress import Progress
@@ -33,7 +32,7 @@ from rich.progress import Progress
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.environment import LOCAL, RunningServers, own_store, running_servers
 from firstword.rehearsal.processes import ServerFailed, free_ports
-from firstword.rehearsal.result import LOGS
+from firstword.rehearsal.result import LOGS, TRACES, Quantiles
 from firstword.rehearsal.workers import REGISTER_S, RunningWorker, running_worker
 from firstword.telemetry.vocabulary import ROOT
 from firstword.tuning.files import Files
@@ -96,12 +95,10 @@ class Result:
         return [f"{count} {what}" for what, count in found.items() if count]
 
     def __str__(self) -> str:
-        p50, p90 = np.quantile(self.heard_s, (0.5, 0.9), method="inverted_cdf") if self.heard_s else (np.nan, np.nan)
+        heard = Quantiles.of(self.heard_s)
+        waited = f"heard after {heard.p50:.3f} s at p50, {heard.p90:.3f} s at p90" if heard else "nobody heard anything"
         drains = ", ".join(f"{seconds:.1f}" for seconds in self.drains_s)
-        return (
-            f"{self.calls} calls: heard after {p50:.3f} s at p50, {p90:.3f} s at p90; drained in {drains} s; "
-            f"{'; '.join(self.faults) or 'nobody noticed'}"
-        )
+        return f"{self.calls} calls: {waited}; drained in {drains} s; {'; '.join(self.faults) or 'nobody noticed'}"
 
 
 @dataclass(slots=True)
@@ -265,7 +262,7 @@ def jobs_of(replica: Replica) -> Iterator[float]:
 
 def starts_in(folder: Path) -> int:
     """How many starts have a whole trace in the files of a worker."""
-    traces = Files(folder / "traces").traces(Query(), lambda _: None)
+    traces = Files(folder / TRACES).traces(Query(), lambda _: None)
     return sum(any(span.name == ROOT for span in trace.spans) for trace in traces)
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import secrets
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from livekit import api
 from rich.console import Console
 from rich.progress import track
@@ -28,6 +28,7 @@ from benchmarks.footprint import cpu_s, processes
 from benchmarks.in_turn import Side, heard, started
 from firstword.rehearsal.callers import RehearsalCaller
 from firstword.rehearsal.calls import calling
+from firstword.rehearsal.result import Quantiles
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.workers import FLOOR, RunningWorker
 
@@ -68,8 +69,9 @@ HEAD = "| calls held | floor p90, s | worker p90, s | ratio | worker's cores | w
 
 
 def p90(seconds: Sequence[float]) -> float:
-    """Returns the order statistic."""
-    return float(np.quantile(seconds, 0.9, method="inverted_cdf"))
+    """Returns the order statistic; NaN of no callers."""
+    found = Quantiles.of(seconds)
+    return math.nan if found is None else found.p90
 
 
 @contextlib.asynccontextmanager

@@ -12,37 +12,22 @@ from pathlib import Path
 
 from firstword.command.progress import Lines
 from firstword.command.signals import end_as_by_ctrl_c
-from firstword.rehearsal.servers import (
-    COMPOSE_GO,
-    HELM,
-    JAEGER,
-    KUBECTL_VALIDATE,
-    LIVEKIT,
-    PROMETHEUS,
-    PROMTOOL,
-    LocalServer,
-    NoServer,
-    find,
-    go_toolchain,
-    installed,
-)
+from firstword.rehearsal.servers import SERVERS, LocalServer, NoServer, find, go_toolchain, installed
 
-SERVERS = {
-    server.name: server for server in (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL, HELM, KUBECTL_VALIDATE, COMPOSE_GO)
-}
+BY_NAME = {server.name: server for server in SERVERS}
 COMPILER = Path(__file__).parents[1] / "requirements-go.lock"
 
 
 async def main(wanted: dict[str, str]) -> None:
     """Say what has to be built and how long that takes, then build it. Raises NoServer, CalledProcessError."""
-    missing = [SERVERS[name] for name in wanted if not await installed(SERVERS[name])]
+    missing = [BY_NAME[name] for name in wanted if not await installed(BY_NAME[name])]
     if missing:
         say(f"To build, once on this machine: {', '.join(_timed(server, wanted[server.name]) for server in missing)}.")
         if go_toolchain() is None:
             say("Installing Go, which builds them (a quarter of a minute) ...")
             _install_go()
     for name in wanted:
-        await find(SERVERS[name], Lines(say))
+        await find(BY_NAME[name], Lines(say))
 
 
 def _timed(server: LocalServer, minutes: str) -> str:

@@ -43,9 +43,9 @@ class LocalServer:
 
     name: str
     version: str
-    image: str | None
     module: str
     package: str
+    image: str | None = None
     build_environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -67,19 +67,16 @@ JAEGER: Final = LocalServer(
 PROMETHEUS: Final = LocalServer(
     name="prometheus",
     version="v3.16.0",
-    image=None,  # its data folder would have to be mounted
     module="deploy/local/prometheus",
     package="github.com/prometheus/prometheus/cmd/prometheus",
-    build_environment={
-        "GOFLAGS": "-tags=remove_all_sd"
-    },  # it scrapes addresses that it is told: a tenth of the modules
+    # it scrapes addresses that it is told: a tenth of the modules
+    build_environment={"GOFLAGS": "-tags=remove_all_sd"},
 )
 PROMTOOL: Final = replace(PROMETHEUS, name="promtool", package="github.com/prometheus/prometheus/cmd/promtool")
 """Checks and tests Prometheus' rules."""
 HELM: Final = LocalServer(
     name="helm",
     version="v4.3.2",
-    image=None,  # it reads the chart's folder, and writes nothing that a container would keep
     module="deploy/local/helm",
     package="helm.sh/helm/v4/cmd/helm",
 )
@@ -87,7 +84,6 @@ HELM: Final = LocalServer(
 KUBECTL_VALIDATE: Final = LocalServer(
     name="kubectl-validate",
     version="v0.0.4",
-    image=None,
     module="deploy/local/kubectl-validate",
     package="sigs.k8s.io/kubectl-validate",
 )
@@ -95,11 +91,12 @@ KUBECTL_VALIDATE: Final = LocalServer(
 COMPOSE_GO: Final = LocalServer(
     name="compose-go",
     version="v2.16.2",
-    image=None,
     module="deploy/local/compose-go",
     package="github.com/compose-spec/compose-go/v2/cmd",
 )
 """Reads Compose files as `docker compose config` does: it is the library below it."""
+SERVERS: Final = (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL, HELM, KUBECTL_VALIDATE, COMPOSE_GO)
+"""All of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,12 @@ class Admission:
     """Whether the connection ends in the middle of the answer."""
 
 
+def hang_up(request: web.Request) -> None:
+    """Ends a request's connection, in the middle of whatever is sent. Does nothing if the client is gone."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
 class Connections:
     """Remembers TCP connections that were delayed once for being new. Providers of one server share it."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from firstword.rehearsal.providers import hearing, voice
-from firstword.rehearsal.providers.admission import Admission, Connections, Provider
+from firstword.rehearsal.providers.admission import Admission, Connections, Provider, hang_up
 from firstword.rehearsal.providers.latency import Body, Distribution, Latencies
 from firstword.rehearsal.providers.playback import cancelled, play
 
@@ -111,8 +111,8 @@ class _Listening:
             self._speaking = not transcript.final
             if transcript.final or self._request.query.get("interim_results") == "true":
                 await self._send(_results(self._id, transcript))
-            if self._answer.cut and self._request.transport is not None:
-                self._request.transport.abort()
+            if self._answer.cut:
+                hang_up(self._request)
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._ws.send_str(json.dumps(message))

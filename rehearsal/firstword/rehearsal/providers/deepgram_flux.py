@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from firstword.rehearsal.providers import hearing
-from firstword.rehearsal.providers.admission import Admission, Connections, Provider
+from firstword.rehearsal.providers.admission import Admission, Connections, Provider, hang_up
 from firstword.rehearsal.providers.deepgram import error_body, requested_rate
 from firstword.rehearsal.providers.latency import Latencies
 
@@ -86,8 +86,8 @@ class _Turns:
             if heard.final:
                 await self._tell_turn("EndOfTurn", heard)
                 self._turn += 1
-            if self._answer.cut and self._request.transport is not None:
-                self._request.transport.abort()
+            if self._answer.cut:
+                hang_up(self._request)
 
     async def _tell_turn(self, event: str, heard: hearing.Transcript) -> None:
         await self._send(

@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from firstword.rehearsal.providers import hearing
-from firstword.rehearsal.providers.admission import Admission, Connections, Provider
+from firstword.rehearsal.providers.admission import Admission, Connections, Provider, hang_up
 from firstword.rehearsal.providers.latency import Distribution, Latencies
 from firstword.rehearsal.providers.playback import cancelled, play
 
@@ -91,8 +91,8 @@ class _InferenceHearing:
     async def _tell(self, transcripts: Iterable[hearing.Transcript]) -> None:
         for transcript in transcripts:
             await self._ws.send_json(_transcript(self._id, transcript))
-            if self._answer.cut and self._request.transport is not None:
-                self._request.transport.abort()
+            if self._answer.cut:
+                hang_up(self._request)
 
     async def _refuse(self, message: str) -> None:
         await self._ws.send_json({"type": "error", "code": 400, "message": message})

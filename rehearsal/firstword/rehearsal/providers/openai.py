@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from firstword.rehearsal.providers.admission import Connections, Provider
+from firstword.rehearsal.providers.admission import Connections, Provider, hang_up
 from firstword.rehearsal.providers.conversation import Reply, ToolCall, reply
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.playback import play
@@ -74,8 +74,8 @@ class OpenAI:
         chunks = _chunks(body, answered)
         try:
             for index, chunk in enumerate(chunks):
-                if answer.cut and index >= len(chunks) // 2 and request.transport is not None:
-                    request.transport.abort()
+                if answer.cut and index >= len(chunks) // 2:
+                    hang_up(request)
                     break
                 if index > 1:  # the role and the first token come together
                     await asyncio.sleep(self._token.draw(self._tokens))

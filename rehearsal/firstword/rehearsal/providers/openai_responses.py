@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from firstword.rehearsal.providers.admission import Connections, Provider
+from firstword.rehearsal.providers.admission import Connections, Provider, hang_up
 from firstword.rehearsal.providers.conversation import Reply, reply
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.openai import error_body
@@ -98,8 +98,8 @@ class OpenAIResponses:
         middle = len(answered.tokens) // 2
         async for event in self._in_time(_events(body, answered), answer.delay):
             if answer.cut and event["type"] == "response.output_text.delta":
-                if middle == 0 and request.transport is not None:
-                    request.transport.abort()
+                if middle == 0:
+                    hang_up(request)
                     return
                 middle -= 1
             await send({**event, "sequence_number": next(numbers)})

@@ -17,7 +17,7 @@ import numpy as np
 from aiohttp import web
 
 from firstword.rehearsal.providers import hearing
-from firstword.rehearsal.providers.admission import Connections, Provider
+from firstword.rehearsal.providers.admission import Connections, Provider, hang_up
 from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.providers.openai import error_body
 
@@ -51,8 +51,8 @@ class OpenAITranscription:
             raise self.provider.error(web.HTTPBadRequest, f"not a request to transcribe WAV: {error!r}") from None
         answer = self.provider.answer(self._answer)
         await asyncio.sleep(answer.delay)
-        if answer.cut and request.transport is not None:
-            request.transport.abort()
+        if answer.cut:
+            hang_up(request)
         seconds = len(samples) / rate
         text = " ".join(word for heard in _heard(samples.tobytes(), rate) for word in heard.words)
         body = {"text": text, "usage": {"type": "duration", "seconds": seconds}}

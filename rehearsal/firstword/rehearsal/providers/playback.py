@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from firstword.rehearsal.providers import voice
+from firstword.rehearsal.providers.admission import hang_up
 
 _FASTER_THAN_REAL_TIME = 10
 
@@ -23,8 +24,8 @@ async def play(
     audio = voice.speech(text, sample_rate).tobytes()
     step = 2 * round(voice.SYLLABLE * sample_rate)
     for begin in range(0, len(audio), step):
-        if cut and begin >= len(audio) // 2 and request.transport is not None:
-            request.transport.abort()
+        if cut and begin >= len(audio) // 2:
+            hang_up(request)
         await send(audio[begin : begin + step])
         await asyncio.sleep(voice.SYLLABLE / _FASTER_THAN_REAL_TIME)
 

@@ -1,8 +1,8 @@
 """Simulates a speech-to-speech model: OpenAI's Realtime API over a WebSocket, as the real plugin speaks it.
 
 It follows OpenAI's published reference of Realtime client and server events (GA), for spoken answers; a session for
-transcription only hears. Audio is audio/pcm at 24 kHz in and out, and the server finds turns. `hearing.py` and `conversation.py` say what it hears and
-answers, `admission.py` how late.
+transcription only hears. Audio is audio/pcm at 24 kHz in and out, and the server finds turns. `hearing.py` and
+`conversation.py` say what it hears and answers, `admission.py` how late.
 """
 
 from __future__ import annotations
