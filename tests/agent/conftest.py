@@ -7,10 +7,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
 
 from firstword.agent import startup
 from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings
+from firstword.telemetry import metrics
 from tests.agent.providers import made
 from tests.agent.virtual_calls import VirtualCalls
 
@@ -33,6 +37,18 @@ def virtual_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VirtualCal
     monkeypatch.setattr(startup, "read_settings", lambda: settings)
     monkeypatch.setattr(startup, "set_up_metrics", no_metrics)
     return VirtualCalls(settings)
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> InMemoryMetricReader:
+    """Reads what the worker records, in place of an exporter."""
+    made = InMemoryMetricReader()
+
+    def provider(resource: Resource, _: object) -> MeterProvider:
+        return MeterProvider(metric_readers=[made], resource=resource)
+
+    monkeypatch.setattr(metrics, "meter_provider", provider)
+    return made
 
 
 @pytest.fixture

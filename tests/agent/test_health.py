@@ -13,14 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.resources import Resource
 
 from firstword.agent import health, livekit_private, serve_health
 from firstword.agent.worker_gauges import JobProcesses
 from firstword.rehearsal.processes import free_ports
-from firstword.telemetry import metrics
 from firstword.telemetry.livekit_private import PrivateName
 from tests.agent.registering_server import registering_server
 from tests.calls.waiting import PATIENCE, until
@@ -29,18 +26,6 @@ DRAINING = (503, "draining: no new call is taken, and it ends after those that r
 AWAY = (503, "not registered: no LiveKit server has it\n")
 READY = (200, "ready\n")
 ALIVE = (200, "alive\n")
-
-
-@pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> InMemoryMetricReader:
-    """Reads what the worker measures, in place of an exporter."""
-    made = InMemoryMetricReader()
-
-    def provider(resource: Resource, _: object) -> MeterProvider:
-        return MeterProvider(metric_readers=[made], resource=resource)
-
-    monkeypatch.setattr(metrics, "meter_provider", provider)
-    return made
 
 
 @pytest.fixture(autouse=True)

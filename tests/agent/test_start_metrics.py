@@ -18,7 +18,6 @@ from opentelemetry.sdk.resources import Resource
 from firstword.agent import run_folder
 from firstword.agent.failures import Failing
 from firstword.agent.process import start_metrics
-from firstword.telemetry import metrics
 from firstword.telemetry.metrics import StartFigures, TaskFigures
 from tests.calls.waiting import until
 
@@ -39,18 +38,6 @@ def folder() -> Iterator[Path]:
     made = run_folder.make()
     yield made
     run_folder.remove()
-
-
-@pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> InMemoryMetricReader:
-    """Reads what the worker records, in place of an exporter."""
-    made = InMemoryMetricReader()
-
-    def provider(resource: Resource, _: object) -> MeterProvider:
-        return MeterProvider(metric_readers=[made], resource=resource)
-
-    monkeypatch.setattr(metrics, "meter_provider", provider)
-    return made
 
 
 def starts(reader: InMemoryMetricReader, counter: str = "startup.starts") -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.tuning.answering import handling
 
 CONFIG_MAPS = "/api/v1/namespaces/voice/configmaps"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/voice/leases"
@@ -74,8 +77,6 @@ def serving_cluster(cluster: Cluster) -> Generator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def date_time_string(self, timestamp: float | None = None) -> str:
-            import time
-
             return formatdate((timestamp or time.time()) + cluster.ahead_s, usegmt=True)
 
         def _do(self) -> None:
@@ -93,14 +94,8 @@ def serving_cluster(cluster: Cluster) -> Generator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Nothing on standard error."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with handling(Handler) as url:
+        yield url
 
 
 def service_account(folder: Path, token: str = "first") -> Path:

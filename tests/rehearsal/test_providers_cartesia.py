@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 from livekit import rtc
@@ -19,15 +17,8 @@ from tests.rehearsal.quick_simulators import (
     PATIENCE,
     RATE,
     assert_says_utterance_after_utterance,
-    quick_simulators,
     two_sentences,
 )
-
-
-@pytest.fixture
-async def addresses(tmp_path: Path) -> AsyncGenerator[ProviderAddresses]:
-    async with quick_simulators(tmp_path) as running:
-        yield running
 
 
 async def test_the_voice_says_utterance_after_utterance(addresses: ProviderAddresses) -> None:

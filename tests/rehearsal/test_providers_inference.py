@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +17,10 @@ from tests.rehearsal.quick_simulators import (
     PATIENCE,
     RATE,
     assert_says_utterance_after_utterance,
-    quick_simulators,
     two_sentences,
 )
 
 KEYS: dict[str, Any] = {"api_key": "x", "api_secret": "y" * 32}
-
-
-@pytest.fixture
-async def addresses(tmp_path: Path) -> AsyncGenerator[ProviderAddresses]:
-    async with quick_simulators(tmp_path) as running:
-        yield running
 
 
 async def test_the_model_answers(addresses: ProviderAddresses) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +14,7 @@ from openai import AsyncClient, BadRequestError
 
 from firstword.rehearsal.providers import hearing
 from firstword.rehearsal.providers.server import ProviderAddresses
-from tests.rehearsal.quick_simulators import ONCE, PATIENCE, RATE, quick_simulators, two_sentences
-
-
-@pytest.fixture
-async def addresses(tmp_path: Path) -> AsyncGenerator[ProviderAddresses]:
-    async with quick_simulators(tmp_path) as running:
-        yield running
+from tests.rehearsal.quick_simulators import ONCE, PATIENCE, RATE, two_sentences
 
 
 @llm.function_tool

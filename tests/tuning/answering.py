@@ -45,7 +45,14 @@ def serving(answer: Callable[[Request], Reply], heard: list[Mapping[str, str]] |
         def log_message(self, format: str, *args: object) -> None:
             """Nothing on standard error."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with handling(Handler) as url:
+        yield url
+
+
+@contextmanager
+def handling(handler: type[BaseHTTPRequestHandler]) -> Generator[str]:
+    """A server on loopback of that handler; its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
