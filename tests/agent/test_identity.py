@@ -28,7 +28,7 @@ from firstword.agent.accounts.identity import (
     may_write,
     whose,
 )
-from firstword.agent.settings import AccountSource
+from firstword.agent.setting_values import AccountSource
 from firstword.rehearsal.stack import LocalStack, Stack
 
 STANDARD = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD

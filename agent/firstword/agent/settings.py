@@ -7,42 +7,51 @@ First in the data path: whatever else the worker builds is given a `Settings`. `
 from __future__ import annotations
 
 import os
-import pkgutil
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, cast, get_args
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firstword.agent import env_file
 from firstword.agent.call_settings import DEFAULTS
 from firstword.agent.env_file import EnvFileError
-from firstword.agent.folders import can_be_written, data_folder
-from firstword.telemetry.extras import install
+from firstword.agent.setting_values import (
+    EXTRA,
+    MISSING,
+    SOURCE,
+    WRONG,
+    AccountSource,
+    BaseUrl,
+    Key,
+    LiveKitUrl,
+    MayBe,
+    Name,
+    Names,
+    Seconds,
+    SecondsFromZero,
+    checked_cache_url,
+    checked_store_url,
+    default_store,
+    is_quoted,
+    needed_by,
+    noise_filter,
+    own_parts,
+    unquoted,
+    writable_folder,
+)
 from firstword.telemetry.times import SLOW_S
 
-Secret = TypeVar("Secret", SecretStr, SecretStr | None)
-
 _PREFIX: Final = "FIRSTWORD_"
-_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
-_EXTRA: Final = "missing_extra"
-_MISSING: Final = "missing"
-_WRONG: Final = "wrong"
-_STORES: Final = ("sqlite+aiosqlite", "sqlite+simulated", "postgresql+asyncpg")
 
 
 def read_settings() -> Settings:
@@ -62,7 +71,7 @@ def read_settings() -> Settings:
         for detail in error.errors():
             name = variable(_field(detail["loc"]))
             problems[name] = _problem(detail["loc"], detail["type"], detail["input"], detail["msg"])
-            if detail["type"] == _MISSING and name not in lost:
+            if detail["type"] == MISSING and name not in lost:
                 hint = _where_looked_for()
     else:
         if not lost:
@@ -78,7 +87,7 @@ def read_store_url() -> str:
     try:
         env_file.load()
         named = os.environ.get(variable("store_url"))
-        url = _store_url(SecretStr(named)) if named else _default_store()
+        url = checked_store_url(SecretStr(named)) if named else default_store()
     except EnvFileError as error:
         raise SettingsError([str(error)]) from None
     except (ValueError, PydanticCustomError) as error:
@@ -111,148 +120,6 @@ class PartsError(SettingsError):
         super().__init__([problem])
 
 
-@dataclass(frozen=True, slots=True)
-class MayBe:
-    """Says in words which values a setting may have, for its error and for docs/settings.md."""
-
-    text: str
-
-
-def _url(*schemes: str, end: str = "") -> AfterValidator:
-    def check(value: str) -> str:
-        parts = urlsplit(value)
-        port_is_number = parts.port is None or parts.port > 0  # reading it raises ValueError for any other text
-        path = parts.path.rstrip("/")
-        clean = value.isprintable() and " " not in value  # urlsplit drops line breaks without a word
-        whole = clean and port_is_number and not parts.fragment  # which no server is ever sent
-        if not (whole and parts.scheme in schemes and parts.hostname and path.endswith(end)):
-            raise ValueError
-        return value.rstrip("/")
-
-    return AfterValidator(check)
-
-
-def _key(value: SecretStr) -> SecretStr:
-    secret = value.get_secret_value()
-    if not secret.isprintable() or " " in secret:  # a line break at the end fails much later, as a wrong signature
-        raise ValueError
-    return _unquoted(value)
-
-
-def _unquoted(value: Secret) -> Secret:
-    if value is not None and _is_quoted(value.get_secret_value()):
-        raise ValueError
-    return value
-
-
-def _is_quoted(value: str) -> bool:
-    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-
-
-def _store_url(value: SecretStr) -> SecretStr:
-    scheme, _, rest = value.get_secret_value().partition("://")
-    scheme = _DRIVERS.get(scheme, scheme)
-    # sqlite://accounts.db would name a host; one in memory would be another for each connection
-    names_file = rest.startswith("/") and rest not in ("/", "/:memory:")
-    if scheme not in _STORES or not rest or (scheme.startswith("sqlite") and not names_file):
-        raise ValueError
-    if scheme.startswith("postgresql"):
-        _needs("postgres", "asyncpg")
-    return SecretStr(f"{scheme}://{rest}")
-
-
-def _cache_url(value: SecretStr | None) -> SecretStr | None:
-    parts = urlsplit(value.get_secret_value() if value else "redis://default")
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ValueError
-    if value is not None:
-        _needs("redis", "redis")
-    return value
-
-
-def _filter(value: str) -> str:
-    if value == "bvc":
-        _needs("noise-cancellation", "livekit.plugins.noise_cancellation")
-    return value
-
-
-def _needs(extra: str, package: str) -> None:
-    """Raises the error of a setting for which an extra must be installed. Imports nothing: the sessions do."""
-    if find_spec(package) is None:
-        raise PydanticCustomError(_EXTRA, "{command}", {"command": install(extra)})
-
-
-class _OwnParts(Protocol):
-    """A subclass of `firstword.agent.parts.Parts`, which is not imported here."""
-
-    def shipped(self) -> frozenset[str]: ...
-
-
-def _parts(value: str | None) -> str | None:
-    if value is not None:
-        _own_parts(value)
-    return value
-
-
-def _own_parts(named: str) -> _OwnParts:
-    """The class that is named. Raises the error of a setting, also where its module fails when it is imported."""
-    try:
-        found: object = pkgutil.resolve_name(named)
-    except Exception as error:
-        raise PydanticCustomError(_WRONG, "{cause}", {"cause": f"{type(error).__name__}: {error}"}) from None
-    if not isinstance(found, type) or not hasattr(found, "shipped"):
-        what = "it is no subclass of firstword.agent.parts.Parts"
-        raise PydanticCustomError(_WRONG, "{cause}", {"cause": what})
-    return cast("_OwnParts", found)
-
-
-def _needed_by(*parts: str) -> AfterValidator:
-    """A key that must be set where one of these parts is the shipped one."""
-
-    def check(value: SecretStr, info: ValidationInfo) -> SecretStr:
-        named: str | None = info.data.get("parts")
-        unknown = "parts" not in info.data  # it is wrong, which has been said
-        if value.get_secret_value() or unknown or (named and _own_parts(named).shipped().isdisjoint(parts)):
-            return value
-        raise PydanticCustomError(_MISSING, "missing")
-
-    return AfterValidator(check)
-
-
-def _folder(value: str | None) -> str | None:
-    """A folder that can be written to, or be made in one that can."""
-    if value is not None and (_is_quoted(value) or not can_be_written(Path(value).absolute())):
-        raise ValueError
-    return value
-
-
-def _names(value: object) -> object:
-    """The names in text with commas between them."""
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
-
-
-def _default_store() -> SecretStr:
-    return SecretStr(f"sqlite+aiosqlite:///{data_folder() / 'accounts.db'}")
-
-
-LiveKitUrl = Annotated[str, _url("ws", "wss", "http", "https"), MayBe("a ws, wss, http or https URL")]
-BaseUrl = Annotated[str, _url("http", "https", end="/v1"), MayBe("an http or https URL that ends in /v1")]
-Key = Annotated[
-    SecretStr, AfterValidator(_key), MayBe("a key of characters that can be seen, without blanks or quotes around it")
-]
-Name = Annotated[
-    str, Field(pattern=r"^[\w.:/@-]{1,100}$"), MayBe("a name of letters, digits and `.:/@-_`, 100 at most")
-]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), MayBe("seconds, more than 0")]
-SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), MayBe("seconds, 0 or more")]
-
-
-AccountSource = Literal["claim", "metadata", "attribute", "caller-id"]
-"""Sources that may name an account: see `firstword.agent.accounts.identity`."""
-_SOURCE: Final = f"({'|'.join(get_args(AccountSource))})"
-
-
 class Settings(BaseSettings):
     """All settings of the shipped worker, read from the environment. Times are in seconds. They can't be changed once
     they are read.
@@ -269,10 +136,10 @@ class Settings(BaseSettings):
     livekit_url: LiveKitUrl = Field(validation_alias="LIVEKIT_URL", description="the LiveKit server")
     livekit_api_key: Key = Field(validation_alias="LIVEKIT_API_KEY", description="its key")
     livekit_api_secret: Key = Field(validation_alias="LIVEKIT_API_SECRET", description="its secret")
-    parts: Annotated[str | None, AfterValidator(_parts), MayBe("`module:class`")] = Field(
+    parts: Annotated[str | None, AfterValidator(own_parts), MayBe("`module:class`")] = Field(
         None, description="your own STT, LLM, TTS, assistant, tools or account store; unset: those that ship"
     )
-    openai_api_key: Annotated[Key, _needed_by("llm")] = Field(
+    openai_api_key: Annotated[Key, needed_by("llm")] = Field(
         SecretStr(""),
         validate_default=True,
         validation_alias="OPENAI_API_KEY",
@@ -281,7 +148,7 @@ class Settings(BaseSettings):
     openai_base_url: BaseUrl = Field(
         "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="where the LLM is"
     )
-    deepgram_api_key: Annotated[Key, _needed_by("stt", "tts")] = Field(
+    deepgram_api_key: Annotated[Key, needed_by("stt", "tts")] = Field(
         SecretStr(""),
         validate_default=True,
         validation_alias="DEEPGRAM_API_KEY",
@@ -328,7 +195,7 @@ class Settings(BaseSettings):
     )
     noise_cancellation: Annotated[
         Literal["off", "bvc"],
-        AfterValidator(_filter),
+        AfterValidator(noise_filter),
         MayBe("`off`, or `bvc` where firstword[noise-cancellation] is installed"),
     ] = Field("off", description="`bvc` wants LiveKit Cloud")
     kept_topics: Annotated[Names, MayBe("topics with commas between them")] = Field(
@@ -337,7 +204,7 @@ class Settings(BaseSettings):
     kept_methods: Annotated[Names, MayBe("RPC methods with commas between them")] = Field(
         (), description="calls of these RPC methods wait for your handler, from the connect on"
     )
-    traces: Annotated[str | None, AfterValidator(_folder), MayBe("a folder that can be written to")] = Field(
+    traces: Annotated[str | None, AfterValidator(writable_folder), MayBe("a folder that can be written to")] = Field(
         None, description="each process appends its spans to a file in it, as OTLP JSON lines"
     )
     http_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$"), MayBe("an address of this machine")] = Field(
@@ -358,18 +225,18 @@ class Settings(BaseSettings):
 
     store_url: Annotated[
         SecretStr,
-        AfterValidator(_store_url),
+        AfterValidator(checked_store_url),
         MayBe("`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`"),
-    ] = Field(default_factory=_default_store, description="the accounts; unset: an SQLite file among the user's data")
-    cache_url: Annotated[SecretStr | None, AfterValidator(_cache_url), MayBe("`redis://HOST` or `rediss://HOST`")] = (
-        Field(None, description="cache shared by machines; unset: an SQLite file shared by processes")
-    )
+    ] = Field(default_factory=default_store, description="the accounts; unset: an SQLite file among the user's data")
+    cache_url: Annotated[
+        SecretStr | None, AfterValidator(checked_cache_url), MayBe("`redis://HOST` or `rediss://HOST`")
+    ] = Field(None, description="cache shared by machines; unset: an SQLite file shared by processes")
     cache_days: Annotated[float, Field(gt=0, le=3650), MayBe("days, more than 0")] = Field(
         7, description="how long personal audio is kept; it goes with the account"
     )
     account_sources: Annotated[
         str,
-        Field(pattern=rf"^{_SOURCE}(,{_SOURCE})*$"),
+        Field(pattern=rf"^{SOURCE}(,{SOURCE})*$"),
         MayBe("`claim`, `metadata`, `attribute`, `caller-id`, with commas"),
     ] = Field(
         "claim",
@@ -380,13 +247,13 @@ class Settings(BaseSettings):
     claim_key: Annotated[
         SecretStr | None,
         Field(min_length=32),
-        AfterValidator(_unquoted),
+        AfterValidator(unquoted),
         MayBe("32 characters or more, without quotes around them"),
     ] = Field(None, description="secret that claims are signed with (HS256); unset: no claim is taken")
     account_key: Annotated[
         SecretStr | None,
         Field(min_length=16),
-        AfterValidator(_unquoted),
+        AfterValidator(unquoted),
         MayBe("16 characters or more, without quotes around them"),
     ] = Field(None, description="secret for the accounts' hash in traces; unset: no account is in any")
 
@@ -453,12 +320,12 @@ def _field(location: tuple[int | str, ...]) -> str:
 
 def _problem(location: tuple[int | str, ...], kind: str, value: object, message: str) -> str:
     field = _field(location)
-    if kind == _EXTRA:
+    if kind == EXTRA:
         return f"{variable(field)} needs a package that is not installed; expected: {message}"
-    if kind == _MISSING:
+    if kind == MISSING:
         return f"{variable(field)} is missing; expected {may_be(field)}"
     cause = (
-        message if kind == _WRONG else _cause(str(value.get_secret_value() if isinstance(value, SecretStr) else value))
+        message if kind == WRONG else _cause(str(value.get_secret_value() if isinstance(value, SecretStr) else value))
     )
     cause = f"; possible cause: {cause}" if cause else ""
     return f"{variable(field)} is {_shown(field, str(value))}; expected {may_be(field)}{cause}"
@@ -466,7 +333,7 @@ def _problem(location: tuple[int | str, ...], kind: str, value: object, message:
 
 def _cause(value: str) -> str:
     """What people don't see in a wrong value; nothing of the value itself."""
-    if _is_quoted(value):
+    if is_quoted(value):
         return "quotes that belong to the value, as `docker --env-file` takes them"
     if hidden := next((each for each in value if not each.isprintable()), None):
         return "a line break" if hidden in "\r\n" else f"a character that can't be seen (U+{ord(hidden):04X})"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from livekit.rtc import Participant
     from pydantic import SecretStr
 
-    from firstword.agent.settings import AccountSource
+    from firstword.agent.setting_values import AccountSource
 
 CLAIM_ATTRIBUTE: Final = "firstword.claim"
 ACCOUNT_ATTRIBUTE: Final = "firstword.account"
