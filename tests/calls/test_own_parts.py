@@ -28,4 +28,4 @@ async def test_a_worker_of_other_parts_greets(servers: CallServers) -> None:
         assert start.outcome == "first_word"
         assert start["greeting"].attributes["startup.cache"] == "hit"
         assert start["deferred.session"].begin >= start.root.end
-        assert not [line for line in worker.log if line["level"] == "ERROR"]
+        assert not worker.errors()

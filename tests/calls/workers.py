@@ -128,6 +128,11 @@ class WorkerUnderTest:
         lines = (self.folder / LOGS / f"{self.profile}.log").read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def errors(self, job: str | None = None) -> list[str]:
+        """What was logged as an error (of one job): not by LiveKit's native client, to which each transport that ends early is one."""
+        lines = [line for line in self.log if job is None or line.get("job_id") == job]
+        return [line["message"] for line in lines if line["level"] == "ERROR" and line["name"] != "livekit"]
+
     @property
     def exported(self) -> bytes:
         """Every byte that has been exported."""
