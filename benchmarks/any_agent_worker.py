@@ -1,6 +1,6 @@
-"""LiveKit's quickstart agent as a benchmark runs it: as it is, or as examples/speak_first.py has it (ANY_AGENT=speak_first).
+"""LiveKit's quickstart agent with `speak_first`, as benchmarks.any_agent runs it: examples/speak_first.py, by name.
 
-By name, and with a fixed load, since a busy small machine declares itself full. Run by benchmarks.any_agent.
+With ANY_AGENT=not_cached its greeting is written for each call. With a fixed load, since a busy small machine declares itself full.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import os
 import sys
 from pathlib import Path
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext
-from livekit.plugins import deepgram, openai
+from livekit.agents import Agent, AgentServer, JobContext, JobProcess
+
+from firstword.agent import speak_first, warm_up
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+from speak_first import GREETING, entrypoint, new_session, prewarm  # pyright: ignore # found there; processes get it by this module's name
 
 
 def load(_: AgentServer) -> float:
@@ -20,23 +23,25 @@ def load(_: AgentServer) -> float:
     return float(os.environ["FIRSTWORD_FIXED_LOAD"])
 
 
-async def quickstart(ctx: JobContext) -> None:
-    """LiveKit's own: connect, start the session, let the LLM greet."""
-    await ctx.connect()
-    stt = deepgram.STT(base_url=os.environ["DEEPGRAM_BASE_URL"] + "/listen")
-    tts = deepgram.TTS(base_url=os.environ["DEEPGRAM_BASE_URL"] + "/speak")
-    session = AgentSession[None](stt=stt, llm=openai.LLM(), tts=tts)
-    await session.start(agent=Agent(instructions="You are a helpful voice assistant."), room=ctx.room)
-    await session.generate_reply(instructions="Greet the user and offer your assistance.")
+async def written(job: JobContext) -> str:
+    """A greeting of one call: it is nobody's, so it is not cached."""
+    return GREETING  # pyright: ignore
+
+
+async def not_cached(ctx: JobContext) -> None:
+    """As the example, with that greeting."""
+    agent = Agent(instructions="You are a helpful voice assistant.")
+    await speak_first(ctx, new_session(), agent=agent, greeting=written)  # pyright: ignore
+
+
+def warm(process: JobProcess) -> None:
+    """As the example, with nothing recorded."""
+    warm_up(process, new_session)  # pyright: ignore
 
 
 server = AgentServer(
     host="127.0.0.1", port=0, load_fnc=load, num_idle_processes=int(os.environ["FIRSTWORD_IDLE_PROCESSES"])
 )
-if os.environ["ANY_AGENT"] == "speak_first":
-    from speak_first import entrypoint, prewarm  # pyright: ignore # found there; processes get it by this module's name
-
-    server.setup_fnc = prewarm  # pyright: ignore
-    server.rtc_session(entrypoint, agent_name=os.environ["FIRSTWORD_AGENT_NAME"])  # pyright: ignore
-else:
-    server.rtc_session(quickstart, agent_name=os.environ["FIRSTWORD_AGENT_NAME"])
+called, set_up = (not_cached, warm) if os.environ["ANY_AGENT"] == "not_cached" else (entrypoint, prewarm)  # pyright: ignore
+server.setup_fnc = set_up  # pyright: ignore
+server.rtc_session(called, agent_name=os.environ["FIRSTWORD_AGENT_NAME"])  # pyright: ignore
