@@ -30,7 +30,7 @@ from rich.progress import Progress as Bar
 from benchmarks import planted
 from firstword.agent.flags.flag_file import read
 from firstword.agent.flags.improvements import SUBJECTS, Improvement
-from firstword.agent.flags.writer import FlagFileWriter, begin
+from firstword.agent.flags.writer import FlagFileWriter, Move, begin
 from firstword.rehearsal.environment import Choice, own_store, running_servers
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import ServerError, started
@@ -142,7 +142,7 @@ class Live:
 
     async def until_moved(self, flag: str, to: int) -> None:
         """Set the flag to half of the sessions; then rounds and looks until it moves, to where it should."""
-        FlagFileWriter(self.flags, SUBJECTS).move(flag, HALF, "by hand", time.time(), turned_back=False)
+        FlagFileWriter(self.flags, SUBJECTS).write((Move(flag, HALF, "by hand", time.time()),))
         self.say(f"      {flag}: set to {HALF} % by hand")
         while (percent := percents(self.flags)[flag]) == HALF:
             await self.round()

@@ -18,7 +18,7 @@ from firstword.agent.env_file import EnvFileError
 from firstword.agent.flags.flag_file import FlagFile, FlagFileError, parse, read
 from firstword.agent.flags.flag_set import ALL_OFF
 from firstword.agent.flags.improvements import SUBJECTS
-from firstword.agent.flags.writer import FlagFileWriter
+from firstword.agent.flags.writer import FlagFileWriter, Move
 from firstword.agent.settings import SettingsError, read_settings
 from firstword.command.flag_shares import predictions, rollouts
 from tests.agent.flag_files import flag
@@ -161,7 +161,7 @@ def test_what_is_moved_is_what_workers_take_and_nothing_else_changes(
     with TemporaryDirectory() as folder:
         path = Path(folder, "flags.json")
         path.write_text(json.dumps(document, indent=indent))
-        FlagFileWriter(path, SUBJECTS).move(name, percent, "why", 1e9, turned_back=False)
+        FlagFileWriter(path, SUBJECTS).write([Move(name, percent, "why", 1e9)])
         after = read(path, SUBJECTS)
         assert after.flags[name].percent == percent
         assert after.bad == file.bad

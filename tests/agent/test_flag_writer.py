@@ -32,7 +32,7 @@ def file_of(folder: Path, **flags: Any) -> Path:
 
 
 def moved(path: Path, percent: int, flag: str = FLAG) -> None:
-    FlagFileWriter(path, SUBJECTS).move(flag, percent, "why", NOW, turned_back=False)
+    FlagFileWriter(path, SUBJECTS).write([Move(flag, percent, "why", NOW)])
 
 
 def rule(path: Path) -> list[Any]:
@@ -62,7 +62,7 @@ def test_the_file_before_is_kept_and_the_reason_stands_in_the_new_one(tmp_path: 
     path = file_of(tmp_path, parallel_init={**shared(50), "metadata": {"changes": "voice=gone"}})
     path.chmod(0o640)
     before = path.read_bytes()
-    FlagFileWriter(path, SUBJECTS).move(FLAG, 0, "more errors", NOW, turned_back=True)
+    FlagFileWriter(path, SUBJECTS).write([Move(FLAG, 0, "more errors", NOW, turned_back=True)])
     assert (tmp_path / "flags.json.previous").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["flags.json", "flags.json.previous"]
     assert json.loads(path.read_text())["flags"][FLAG]["metadata"] == {
@@ -141,7 +141,7 @@ def test_a_file_that_somebody_changed_meanwhile_is_not_overwritten(tmp_path: Pat
     writer = FlagFileWriter(path, SUBJECTS)
     changed = file_of(tmp_path, parallel_init=shared(0)).read_bytes()
     with pytest.raises(FlagFileError, match="expected the file as it was read; possible cause: somebody changed it"):
-        writer.move(FLAG, 25, "why", NOW, turned_back=False)
+        writer.write([Move(FLAG, 25, "why", NOW)])
     assert path.read_bytes() == changed
 
 
@@ -153,7 +153,7 @@ def test_of_two_at_once_one_writes_and_the_other_says_so(tmp_path: Path) -> None
 
     def move(writer: FlagFileWriter, percent: int) -> None:
         try:
-            writer.move(FLAG, percent, "why", NOW, turned_back=False)
+            writer.write([Move(FLAG, percent, "why", NOW)])
             ended.append("written")
         except FlagFileError as error:
             ended.append(str(error).partition("cause: ")[2])

@@ -254,7 +254,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from firstword.agent.flags.improvements import DRAWN
-from firstword.agent.flags.writer import FlagFileWriter
+from firstword.agent.flags.writer import FlagFileWriter, Move
 left, replace, fsync = int(sys.argv[2]), Path.replace, os.fsync
 def step(real):
     def counted(*arguments):
@@ -265,7 +265,7 @@ def step(real):
         return real(*arguments)
     return counted
 Path.replace, os.fsync = step(replace), step(fsync)
-FlagFileWriter(Path(sys.argv[1]), DRAWN).move("parallel-init", 25, "why", 1.794e9, turned_back=False)
+FlagFileWriter(Path(sys.argv[1]), DRAWN).write([Move("parallel-init", 25, "why", 1.794e9)])
 """
 
 

@@ -34,7 +34,7 @@ from firstword.telemetry.vocabulary import FLAG_KEY, FLAG_VARIANT
 SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 30.0)
 """Bucket bounds of the histograms in seconds: fine around the objectives of 1.5 s and 3.0 s."""
 EXPORT_AT_END_MS = 2_500
-"""Milliseconds that a worker that ends waits for a collector that doesn't answer."""
+"""Milliseconds that what ends waits for a collector that doesn't answer: a worker, or a tuner."""
 COARSE_SECONDS = (0.1, 0.3, 1.0, 3.0)
 """Bucket bounds, in seconds, of the one histogram that has a series for each task, flag and variant."""
 

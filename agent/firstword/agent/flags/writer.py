@@ -68,10 +68,6 @@ class FlagFileWriter:
         """Returns the path at which the file is kept as it was before the last move."""
         return self.path.with_name(self.path.name + ".previous")
 
-    def move(self, flag: str, percent: int, reason: str, now: float, *, turned_back: bool) -> None:
-        """Writes one move; see `Move` and `write`."""
-        self.write((Move(flag, percent, reason, now, turned_back),))
-
     def write(self, moves: Sequence[Move]) -> None:
         """Changes the shares of flags, and writes the reasons into their metadata.
 

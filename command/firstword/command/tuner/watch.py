@@ -17,7 +17,7 @@ from firstword.command.tuner.evidence import RolloutEvidence
 from firstword.command.tuner.flag_store import FlagStore
 from firstword.command.tuner.instruments import SERVICE, TunerInstruments
 from firstword.command.tuner.service import TunerLook, TunerService
-from firstword.telemetry.metrics import exporter_from_environment, meter_of, meter_provider
+from firstword.telemetry.metrics import EXPORT_AT_END_MS, exporter_from_environment, meter_of, meter_provider
 
 
 def watch(
@@ -29,7 +29,8 @@ def watch(
     apply: bool,
     counts: WorkerCounts | None,
 ) -> None:
-    """Looks each `every` seconds until KeyboardInterrupt, which it raises.
+    """Looks each `every` seconds until KeyboardInterrupt, which it raises. A collector or an API server that gives no
+    answer keeps it no longer than the 30 s that Kubernetes gives.
 
     looked: called with each look. apply, counts: see `TunerService`.
     """
@@ -43,7 +44,7 @@ def watch(
         finally:
             if apply:
                 store.lease.release()
-            provider.shutdown()
+            provider.shutdown(timeout_millis=EXPORT_AT_END_MS)
 
 
 def _resource() -> Resource:
