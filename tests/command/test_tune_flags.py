@@ -113,6 +113,17 @@ def test_a_share_that_some_cannot_draw_is_no_share() -> None:
     assert reason in typed("tune", "--set", "parallel-init=5")[2]
 
 
+def test_steps_are_typed() -> None:
+    """Larger ones, for few calls; what is none is said."""
+    path = written(text(parallel_init=shared(0)))
+    os.utime(path, (1e8, 1e8))
+    write(Path("t.jsonl"), STARTS)
+    code, output, _ = typed("tune", "--traces", "t.jsonl", "--steps", "20,50,100")
+    assert (code, "parallel-init: start from 0 to 20 %" in output) == (0, True)
+    code, _, error = typed("tune", "--traces", "t.jsonl", "--steps", "50,5")
+    assert (code, "--steps is '50,5'; expected two to ten percentages that grow to 100" in error) == (2, True)
+
+
 def test_a_bad_flag_stops_no_other() -> None:
     """Whoever must turn a flag off now can, whatever is wrong with another; and is told of that."""
     path = written(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from firstword.tuning.observation import DrawnBy, Observation
-from firstword.tuning.rollout import ENOUGH, PROBED, SETTLING, Action, Rollout, RolloutStep, plan
+from firstword.tuning.rollout import ENOUGH, LADDER, SETTLING, Action, Ladder, Rollout, RolloutStep, plan
 from tests.tuning.sessions_drawn import World, Worlds, draw, experiment
 
 
@@ -23,7 +23,15 @@ class Week:
     sessions: int
 
 
-def week(seed: int, worlds: Worlds, rollouts: Sequence[Rollout], look: int = 250, looks: int = 120) -> Week:
+def week(
+    seed: int,
+    worlds: Worlds,
+    rollouts: Sequence[Rollout],
+    look: int = 250,
+    looks: int = 120,
+    *,
+    ladder: Ladder = LADDER,
+) -> Week:
     """Follow the plan until nothing is left to do, or for so many looks, `look` sessions apart."""
     random, now, seen = np.random.default_rng(seed), 1e9, list[Observation]()
     known = list(rollouts)
@@ -36,7 +44,7 @@ def week(seed: int, worlds: Worlds, rollouts: Sequence[Rollout], look: int = 250
                 ended.exposed[flag] += is_on
             seen.append(draw(random, {flag: "on" if is_on else "off" for flag, is_on in on.items()}, worlds(on), now))
         ended.sessions += look
-        steps = plan(seen, known)
+        steps = plan(seen, known, ladder=ladder)
         assert sum(step.moves for step in steps) <= 1
         if steps[0].moves:
             ended.moves.append(steps[0])
@@ -65,6 +73,29 @@ def test_a_good_flag_ends_at_a_hundred(factor: float, seed: int) -> None:
     assert ended.sessions < 12_000
 
 
+@pytest.mark.parametrize(("shares", "probed"), [((20, 50, 100), 50), ((5, 100), 5), ((10, 20, 30, 100), 20)])
+def test_other_shares_are_gone_through_by_the_same_rules(shares: tuple[int, ...], probed: int) -> None:
+    """Up to the second share a flag that is not much worse goes on; past it only one that is surely faster; never to all at once."""
+    ladder = Ladder(shares)
+    assert ladder.probed == probed
+    ended = week(1, lambda on: World(0.8 if on["good"] else 1.0), [Rollout("good", 0)], ladder=ladder)
+    assert tuple(step.to for step in ended.moves) == shares
+    for step in ended.moves[1:]:
+        assert ("not much worse" in step.reason) == (step.to <= probed)
+    useless = week(1, lambda _: World(), [Rollout("useless", 0)], look=7000, looks=9, ladder=ladder)
+    assert max(step.to for step in useless.moves) == probed
+    assert useless.shares == {"useless": 0}
+
+
+@pytest.mark.parametrize(
+    "shares", [(), (100,), (5, 50), (50, 25, 100), (5, 5, 100), (0, 100), (5, 101), range(90, 101)]
+)
+def test_shares_that_do_not_grow_to_a_hundred_are_none(shares: Sequence[int]) -> None:
+    """They are at least two, and at most ten."""
+    with pytest.raises(ValueError, match="two to 10 whole numbers that grow, and end with 100"):
+        Ladder(tuple(shares))
+
+
 @pytest.mark.parametrize(
     ("bad", "most"),
     [
@@ -90,7 +121,7 @@ def test_a_slightly_bad_flag_ends_at_zero_from_a_quarter(seed: int) -> None:
     """10 % slower: at 5 % that may be chance, at 25 % it is seen; some hundred sessions met it, never more than a quarter."""
     ended = week(seed, lambda on: World(1.1 if on["bad"] else 1.0), [Rollout("bad", 0)])
     assert ended.shares == {"bad": 0}
-    assert [step.to for step in ended.moves] == [5, PROBED, 0]
+    assert [step.to for step in ended.moves] == [5, LADDER.probed, 0]
     assert ended.exposed["bad"] <= 1_500
 
 
@@ -106,7 +137,7 @@ def test_a_useless_flag_is_not_ramped_for_nothing() -> None:
     """It never gets past the quarter on which its gain is measured, and goes back when there is none."""
     ended = week(4, lambda on: World(), [Rollout("useless", 0)], look=1500, looks=30)
     assert ended.shares == {"useless": 0}
-    assert max(step.to for step in ended.moves) == PROBED
+    assert max(step.to for step in ended.moves) == LADDER.probed
     assert ended.moves[-1].action is Action.TURN_BACK
     assert "no gain" in ended.moves[-1].reason or "gains less than 5 %" in ended.moves[-1].reason
 

@@ -33,7 +33,7 @@ from firstword.command.tuner.kubernetes_lease import LEASE_S
 from firstword.command.tuner.service import TunerLook
 from firstword.command.tuner.watch import watch as watch_flags
 from firstword.tuning.compare import gain
-from firstword.tuning.rollout import Action, RolloutStep
+from firstword.tuning.rollout import LADDER, Action, Ladder, RolloutStep
 from firstword.tuning.sources import SourceError
 from firstword.tuning.wording import amount
 
@@ -68,6 +68,15 @@ def command(
             "--prometheus", metavar="URL", help="With --watch: hold where workers counted another number of starts."
         ),
     ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            "--steps",
+            metavar="PERCENT,...",
+            help="The shares that a flag goes through. Few calls a day: larger steps, such as 20,50,100. "
+            "[default: 5,25,50,100]",
+        ),
+    ] = None,
     share: Annotated[
         str | None,
         typer.Option(
@@ -86,8 +95,8 @@ def command(
 ) -> None:
     """Say which flag to start, ramp, hold or turn back, and why; with --apply do it.
 
-    A flag goes to 5, 25, 50 and 100 % of the sessions, one flag at a time. It goes to 25 % when it is surely not much worse, and further
-    when it is surely faster. Each time only sessions since the last move count. It goes back to 0 as soon as errors, callers who left, or
+    A flag goes to 5, 25, 50 and 100 % of the sessions, one flag at a time. It takes the first step when it is surely not much worse, and
+    the others when it is surely faster. Each time only sessions since the last move count. It goes back to 0 as soon as errors, callers who left, or
     p90 are surely worse. Sure is: however often one looks. A source that can't be read changes nothing.
 
     The flag file is flagd's format; it is replaced whole, the one before is kept as FILE.previous, the reason is in
@@ -124,7 +133,7 @@ def command(
         by_hand.show_history(store, as_json=options.as_json)
     else:
         counts = None if prometheus is None else _counts(prometheus)
-        _tune(store, options, apply=apply, watch=watch, counts=counts)
+        _tune(store, options, apply=apply, watch=watch, counts=counts, ladder=_ladder(steps))
 
 
 def _config_map(name: str, watch: float) -> ConfigMapStore:
@@ -141,13 +150,26 @@ def _counts(url: str) -> WorkerCounts:
         fail(f"--prometheus is no address of Prometheus; {error}", code=BAD_INPUT)
 
 
+def _ladder(steps: str | None) -> Ladder:
+    try:
+        return LADDER if steps is None else Ladder(tuple(int(share) for share in steps.split(",")))
+    except ValueError:
+        fail(f"--steps is {steps!r}; expected two to ten percentages that grow to 100, as 5,25,50,100", code=BAD_INPUT)
+
+
 def _tune(
-    store: FlagStore, options: TraceOptions, *, apply: bool, watch: float | None, counts: WorkerCounts | None
+    store: FlagStore,
+    options: TraceOptions,
+    *,
+    apply: bool,
+    watch: float | None,
+    counts: WorkerCounts | None,
+    ladder: Ladder,
 ) -> None:
     evidence = TracesEvidence(options.reading())
     tell(f"Traces: {evidence.name}", err=options.as_json)
     if watch is None:
-        _once(store, evidence, apply=apply, as_json=options.as_json)
+        _once(store, evidence, apply=apply, as_json=options.as_json, ladder=ladder)
         return
 
     def looked(look: TunerLook) -> None:
@@ -155,16 +177,16 @@ def _tune(
             tell_json(_of_look(evidence.name, look), indent=None)
 
     try:
-        watch_flags(store, evidence, watch, looked, apply=apply, counts=counts)
+        watch_flags(store, evidence, watch, looked, apply=apply, counts=counts, ladder=ladder)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _once(store: FlagStore, evidence: TracesEvidence, *, apply: bool, as_json: bool) -> None:
+def _once(store: FlagStore, evidence: TracesEvidence, *, apply: bool, as_json: bool, ladder: Ladder) -> None:
     """One look, printed; what can't be read ends the command."""
     try:
         stored = store.read()
-        decision = decide(stored, evidence)
+        decision = decide(stored, evidence, ladder=ladder)
         now, step = time.time(), decision.steps[0]
         moves = decision.moves(now) if apply and stored.paused is None else ()
         words = store.write(moves, [step_entry(now, step)]) if moves else None

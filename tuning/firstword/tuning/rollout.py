@@ -3,9 +3,9 @@
 Between `firstword.tuning.compare` and `firstword tune`. Pure: the same sessions and shares give the same answer.
 
 One flag moves at a time, and only sessions since the last move of any flag count. So each comparison is of one configuration. Two flags
-that hurt each other meet only when one of them is through, and then the second one shows it. A flag is ramped from `START` when it is
-surely not much worse, and past `PROBED` only when it is surely faster. Each time new sessions decide. It is turned back as soon as it is
-surely worse, and when it surely brings too little.
+that hurt each other meet only when one of them is through, and then the second one shows it. A flag is ramped from its first share when
+it is surely not much worse, and past `Ladder.probed` only when it is surely faster. Each time new sessions decide. It is turned back as
+soon as it is surely worse, and when it surely brings too little.
 """
 
 from __future__ import annotations
@@ -19,11 +19,6 @@ from firstword.tuning.compare import SAME, Comparison, NotComparable, Verdict, c
 from firstword.tuning.observation import Observation
 from firstword.tuning.wording import agree, amount
 
-START = 5
-"""Percent of the sessions that get a flag first."""
-PROBED = 25
-"""Percent of the sessions up to which a flag is ramped without being surely faster."""
-LADDER = (START, PROBED, 50, 100)
 ENOUGH = 50
 """Number of sessions with the flag on before it is ramped, and of all sessions before any flag is started."""
 PATIENCE = 20_000
@@ -32,8 +27,43 @@ SETTLING = 10.0
 """Seconds after a move in which workers may not have heard of it. Sessions that begin in them don't count."""
 
 _MUCH_SLOWER = 0.25
-_MANY_MORE = {PROBED: 0.15, 50: 0.05, 100: 0.05}
-"""How many more errors, or callers who leave, must be ruled out, by where the next step leads."""
+_MANY_MORE_AT_FIRST, _MANY_MORE = 0.15, 0.05
+"""How many more errors, or callers who leave, must be ruled out: for a share up to `Ladder.probed`, and past it."""
+_MOST_SHARES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The shares that a flag goes through, in percent of the sessions."""
+
+    shares: tuple[int, ...] = (5, 25, 50, 100)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for shares that don't grow to 100."""
+        grows = list(self.shares) == sorted(set(self.shares))
+        if not (grows and 2 <= len(self.shares) <= _MOST_SHARES and self.shares[0] > 0 and self.shares[-1] == 100):
+            raise ValueError(f"expected two to {_MOST_SHARES} whole numbers that grow, and end with 100")
+
+    @property
+    def start(self) -> int:
+        """Returns the share that a flag gets first."""
+        return self.shares[0]
+
+    @property
+    def probed(self) -> int:
+        """Returns the share up to which a flag is ramped without being surely faster."""
+        return self.shares[1] if self.shares[1] < 100 else self.start
+
+    def after(self, percent: int) -> int:
+        """Returns the next share after one that is below 100."""
+        return next(share for share in self.shares if share > percent)
+
+    def many_more(self, to: int) -> float:
+        """Returns which share of more errors, or callers who leave, must be ruled out before a flag goes to `to`."""
+        return _MANY_MORE_AT_FIRST if to <= self.probed else _MANY_MORE
+
+
+LADDER = Ladder()
 
 
 class Action(StrEnum):
@@ -106,6 +136,7 @@ def plan(
     predicted: Mapping[str, float] | None = None,
     *,
     doubt: str | None = None,
+    ladder: Ladder = LADDER,
 ) -> tuple[RolloutStep, ...]:
     """Decides what to do with each flag. Returns one step a flag, the most urgent first: at most one of them `moves`.
 
@@ -118,8 +149,12 @@ def plan(
     moved = max((rollout.since for rollout in rollouts), default=0.0)
     recent = [o for o in observations if not moved or o.time >= moved + SETTLING]
     promised = [(rollout, predicted.get(rollout.flag)) for rollout in rollouts]
-    steps = [_moving(recent, rollout, promise, doubt is None) for rollout, promise in promised if _is_moving(rollout)]
-    steps += [_resting(recent, rollout, promise) for rollout, promise in promised if not _is_moving(rollout)]
+    steps = [
+        _moving(recent, rollout, promise, ladder, reliable=doubt is None)
+        for rollout, promise in promised
+        if _is_moving(rollout)
+    ]
+    steps += [_resting(recent, rollout, promise, ladder) for rollout, promise in promised if not _is_moving(rollout)]
     ranked = sorted(steps, key=_rank)
     if doubt is not None:
         ranked = [_held(step, doubt) for step in ranked]
@@ -160,7 +195,7 @@ def _held(step: RolloutStep, reason: str) -> RolloutStep:
     return RolloutStep(step.flag, Action.HOLD, step.percent, step.percent, reason, step.predicted, step.comparison)
 
 
-def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None) -> RolloutStep:
+def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None, ladder: Ladder) -> RolloutStep:
     def step(action: Action, reason: str, to: int = rollout.percent) -> RolloutStep:
         return RolloutStep(rollout.flag, action, rollout.percent, to, reason, gain)
 
@@ -179,12 +214,14 @@ def _resting(recent: Sequence[Observation], rollout: Rollout, gain: float | None
             f"{amount(known, 'session')} since the last move {agree(known, 'knows', 'know')} it; {ENOUGH} are enough to start",
         )
     promise = "nothing is predicted of it" if gain is None else f"predicted to save {gain:.2f} s"
-    return step(Action.START, promise, START)
+    return step(Action.START, promise, ladder.start)
 
 
-def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | None, reliable: bool) -> RolloutStep:
+def _moving(
+    recent: Sequence[Observation], rollout: Rollout, predicted: float | None, ladder: Ladder, *, reliable: bool
+) -> RolloutStep:
     percent = rollout.percent
-    to = next(share for share in LADDER if share > percent)
+    to = ladder.after(percent)
 
     def step(action: Action, reason: str, to: int = percent, comparison: Comparison | None = None) -> RolloutStep:
         return RolloutStep(rollout.flag, action, percent, to, reason, predicted, comparison)
@@ -207,11 +244,11 @@ def _moving(recent: Sequence[Observation], rollout: Rollout, predicted: float | 
     if found.units[found.after] < ENOUGH:
         few = f"{found.units[found.after]} of {ENOUGH} {found.drawn}s with it on"
         return step(Action.HOLD, f"not enough yet: {few}", comparison=found)
-    doubt = _doubt(found, to)
+    doubt = _doubt(found, to, ladder)
     if doubt is None:
-        why = "it is surely faster" if to > PROBED else "it is surely not much worse"
+        why = "it is surely faster" if to > ladder.probed else "it is surely not much worse"
         return step(Action.RAMP, f"{why}: {gain(found)}", to, found)
-    useless = _useless(found) if percent >= PROBED and reliable else None
+    useless = _useless(found) if percent >= ladder.probed and reliable else None
     if useless:
         return step(Action.TURN_BACK, useless, 0, found)
     return step(Action.HOLD, doubt, comparison=found)
@@ -236,12 +273,13 @@ def _split_reason(found: Comparison) -> str:
     return f"{100 * split.seen:.1f} % have it on where {100 * split.share:.0f} % should" if split else ""
 
 
-def _doubt(found: Comparison, to: int) -> str | None:
+def _doubt(found: Comparison, to: int, ladder: Ladder) -> str | None:
     """Why not to go on to `to` percent; None where nothing speaks against it."""
+    many_more = ladder.many_more(to)
     for row, what in ((found.errors, "errors"), (found.abandoned, "callers who leave")):
-        if row.difference.high > _MANY_MORE[to]:
-            return f"{100 * _MANY_MORE[to]:.0f} % more {what} aren't ruled out yet"
-    if to > PROBED:
+        if row.difference.high > many_more:
+            return f"{100 * many_more:.0f} % more {what} aren't ruled out yet"
+    if to > ladder.probed:
         more = "" if found.more is None else f"; about {found.more} more sessions may tell"
         return None if found.verdict is Verdict.FASTER else f"not surely faster yet: {gain(found)}{more}"
     if not found.ttfw[0].loses_less_than(_MUCH_SLOWER):

@@ -12,7 +12,7 @@ from firstword.command.flag_shares import predictions, rollouts
 from firstword.command.observed import Observed
 from firstword.command.tuner.evidence import RolloutEvidence
 from firstword.command.tuner.flag_store import StoredFlags
-from firstword.tuning.rollout import Action, RolloutStep, plan
+from firstword.tuning.rollout import LADDER, Action, Ladder, RolloutStep, plan
 from firstword.tuning.trust import LOST
 
 
@@ -45,7 +45,11 @@ def only_lost(observed: Observed) -> str | None:
 
 
 def decide(
-    stored: StoredFlags, evidence: RolloutEvidence, doubt_of: Callable[[Observed], str | None] = only_lost
+    stored: StoredFlags,
+    evidence: RolloutEvidence,
+    doubt_of: Callable[[Observed], str | None] = only_lost,
+    *,
+    ladder: Ladder = LADDER,
 ) -> Decision:
     """Decides what to do with each flag. Raises FlagFileError, SourceError, OSError.
 
@@ -55,4 +59,4 @@ def decide(
     found = evidence.starts(moved)  # what began before the last move does not count
     predicted = evidence.predicted(predictions(stored.file))
     known = rollouts(stored.file, stored.changed)
-    return Decision(plan(found.starts, known, predicted, doubt=doubt_of(found)), found)
+    return Decision(plan(found.starts, known, predicted, doubt=doubt_of(found), ladder=ladder), found)

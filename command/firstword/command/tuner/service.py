@@ -25,7 +25,7 @@ from firstword.command.tuner.evidence import RolloutEvidence
 from firstword.command.tuner.flag_store import FlagStore
 from firstword.command.tuner.history import HistoryEntry, entry, step_entry, word_of
 from firstword.command.tuner.instruments import TunerInstruments
-from firstword.tuning.rollout import RolloutStep
+from firstword.tuning.rollout import LADDER, Ladder, RolloutStep
 from firstword.tuning.sources import SourceError
 from firstword.tuning.trial import HALF, TrialState, tried
 from firstword.tuning.trust import AHEAD_S, SILENT_S, Doubt, Holding, Seen, doubt, miscounted
@@ -58,6 +58,7 @@ class TunerService:
     apply: bool
     """Whether moves are written; else the service says what it would do."""
     counts: WorkerCounts | None = None
+    ladder: Ladder = LADDER
     clock: Callable[[], float] = time.time
     """Seconds since the Unix epoch."""
     _said: tuple[Holding | None, str] | None = None
@@ -99,7 +100,7 @@ class TunerService:
             held = self._doubt(observed, moved) or self._untried(state)
             return None if held is None else held.words
 
-        decision = decide(stored, self.evidence, doubt_of)
+        decision = decide(stored, self.evidence, doubt_of, ladder=self.ladder)
         moves = decision.moves(self.clock())
         if not moves and self.apply and (held is None or held.holding is Holding.TRIAL):
             moves = self._trial(state, moved, decision.observed)

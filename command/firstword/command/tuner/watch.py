@@ -18,6 +18,7 @@ from firstword.command.tuner.flag_store import FlagStore
 from firstword.command.tuner.instruments import SERVICE, TunerInstruments
 from firstword.command.tuner.service import TunerLook, TunerService
 from firstword.telemetry.metrics import EXPORT_AT_END_MS, exporter_from_environment, meter_of, meter_provider
+from firstword.tuning.rollout import LADDER, Ladder
 
 
 def watch(
@@ -28,15 +29,16 @@ def watch(
     *,
     apply: bool,
     counts: WorkerCounts | None,
+    ladder: Ladder = LADDER,
 ) -> None:
     """Looks each `every` seconds until KeyboardInterrupt, which it raises. A collector or an API server that gives no
     answer keeps it no longer than the 30 s that Kubernetes gives.
 
-    looked: called with each look. apply, counts: see `TunerService`.
+    looked: called with each look. apply, counts, ladder: see `TunerService`.
     """
     provider = meter_provider(_resource(), exporter_from_environment())
     with _log_on_standard_error():
-        service = TunerService(store, evidence, TunerInstruments(meter_of(provider)), apply, counts)
+        service = TunerService(store, evidence, TunerInstruments(meter_of(provider)), apply, counts, ladder)
         try:
             while True:
                 looked(service.look())
