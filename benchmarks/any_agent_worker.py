@@ -31,7 +31,7 @@ async def written(job: JobContext) -> str:
 async def not_cached(ctx: JobContext) -> None:
     """As the example, with that greeting."""
     agent = Agent(instructions="You are a helpful voice assistant.")
-    await speak_first(ctx, new_session(), agent=agent, greeting=written)  # pyright: ignore
+    await speak_first(ctx, new_session, agent=agent, greeting=written)  # pyright: ignore
 
 
 def warm(process: JobProcess) -> None:

@@ -32,4 +32,4 @@ server.setup_fnc = prewarm
 @server.rtc_session()
 async def entrypoint(ctx: JobContext) -> None:
     agent = Agent(instructions="You are a helpful voice assistant.")
-    await speak_first(ctx, new_session(), agent=agent, greeting=GREETING)  # +
+    await speak_first(ctx, new_session, agent=agent, greeting=GREETING)  # +

@@ -35,7 +35,7 @@ def new_session() -> AgentSession[None]:
 
 async def for_everybody(job: JobContext) -> None:
     agent = Agent(instructions="Be kind.")
-    await speak_first(job, new_session(), agent=agent, greeting=HELLO, cache_key="a fake voice")
+    await speak_first(job, new_session, agent=agent, greeting=HELLO, cache_key="a fake voice")
 
 
 async def by_name(job: JobContext) -> None:

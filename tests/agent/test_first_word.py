@@ -1,88 +1,28 @@
-"""firstword.agent.speak_first on virtual time: whoever's engine it is, whatever is wrong, the caller is greeted once."""
+"""firstword.agent.speak_first on virtual time: whoever's engine it is, the caller is greeted once, and heard."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, JobContext, llm, room_io
 from livekit.agents import __version__ as livekit_agents_version
-from livekit.agents.voice.speech_handle import SpeechHandle
 
-from firstword.agent import Greeting, speak_first, speak_first_plan
+from firstword.agent import Greeting
 from firstword.agent.cache.cache import Cache
 from firstword.agent.call_settings import DEFAULTS
-from firstword.agent.greeting.greeting import SHIPPED_TEXT
 from firstword.agent.greeting.session_recorder import SessionRecorder
-from firstword.agent.testing import FakeCaller, FakeLiveKit, FirstWordTest, GreetedCall
-from firstword.agent.testing.providers import FakeLLM, FakeSTT, FakeTTS, FakeVAD
+from firstword.agent.testing import FakeCaller, FakeLiveKit, FirstWordTest
+from firstword.agent.testing.providers import FakeTTS
 from firstword.agent.testing.realtime import FakeRealtimeModel
 from firstword.telemetry import vocabulary as words
-from firstword.telemetry.plan import PlanError
+from tests.agent.first_word_calls import HELLO, VOICE, Conversation, Kind, attributes
 
 pytest_plugins = ["firstword.agent.testing.fixtures"]
-
-HELLO = "Hello, how can I help you?"
-VOICE = "a fake voice"
-Entrypoint = Callable[[JobContext], Awaitable[None]]
-
-
-class Kind(Agent):
-    """An agent that says nothing by itself."""
-
-    def __init__(self) -> None:
-        super().__init__(instructions="Be kind.")
-
-
-class Conversation:
-    """An entrypoint that speaks first, and what became of it."""
-
-    def __init__(self, **options: Any) -> None:
-        self.tts, self.stt, self.llm = FakeTTS(), FakeSTT(), FakeLLM()
-        self.options: dict[str, Any] = {"greeting": HELLO, "cache_key": VOICE, **options}
-        self.handle: SpeechHandle | None = None
-        self.session: AgentSession[None] = cast("AgentSession[None]", None)
-        self.returned = False
-
-    def new_session(self) -> AgentSession[None]:
-        return AgentSession[None](
-            stt=self.stt,
-            llm=self.llm,
-            tts=self.tts,
-            vad=FakeVAD(),
-            turn_handling={"turn_detection": "stt"},
-            aec_warmup_duration=0,
-        )
-
-    async def before(self, job: JobContext, session: AgentSession[None]) -> None:
-        """What the agent does before it speaks."""
-
-    async def __call__(self, job: JobContext) -> None:
-        self.session = self.new_session()
-        await self.before(job, self.session)
-        options: dict[str, Any] = {"agent": Kind(), **self.options}
-        self.handle = await speak_first(job, self.session, **options)
-        self.returned = True
-
-    @property
-    def said(self) -> list[str]:
-        """What the chat context says that the assistant has said."""
-        items = [item for item in self.session.history.items if isinstance(item, llm.ChatMessage)]
-        return [item.text_content or "" for item in items if item.role == "assistant"]
-
-
-def attributes(call: GreetedCall) -> dict[str, Any]:
-    return dict(call.root.attributes or {})
-
-
-def events(call: GreetedCall) -> dict[str, Any]:
-    """Those of the start, by name, with their reason."""
-    return {event.name: (event.attributes or {}).get("reason") for event in call.root.events}
 
 
 # --- engines
@@ -211,7 +151,7 @@ def test_a_voice_that_cannot_be_read_is_kept_with_its_engine_alone(
     assert (first.tts.speaking.requests, other.tts.speaking.requests) == ([HELLO], [HELLO])
 
 
-# --- a connect, a session, an on_enter of the agent's own
+# --- a connect, an output, options of the agent's own
 
 
 def test_it_goes_on_from_a_connect_of_the_agents_own(first_word_test: FirstWordTest) -> None:
@@ -227,52 +167,6 @@ def test_it_goes_on_from_a_connect_of_the_agents_own(first_word_test: FirstWordT
     assert call.outcome == "first_word"
     assert conversation.said == [HELLO]
     assert attributes(call)[words.CONNECTED_BEFORE] > 0.5
-
-
-def test_a_session_that_runs_says_the_greeting(
-    first_word_test: FirstWordTest, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Starting(Conversation):
-        async def before(self, job: JobContext, session: AgentSession[None]) -> None:
-            await session.start(Kind(), room=job.room)
-
-    conversation = Starting()
-    call = first_word_test.run(conversation)
-    assert (call.outcome, conversation.said) == ("first_word", [HELLO])
-    assert call.frames
-    assert "was started before speak_first" in caplog.text
-
-
-@pytest.mark.parametrize("way", ["generate_reply", "say"])
-def test_an_on_enter_that_speaks_is_not_heard(
-    first_word_test: FirstWordTest, caplog: pytest.LogCaptureFixture, way: str
-) -> None:
-    """One warning; what it does later is its own."""
-
-    class Entering(Kind):
-        async def on_enter(self) -> None:
-            if way == "say":
-                self.session.say("I am here.")
-            else:
-                self.session.generate_reply(instructions="Greet.")
-
-    conversation = Conversation(agent=Entering())
-    call = first_word_test.run(conversation, stays=8.0)
-    assert (call.outcome, conversation.said) == ("first_word", [HELLO])
-    assert conversation.tts.speaking.requests == [HELLO]
-    assert caplog.text.count("is dropped") == 1
-
-
-def test_two_calls_of_it_are_an_error_and_one_greeting(first_word_test: FirstWordTest) -> None:
-    class Twice(Conversation):
-        async def __call__(self, job: JobContext) -> None:
-            await super().__call__(job)
-            with pytest.raises(RuntimeError, match="expected one call of speak_first"):
-                await speak_first(job, self.new_session(), agent=Kind(), greeting=HELLO)
-
-    conversation = Twice()
-    first_word_test.run(conversation)
-    assert conversation.said == [HELLO]
 
 
 def test_an_avatar_speaks_for_itself(first_word_test: FirstWordTest) -> None:
@@ -291,101 +185,11 @@ def test_an_avatar_speaks_for_itself(first_word_test: FirstWordTest) -> None:
     call.assert_order("session", "playout")
 
 
-# --- greetings that do not come
-
-
-async def _fails() -> Greeting:
-    raise ValueError("no such customer")
-
-
-async def _never() -> Greeting:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def _of_nobody_knows(what: str) -> Greeting:
-    return Greeting(what)
-
-
-async def _empty() -> Greeting:
-    return Greeting(" ")
-
-
-@pytest.mark.parametrize(
-    ("greeting", "reason"),
-    [
-        (_fails, "ValueError"),
-        (_never, "TimeoutError"),
-        (_empty, "EmptyGreeting"),
-        ("", "EmptyGreeting"),
-        ("...", "EmptyGreeting"),
-        (_of_nobody_knows, None),
-    ],
-)
-def test_a_greeting_that_does_not_come_is_the_shipped_one(
-    first_word_test: FirstWordTest, greeting: Any, reason: str | None
-) -> None:
-    """In time, and said so on the trace; the session goes on."""
-    conversation = Conversation(greeting=greeting)
-    call = first_word_test.run(conversation, stays=8.0)
-    assert (call.outcome, conversation.said) == ("first_word", [SHIPPED_TEXT])
-    assert call.heard < DEFAULTS.greeting_deadline + 0.5
-    assert events(call).get("greeting.shipped") == reason
-    assert conversation.returned
-
-
-def test_a_tts_that_fails_is_the_shipped_greeting(first_word_test: FirstWordTest) -> None:
-    conversation = Conversation()
-    conversation.tts.speaking.fails = True
-    call = first_word_test.run(conversation, stays=20.0)
-    assert (call.outcome, conversation.said) == ("first_word", [SHIPPED_TEXT])
-    assert call.heard < DEFAULTS.speech_deadline + 0.5
-
-
-def test_a_session_in_which_nothing_speaks(first_word_test: FirstWordTest, caplog: pytest.LogCaptureFixture) -> None:
-    """One line says what is missing, and the caller hears what ships with firstword."""
-
-    class Mute(Conversation):
-        def new_session(self) -> AgentSession[None]:
-            return AgentSession[None](
-                stt=self.stt, llm=self.llm, vad=FakeVAD(), turn_handling={"turn_detection": "stt"}
-            )
-
-    call = first_word_test.run(Mute())
-    assert call.outcome == "first_word"
-    assert call.frames
-    assert caplog.text.count("nothing in the session speaks") == 1
-
-
-def test_a_plan_that_cannot_be_run_is_an_error(first_word_test: FirstWordTest) -> None:
-    """It names the task; unlike a greeting, nothing can take its place."""
-    plan = speak_first_plan()
-
-    @plan.task()
-    async def account(nothing: str) -> str:
-        return nothing
-
-    with pytest.raises(PlanError, match="account needs nothing, which is neither a task nor given"):
-        first_word_test.run(Conversation(plan=plan))
-
-
-# --- a call that ends
-
-
-def test_a_room_that_is_gone_ends_the_job(first_word_test: FirstWordTest) -> None:
-    """Nobody was greeted, which is what it returns."""
-
-    async def close(livekit: FakeLiveKit, caller: FakeCaller) -> None:
-        await asyncio.sleep(0.3)
-        livekit.rooms["call"].close(rtc.DisconnectReason.ROOM_DELETED)
-
-    conversation = Conversation()
-    conversation.tts.speaking.first_byte = 1.0
-    call = first_word_test.run(conversation, close)
-    assert (call.outcome, conversation.handle, conversation.returned) == ("abandoned", None, True)
+# --- a call
 
 
 def test_a_caller_who_hangs_up_ends_the_call(first_word_test: FirstWordTest, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="firstword")
     conversation = Conversation(settings=replace(DEFAULTS, return_grace=0.5))
     call = first_word_test.run(conversation, stays=3.0)
     assert call.outcome == "first_word"
@@ -434,9 +238,3 @@ def test_the_users_room_options_are_kept(first_word_test: FirstWordTest) -> None
     conversation = Conversation(room_options=room_io.RoomOptions(audio_output=output, text_input=False))
     call = first_word_test.run(conversation)
     assert {heard.track for heard in call.frames} == {"my voice"}
-
-
-@pytest.fixture(autouse=True)
-def _logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    with caplog.at_level(logging.INFO, logger="firstword"):
-        yield

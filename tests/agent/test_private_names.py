@@ -17,10 +17,14 @@ from typing import Any
 import pytest
 
 from firstword.agent import livekit_private as agents
+from firstword.agent.testing import FirstWordTest
 from firstword.rehearsal.agent_side import livekit_private as audits
 from firstword.telemetry import livekit_private as telemetrys
 from firstword.telemetry.livekit_private import PrivateName
+from tests.agent.first_word_calls import HELLO, Conversation
 from tests.agent.virtual_calls import TUNED, VirtualCall, VirtualCalls
+
+pytest_plugins = ["firstword.agent.testing.fixtures"]
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("agent", "telemetry", "rehearsal")
@@ -69,15 +73,11 @@ async def listen(call: VirtualCall) -> None:
     await call.caller.leave()
 
 
-@every_entry
-def test_a_call_is_greeted_without_it(
-    module: ModuleType,
-    constant: str,
-    entry: PrivateName,
-    virtual_calls: VirtualCalls,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As after an upgrade that gave it another name."""
+@pytest.fixture
+def moved(
+    module: ModuleType, constant: str, entry: PrivateName, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PrivateName]:
+    """The name is gone, as after an upgrade that gave it another one."""
     gone = replace(entry, name=f"{entry.name}_moved")
     assert not gone.exists()
     listed: Any = getattr(module, constant)
@@ -87,13 +87,30 @@ def test_a_call_is_greeted_without_it(
         if getattr(user, "__name__", "").startswith("firstword.") and vars(user).get(constant) is listed:
             monkeypatch.setattr(user, constant, changed)
     agents.audio_is_known.cache_clear()
-    try:
-        ended = virtual_calls.run(listen, TUNED)
-    finally:
-        agents.audio_is_known.cache_clear()
+    yield gone
+    agents.audio_is_known.cache_clear()
+
+
+@every_entry
+def test_a_call_is_greeted_without_it(moved: PrivateName, constant: str, virtual_calls: VirtualCalls) -> None:
+    """By the shipped worker."""
+    ended = virtual_calls.run(listen, TUNED)
     assert ended.outcome == "first_word"
     assert ended.heard
     assert (ended.attributes.get("startup.flag.light-connect") == "off") == (constant == "AUDIO")
+
+
+@every_entry
+def test_any_agent_speaks_first_without_it(moved: PrivateName, constant: str, first_word_test: FirstWordTest) -> None:
+    """The session speaks where the voice can't be published before it; otherwise it starts after the first word."""
+    conversation = Conversation()
+    call = first_word_test.run(conversation)
+    assert (call.outcome, conversation.said, conversation.returned) == ("first_word", [HELLO], True)
+    assert call.frames
+    if constant == "AUDIO":
+        call.assert_order("session", "playout")
+    else:
+        call.assert_after_first_word("session")
 
 
 def test_the_worker_is_imported_without_any(tmp_path: Path) -> None:
@@ -106,7 +123,7 @@ for entry in agents.AUDIO:
     if ":" not in entry.where:
         delattr(importlib.import_module(entry.where), entry.name)
 sys.modules["livekit.rtc._ffi_client"] = sys.modules["livekit.agents.ipc.supervised_proc"] = None
-import firstword.agent.entrypoint, firstword.agent.worker
+import firstword.agent.entrypoint, firstword.agent.first_word_process, firstword.agent.worker
 assert not agents.audio_is_known()
 agents.start_native_runtime()
 agents.hear_ctrl_c_while_processes_start(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, TraceIdRatioBas
 
 from firstword.telemetry import livekit, observed_export
 from firstword.telemetry.export import Exporting
-from firstword.telemetry.observed_export import agents_provider, exporting_of, slow_after
+from firstword.telemetry.observed_export import agents_provider, exporting_of, make_exporters, slow_after
 from firstword.telemetry.spans import StartTrace
 from firstword.telemetry.vocabulary import ROOT
 from tests.tuning.test_blame import a_start
@@ -34,7 +35,7 @@ def _no_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # pyright:
     monkeypatch.setattr(otel, "_TRACER_PROVIDER", None)
     before = livekit_tracer._tracer_provider  # pyright: ignore[reportPrivateUsage]
     livekit_tracer.set_provider(otel.ProxyTracerProvider())
-    made = (observed_export._from_environment, observed_export._through)  # pyright: ignore[reportPrivateUsage]
+    made = (observed_export._from_environment, observed_export._through, observed_export._by_otlp)  # pyright: ignore[reportPrivateUsage]
     yield
     for function in made:
         function.cache_clear()
@@ -131,6 +132,39 @@ def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch
     assert exporting.provider.resource.attributes["service.name"] == "my-agent"
     export_one(exporting)
     exporting.shutdown()
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_exporter_is_made_before_the_call_or_after_its_first_word(
+    monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    """Never while a caller waits. Where it can't be made, one line says so, and the spans are lost."""
+    made: list[str] = []
+
+    def refuse(protocol: str) -> Any:
+        made.append(f"{protocol} on {threading.current_thread().name}")
+        raise ValueError("no such certificate")
+
+    monkeypatch.setattr("firstword.telemetry.export.otlp_exporter", refuse)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    if warm:
+        make_exporters()
+    assert len(made) == warm
+    exporting = exporting_of(job())
+    assert len(made) == warm
+    export_one(exporting)
+    assert len(made) == 1
+    assert exporting.newly_dropped() > 0
+    exporting.shutdown()
+
+
+def test_an_agents_provider_needs_no_exporter_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, _ = a_provider()
+    monkeypatch.setattr(otel, "_TRACER_PROVIDER", provider)
+    monkeypatch.setattr("firstword.telemetry.observed_export.exporters_from_environment", pytest.fail)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    make_exporters()
+    provider.shutdown()
 
 
 def test_a_declared_start_takes_the_observed_one_along(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from livekit.agents import NOT_GIVEN, Agent, AgentSession, JobContext, NotGivenOr
 from livekit.agents.voice import room_io
@@ -31,9 +31,10 @@ from firstword.agent.first_word_plan import (
     completed,
     speak_first_plan,
 )
-from firstword.agent.greeting.engine import engine_of, speaks_differently
+from firstword.agent.first_word_session import MadeSession, NewSession, how_it_speaks, session_by
+from firstword.agent.greeting.engine import speaks_differently
 from firstword.agent.greeting.greeting import SHIPPED_TEXT
-from firstword.agent.greeting.spoken_greeting import Greeting, GreetingAudio
+from firstword.agent.greeting.spoken_greeting import Greeting
 from firstword.agent.preloading import preload
 from firstword.agent.process_end import at_process_end
 from firstword.agent.unheard import Unheard
@@ -46,6 +47,8 @@ from firstword.telemetry.vocabulary import CONNECTED_BEFORE
 
 logger = logging.getLogger("firstword")
 
+SPOKEN_S = 60.0
+"""Seconds for a greeting's audio to arrive and be cached. A start that never ends would never be exported whole."""
 _FINISHED_S = 2.5
 """Seconds that it waits for what is still being written for the next call."""
 _PLAN = speak_first_plan()
@@ -66,7 +69,7 @@ class FirstWordProcess:
 
 async def speak_first(
     ctx: JobContext,
-    session: AgentSession[Any],
+    session: AgentSession[Any] | NewSession,
     *,
     agent: Agent,
     greeting: str | Greeting | GreetingFunction,
@@ -79,7 +82,7 @@ async def speak_first(
     """Greets the caller as soon as they can hear it, then starts the session, which goes on with the greeting.
 
     It replaces `ctx.connect`, `session.start` and `session.say`. session: not started, of any STT, LLM, TTS or realtime
-    model. greeting: a text for everybody, or an async function that returns a `Greeting` or a text. The function's
+    model; or a function that makes it, which is called while the room connects. greeting: a text for everybody, or an async function that returns a `Greeting` or a text. The function's
     parameters are what it needs, by name: `job`, `caller`, the plan's tasks. cache_key: your name for the voice, if it
     cannot be read from the engine. plan: `speak_first_plan()` with tasks of your own. room_options, record: as for
     `AgentSession.start`. settings: time limits and more of the call.
@@ -91,22 +94,17 @@ async def speak_first(
         raise RuntimeError("expected one call of speak_first for a job; possible cause: a second session in it")
     process: FirstWordProcess | None = ctx.proc.userdata.get(PROCESS)
     exporting = _exporting(ctx) if process is None else process.exporting
-    engine = engine_of(session, agent)
-    # in a console the first session that starts gets the sound: none may be recorded before the caller's
-    by_session = engine is not None and (console.here() or speaks_differently(agent, engine))
-    parts = FirstWord(
-        session=session,
-        agent=agent,
-        room_options=room_options or room_io.RoomOptions(),
-        record=record,
-        audio=None
-        if engine is None or by_session
-        else GreetingAudio(engine, agent, cache_key, None if process is None else process.cache),
-        speaks=engine is not None,
-        running=_runs(session),
-    )
-    _warn_of(parts)
-    call = _compose(ctx, parts, _complete(plan or _PLAN, greeting), exporting, settings)
+    cache = None if process is None else process.cache
+    given: MadeSession | None = None
+    if isinstance(session, AgentSession):
+        given = how_it_speaks(cast("AgentSession[Any]", session), agent, cache_key, cache)
+    function = cast("NewSession", session)
+
+    async def make() -> MadeSession:
+        return given or how_it_speaks(await session_by(function), agent, cache_key, cache)
+
+    first_word = FirstWord(agent=agent, room_options=room_options or room_io.RoomOptions(), record=record, make=make)
+    call = _compose(ctx, first_word, given, _complete(plan or _PLAN, greeting), exporting, settings)
     performing = asyncio.create_task(ending.perform(call), name="speak_first")
 
     async def close(reason: str) -> None:  # LiveKit takes functions and methods only
@@ -141,15 +139,6 @@ def _export_at_end(exporting: Exporting) -> None:
     at_process_end(exporting.shutdown)
 
 
-def _warn_of(parts: FirstWord) -> None:
-    if not parts.speaks:
-        logger.error(
-            "nothing in the session speaks; expected a TTS or a realtime model. The caller hears what ships with firstword"
-        )
-    if parts.running:
-        logger.warning("the session was started before speak_first, which would have started it after the first word")
-
-
 def _complete(plan: Plan, greeting: str | Greeting | GreetingFunction) -> Plan:
     """The plan with this greeting, or with the shipped one where the plan has not what this one needs. Raises PlanError."""
     try:
@@ -160,22 +149,43 @@ def _complete(plan: Plan, greeting: str | Greeting | GreetingFunction) -> Plan:
         return whole
 
 
-def _compose(job: JobContext, parts: FirstWord, plan: Plan, exporting: Exporting, settings: CallSettings) -> Call:
-    """The job's call: the plan in the shape that session and room allow, a run of it, and the state its tasks share."""
+def _compose(
+    job: JobContext,
+    first_word: FirstWord,
+    given: MadeSession | None,
+    plan: Plan,
+    exporting: Exporting,
+    settings: CallSettings,
+) -> Call:
+    """The job's call: the plan in the shape that session and room allow, a run of it, and the state its tasks share.
+
+    given: None for a session that a function makes later. It is a new one.
+    """
     connected = job.room.isconnected()
     if console.here():
         console.prepare(job)
-    listens = parts.room_options.get_audio_input_options()
-    speaks = parts.room_options.get_audio_output_options()
-    foreign_output = parts.session.output.audio is not None or speaks is None
-    early_voice = not (parts.running or console.here() or foreign_output) and livekit_private.audio_is_known()
-    early_speech = early_voice and (parts.audio is not None or not parts.speaks)
+    listens = first_word.room_options.get_audio_input_options()
+    speaks = first_word.room_options.get_audio_output_options()
+    running = given is not None and given.running
+    own_output = given is not None and given.session.output.audio is not None
+    own_input = given is not None and given.session.input.audio is not None
+    early_voice = speaks is not None and not (running or own_output or console.here())
+    early_voice = early_voice and livekit_private.audio_is_known()
+    if given is None:
+        by_engine = not speaks_differently(first_word.agent, None)
+    else:
+        by_engine = given.audio is not None or not given.speaks
     run, trace = start_of(
         job,
-        plan.shape({EARLY_VOICE: early_voice, EARLY_SPEECH: early_speech}),
+        plan.shape({EARLY_VOICE: early_voice, EARLY_SPEECH: early_voice and by_engine}),
         exporting,
-        given={"call": None, "first_word": parts},
-        deadlines={"greeting_text": settings.greeting_deadline, "session": settings.start_timeout},
+        given={"call": None, "first_word": first_word},
+        deadlines={
+            "made_session": settings.greeting_deadline,
+            "greeting_text": settings.greeting_deadline,
+            "session": settings.start_timeout,
+            "greeting_cache": SPOKEN_S,
+        },
     )
     call = Call(
         job=job,
@@ -185,12 +195,10 @@ def _compose(job: JobContext, parts: FirstWord, plan: Plan, exporting: Exporting
         unheard=Unheard(job.job.id),
         caller=asyncio.get_running_loop().create_future(),
         light=not connected,
-        audio_input=None if parts.running or parts.session.input.audio is not None else listens,
+        audio_input=None if running or own_input else listens,
         audio_output=speaks or room_io.AudioOutputOptions(),
     )
     run.give("call", call)
-    if parts.audio is not None:
-        call.at_end(parts.audio.aclose)
     if connected and not console.here():
         _tell_connected(job, run)
     return call
@@ -203,11 +211,3 @@ def _tell_connected(job: JobContext, run: Run) -> None:
     if begun is not None:
         run.attributes[CONNECTED_BEFORE] = max(run.clock() - begun, 0) / 1e9
     logger.info("the room was joined before speak_first, which joins it in less time")
-
-
-def _runs(session: AgentSession[Any]) -> bool:
-    try:
-        _ = session.current_agent
-    except RuntimeError:
-        return False
-    return True

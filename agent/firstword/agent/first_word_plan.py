@@ -7,6 +7,7 @@ plan uses as well. `speak_first_plan` makes a plan to which a user adds tasks.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ from firstword.agent.call.playout import greet, report_failed_audio, speech_fail
 from firstword.agent.call.room import join
 from firstword.agent.call.session_start import hear_everybody, start_session
 from firstword.agent.call.speaking_first import new_voice, publish_voice
+from firstword.agent.first_word_session import MadeSession
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.greeting import PreparedGreeting
-from firstword.agent.greeting.spoken_greeting import EVERYBODY, Greeting, GreetingAudio, OwnedText, owned
-from firstword.telemetry.plan import Plan, when
+from firstword.agent.greeting.spoken_greeting import EVERYBODY, Greeting, OwnedText, owned
+from firstword.telemetry.plan import Plan, PlanError, when
 from firstword.telemetry.run import cache_result
 from firstword.telemetry.vocabulary import CONNECT, ROOT, WAIT
 
@@ -42,18 +44,13 @@ GreetingFunction: TypeAlias = Callable[..., Awaitable["Greeting | str"]]
 
 @dataclass(frozen=True, kw_only=True)
 class FirstWord:
-    """The arguments of one call of `speak_first`, and what was found out about its session."""
+    """The arguments of one call of `speak_first`."""
 
-    session: AgentSession[Any]
     agent: Agent
     room_options: room_io.RoomOptions
     record: NotGivenOr[bool | RecordingOptions]
-    audio: GreetingAudio | None
-    """Makes the greeting's audio; None where only the session can."""
-    speaks: bool
-    """Whether something in the session speaks: a TTS or a realtime model."""
-    running: bool
-    """Whether the session had been started before `speak_first`."""
+    make: Callable[[], Awaitable[MadeSession]]
+    """Makes the session, or returns the one that was given."""
 
 
 def speak_first_plan() -> Plan:
@@ -64,6 +61,7 @@ def speak_first_plan() -> Plan:
     """
     plan = Plan(ROOT, given=("job", "run", "call", "first_word"))
     plan.task(closes=CONNECT)(room)
+    plan.task(fallback=_no_session)(made_session)
     plan.task(only=when(EARLY_VOICE))(track)
     plan.task(only=when(EARLY_VOICE))(voice)
     plan.task(closes=WAIT)(arrival)
@@ -89,6 +87,17 @@ def completed(plan: Plan, greeting: str | Greeting | GreetingFunction) -> Plan:
 async def room(call: Call) -> rtc.Room:
     """Joins the job's room, unless the agent has joined it already. Returns the room."""
     return await join(call)
+
+
+async def made_session(call: Call, first_word: FirstWord) -> MadeSession:
+    """Has the session made by the function that was given for it, while the room connects. Returns it, and how it
+    speaks.
+    """
+    await asyncio.sleep(0)  # LiveKit's native client has been asked to connect by then, and goes on by itself
+    speaking = await first_word.make()
+    if speaking.audio is not None:
+        call.at_end(speaking.audio.aclose)
+    return speaking
 
 
 async def track(call: Call) -> Voice:
@@ -120,32 +129,36 @@ async def caller(room: rtc.Room, arrival: None, call: Call) -> rtc.RemotePartici
 
 
 async def session(
-    room: rtc.Room, caller: rtc.RemoteParticipant, call: Call, first_word: FirstWord, voice: Voice | None = None
+    room: rtc.Room,
+    caller: rtc.RemoteParticipant,
+    made_session: MadeSession,
+    call: Call,
+    first_word: FirstWord,
+    voice: Voice | None = None,
 ) -> AgentSession[Any]:
     """Starts LiveKit's session, unless it runs already, and returns it. From here on it listens, and it goes on with a
     greeting that has begun.
     """
-    if first_word.running:
-        call.session = first_word.session
+    started = made_session.session
+    if made_session.running:
+        call.session = started
     else:
-        await start_session(
-            call, first_word.session, first_word.agent, first_word.room_options, record=first_word.record
-        )
+        await start_session(call, started, first_word.agent, first_word.room_options, record=first_word.record)
         hear_everybody(call)
-    return first_word.session
+    return started
 
 
-async def prepared_greeting(greeting_text: OwnedText | None, call: Call, first_word: FirstWord) -> PreparedGreeting:
+async def prepared_greeting(greeting_text: OwnedText | None, made_session: MadeSession, call: Call) -> PreparedGreeting:
     """Returns the greeting with its audio: from the cache, or synthesised from now on; without audio if only the
     session can speak it.
 
     Returns the shipped greeting if there is no text, or nothing in the session speaks.
     """
-    if greeting_text is None or not first_word.speaks:
+    if greeting_text is None or not made_session.speaks:
         return greetings.shipped()
-    if first_word.audio is None:
+    if made_session.audio is None:
         return PreparedGreeting(greeting_text.text)
-    prepared = await first_word.audio.prepared(greeting_text, patience=call.settings.greeting_deadline)
+    prepared = await made_session.audio.prepared(greeting_text, patience=call.settings.greeting_deadline)
     if prepared.audio is not None:
         call.at_end(prepared.audio.aclose)
     cache_result(hit=bool(prepared.hit))
@@ -163,23 +176,26 @@ async def playout(
     await greet(call, prepared_greeting, session, voice)
 
 
-async def greeting_cache(prepared_greeting: PreparedGreeting, call: Call, first_word: FirstWord) -> None:
+async def greeting_cache(prepared_greeting: PreparedGreeting, made_session: MadeSession, call: Call) -> None:
     """Caches the greeting's audio for the next call, if the cache lacked it. Reports it if the shipped greeting had to
     take its place.
     """
     await report_failed_audio(call, prepared_greeting)
-    if first_word.audio is not None:
-        await first_word.audio.keep(prepared_greeting)
+    if made_session.audio is not None:
+        await made_session.audio.keep(prepared_greeting)
 
 
 def _text_of(greeting: str | Greeting | GreetingFunction) -> Callable[..., Awaitable[OwnedText]]:
-    """The task `greeting_text`: a text is for everybody; what a function writes is one caller's."""
+    """The task `greeting_text`: a text is for everybody; what a function writes is one caller's. Raises PlanError."""
     if isinstance(greeting, str | Greeting):
 
         async def greeting_text() -> OwnedText:
             return owned(greeting, of=EVERYBODY)
 
         return greeting_text
+
+    if not callable(greeting):  # pyright: ignore[reportUnnecessaryComparison]  # a user's
+        raise PlanError(f"expected a text, a Greeting or an async function, not {type(greeting).__qualname__}")
 
     @functools.wraps(greeting)  # what it needs are its parameters
     async def written_text(**needs: Any) -> OwnedText:
@@ -192,3 +208,8 @@ def _text_of(greeting: str | Greeting | GreetingFunction) -> Callable[..., Await
 def _shipped_text(error: Exception, call: Call) -> None:
     """There is no text, or it came too late: what ships with the package is said."""
     speech_failed(call, error)
+
+
+def _no_session(error: Exception) -> MadeSession:
+    """There is no session: the caller is greeted by what ships with the package, and then told that it can't go on."""
+    return MadeSession(failure=error)

@@ -19,6 +19,7 @@ from firstword.agent.greeting.engine import engine_of
 from firstword.agent.greeting.spoken_greeting import EVERYBODY, GreetingAudio, owned
 from firstword.agent.livekit_private import start_native_runtime
 from firstword.agent.unheard import wait_for_the_unheard
+from firstword.telemetry.observed_export import make_exporters
 
 logger = logging.getLogger("firstword")
 
@@ -34,8 +35,8 @@ def warm_up(
     agent: Agent | None = None,
     cache_key: str | None = None,
 ) -> None:
-    """Makes a process ready for its first call: starts and closes a session without a room, and puts the greeting's
-    audio in the cache.
+    """Makes a process ready for its first call: starts and closes a session without a room, and caches the greeting's
+    audio. It also makes the exporter of spans.
 
     process: LiveKit's, as its `setup_fnc` has it. make_session: makes a session as a job does, with new engines each
     time. greeting: a text for everybody, recorded if the cache does not have it yet. agent, cache_key: as for
@@ -49,6 +50,7 @@ def warm_up(
     try:
         asyncio.run(_warm(make_session, own, greeting, cache_key))
         start_native_runtime()
+        make_exporters()
     except Exception as error:
         logger.warning("a process is not warm: %s", type(error).__qualname__, exc_info=True)
 

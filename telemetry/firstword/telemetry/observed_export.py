@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
+from firstword.telemetry import otlp
 from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
 from firstword.telemetry.livekit import declared_start
 from firstword.telemetry.livekit_private import SPAN_PROCESSOR, TRACER_PROVIDER
@@ -86,13 +87,36 @@ def agents_provider() -> TracerProvider | None:
     return None
 
 
+def make_exporters() -> None:
+    """Makes what this process exports its starts by, before it has a job. The first export would make it otherwise.
+
+    Does nothing if the agent has set a tracer provider.
+    """
+    if agents_provider() is None:
+        _from_environment()
+        _by_otlp().make()
+
+
 @functools.cache
 def _from_environment() -> Exporting:
-    exporters = exporters_from_environment(folder=_folder())
+    if otlp.route("TRACES", os.environ).protocol is None:
+        exporters = exporters_from_environment(folder=_folder())  # it warns of what the variables can't have
+    else:
+        exporters = [_by_otlp(), *_to_files()]
     if not exporters:
         logger.info("observed starts are exported nowhere; expected OTEL_EXPORTER_OTLP_ENDPOINT, or a tracer provider")
     instance = Resource({SERVICE_INSTANCE_ID: uuid4().hex})
     return Exporting(exporters, resource=instance.merge(resource(_SERVICE, _version())))
+
+
+@functools.cache
+def _by_otlp() -> _LateExporter:
+    return _LateExporter()
+
+
+def _to_files() -> list[SpanExporter]:
+    folder = _folder()
+    return [] if folder is None else [FileExporter(folder)]
 
 
 def _folder() -> Path | None:
@@ -110,9 +134,35 @@ def _version() -> str:
 
 @functools.cache
 def _through(provider: TracerProvider) -> Exporting:
-    folder = _folder()
-    files = [] if folder is None else [FileExporter(folder)]
-    return Exporting([_ToProvider(provider), *files], resource=provider.resource, ids=provider.id_generator)
+    return Exporting([_ToProvider(provider), *_to_files()], resource=provider.resource, ids=provider.id_generator)
+
+
+class _LateExporter(SpanExporter):
+    """What the OTLP variables ask for, made at the first export: on the thread that exports, after the first word.
+
+    With gRPC importing and making it take a tenth of a second.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[SpanExporter] | None = None
+
+    def make(self) -> list[SpanExporter]:
+        """Makes it, if it isn't made yet. It is empty if it can't be made, which is logged."""
+        if self._made is None:
+            self._made = exporters_from_environment()
+        return self._made
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        results = [exporter.export(spans) for exporter in self.make()]
+        exported = results and all(result is SpanExportResult.SUCCESS for result in results)
+        return SpanExportResult.SUCCESS if exported else SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        for exporter in self._made or ():
+            exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return all(exporter.force_flush(timeout_millis) for exporter in self._made or ())
 
 
 class _ToProvider(SpanExporter):

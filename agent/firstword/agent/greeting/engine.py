@@ -47,12 +47,16 @@ def engine_of(session: AgentSession[Any], agent: Agent) -> Engine | None:
     return model if isinstance(model, llm.RealtimeModel) and model.capabilities.audio_output else None
 
 
-def speaks_differently(agent: Agent, engine: Engine) -> bool:
+def speaks_differently(agent: Agent, engine: Engine | None) -> bool:
     """Returns whether the agent overrides the node that makes the engine's audio. Then only its session can say a text
     as it does.
+
+    engine: None if it isn't known yet. Then it may be of either kind.
     """
-    node = "tts_node" if isinstance(engine, tts.TTS) else "realtime_audio_output_node"
-    return getattr(type(agent), node) is not getattr(Agent, node)
+    nodes = ["tts_node"] if isinstance(engine, tts.TTS) else ["realtime_audio_output_node"]
+    if engine is None:
+        nodes.append("tts_node")
+    return any(getattr(type(agent), node) is not getattr(Agent, node) for node in nodes)
 
 
 def voice_key(engine: Engine, agent: Agent) -> str | None:

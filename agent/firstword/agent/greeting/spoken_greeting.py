@@ -90,8 +90,14 @@ class OwnedText:
 
 
 def owned(greeting: str | Greeting, *, of: str | None) -> OwnedText:
-    """Returns the greeting with its owner. The owner of a plain text is `of`. Raises EmptyGreeting."""
-    return OwnedText(greeting, of) if isinstance(greeting, str) else OwnedText(greeting.text, greeting.owner)
+    """Returns the greeting with its owner. The owner of a plain text is `of`. Raises EmptyGreeting, and TypeError for
+    anything else than a text or a Greeting.
+    """
+    if isinstance(greeting, str):
+        return OwnedText(greeting, of)
+    if isinstance(greeting, Greeting):  # pyright: ignore[reportUnnecessaryIsInstance]  # what a user's function returned
+        return OwnedText(greeting.text, greeting.owner)
+    raise TypeError(f"expected a text or a Greeting, not {type(greeting).__qualname__}")
 
 
 class GreetingAudio:
