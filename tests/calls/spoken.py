@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import Account
 from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.agent.greeting.text import GreetingText, greeting_text, opening_of, rest_of
@@ -22,6 +23,18 @@ LONGEST_CALL = 2 * PATIENCE
 def speech(text: str) -> Samples:
     """The text as the TTS speaks it in one go."""
     return voice.speech(text, SAMPLE_RATE)
+
+
+def in_the_same_part_of_the_day() -> Account:
+    """An example account whose greeting is the same throughout a call that begins now.
+
+    Greetings are made ahead for the next minute. On a busy machine a round may be later than that, and noon may pass.
+    """
+    now = time.time()
+    for account in ACCOUNTS:
+        if len({greeting_text(account, now + seconds) for seconds in (-LONGEST_CALL, 0.0, LONGEST_CALL)}) == 1:
+            return account
+    raise AssertionError("expected an account in whose time zone no part of the day ends; they are in six")
 
 
 def in_one_go(account: Account) -> Callable[[Samples], bool]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from firstword.agent.accounts.examples import ACCOUNTS
+from tests.calls.spoken import in_the_same_part_of_the_day
 from tests.calls.workers import CallServers
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
@@ -24,7 +24,7 @@ async def test_a_worker_of_other_parts_greets(servers: CallServers) -> None:
         "LIVEKIT_INFERENCE_URL": servers.providers["INFERENCE_BASE_URL"],
     }
     async with servers.worker("tuned", own) as worker:
-        start = await worker.greets(ACCOUNTS[0])
+        start = await worker.greets(in_the_same_part_of_the_day())
         assert start.outcome == "first_word"
         assert start["greeting"].attributes["startup.cache"] == "hit"
         assert start["deferred.session"].begin >= start.root.end

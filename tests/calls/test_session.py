@@ -21,7 +21,7 @@ from tests.agent.sound import clicks, largest_gap
 from tests.agent.test_startup_plan import BRIEF
 from tests.calls.sent import begun
 from tests.calls.speaker import SPEECH
-from tests.calls.spoken import after_its_opening, in_one_go, speech
+from tests.calls.spoken import after_its_opening, in_one_go, in_the_same_part_of_the_day, speech
 from tests.calls.traces import Traced
 from tests.calls.waiting import PATIENCE, until
 from tests.calls.workers import WorkerUnderTest
@@ -169,7 +169,7 @@ async def test_conversation(tuned: WorkerUnderTest) -> None:
 @pytest.mark.parametrize("cached", [True, False], ids=["made ahead", "opening and synthesis"])
 async def test_the_greeting_is_one_continuous_sound(tuned: WorkerUnderTest, cached: bool) -> None:
     """Through the hand-over to the session, and from a cached opening to the personal part: no gap, no click, all of it, once."""
-    account = ADA if cached else await tuned.stranger()
+    account = in_the_same_part_of_the_day() if cached else await tuned.stranger()
     room = tuned.room()
     caller = tuned.caller(room, account=account.id)
     await caller.connect()

@@ -42,7 +42,7 @@ async def test_the_llm_writes_the_greeting(servers: CallServers) -> None:
     """During one call what is said in the next. While the caller waits it is written on virtual time (tests/agent)."""
     written = "You said: Write the"
     async with servers.worker("tuned", {"FIRSTWORD_GREETING_WRITER": "llm"}) as later:
-        stranger = await later.stranger()
+        stranger = await later.stranger(greeting="Hello, {name}.")  # at any hour
         template = greeting_text(stranger, time.time()).text
         assert written not in await _said_to(later, stranger, template, keeping=True)
         await _said_to(later, stranger, written)
