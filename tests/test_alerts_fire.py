@@ -15,7 +15,8 @@ from livekit import api
 
 from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.files import data_file
-from firstword.rehearsal.stack import LocalStack, Ports
+from firstword.rehearsal.ports import Ports
+from firstword.rehearsal.stack import LocalStack
 from tests.calls.waiting import PATIENCE
 from tests.calls.workers import CallServers
 from tests.prometheus import Prometheus, prometheus

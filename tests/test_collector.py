@@ -32,6 +32,7 @@ from firstword.telemetry import redaction, vocabulary
 SHARED: Final = "otel-collector.yaml"
 OVERLAY: Final = "deploy/collector-redaction.yaml"
 TLS: Final = "deploy/collector-tls.yaml"
+TWO: Final = "deploy/collector-two.yaml"
 BACKEND: Final = "deploy/jaeger.yaml"
 BUILD: Final = "deploy/collector-build.yaml"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "collector.md"
@@ -48,7 +49,7 @@ def test_the_contrib_build_has_the_components_that_are_used_and_no_others() -> N
     for kind in ("receivers", "processors", "exporters", "connectors", "extensions"):
         used = {
             component.split("/")[0]
-            for file in (load(SHARED), load(OVERLAY), load(TLS), balancing())
+            for file in (load(SHARED), load(OVERLAY), load(TLS), load(TWO), balancing())
             for component in file.get(kind, ())
         }
         built = {module["gomod"].split()[0].rpartition("/")[2] for module in manifest[kind]}
@@ -133,7 +134,7 @@ def test_worker_and_collector_take_out_the_same() -> None:
     assert events == f'IsMatch(name, "{redaction.PRIVATE_EVENTS}")'.replace("\\", "\\\\")
 
 
-@pytest.mark.parametrize("name", [SHARED, OVERLAY, BACKEND])
+@pytest.mark.parametrize("name", [SHARED, OVERLAY, TWO, BACKEND])
 def test_nothing_listens_beyond_this_machine_unasked(name: str) -> None:
     """Whoever reaches a receiver decides the rollout: every address that is listened on is loopback's by default."""
     defaults = re.findall(r"(?:endpoint|host): \$\{env:\w+:-([^}]*)\}", data_file(name).read_text())
@@ -153,7 +154,7 @@ def test_with_the_tls_overlay_each_receiver_asks_for_a_token() -> None:
     assert {*load(OVERLAY)["service"]["extensions"], "bearertokenauth"} == set(overlay["service"]["extensions"])
 
 
-@pytest.mark.parametrize("name", [SHARED, OVERLAY, TLS, BACKEND])
+@pytest.mark.parametrize("name", [SHARED, OVERLAY, TLS, TWO, BACKEND])
 def test_every_variable_is_in_the_operators_page(name: str) -> None:
     """docs/collector.md names each variable with its default."""
     page = PAGE.read_text()
@@ -165,12 +166,12 @@ def test_every_variable_is_in_the_operators_page(name: str) -> None:
 
 @pytest.mark.real
 @pytest.mark.jaeger
-@pytest.mark.parametrize("name", [SHARED, BACKEND])
-async def test_jaegers_binary_takes_the_file(name: str) -> None:
+@pytest.mark.parametrize("names", [[SHARED], [SHARED, TWO], [BACKEND]], ids=" ".join)
+async def test_jaegers_binary_takes_the_files(names: Sequence[str]) -> None:
     """`validate` of the very build that local runs use finds no fault."""
     program = await find(JAEGER)
-    path = data_file(name)
-    command = program.command(("validate", "--config", str(path)), path.parent, {})
+    files = [part for name in names for part in ("--config", str(data_file(name)))]
+    command = program.command(("validate", *files), data_file(SHARED).parent, {})
     run = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 

@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.contract import violations
 from firstword.rehearsal.callers import RehearsalCaller
-from firstword.rehearsal.stack import Ports
+from firstword.rehearsal.ports import Ports
 from firstword.tuning.jaeger import Jaeger
 from firstword.tuning.sources import Query
 from tests.calls.waiting import PATIENCE

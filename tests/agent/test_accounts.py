@@ -28,14 +28,20 @@ LAST = LastSession(ended=1_800_000_000.5, summary="Asked about the bill.", left_
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of either kind; that of PostgreSQL may have our tables from the test before."""
+    return (
+        sqlite_url(tmp_path / "accounts.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    )
+
+
+@pytest.fixture
+async def url(database: str) -> str:
     """A database without our tables, of either kind."""
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path / "accounts.db")
-    server: str = request.getfixturevalue("postgres_url")
-    for table in ("last_sessions", "sessions", "accounts"):
-        await execute(server, f"DROP TABLE IF EXISTS firstword_{table}")
-    return server
+    if not database.startswith("sqlite"):
+        for table in ("last_sessions", "sessions", "accounts"):
+            await execute(database, f"DROP TABLE IF EXISTS firstword_{table}")
+    return database
 
 
 @pytest.fixture

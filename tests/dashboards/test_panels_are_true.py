@@ -18,7 +18,8 @@ from opentelemetry.sdk.resources import Resource
 from firstword.agent import run_folder
 from firstword.agent.process import start_metrics
 from firstword.agent.worker_gauges import JobProcesses, WorkerFigures
-from firstword.rehearsal.stack import LocalStack, Ports
+from firstword.rehearsal.ports import Ports
+from firstword.rehearsal.stack import LocalStack
 from tests.calls.waiting import PATIENCE
 from tests.dashboards import planted
 from tests.dashboards.expected import EXPECTED, WINDOW_S, Value

@@ -16,8 +16,9 @@ import pytest
 import pytest_asyncio
 from livekit import api, rtc
 
+from firstword.rehearsal.ports import Ports
 from firstword.rehearsal.processes import Child, PortTaken, ServerFailed, free_ports, running
-from firstword.rehearsal.stack import LocalStack, NotUsable, Ports, Stack, published, require_livekit, running_stack
+from firstword.rehearsal.stack import LocalStack, NotUsable, Stack, published, require_livekit, running_stack
 
 WAIT_S = 120.0
 
@@ -44,6 +45,13 @@ async def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path)
         async with running(child):
             pass
     await gone(int(pid) for pid in child.log.read_text().split())
+
+
+async def test_a_server_without_an_address_to_ask_is_ready_when_it_takes_a_connection(tmp_path: Path) -> None:
+    """On the first of its ports, such as Redis."""
+    port = free_ports(1)[0]
+    async with running(Child("server", web(port), {}, tmp_path / "log", tcp_ports=(port,))):
+        socket.create_connection(("127.0.0.1", port)).close()
 
 
 async def test_a_server_that_ends_while_in_use_is_an_error(tmp_path: Path) -> None:
@@ -261,7 +269,8 @@ COMMAND = """
 import asyncio, json, sys
 from dataclasses import astuple
 from pathlib import Path
-from firstword.rehearsal.stack import LocalStack, Ports
+from firstword.rehearsal.ports import Ports
+from firstword.rehearsal.stack import LocalStack
 
 async def main():
     ports = Ports.free()

@@ -25,11 +25,16 @@ _LAST_LINES = 10
 
 # Runs in the child between fork and the server: a `preexec_fn` would run our own threads' locks (gRPC's) in a fork.
 _END_WITH_PARENT = """
-import ctypes, os, signal, sys
+import ctypes, os, pwd, signal, sys
+if sys.argv[3]:
+    user = pwd.getpwnam(sys.argv[3])
+    os.setgroups([])
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.Signals[sys.argv[1]].value)
 if os.getppid() == int(sys.argv[2]):
-    os.execvp(sys.argv[3], sys.argv[3:])
+    os.execvp(sys.argv[4], sys.argv[4:])
 """
 
 
@@ -57,15 +62,15 @@ class Child:
     """A server to run as our child: `command`, with `environment` on top of ours unless not `inherit`, its output
     appended to `log`.
 
-    It is ready when a GET of `ready_url` answers with `ready_status`, for which it has `ready_s` seconds. The ports are
-    those it listens on. `end_with_parent` is the signal it gets when we are killed.
+    It is ready when a GET of `ready_url` answers with `ready_status` or, without one, when its first TCP port takes a
+    connection. It has `ready_s` seconds for that. The ports are those it listens on. `end_with_parent` is the signal it gets when we are killed.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
-    ready_url: str
+    ready_url: str | None = None
     ready_status: int = 200
     ready_s: float = 20.0
     tcp_ports: Sequence[int] = ()
@@ -106,13 +111,16 @@ async def started(
     inherit: bool = True,
     output: int = asyncio.subprocess.PIPE,
     folder: Path | None = None,
+    user: str = "",
     end_with_parent: signal.Signals = signal.SIGKILL,
 ) -> AsyncGenerator[Process]:
     """Starts `command` in `folder`, with `environment` on top of ours or, without `inherit`, with it alone.
 
+    As root it can be started as another `user`.
+
     Gives the process. On exit it has ended, its process group with it.
     """
-    guard = (sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, end_with_parent.name, str(os.getpid()))
+    guard = (sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, end_with_parent.name, str(os.getpid()), user)
     process = await asyncio.create_subprocess_exec(
         *guard,
         *command,
@@ -130,18 +138,29 @@ async def started(
 
 
 async def _until_ready(child: Child, process: Process) -> None:
-    """Returns when `ready_url` answers as it should; raises ServerFailed when the process ends or the time is up."""
+    """Returns when the server answers as it should; raises ServerFailed when the process ends or the time is up."""
     try:
         async with asyncio.timeout(child.ready_s), aiohttp.ClientSession() as http:
             while process.returncode is None:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with http.get(child.ready_url) as answer:
-                        if answer.status == child.ready_status:
-                            return
+                if await _answers(child, http):
+                    return
                 await asyncio.sleep(_PROBE_EVERY_S)
     except TimeoutError:
         raise ServerFailed(_last_words(child, f"was not ready within {child.ready_s:g} s")) from None
     raise ServerFailed(_last_words(child, f"ended before it was ready (exit code {process.returncode})"))
+
+
+async def _answers(child: Child, http: aiohttp.ClientSession) -> bool:
+    if child.ready_url is None:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", child.tcp_ports[0])
+            writer.close()
+            return True
+        return False
+    with contextlib.suppress(aiohttp.ClientError):
+        async with http.get(child.ready_url) as answer:
+            return answer.status == child.ready_status
+    return False
 
 
 async def _stop(process: Process) -> None:

@@ -38,13 +38,14 @@ class NoServer(ServerError):
 class LocalServer:
     """A server that local runs or tests need, and each way of having it.
 
-    `image` is None for one that is not run from Docker; `build_environment` is for `go build` alone.
+    `image` is None for one that is not run from Docker. `package` is empty for one that Go does not build;
+    `build_environment` is for `go build` alone.
     """
 
     name: str
     version: str
-    module: str
-    package: str
+    module: str = ""
+    package: str = ""
     image: str | None = None
     build_environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -95,8 +96,10 @@ COMPOSE_GO: Final = LocalServer(
     package="github.com/compose-spec/compose-go/v2/cmd",
 )
 """Reads Compose files as `docker compose config` does: it is the library below it."""
+REDIS: Final = LocalServer(name="redis-server", version="7.4", image="redis:7.4-alpine")
+"""What several machines share; no build brings it."""
 SERVERS: Final = (LIVEKIT, JAEGER, PROMETHEUS, PROMTOOL, HELM, KUBECTL_VALIDATE, COMPOSE_GO)
-"""All of them."""
+"""All that Go builds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ async def find(server: LocalServer, report: Callable[[Progress], None] = lambda 
         if program.origin == "docker":
             await _pull(program, report)
         return program
+    if not server.package:
+        raise NoServer(f"{server.name} was not found; expected {server.name} on PATH, or Docker running")
     go = go_toolchain()
     if go is None:
         raise NoServer(

@@ -10,10 +10,8 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
-import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -22,56 +20,17 @@ import aiohttp
 from livekit import api
 
 from firstword.agent import folders
-from firstword.rehearsal.files import data_file
-from firstword.rehearsal.processes import Child, PortTaken, ServerError, free_ports, require_free, running
-from firstword.rehearsal.servers import JAEGER, LIVEKIT, Program, Progress, find
+from firstword.rehearsal.files import write_private
+from firstword.rehearsal.local_servers import HOST, collector_server, jaeger_server, livekit_server
+from firstword.rehearsal.ports import Ports
+from firstword.rehearsal.processes import ServerError, running
+from firstword.rehearsal.servers import JAEGER, LIVEKIT, Progress, find
 
-_HOST: Final = "127.0.0.1"
 _ANSWERS_S: Final = 2.0
-_PASSED_ON: Final = frozenset({"HOME", "LANG", "PATH", "TMPDIR", "USER", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"})
 
 
 class NotUsable(ServerError):
     """Raised where a server that should run already does not answer, or refuses the key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Ports of 127.0.0.1 on which each server of the stack listens; the defaults are the ones their users know."""
-
-    livekit: int = 7880
-    livekit_udp: int = 7882
-    otlp_grpc: int = 4317
-    otlp_http: int = 4318
-    metrics: int = 8889
-    collector_telemetry: int = 8888
-    jaeger_http: int = 16686
-    jaeger_grpc: int = 16685
-    jaeger_otlp: int = 14317
-    jaeger_health: int = 13133
-    jaeger_telemetry: int = 18888
-    prometheus: int = 9090
-
-    @classmethod
-    def free(cls) -> Self:
-        """Returns ports on which nobody listens, from the kernel."""
-        names = cls.__dataclass_fields__
-        return cls(**dict(zip(names, free_ports(len(names)), strict=True)))
-
-    @classmethod
-    def usual(cls, say: Callable[[str], None]) -> Self:
-        """Returns the default ports, with a free port in place of each that is taken.
-
-        say: gets a sentence for each that is taken, which names both ports and who has the first.
-        """
-        ports = asdict(cls())
-        for name, port in ports.items():
-            try:
-                require_free(port, socket.SOCK_DGRAM if name == "livekit_udp" else socket.SOCK_STREAM, name)
-            except PortTaken as error:
-                (ports[name],) = free_ports(1)
-                say(f"{error}; {ports[name]} is used instead")
-        return cls(**ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +50,38 @@ class Stack:
     metrics_url: str | None = None
     jaeger_url: str | None = None
     jaeger_page: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """LiveKit's API key and its secret."""
+
+    key: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def new(cls) -> Self:
+        """Returns a key that nobody has had before."""
+        return cls(f"API{secrets.token_hex(6)}", secrets.token_urlsafe(32))
+
+
+def stack_at(ports: Ports, keys: Keys, *, jaeger_http: int | None, jaeger_page: bool = False) -> Stack:
+    """Returns the addresses of a stack that this process runs on `ports`.
+
+    jaeger_http: the port of Jaeger's query API; None where neither Jaeger nor a collector runs.
+    """
+    traced = jaeger_http is not None
+    return Stack(
+        livekit_url=f"ws://{HOST}:{ports.livekit}",
+        api_key=keys.key,
+        api_secret=keys.secret,
+        pid=os.getpid(),
+        otlp_endpoint=f"http://{HOST}:{ports.otlp_grpc}" if traced else None,
+        otlp_http_endpoint=f"http://{HOST}:{ports.otlp_http}" if traced else None,
+        metrics_url=f"http://{HOST}:{ports.metrics}/metrics" if traced else None,
+        jaeger_url=f"http://{HOST}:{jaeger_http}" if traced else None,
+        jaeger_page=jaeger_page,
+    )
 
 
 class LocalStack:
@@ -130,117 +121,16 @@ async def _run(
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 # microseconds
     livekit_program = await find(LIVEKIT, report)
     jaeger_program = await find(JAEGER, report) if jaeger else None
-    stack = Stack(
-        livekit_url=f"ws://{_HOST}:{ports.livekit}",
-        api_key=f"API{secrets.token_hex(6)}",
-        api_secret=secrets.token_urlsafe(32),
-        pid=os.getpid(),
-        otlp_endpoint=f"http://{_HOST}:{ports.otlp_grpc}" if jaeger else None,
-        otlp_http_endpoint=f"http://{_HOST}:{ports.otlp_http}" if jaeger else None,
-        metrics_url=f"http://{_HOST}:{ports.metrics}/metrics" if jaeger else None,
-        jaeger_url=f"http://{_HOST}:{ports.jaeger_http}" if jaeger else None,
-        jaeger_page=jaeger_program is not None and jaeger_program.origin != "built",
-    )
+    page = jaeger_program is not None and jaeger_program.origin != "built"
+    stack = stack_at(ports, Keys.new(), jaeger_http=ports.jaeger_http if jaeger else None, jaeger_page=page)
     async with contextlib.AsyncExitStack() as servers:
         if jaeger_program is not None:
-            await servers.enter_async_context(running(_jaeger(jaeger_program, folder, ports, variables)))
-            await servers.enter_async_context(running(_collector(jaeger_program, folder, ports, variables)))
-        await servers.enter_async_context(running(_livekit(livekit_program, folder, ports, stack)))
+            await servers.enter_async_context(running(jaeger_server(jaeger_program, folder, ports, variables)))
+            collector = collector_server(jaeger_program, folder, ports, variables, jaeger_otlp=ports.jaeger_otlp)
+            await servers.enter_async_context(running(collector))
+        livekit = livekit_server(livekit_program, folder, ports, {stack.api_key: stack.api_secret})
+        await servers.enter_async_context(running(livekit))
         yield stack
-
-
-def _livekit(program: Program, folder: Path, ports: Ports, stack: Stack) -> Child:
-    """LiveKit's server, media over loopback alone and through one port, UDP."""
-    configuration = {
-        "port": ports.livekit,
-        "bind_addresses": [_HOST],
-        "rtc": {
-            "tcp_port": 0,  # none: LiveKit opens it on all interfaces, whatever it is told
-            "allow_tcp_fallback": False,
-            "udp_port": ports.livekit_udp,
-            "node_ip": _HOST,
-            "use_external_ip": False,
-            "enable_loopback_candidate": True,
-            "ips": {"includes": ["127.0.0.0/8"]},
-        },
-        "keys": {stack.api_key: stack.api_secret},
-        "logging": {"level": "info"},
-    }
-    file = folder / "livekit.yaml"
-    _write_private(file, configuration)
-    return Child(
-        name="livekit-server",
-        command=program.command(("--config", str(file)), folder, {}),
-        environment=_environment({}),
-        inherit=False,
-        log=folder / "livekit-server.log",
-        ready_url=f"http://{_HOST}:{ports.livekit}/",
-        tcp_ports=(ports.livekit,),
-        udp_ports=(ports.livekit_udp,),
-        end_with_parent=program.end_with_parent,
-    )
-
-
-def _jaeger(program: Program, folder: Path, ports: Ports, variables: Mapping[str, str]) -> Child:
-    """Jaeger as the place where traces are kept and read."""
-    environment = {
-        "JAEGER_HTTP": f"{_HOST}:{ports.jaeger_http}",
-        "JAEGER_GRPC": f"{_HOST}:{ports.jaeger_grpc}",
-        "JAEGER_OTLP": f"{_HOST}:{ports.jaeger_otlp}",
-        "JAEGER_HEALTH": f"{_HOST}:{ports.jaeger_health}",
-        "JAEGER_TELEMETRY_HOST": _HOST,
-        "JAEGER_TELEMETRY_PORT": str(ports.jaeger_telemetry),
-        "JAEGER_PROMETHEUS": f"http://{_HOST}:{ports.prometheus}",
-        **variables,
-    }
-    listens = (ports.jaeger_http, ports.jaeger_grpc, ports.jaeger_otlp, ports.jaeger_health, ports.jaeger_telemetry)
-    return Child(
-        name="jaeger",
-        command=program.command(_configured("deploy/jaeger.yaml", folder), folder, environment),
-        environment=_environment(environment),
-        inherit=False,
-        log=folder / "jaeger.log",
-        ready_url=f"http://{_HOST}:{ports.jaeger_health}/status",
-        tcp_ports=listens,
-        end_with_parent=program.end_with_parent,
-    )
-
-
-def _collector(program: Program, folder: Path, ports: Ports, variables: Mapping[str, str]) -> Child:
-    """The collector: Jaeger's binary with the configuration that production gives to the contrib image."""
-    environment = {
-        "COLLECTOR_OTLP_GRPC": f"{_HOST}:{ports.otlp_grpc}",
-        "COLLECTOR_OTLP_HTTP": f"{_HOST}:{ports.otlp_http}",
-        "COLLECTOR_METRICS": f"{_HOST}:{ports.metrics}",
-        "COLLECTOR_TELEMETRY_HOST": _HOST,
-        "COLLECTOR_TELEMETRY_PORT": str(ports.collector_telemetry),
-        "COLLECTOR_TRACES_TO": f"{_HOST}:{ports.jaeger_otlp}",
-        "COLLECTOR_METRICS_FLUSH": "1s",  # somebody waits for the result
-        "FIRSTWORD_DECISION_WAIT": "1s",
-        **variables,
-    }
-    return Child(
-        name="collector",
-        command=program.command(_configured("otel-collector.yaml", folder), folder, environment),
-        environment=_environment(environment),
-        inherit=False,
-        log=folder / "collector.log",
-        ready_url=f"http://{_HOST}:{ports.otlp_http}/v1/traces",
-        ready_status=405,  # the receivers start last, and take POST only
-        tcp_ports=(ports.otlp_grpc, ports.otlp_http, ports.metrics, ports.collector_telemetry),
-        end_with_parent=program.end_with_parent,
-    )
-
-
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """`variables` and of ours only what any program needs: LIVEKIT_KEYS, NODE_IP or OTEL_* would change the servers."""
-    ours = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("DOCKER_")}
-    return {**ours, **variables}
-
-
-def _configured(name: str, folder: Path) -> tuple[str, str]:
-    """Arguments for the configuration `name`, from a copy in `folder`: a container sees only that."""
-    return ("--config", str(shutil.copy(data_file(name), folder)))
 
 
 async def running_stack() -> Stack | None:
@@ -286,7 +176,7 @@ async def require_livekit(stack: Stack, name: str) -> None:
 def published(stack: Stack) -> Generator[None]:
     """Writes down for other commands of this user where `stack` is, for as long as the block runs."""
     file = _state_file()
-    _write_private(file, asdict(stack))
+    write_private(file, asdict(stack))
     try:
         yield
     finally:
@@ -295,12 +185,3 @@ def published(stack: Stack) -> Generator[None]:
 
 def _state_file() -> Path:
     return folders.cache_folder() / "stack.json"
-
-
-def _write_private(file: Path, content: Mapping[str, object]) -> None:
-    """Writes JSON that holds a secret, whole or not at all, for this user alone."""
-    folders.make_private(file.parent)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump(content, out, indent=2)
-    draft.replace(file)
