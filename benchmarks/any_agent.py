@@ -136,13 +136,16 @@ async def measure(rounds: int, minutes: float, kept: Path) -> None:
                     due = [side for side, every in case.every.items() if number % every == 0]
                     if not due:
                         continue
-                    order, waited = [FLOOR, *due][:: 1 if number % 2 == 0 else -1], dict[str, list[float]]()
+                    # also turned in half of each second, each fourth round
+                    order, waited = [FLOOR, *due][:: -1 if number.bit_count() % 2 else 1], dict[str, list[float]]()
                     for side in order:
                         bar.update(row, description=f"{case.name}: {side}")
                         waited[side] = await stage.call(side, number, case)
                     with kept.open("a") as file:
                         file.write(json.dumps({"case": case.name, "waited": waited}) + "\n")
                 bar.advance(row)
+                passed = minutes - (until - time.monotonic()) / 60
+                bar.console.print(f"round {number + 1} of {rounds} after {passed:.1f} minutes")
                 if time.monotonic() > until:
                     return
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from livekit.agents import Agent, AgentSession, JobExecutorType, JobProcess
@@ -61,13 +62,25 @@ def test_engines_that_sessions_share_are_left_alone(process: JobProcess, caplog:
     assert "expected make_session to make new STT, LLM and TTS" in caplog.text
 
 
-@pytest.mark.parametrize("fails", ["session", "tts"])
+def test_an_async_function_makes_it_too(process: JobProcess) -> None:
+    """As for `speak_first`, so that one function will do for both."""
+
+    async def new_session() -> AgentSession[None]:
+        return AgentSession[None](llm=FakeLLM(), tts=FakeTTS(), vad=FakeVAD())
+
+    warm_up(process, new_session, greeting=HELLO.text, cache_key=VOICE)
+    assert _cached()
+
+
+@pytest.mark.parametrize("fails", ["session", "no session", "tts"])
 def test_what_fails_is_one_warning(process: JobProcess, caplog: pytest.LogCaptureFixture, fails: str) -> None:
     """The first call does it then."""
 
-    def new_session() -> AgentSession[None]:
+    def new_session() -> Any:
         if fails == "session":
             raise ValueError("no key")
+        if fails == "no session":
+            return None
         tts = FakeTTS()
         tts.speaking.fails = True
         return AgentSession[None](llm=FakeLLM(), tts=tts, vad=FakeVAD())

@@ -82,10 +82,11 @@ async def speak_first(
     """Greets the caller as soon as they can hear it, then starts the session, which goes on with the greeting.
 
     It replaces `ctx.connect`, `session.start` and `session.say`. session: not started, of any STT, LLM, TTS or realtime
-    model; or a function that makes it, which is called while the room connects. greeting: a text for everybody, or an async function that returns a `Greeting` or a text. The function's
-    parameters are what it needs, by name: `job`, `caller`, the plan's tasks. cache_key: your name for the voice, if it
-    cannot be read from the engine. plan: `speak_first_plan()` with tasks of your own. room_options, record: as for
-    `AgentSession.start`. settings: time limits and more of the call.
+    model. Or a function that makes it, async or not; it is called while the room connects. greeting: a text for
+    everybody, or an async function that returns a `Greeting` or a text. The function's parameters are what it needs, by
+    name: `job`, `caller`, the plan's tasks. cache_key: your name for the voice, if it cannot be read from the engine.
+    plan: `speak_first_plan()` with tasks of your own. room_options, record: as for `AgentSession.start`. settings: time
+    limits and more of the call.
 
     Returns the greeting's speech handle once the session runs. Returns None if nobody was greeted; then the call and
     the job end. Raises RuntimeError if this job has called it already, and PlanError for a plan that can't be run.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any, Final, cast
 
 from livekit.agents import Agent, AgentSession, JobProcess, utils
@@ -15,6 +14,7 @@ from livekit.agents import Agent, AgentSession, JobProcess, utils
 from firstword.agent import first_word as first_word  # no call shall wait for its import
 from firstword.agent.call import console
 from firstword.agent.dry_start import start_dry
+from firstword.agent.first_word_session import NewSession, session_by
 from firstword.agent.greeting.engine import engine_of
 from firstword.agent.greeting.spoken_greeting import EVERYBODY, GreetingAudio, owned
 from firstword.agent.livekit_private import start_native_runtime
@@ -29,7 +29,7 @@ RECORDED_S: Final = 5.0
 
 def warm_up(
     process: JobProcess,
-    make_session: Callable[[], AgentSession[Any]],
+    make_session: NewSession,
     *,
     greeting: str | None = None,
     agent: Agent | None = None,
@@ -55,11 +55,10 @@ def warm_up(
         logger.warning("a process is not warm: %s", type(error).__qualname__, exc_info=True)
 
 
-async def _warm(
-    make_session: Callable[[], AgentSession[Any]], agent: Agent, greeting: str | None, cache_key: str | None
-) -> None:
+async def _warm(make_session: NewSession, agent: Agent, greeting: str | None, cache_key: str | None) -> None:
     async with utils.http_context.open():
-        session, another = make_session(), make_session()  # here: they belong to the loop in which they are made
+        # here: they belong to the loop in which they are made
+        session, another = await session_by(make_session), await session_by(make_session)
         if _engines(session) & _engines(another):
             # what was used in this context has connections that end with it
             logger.warning("a process is not warm: expected make_session to make new STT, LLM and TTS each time")
