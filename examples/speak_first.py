@@ -16,17 +16,17 @@ GREETING = "Hello, how can I help you today?"  # +
 server = AgentServer(port=int(os.environ.get("HTTP_PORT", "8081")))
 
 
-def new_session() -> AgentSession[None]:
+def new_session() -> AgentSession[None]:  # +
     stt = deepgram.STT(base_url=os.environ["DEEPGRAM_BASE_URL"] + "/listen")
     tts = deepgram.TTS(base_url=os.environ["DEEPGRAM_BASE_URL"] + "/speak")
-    return AgentSession[None](stt=stt, llm=openai.LLM(), tts=tts)
+    return AgentSession[None](stt=stt, llm=openai.LLM(), tts=tts)  # +
 
 
-def prewarm(process: JobProcess) -> None:
+def prewarm(process: JobProcess) -> None:  # +
     warm_up(process, new_session, greeting=GREETING)  # +
 
 
-server.setup_fnc = prewarm
+server.setup_fnc = prewarm  # +
 
 
 @server.rtc_session()

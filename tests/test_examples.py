@@ -45,4 +45,5 @@ def test_the_page_of_speak_first_counts_the_lines() -> None:
     changed = [line for line in source if line.endswith("# +")]
     page = (TOP / "docs" / "speak-first.md").read_text().splitlines()
     assert [line for line in changed if line not in page] == []
-    assert len([line for line in changed if "import" not in line and "warm_up" not in line]) <= 5
+    beside = ("import", "warm_up", "prewarm")
+    assert len([line for line in changed if not any(each in line for each in beside)]) <= 5
