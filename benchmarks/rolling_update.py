@@ -1,6 +1,7 @@
 """Whether a rolling update is heard: workers are replaced one by one, as the chart does it, while callers call.
 
     python -m benchmarks.rolling_update --runs 10
+    python -m benchmarks.rolling_update --kill     # a worker is killed instead (benchmarks/worker_killed.py)
 
 LiveKit server and simulated providers run on this machine. A new worker is started, and is ready when `/readyz` says so; then the
 old one gets SIGTERM, and has ended when its calls have. Meanwhile a caller calls every so many seconds and stays on the line. Counted
@@ -13,40 +14,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
-import os
 import secrets
-import signal
 import tempfile
-import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
-import aiohttp
 from livekit import api, rtc
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.deployment import AGENT, deployment, jobs_of, starts_in
+from benchmarks.steady_calls import Steady
+from benchmarks.worker_killed import KillPlan, KillResult, kill_a_worker
 from firstword.rehearsal.calls import calling
-from firstword.rehearsal.environment import LOCAL, RunningServers, own_store, running_servers
-from firstword.rehearsal.processes import ServerFailed, free_ports
-from firstword.rehearsal.result import LOGS, TRACES, Quantiles
-from firstword.rehearsal.workers import REGISTER_S, RunningWorker, running_worker
-from firstword.telemetry.vocabulary import ROOT
-from firstword.tuning.files import Files
-from firstword.tuning.sources import Query
+from firstword.rehearsal.environment import RunningServers
+from firstword.rehearsal.result import Quantiles
 
-AGENT = "rolling"
-PROFILE = "tuned"
 PATIENCE_S = 30.0
 """Seconds after which a caller has heard nothing."""
-DRAIN_S = 60
-"""Seconds that a worker's calls have to end; longer than any call here."""
-GRACE_S = 30.0
-"""Seconds beyond the drain after which the platform kills."""
-PROBE_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,100 +87,6 @@ class Result:
         return f"{self.calls} calls: {waited}; drained in {drains} s; {'; '.join(self.faults) or 'nobody noticed'}"
 
 
-@dataclass(slots=True)
-class Replica:
-    """One worker of the deployment, and where it is asked how it is."""
-
-    worker: RunningWorker
-    folder: Path
-    port: int
-    lives: contextlib.AsyncExitStack
-    told_at: float | None = None
-    """When it was told to end, in Unix seconds."""
-
-    async def is_ready(self) -> bool:
-        """Returns whether `/readyz` answers with 200."""
-        url = f"http://127.0.0.1:{self.port}/readyz"
-        with contextlib.suppress(aiohttp.ClientError):
-            async with aiohttp.ClientSession() as http, http.get(url) as answer:
-                return answer.status == 200
-        return False
-
-    async def ready(self) -> None:
-        """Waits until it is ready, as a rollout does. Raises TimeoutError, ServerFailed."""
-        async with asyncio.timeout(REGISTER_S):
-            await self.worker.registered()
-            while not await self.is_ready():  # noqa: ASYNC110 - the platform polls too
-                await asyncio.sleep(PROBE_EVERY_S)
-
-    async def end(self) -> float:
-        """Tells it to end, and waits until it has. Returns the seconds that took. Raises TimeoutError."""
-        began, self.told_at = time.monotonic(), time.time()
-        os.kill(self.worker.pid, signal.SIGTERM)
-        async with asyncio.timeout(DRAIN_S + GRACE_S):
-            await self.worker.exited()
-        return time.monotonic() - began
-
-
-class Deployment:
-    """Workers of one agent, replaced one after the other."""
-
-    def __init__(self, servers: RunningServers, folder: Path) -> None:
-        self._servers = servers
-        self._folder = folder
-        self._made = 0
-        self.now: list[Replica] = []
-        self.all: list[Replica] = []
-
-    async def add(self) -> Replica:
-        """Starts one more worker, and returns it once it is ready."""
-        self._made += 1
-        folder, (port,) = self._folder / f"worker-{self._made}", free_ports(1)
-        folder.mkdir()
-        environment = {
-            **self._servers.variables,
-            **own_store(LOCAL, folder, PROFILE),
-            "FIRSTWORD_HTTP_PORT": str(port),
-            "FIRSTWORD_DRAIN": str(DRAIN_S),
-            "FIRSTWORD_IDLE_PROCESSES": "2",
-        }
-        lives = contextlib.AsyncExitStack()
-        worker = await lives.enter_async_context(
-            running_worker(PROFILE, agent_name=AGENT, folder=folder, stack=self._servers.stack, environment=environment)
-        )
-        replica = Replica(worker, folder, port, lives)
-        self.all.append(replica)
-        await replica.ready()
-        self.now.append(replica)
-        return replica
-
-    async def replace(self, old: Replica, result: Result) -> None:
-        """As the chart does: the new worker is ready first, then the old one gets SIGTERM."""
-        await self.add()
-        self.now.remove(old)
-        result.drains_s.append(await old.end())
-        result.exit_codes.append(await old.worker.exited())
-
-    async def aclose(self) -> None:
-        """Ends all workers."""
-        for replica in self.all:
-            with contextlib.suppress(ServerFailed):
-                await replica.lives.aclose()
-
-
-@contextlib.asynccontextmanager
-async def deployment(folder: Path, workers: int) -> AsyncGenerator[tuple[RunningServers, Deployment]]:
-    """Servers and so many workers, all ready."""
-    async with running_servers(LOCAL, folder) as servers:
-        deployed = Deployment(servers, folder)
-        try:
-            for _ in range(workers):
-                await deployed.add()
-            yield servers, deployed
-        finally:
-            await deployed.aclose()
-
-
 async def call(servers: RunningServers, rooms: api.LiveKitAPI, plan: Plan, result: Result) -> None:
     """One caller, from connecting to hanging up."""
     left: list[str] = []
@@ -237,7 +129,8 @@ async def update(folder: Path, plan: Plan) -> Result:
             try:
                 await asyncio.sleep(plan.settle_s)
                 for old in list(deployed.now):
-                    await deployed.replace(old, result)
+                    result.drains_s.append(await deployed.replace(old))
+                    result.exit_codes.append(await old.worker.exited())
                     await asyncio.sleep(plan.settle_s)
             finally:
                 over.set()
@@ -245,25 +138,10 @@ async def update(folder: Path, plan: Plan) -> Result:
         for replica in deployed.now:
             await replica.worker.at_rest()
     result.jobs_after = sum(
-        sum(at > replica.told_at for at in jobs_of(replica)) for replica in deployed.all if replica.told_at
+        sum(at > replica.told_at for at in jobs_of(replica).values()) for replica in deployed.all if replica.told_at
     )
     result.traces = sum(starts_in(replica.folder) for replica in deployed.all)
     return result
-
-
-def jobs_of(replica: Replica) -> Iterator[float]:
-    """When it took each of its jobs, in Unix seconds, by its log."""
-    for line in (replica.folder / LOGS / f"{PROFILE}.log").read_text(errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            record = json.loads(line)
-            if record.get("message") == "received job request":
-                yield datetime.fromisoformat(record["timestamp"]).timestamp()
-
-
-def starts_in(folder: Path) -> int:
-    """How many starts have a whole trace in the files of a worker."""
-    traces = Files(folder / TRACES).traces(Query(), lambda _: None)
-    return sum(any(span.name == ROOT for span in trace.spans) for trace in traces)
 
 
 def main() -> int:
@@ -275,15 +153,41 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=1, help="rolling updates, one after the other (1)")
     parser.add_argument("--workers", type=int, default=2, help="that are replaced (2)")
-    parser.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="from caller to caller (2)")
+    parser.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="from caller to caller (2; with --kill, where they stay longer, 8)",
+    )
+    parser.add_argument("--kill", action="store_true", help="kill one of two workers, and count who is rescued")
     typed = parser.parse_args()
+    if typed.kill:
+        return summed_kills([killed(typed.every or 8.0) for _ in range(typed.runs)])
     results: list[Result] = []
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for number in bar.track(range(typed.runs), description="updates"):
             with tempfile.TemporaryDirectory() as folder:
-                results.append(asyncio.run(update(Path(folder), Plan(typed.workers, typed.every))))
+                results.append(asyncio.run(update(Path(folder), Plan(typed.workers, typed.every or 2.0))))
             print(f"{number + 1:>3}  {results[-1]}", flush=True)
     return summed(results)
+
+
+def killed(every_s: float) -> KillResult:
+    """Kill a worker under steady calls, and print what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = asyncio.run(kill_a_worker(Path(folder), KillPlan(Steady(every_s=every_s))))
+    print(result, flush=True)
+    return result
+
+
+def summed_kills(results: Sequence[KillResult]) -> int:
+    """Print what all runs say together; the exit code."""
+    wrong = [fault for result in results for fault in result.faults]
+    rescued = Quantiles.of([seconds for result in results for seconds in result.rescued_s])
+    orphans = sum(len(result.orphans) for result in results)
+    waited = f"with another agent after {rescued.p50:.1f} s at p50, {rescued.max:.1f} s at most; " if rescued else ""
+    print(f"{len(results)} workers killed, {orphans} callers of theirs: {waited}{'; '.join(wrong) or 'all rescued'}")
+    return int(bool(wrong))
 
 
 def summed(results: Sequence[Result]) -> int:

@@ -32,7 +32,7 @@ from firstword.rehearsal.result import Quantiles
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.workers import FLOOR, RunningWorker
 
-LEVELS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
+LEVELS = (1, 2, 4, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 32)
 LIMIT = 1.10
 """Most that the worker's p90 may be of the floor's."""
 PATIENCE_S = 20.0
@@ -122,7 +122,7 @@ async def level(stack: Stack, workers: dict[str, RunningWorker], calls: int, ses
     return Level(calls, found["tuned"], found[FLOOR], cores, memory)
 
 
-async def measure(most: int, sessions: int) -> list[Level]:
+async def measure(least: int, most: int, sessions: int) -> list[Level]:
     """Level after level, until one is too high; prints each."""
     levels: list[Level] = []
     with tempfile.TemporaryDirectory() as name:
@@ -130,7 +130,7 @@ async def measure(most: int, sessions: int) -> list[Level]:
         async with LocalStack(folder) as stack, contextlib.AsyncExitStack() as running:
             sides = {FLOOR: Side(profile=FLOOR), "tuned": Side()}
             workers = await started(sides, stack, folder, running)
-            for calls in (each for each in LEVELS if each <= most):
+            for calls in (each for each in LEVELS if least <= each <= most):
                 try:
                     levels.append(await level(stack, workers, calls, sessions))
                 except TimeoutError:
@@ -149,11 +149,12 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--least", type=int, default=1, help="calls held at the first level (1)")
     parser.add_argument("--most", type=int, default=16, help="calls held at the last level (16)")
     parser.add_argument("--sessions", type=int, default=10, help="new callers of each side at a level (10)")
     typed = parser.parse_args()
     print(HEAD)
-    levels = asyncio.run(measure(typed.most, typed.sessions))
+    levels = asyncio.run(measure(typed.least, typed.most, typed.sessions))
     carried = [each.calls for each in levels if each.ratio <= LIMIT]
     print(f"carried: {max(carried, default=0)} calls (p90 at most {LIMIT:.2f} of the floor's)")
     return int(not carried)

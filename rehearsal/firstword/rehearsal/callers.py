@@ -117,6 +117,17 @@ class RehearsalCaller:
         while (quiet := time.monotonic() - self._last_heard_at) < pause:  # noqa: ASYNC110 - it is time that is waited for
             await asyncio.sleep(pause - quiet)
 
+    async def hear_again(self, within: float) -> float:
+        """Waits for the next audible frame from now on; needs `record`. Returns the seconds until then.
+
+        Raises TimeoutError when nothing was heard `within` seconds.
+        """
+        since = time.monotonic()
+        async with asyncio.timeout(within):
+            while self._last_heard_at <= since:  # noqa: ASYNC110 - frames come at their own time
+                await asyncio.sleep(_LOOK_EVERY_S)
+        return self._last_heard_at - since
+
     @property
     def room(self) -> rtc.Room:
         """Returns the room the caller is in. Raises RuntimeError outside of one."""

@@ -44,7 +44,10 @@ _QUIET_LOAD = 0.05
 # What a worker takes from the shell in a rehearsal too: it shapes the worker, and is neither a key nor an address.
 _KEPT = frozenset(
     f"FIRSTWORD_{name}"
-    for name in ("EXECUTOR", "IDLE_PROCESSES", "START_TIMEOUT", "CALLER_TIMEOUT", "RETURN_GRACE", "SLOW")
+    for name in (
+        *("EXECUTOR", "IDLE_PROCESSES", "START_TIMEOUT", "CALLER_TIMEOUT", "RETURN_GRACE", "SLOW"),
+        *(f"{what}_DEADLINE" for what in ("ACCOUNT", "CACHE", "GREETING", "SPEECH", "STORE")),
+    )
 )
 _DROPPED_PREFIXES = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "FLAGD_", "OTEL_")
 _DROPPED = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITEBYTECODE"})
