@@ -13,6 +13,7 @@ from pathlib import Path
 from socket import create_server, socket
 from typing import Any
 
+from firstword.telemetry.beside_path import BesideWork
 from firstword.telemetry.loop_hooks import start_record, stop_record
 from firstword.telemetry.loop_record import LoopRecord
 from firstword.telemetry.loop_samples import LoopSampler
@@ -42,6 +43,11 @@ class Seen:
             if piece.line is not None and (piece.line.line, Path(piece.line.file).stem) == (line, "my_agent"):
                 took[piece.kind] += (piece.end - piece.start) / 1e9
         return took
+
+    @property
+    def beside(self) -> list[BesideWork]:
+        """What else was needed, in the order of the path."""
+        return [work for piece in self.pieces for work in piece.beside]
 
     @property
     def few(self) -> tuple[ObservedPiece, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from asyncio import events
+from collections.abc import Coroutine
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, cast
 
@@ -40,6 +41,8 @@ def await_chain(awaitable: Any) -> Frames:
             frame, awaitable = None, next(filter(_has_frame, gc.get_referents(awaitable)), None)
         elif hasattr(awaitable, "cr_frame"):  # somebody's own class of coroutines
             frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+        elif isinstance(awaitable, Coroutine):  # that says nothing of whom it awaits, such as a request of aiohttp's
+            frame, awaitable = None, next(filter(_has_frame, gc.get_referents(awaitable)), None)
         else:
             break
         if frame is not None:

@@ -8,7 +8,7 @@ Private to asyncio, the same in CPython 3.11 to 3.13; tests/telemetry/test_loop_
 
 - `Handle.__init__` and `_run`, and of a handle `_callback`, `_args`, `_loop` and `_when`.
 - `BaseEventLoop._add_callback`, and `BaseSelectorEventLoop._add_reader`, `_add_writer` and `_selector`.
-- The transports of sockets, with `_loop` and `_sock_fd`.
+- The transports of sockets, with `_loop`, `_sock` and `_sock_fd`.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _transport_writes(original: Function) -> Function:
         record = _records.get(self._loop)
         if record is not None:
             try:
-                record.asked(self._sock_fd)
+                record.asked(self._sock_fd, self._sock)
             except Exception as error:
                 _failed(record, error)
         return original(self, *args, **options)
@@ -182,7 +182,7 @@ def _loop_writes(writing: bool) -> Callable[[Function], Function]:
             record = _records.get(self)
             if record is not None:
                 try:
-                    record.asked(_descriptor(sock), writing=writing)
+                    record.asked(_descriptor(sock), sock, writing=writing)
                 except Exception as error:
                     _failed(record, error)
             return original(self, sock, *args, **options)

@@ -18,10 +18,19 @@ import weakref
 from asyncio import events
 from collections.abc import Callable
 from types import BuiltinMethodType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from firstword.telemetry.frames import Frames, await_chain, users_frame
-from firstword.telemetry.loop_steps import Event, ExecutorCall, Life, Origin, Step, Timer, call_of_thread, name_of
+from firstword.telemetry.loop_steps import (
+    Event,
+    ExecutorCall,
+    Life,
+    Origin,
+    Step,
+    Timer,
+    call_of_thread,
+    name_of,
+)
 
 MOST_STEPS = 20_000
 """Most steps of one record, so that memory is bounded (some 10 MB). Beyond that the record gives up. LiveKit's
@@ -31,6 +40,10 @@ LEAST_WAIT = 50_000
 """Nanoseconds. If a task waited for less, its chain of awaits is not recorded: that would take too long."""
 LONG_STEP = 1_000_000
 """Nanoseconds. A step that held the loop for longer gets a name."""
+MOST_REQUESTS = 4
+"""Most writes to a descriptor without an answer that count as requests, each with an answer of its own. More are a stream:
+what comes then answers the last.
+"""
 _TASKS: tuple[type[Any], ...] = (asyncio.Task, vars(asyncio.tasks)["_PyTask"])
 
 
@@ -45,6 +58,50 @@ class _Watch:
         self.handle = handle
         """Kept, so that no other handle gets its id."""
         self.is_socket = _is_socket(descriptor)
+
+
+class _Exchange:
+    """What was asked on a descriptor, and what it brought."""
+
+    __slots__ = ("answered", "brought", "owner", "requests", "written")
+
+    def __init__(self, owner: object, brought: Step | None = None) -> None:
+        self.owner = weakref.ref(owner)
+        """The socket: another one may have the same descriptor later."""
+        self.requests: list[_Request] = []
+        """Of the last writes without an answer in between, those that have none."""
+        self.written = 0
+        """How many writes there were without an answer in between."""
+        self.answered = False
+        """Whether it brought something since the last write."""
+        self.brought = brought
+        """What it brought last."""
+
+    def ask(self, step: Step | None, now: int) -> None:
+        """Note a write. Those before an answer got it: nothing more is awaited for them."""
+        if self.answered or not self.written:
+            self.requests.clear()
+            self.written, self.answered = 0, False
+        self.written += 1
+        ready = self.requests[0].ready if self.requests else self.brought
+        if self.written > MOST_REQUESTS:
+            self.requests.clear()
+        self.requests.append(_Request(step, now, ready))
+
+    def answer(self) -> _Request:
+        """Note that it brings something. Returns what that answers: the first request that has no answer yet."""
+        self.answered = True
+        return self.requests.pop(0) if self.requests else _NOTHING
+
+
+class _Request(NamedTuple):
+    step: Step | None
+    asked: int
+    ready: Step | None
+    """What the descriptor had brought last before."""
+
+
+_NOTHING = _Request(None, 0, None)
 
 
 class LoopRecord:
@@ -78,7 +135,8 @@ class LoopRecord:
         self._lives: dict[int, Life] = {}
         self._watches: dict[int, _Watch] = {}
         self._watched: dict[tuple[int, bool], int] = {}
-        self._requests: dict[tuple[int, bool], tuple[Step | None, int]] = {}
+        self._exchanges: dict[int, _Exchange] = {}
+        self._connecting: dict[int, tuple[Callable[[], object], _Request]] = {}
         self._calls: dict[int, ExecutorCall] = {}
         self._first: Step | None = None
 
@@ -136,17 +194,35 @@ class LoopRecord:
         watch = self._watches.get(id(handle))
         if watch is None:
             return
-        step_asking, asked = self._requests.pop((watch.descriptor, watch.writing), (None, 0))
-        step = Step(Origin.DESCRIPTOR, step_asking, self.clock())
-        step.detail = Event(watch.is_socket, asked)
+        connecting = self._connecting.pop(watch.descriptor, None) if watch.writing else None
+        exchange = self._exchanges.get(watch.descriptor)
+        request = _NOTHING
+        if connecting is not None:
+            owner, request = connecting
+            if (socket := owner()) is not None:
+                exchange = self._exchanges[watch.descriptor] = _Exchange(socket)
+        elif exchange is not None and not watch.writing:
+            request = exchange.answer()
+        step = Step(Origin.DESCRIPTOR, request.step, self.clock())
+        step.detail = Event(watch.descriptor, watch.is_socket, request.asked, request.ready)
+        if exchange is not None and (connecting is not None or not watch.writing):
+            exchange.brought = step
         self._scheduled[id(handle)] = step
 
-    def asked(self, descriptor: int, *, writing: bool = False) -> None:
-        """Records that the current step wrote to a descriptor: the next read event is the answer.
+    def asked(self, descriptor: int, owner: object, *, writing: bool = False) -> None:
+        """Records that the current step wrote to a descriptor: a read event is the answer. Of several requests without
+        an answer in between, the first is answered first.
 
-        writing: it asked for a connection, and the next write event is the answer.
+        owner: the socket. writing: it asked for a connection, and the next write event is the answer.
         """
-        self._requests[descriptor, writing] = (self.current, self.clock())
+        now = self.clock()
+        if writing:
+            self._connecting[descriptor] = weakref.ref(owner), _Request(self.current, now, None)
+            return
+        exchange = self._exchanges.get(descriptor)
+        if exchange is None or exchange.owner() is not owner:
+            exchange = self._exchanges[descriptor] = _Exchange(owner)
+        exchange.ask(self.current, now)
 
     def submitted(self, function: Callable[..., Any]) -> ExecutorCall:
         """Records that the current step hands a function to an executor. Returns the call, which runs the function."""
@@ -227,7 +303,8 @@ class LoopRecord:
         self._lives.clear()
         self._watches.clear()
         self._watched.clear()
-        self._requests.clear()
+        self._exchanges.clear()
+        self._connecting.clear()
         self._calls.clear()
         if self.lost is not None:
             self.steps.clear()

@@ -111,12 +111,15 @@ class Timer:
 class Event:
     """A descriptor of a socket or a pipe that became ready."""
 
-    __slots__ = ("asked", "is_socket")
+    __slots__ = ("asked", "descriptor", "is_socket", "ready")
 
-    def __init__(self, is_socket: bool, asked: int) -> None:
+    def __init__(self, descriptor: int, is_socket: bool, asked: int, ready: Step | None) -> None:
+        self.descriptor = descriptor
         self.is_socket = is_socket
         self.asked = asked
         """When the request that it answers was written; 0 if there was none."""
+        self.ready = ready
+        """What the descriptor had brought last before that request, such as its connection; None if nothing."""
 
 
 class ExecutorCall:

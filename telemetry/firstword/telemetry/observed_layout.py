@@ -69,6 +69,8 @@ def lay_out_observed(
         name = piece_span(piece).name
         took[name] = took.get(name, 0) + (piece.end - piece.start if name != words.ABSENT_CALLER else 0)
     longest = max(took, key=took.__getitem__)
+    if beside := _beside(start, pieces):
+        start = replace(start, attributes={**start.attributes, words.BESIDE: beside})
     return lay_out_path(start, path, piece_span, method=words.OBSERVED, critical_task=longest, slow=slow)
 
 
@@ -84,6 +86,13 @@ def absence(start: Start, pieces: Sequence[ObservedPiece], connected: int | None
         if piece.start < joined and (piece.is_arrival or (answer and joined <= piece.end)):
             return piece.start, min(piece.end, joined)
     return None
+
+
+def _beside(start: Start, pieces: Sequence[ObservedPiece]) -> str:
+    """What was made beside the path and needed on it."""
+    works = [work for piece in pieces for work in piece.beside]
+    instants = ([(each - start.start) // 1000 for each in work] for work in works)
+    return " ".join(f"{began}+{ready - began}>{needed}" for began, ready, needed in instants)
 
 
 def _cut(piece: ObservedPiece, begin: int, end: int) -> ObservedPiece | None:

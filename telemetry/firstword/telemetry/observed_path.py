@@ -10,7 +10,6 @@ Pure: a record in, pieces out, in ns on the record's clock. Runs after the first
 
 from __future__ import annotations
 
-import functools
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from operator import attrgetter
+from types import CodeType
 
 from firstword.telemetry import vocabulary as words
+from firstword.telemetry.beside_path import BesideWork, Need, beside_works, let_go_on, needs_of
 from firstword.telemetry.frames import Frames
 from firstword.telemetry.loop_steps import Event, Life, Origin, Step, Timer
 from firstword.telemetry.source_lines import SourceLine, is_users, line_of
@@ -57,10 +58,13 @@ class ObservedPiece:
     """
     is_arrival: bool = False
     """Whether the caller came in it, and it waited for what came with them or because of them."""
+    beside: tuple[BesideWork, ...] = ()
+    """What else was needed at an instant in it."""
 
     def moved(self, by: int) -> ObservedPiece:
         """Returns the same piece with its times moved by `by` ns, onto another clock."""
-        return replace(self, start=self.start + by, end=self.end + by)
+        beside = tuple(BesideWork(*(each + by for each in work)) for work in self.beside)
+        return replace(self, start=self.start + by, end=self.end + by, beside=beside)
 
 
 def observed_path(
@@ -74,7 +78,7 @@ def observed_path(
     """
     walk = _Walk(instant, since, steps, arrival)
     walk.back(step)
-    return walk.path()
+    return tuple(_with_beside(walk.path(), beside_works(walk.needs, walk.passed, since)))
 
 
 class _Walk:
@@ -86,6 +90,10 @@ class _Walk:
         self._since = since
         self._steps = steps
         self._arrival = arrival
+        self.needs: list[Need] = []
+        """What else was needed on the way."""
+        self.passed: set[int] = set()
+        """Ids of the steps on the way."""
         self._told = False
         """Whether the step that told of the caller's coming was on the way since the last event."""
 
@@ -100,6 +108,7 @@ class _Walk:
             if step is None or self._reached <= self._since:
                 break
             self._told = self._told or step is self._arrival
+            self.passed.add(id(step))
             self._computing(step)
             if step.life is not None:
                 woken.append(step)
@@ -121,7 +130,8 @@ class _Walk:
     def _event(self, step: Step, woken: list[Step]) -> Step | None:
         """Walk from what an event began with this step to its cause, which is returned."""
         detail, cause = step.detail, step.cause
-        waiting = _waiting(woken[-1] if woken else step)
+        self.needs += needs_of(step, woken)
+        waiting = _waiting_for(woken, step)
         if cause is None or detail is None:
             return self._unknown(step, woken)
         if isinstance(detail, Timer):
@@ -140,8 +150,7 @@ class _Walk:
         """From an event without a cause to the task that it let go on."""
         if step.origin is Origin.BEGIN:
             return None
-        waited = [each for each in woken if each.waited_since is not None and each.waited_since <= self._reached]
-        last = functools.reduce(_later, waited) if waited else None
+        last = let_go_on(woken, self._reached)
         waiting = _waiting(last or (woken[-1] if woken else step))
         since = self._since if last is None or last.waited_since is None else last.waited_since
         self.add(ObservedKind.EVENT_LOOP, max(step.scheduled, since), *waiting)
@@ -183,33 +192,6 @@ class _Walk:
         return max(held, key=held.__getitem__, default=None)
 
 
-def _later(needs: Step, hands: Step) -> Step:
-    """Which of two tasks' waits for one event counts: of the one that needs it, or of the one that hands it on.
-
-    The latter's where it began later and the former led to it, as who asks for something in a task of its own. Not that of a
-    pump, which goes on and waits anew after each event.
-    """
-    assert needs.waited_since is not None  # noqa: S101 # the caller saw to it
-    assert hands.waited_since is not None  # noqa: S101
-    if needs.previous is None or hands.waited_since <= needs.waited_since:
-        return needs
-    return hands if _led_to(needs.previous, hands.previous, through_events=hands.ended_task) else needs
-
-
-def _led_to(before: Step, step: Step | None, *, through_events: bool) -> bool:
-    """Whether the way back from a step passes through one before it; through_events: also where events have no cause."""
-    task: Step | None = None
-    while step is not None and step.begin >= before.begin:
-        if step is before:
-            return True
-        task = step if step.life is not None else task
-        if step.cause is not None:
-            step = step.cause
-        else:
-            step, task = (task.previous if task is not None and through_events else None), None
-    return False
-
-
 # The names of steps and lines
 
 
@@ -222,6 +204,17 @@ def _kind(step: Step) -> ObservedKind:
 def _waiting(step: Step) -> tuple[SourceLine | None, str | None]:
     """Where the task of a step waited before it: the user's line and the library's function."""
     return _named(step.waited_in, step.life)
+
+
+def _waiting_for(woken: Sequence[Step], step: Step) -> tuple[SourceLine | None, str | None]:
+    """As of the task that an event let go on. If it is one that LiveKit made of others' code, as of who waited for it."""
+    found = _waiting(woken[-1] if woken else step)
+    for each in reversed(woken):
+        if any(is_users(code.co_filename) for code, _ in each.waited_in):
+            break
+        if any(map(_is_livekits, each.waited_in)):
+            return _waiting(each)
+    return found
 
 
 def _working(step: Step) -> tuple[SourceLine | None, str | None]:
@@ -244,9 +237,13 @@ def _line(frames: Frames) -> SourceLine | None:
 
 def _library(frames: Frames) -> str | None:
     """Of frames that are all of libraries, LiveKit's innermost function, without its plumbing; else the innermost of all."""
-    functions = [code for code, _ in frames]
-    livekit = [code for code in functions if _LIVEKIT in code.co_filename and "utils" not in code.co_filename]
-    return (livekit or functions)[-1].co_qualname if functions else None
+    found = [frame for frame in frames if _is_livekits(frame)] or frames
+    return found[-1][0].co_qualname if found else None
+
+
+def _is_livekits(frame: tuple[CodeType, int]) -> bool:
+    code, _ = frame
+    return _LIVEKIT in code.co_filename and "utils" not in code.co_filename
 
 
 def _inherited(life: Life | None) -> SourceLine | None:
@@ -273,6 +270,13 @@ def _step_name(step: Step) -> str | None:
     own = next((code for code, _ in reversed(frames) if is_users(code.co_filename)), None)
     coroutine = None if step.life is None or step.life.code is None else step.life.code.co_qualname
     return (None if own is None else own.co_qualname) or _library(frames) or coroutine or step.name
+
+
+def _with_beside(pieces: Sequence[ObservedPiece], works: Sequence[BesideWork]) -> Iterator[ObservedPiece]:
+    """Each with what else was needed at an instant in it."""
+    for piece in pieces:
+        beside = tuple(work for work in works if piece.start <= work.needed < piece.end)
+        yield replace(piece, beside=beside) if beside else piece
 
 
 def _with_lines(pieces: Sequence[ObservedPiece]) -> Iterator[ObservedPiece]:

@@ -69,6 +69,9 @@ LINE: Final = "code.line.number"
 FUNCTION: Final = "code.function.name"
 """Qualified, as `MyAgent.on_enter`."""
 
+BESIDE: Final = "startup.beside"
+"""On the root of an observed start: what was made beside the path and needed on it, `begin+length>needed` with blanks between, µs from the
+root's begin."""
 UNOBSERVED: Final = "startup.unobserved"
 """On the root of a start that could not be observed to its end: why, in words. Its method is `guessed`."""
 INSIDE: Final = "startup.inside"
