@@ -1,98 +1,188 @@
-"""Does a change save what an audit predicts? Each small agent with a fault is audited, changed, and audited again.
+"""Does a change save what an audit predicts? Each small agent with a fault is called in turn with the same agent without it.
 
-    python -m benchmarks.opportunities --sessions 6 --rounds 3
+    python -m benchmarks.opportunities --output rehearsals/opportunities
+    python -m benchmarks.opportunities --output rehearsals/opportunities --only read-waits-in-line --rounds 4
 
-`benchmarks/audited_agents/RULE/before.py` has the fault that RULE finds, and `after.py` is the same agent without it. Both are audited in
-turn, the order turned each round, so that a machine that grows slower harms both. Prints the median of the rounds' predictions, its interval,
-and what was saved: the median of the rounds' differences. Exits 1 where the rule found nothing, or where the prediction is off by more than 20 % and by more than 40 ms.
+`benchmarks/audited_agents/RULE/before.py` has the fault that RULE finds, and `after.py` is the same agent once its advice is taken; where
+the advice is about the call and not the agent, `before.py` is called otherwise. The simulated providers are as slow each time.
+Each pair adds a line to `results.jsonl` in the folder, and its logs and traces beside it, so that what is done stays done. No pair begins after
+`--minutes`. The table at the end is of all in the file, the last of each. Exits 1 where a pair was not called, where its rule found nothing, or where the prediction is off by more than 20 % and by more than 40 ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import math
-import statistics
-import subprocess
 import sys
-import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-AGENTS = Path(__file__).parent / "audited_agents"
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from benchmarks.audited_pairs import AGENTS, AgentPair, PairRun, Version, run_pair, servers
+from benchmarks.in_turn import difference
+from firstword.rehearsal.processes import ServerError
+from firstword.tuning.audit.opportunities import RULES
+
 NEAR, NEAR_S = 0.20, 0.040
+ACCOUNT = '{"account": "Ada"}'
+AHEAD_S = 3.0
+RESULTS = "results.jsonl"
+PAIR_S = 900.0
+
+
+def pair(rule: str, **after: Any) -> AgentPair:
+    """The pair of a rule, and how its second version is called."""
+    folder = AGENTS / rule
+    crowded = rule == "no-preloaded-modules"
+    file = folder / "after.py"
+    return AgentPair(
+        rule,
+        Version(folder / "before.py", crowded=crowded),
+        Version(file if file.exists() else folder / "before.py", crowded=crowded, **after),
+        needs_floor=rule == "room-made-at-join",
+        function="build_prompt" if rule == "computing-on-path" else "",
+    )
+
+
+CALLED_OTHERWISE = {"no-account-in-metadata": {"metadata": ACCOUNT}, "room-made-at-join": {"ahead_by": AHEAD_S}}
+UNPREDICTED = {rule.name for rule in RULES if rule.unpredicted}
+PAIRS = {rule.name: pair(rule.name, **CALLED_OTHERWISE.get(rule.name, {})) for rule in RULES}
 
 
 @dataclass(frozen=True, slots=True)
 class SavingCheck:
-    """One agent, before and after; seconds."""
+    """What was predicted of one pair, and what was saved; seconds."""
 
     rule: str
+    rounds: int
     predicted: float | None
-    """None where the rule found nothing in half of the rounds or more."""
+    """None where the rule found nothing."""
     range: tuple[float, float]
-    measured: float
+    saved: float
+    saved_range: tuple[float, float]
+    """The 95 % interval, by a bootstrap over the rounds."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether what was saved lies inside the predicted interval."""
+        return self.range[0] <= self.saved <= self.range[1]
 
     @property
     def near(self) -> bool:
-        """Whether the prediction is within 20 % of what was measured, or within 40 ms."""
-        return self.predicted is not None and abs(self.predicted - self.measured) <= max(
-            NEAR * abs(self.measured), NEAR_S
-        )
+        """Whether the prediction is within 20 % of what was saved, or within 40 ms; true where the rule makes none."""
+        if self.rule in UNPREDICTED:
+            return True
+        return self.predicted is not None and abs(self.predicted - self.saved) <= max(NEAR * abs(self.saved), NEAR_S)
 
-    def __str__(self) -> str:
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        saved = _ms(self.saved, self.saved_range)
+        if self.rule in UNPREDICTED:
+            return f"| `{self.rule}` | {self.rounds} | not predicted | {saved} | | |"
         if self.predicted is None:
-            return f"{self.rule}: nothing was predicted, {self.measured:.3f} s were saved"
-        low, high = self.range
-        inside = "inside" if low <= self.measured <= high else "outside"
-        verdict = "near" if self.near else "OFF"
-        return f"{self.rule}: predicted {self.predicted:.3f} s ({low:.3f} to {high:.3f}), saved {self.measured:.3f} s, {inside}, {verdict}"
+            return f"| `{self.rule}` | {self.rounds} | nothing found | {saved} | no | OFF |"
+        predicted = _ms(self.predicted, self.range)
+        return f"| `{self.rule}` | {self.rounds} | {predicted} | {saved} | {'yes' if self.inside else 'no'} | {'yes' if self.near else 'OFF'} |"
 
 
-def audited(file: Path, sessions: int) -> dict[str, Any]:
-    """What `firstword audit --json` says of a file. Raises CalledProcessError where it was not heard."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = (sys.executable, "-m", "firstword.command", "audit", str(file), "--json")
-        options = ("--sessions", str(sessions), "--output", f"{folder}/audit")
-        done = subprocess.run((*command, *options), cwd=folder, check=True, stdout=subprocess.PIPE)
-        return json.loads(done.stdout)
+HEAD = (
+    "| rule | rounds | predicted, ms | saved at p50, ms | inside | within 20 % or 40 ms |\n|---|---:|---|---|---|---|"
+)
 
 
-def check(folder: Path, sessions: int, rounds: int) -> SavingCheck:
-    """Audit an agent before and after its change, round by round. Raises CalledProcessError."""
-    found: list[tuple[float, float, float]] = []
-    saved: list[float] = []
-    for number in range(rounds):
-        heard: dict[str, float] = {}
-        for version in ("before", "after") if number % 2 == 0 else ("after", "before"):
-            document = audited(folder / f"{version}.py", sessions)
-            heard[version] = document["heard_s"]["p50"]
-            if version == "before":
-                for each in document["opportunities"]:
-                    if each["name"] == folder.name:
-                        low, high = each["saving_range_s"] or (0.0, math.inf)
-                        found.append((each["saving_s"], low, high))
-        saved.append(heard["before"] - heard["after"])
-    if len(found) <= rounds / 2:
-        return SavingCheck(folder.name, None, (0.0, 0.0), statistics.median(saved))
-    predicted, low, high = sorted(found)[len(found) // 2]
-    return SavingCheck(folder.name, predicted, (low, high), statistics.median(saved))
+def _ms(seconds: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{1e3 * seconds:.0f} ({1e3 * low:.0f} to {1e3 * high:.0f})"
+
+
+def line_of(rule: str, run: PairRun) -> str:
+    """What is kept of a pair's run: one line of JSON, seconds."""
+    found = run.opportunity
+    return json.dumps(
+        {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rule": rule,
+            "before_s": run.before_s,
+            "after_s": run.after_s,
+            "predicted_s": None if found is None else found.saving_s,
+            "range_s": found and found.saving_range and [found.saving_range.low, found.saving_range.high],
+        }
+    )
+
+
+def check_of(line: str) -> SavingCheck:
+    """The check that a line of the file tells of."""
+    told = json.loads(line)
+    before, after = np.array(told["before_s"]), np.array(told["after_s"])
+    between = difference(before, after)
+    low, high = told["range_s"] or (-math.inf, math.inf)
+    saved = float(np.median(before) - np.median(after))
+    return SavingCheck(told["rule"], len(before), told["predicted_s"], (low, high), saved, (between.low, between.high))
+
+
+async def measure(rules: Sequence[str], rounds: int, minutes: float, output: Path) -> set[str]:
+    """Runs the pairs, adds each to the file, and returns those that were run to their end. Raises ServerError."""
+    done: set[str] = set()
+    until = time.monotonic() + 60 * minutes
+    folder = output / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        async with servers(folder) as (stack, addresses):
+            for rule in rules:
+                if time.monotonic() > until:
+                    bar.console.print(f"{minutes:.0f} minutes are up: {rule} and what follows were not called")
+                    break
+                row = bar.add_task(rule, total=rounds)
+
+                def report(number: int, row: TaskID = row) -> None:
+                    bar.update(row, completed=number)
+
+                try:
+                    async with asyncio.timeout(PAIR_S):
+                        run = await run_pair(PAIRS[rule], rounds, stack, addresses, folder / rule, report=report)
+                except (ServerError, TimeoutError) as error:  # the others can be called all the same
+                    bar.console.print(f"{rule}: {error or f'not done within {PAIR_S:.0f} s'}")
+                    continue
+                done.add(rule)
+                line = line_of(rule, run)
+                with (output / RESULTS).open("a") as file:
+                    file.write(line + "\n")
+                bar.console.print(check_of(line).row)
+    return done
 
 
 def main() -> int:
-    """Audit all agents, or those named; 1 where a prediction is off."""
+    """Measure, and print the table; 1 where a prediction is off."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = sorted(folder.name for folder in AGENTS.iterdir() if folder.is_dir())
-    parser.add_argument("rules", nargs="*", choices=[*names, []], help="all without")
-    parser.add_argument("--sessions", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=list(PAIRS), help="a rule; repeatable; all without")
+    parser.add_argument("--rounds", type=int, default=10, help="calls of each version of a pair (10)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="no pair begins after that (60)")
+    parser.add_argument("--output", type=Path, required=True, help="a folder; what is in it stays")
     given = parser.parse_args()
-    found: list[SavingCheck] = []
-    for name in given.rules or names:
-        found.append(check(AGENTS / name, given.sessions, given.rounds))
-        print(found[-1], flush=True)
-    return 0 if all(each.near for each in found) else 1
+    rules = given.only or list(PAIRS)
+    try:
+        done = asyncio.run(measure(rules, given.rounds, given.minutes, given.output))
+    except ServerError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    file = given.output / RESULTS
+    told: list[str] = file.read_text().splitlines() if file.exists() else []
+    checks = {check.rule: check for check in map(check_of, told)}
+    print(HEAD)
+    print("\n".join(checks[rule].row for rule in PAIRS if rule in checks))
+    return 0 if done.issuperset(rules) and all(checks[rule].near for rule in rules) else 1
 
 
 if __name__ == "__main__":

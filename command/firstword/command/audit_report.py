@@ -96,13 +96,12 @@ def _opportunities(report: AuditReport, columns: int) -> Iterator[Text]:
 
 def _opportunity(number: int, each: Opportunity, columns: int) -> Iterator[Text]:
     yield from _wrapped(f"{number}. {each.title}", columns, hanging=3, style=_HEAD)
-    sure = each.saving_range
-    between = "" if sure is None else f" ({duration(max(sure.low, 0.0) * 1e6)} to {duration(sure.high * 1e6)})"
-    yield Text.assemble(
-        "   ",
-        (f"-{duration(each.saving_s * 1e6)}", _GAIN),
-        (f"{between}, in {each.starts} of {amount(each.of, 'start')}", _DIM),
-    )
+    sure, found = each.saving_range, f"in {each.starts} of {amount(each.of, 'start')}"
+    if each.saving_s is None:
+        yield from _wrapped(f"what it saves no start tells: {each.rule.unpredicted}; {found}", columns, indent=3)
+    else:
+        between = "" if sure is None else f" ({duration(max(sure.low, 0.0) * 1e6)} to {duration(sure.high * 1e6)})"
+        yield Text.assemble("   ", (f"-{duration(each.saving_s * 1e6)}", _GAIN), (f"{between}, {found}", _DIM))
     for row in each.evidence:
         yield from _evidence(row, columns)
     yield from _wrapped(each.rule.how.replace("`", ""), columns, indent=3)

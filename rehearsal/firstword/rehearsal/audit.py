@@ -30,7 +30,6 @@ from firstword.rehearsal.agent_process import (
 from firstword.rehearsal.calls import calling
 from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.first_heard import FirstHeard, first_heard
-from firstword.rehearsal.providers.latency import Latencies
 from firstword.rehearsal.result import LOGS, read_starts
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.simulated_providers import name_of
@@ -89,7 +88,7 @@ async def audit(
     sessions = tuple(
         replace(session, start=starts.get(sid)) for session, sid in zip(calls.sessions, calls.room_sids, strict=True)
     )
-    return AuditRun(_facts(plan, running), sessions, tuple(calls.floor_s))
+    return AuditRun(agent_facts(plan, running.place, running.file), sessions, tuple(calls.floor_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,21 +219,21 @@ def _require_voice(running: RunningAudit, sessions: Sequence[AuditedSession]) ->
         raise BadAgent(f"never heard: {sessions[-1].silence}; its log is {running.place.log}")
 
 
-def _facts(plan: Audit, running: RunningAudit) -> AgentFacts:
-    worker = _worker_fact(running.place)
-    used = tuple(dict.fromkeys(name_of(fact["name"]) for fact in running.place.facts if fact["fact"] == "provider"))
+def agent_facts(plan: Audit, place: AgentPlace, file: AgentFile) -> AgentFacts:
+    """Returns what is known of an agent that was called by this plan, once it has been."""
+    worker = _worker_fact(place)
+    used = tuple(dict.fromkeys(name_of(fact["name"]) for fact in place.facts if fact["fact"] == "provider"))
     name: str = worker.get("agent_name", "")
     return AgentFacts(
         file=plan.file,
-        python=running.file.python_version,
-        livekit=running.file.livekit,
+        python=file.python_version,
+        livekit=file.livekit,
         dispatch=plan.dispatch,
-        agent_name=None if name == running.place.environment["LIVEKIT_AGENT_NAME"] else name,
+        agent_name=None if name == place.environment["LIVEKIT_AGENT_NAME"] else name,
         idle_processes=worker.get("idle"),
         metadata=plan.metadata,
         simulated=() if plan.real else used,
         real=used if plan.real else (),
-        not_simulated=refused(running.place),
-        imports=running.file.imports,
-        connecting_s=None if plan.real else Latencies.load(plan.latencies).connection.median_ms / 1e3,
+        not_simulated=refused(place),
+        imports=file.imports,
     )

@@ -36,21 +36,24 @@ def greeting(token_ms: int) -> tuple[Stretch, ...]:
     )
 
 
-def starts(folder: Path, *greetings: tuple[Stretch, ...]) -> list[RecordedStart]:
-    """Starts of the agent that differ in what comes after the room, and its file in `folder`."""
-    (folder / "my_agent.py").write_text(SOURCE)
+def starts(folder: Path, *greetings: tuple[Stretch, ...], beside: str = "") -> list[RecordedStart]:
+    """Starts of the agent that differ in what comes after the room, and its file in `folder`. beside: as the root tells of it."""
     (traces := folder / "traces").mkdir(parents=True)
+    (folder / "my_agent.py").write_text(SOURCE)
     connect: tuple[Stretch, ...] = (("dispatch", 100, {}), ("entrypoint", 80, line(words.NETWORK, 5)))
     (traces / "starts.jsonl").write_text(
-        "".join(observed_start(i, connect=connect, greet=greet) for i, greet in enumerate(greetings, 1))
+        "".join(
+            observed_start(i, connect=connect, greet=greet, root={words.BESIDE: beside})
+            for i, greet in enumerate(greetings, 1)
+        )
     )
     found = [start_of(trace) for trace in Files(traces).traces(Query(), no_problem)]
     return sorted(found, key=lambda start: start.trace_id)
 
 
-def audited_session(folder: Path, greet: tuple[Stretch, ...]) -> AuditedSession:
+def audited_session(folder: Path, greet: tuple[Stretch, ...], beside: str = "") -> AuditedSession:
     """One session of the agent."""
-    (start,) = starts(folder, greet)
+    (start,) = starts(folder, greet, beside=beside)
     return AuditedSession((start.ttfw_s or 0.0) + EAR_S, start=start)
 
 

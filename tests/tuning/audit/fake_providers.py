@@ -36,6 +36,10 @@ class TTS(tts.TTS[Any]):
         super().__init__(capabilities=tts.TTSCapabilities(streaming=False), sample_rate=24_000, num_channels=1)
         self.connected = connected
         self.prewarming = prewarming
+        self.connecting: asyncio.Task[None] | None = None
+
+    def connect(self) -> None:
+        self.connecting = asyncio.create_task(self._connect_ws())
 
     def prewarm(self) -> None:
         if self.prewarming:
@@ -52,7 +56,9 @@ class TTS(tts.TTS[Any]):
 class ChunkedStream(tts.ChunkedStream):
     async def _run(self, output_emitter: tts.AudioEmitter) -> None:
         of = cast("TTS", self._tts)
-        if not of.connected:
+        if of.connecting is not None:
+            await of.connecting
+        elif not of.connected:
             await of._connect_ws()  # pyright: ignore[reportPrivateUsage] # as in LiveKit's plugins, where a pool calls it
         await asyncio.sleep(FIRST_AUDIO)
         output_emitter.initialize(request_id="fake", sample_rate=24_000, num_channels=1, mime_type="audio/pcm")

@@ -34,7 +34,7 @@ class FaultyAgent(NamedTuple):
 
     source: str
     rule: str
-    saving_s: float
+    saving_s: float | None
     dispatch: Mapping[str, float] | None = None
     idle_processes: int | None = None
     imports_s: float = 0.0
@@ -69,8 +69,28 @@ AGENTS = {
     "TTS connected at first use": FaultyAgent(
         _agent(_CONNECT, _START.replace("TTS()", "TTS(connected=False)"), _SAY),
         "provider-connected-at-first-use",
-        0.15,
-        after=SOUND,
+        0.05,
+        after=_agent(
+            "    tts = TTS(connected=False)\n    tts.connect()\n", _CONNECT, _START.replace("TTS()", "tts"), _SAY
+        ),
+    ),
+    "TTS connected while a read goes on": FaultyAgent(
+        _agent(
+            "    tts = TTS(connected=False)\n",
+            _CONNECT,
+            "    tts.connect()\n    account = await read_account()\n",
+            _START.replace("TTS()", "tts"),
+            "    await session.say(account)\n",
+        ),
+        "provider-connected-at-first-use",
+        0.03,
+        after=_agent(
+            "    tts = TTS(connected=False)\n    tts.connect()\n",
+            _CONNECT,
+            "    account = await read_account()\n",
+            _START.replace("TTS()", "tts"),
+            "    await session.say(account)\n",
+        ),
     ),
     "session started before the greeting": FaultyAgent(
         _agent(_CONNECT, _START.replace("TTS()", "TTS(prewarming=0.15)"), _SAY),
@@ -142,7 +162,7 @@ AGENTS = {
         imports_s=0.6,
     ),
     "default connect options": FaultyAgent(
-        SOUND.replace("single_peer_connection=True", ""), "default-connect-options", 0.05
+        SOUND.replace("single_peer_connection=True", ""), "default-connect-options", None
     ),
     "a room made at the join": FaultyAgent(SOUND, "room-made-at-join", 0.535, dispatch={OFFER: 0.2, ASSIGNMENT: 0.05}),
 }

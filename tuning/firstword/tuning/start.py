@@ -92,6 +92,16 @@ class LoopHold(NamedTuple):
     duration_us: int
 
 
+class MadeBeside(NamedTuple):
+    """Something that was made beside an observed path and needed on it, such as a connection; in µs from the root's start."""
+
+    start_us: int
+    """When its causes left the path."""
+    duration_us: int
+    needed_us: int
+    """When the path needed it, which waited for something else until then."""
+
+
 class LeftRunning(NamedTuple):
     """Something that a library began in a task and ended after it, such as a connection made in the background."""
 
@@ -168,6 +178,8 @@ class RecordedStart:
     job_id: str | None = None
     unobserved: str | None = None
     """Why its path was not observed, though that was asked for."""
+    beside: tuple[MadeBeside, ...] = ()
+    """For an observed path."""
 
     @property
     def failed(self) -> bool:
@@ -230,7 +242,16 @@ def start_of(trace: Trace) -> RecordedStart:
         room_sid=_text(told, words.ROOM_SID),
         job_id=_text(told, words.JOB_ID),
         unobserved=_text(told, words.UNOBSERVED),
+        beside=tuple(_beside(_text(told, words.BESIDE) or "")),
     )
+
+
+def _beside(told: str) -> Iterator[MadeBeside]:
+    """Those that can be read."""
+    for each in told.split():
+        found = re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})>(\d{1,15})", each)
+        if found and int(found[1]) + int(found[2]) <= int(found[3]):
+            yield MadeBeside(int(found[1]), int(found[2]), int(found[3]))
 
 
 def _likely_path(trace: Trace) -> tuple[Piece, ...]:

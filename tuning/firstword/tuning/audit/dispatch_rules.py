@@ -96,7 +96,8 @@ RULES = (
         name="no-preloaded-modules",
         title="Import your modules once for all processes",
         why="All idle processes were taken, and the new one imported your agent's modules again.",
-        how="Name them to LiveKit, which imports them in the process that the others are forked from.",
+        how="Name them to LiveKit, which imports them in the process that the others are forked from. They must be installed "
+        "or on PYTHONPATH: that process does not search the agent's folder.",
         code='server = AgentServer(preload_modules=["my_package"])',
         link="https://docs.livekit.io/agents/server/options/",
         find=no_preloaded_modules,

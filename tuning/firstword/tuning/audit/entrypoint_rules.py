@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, LOOP_IS_HELD
-from firstword.tuning.audit.greeting_rules import SPEAKING, starts_session
+from firstword.tuning.audit.greeting_rules import SPEAKING, is_connecting, starts_session
 from firstword.tuning.audit.played import LineStretch
-from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, without
+from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, seen, without
 from firstword.tuning.audit.statements import Statement, first_use
 from firstword.tuning.start import Piece
 
@@ -107,19 +107,13 @@ def computing(start: AuditedStart) -> Iterator[RuleFinding]:
 
 
 def default_connect(start: AuditedStart) -> Iterator[RuleFinding]:
-    """Finds a room that was joined with LiveKit's default options.
-
-    How much lighter options save depends on the caller's tracks, and no start tells. So the saving is what callers of
-    the shipped worker gained (docs/results.md), and at most what joining took here.
-    """
+    """Finds a room that was joined with LiveKit's default options. No start tells what lighter ones would save."""
     pieces: list[Piece] = []
     for stretch in start.chain.stretches:
         said = stretch.statement
         if said is not None and said.calls_any(*_CONNECT) and not said.keywords & _LIGHT:
             pieces += stretch.pieces
-    took = sum(piece.duration_us for piece in pieces) / 1e6
-    if took:
-        yield RuleFinding(tuple(pieces), min(0.057, took), 0.0, min(0.130, took))
+    yield from seen(pieces)
 
 
 _LIGHT = {"auto_subscribe", "single_peer_connection", "rtc_config"}
@@ -130,8 +124,13 @@ def _own(start: AuditedStart) -> Iterator[int]:
     for i, stretch in enumerate(start.chain.stretches[:-1]):
         said = stretch.statement
         own = said is not None and not _is_livekits(said) and not said.imports
-        if own and not any(piece.name == ABSENT_CALLER or _is_loading(start, piece) for piece in stretch.pieces):
+        if own and not any(_is_anothers(start, piece) for piece in stretch.pieces):
             yield i
+
+
+def _is_anothers(start: AuditedStart, piece: Piece) -> bool:
+    """Whether a piece is no read of the agent's own: the caller's coming, a model's loading, a provider's connection."""
+    return piece.name == ABSENT_CALLER or _is_loading(start, piece) or is_connecting(piece)
 
 
 def _moved(start: AuditedStart, moved: int, needed: int | None, *, in_a_thread: bool = False) -> Iterator[RuleFinding]:
@@ -295,5 +294,6 @@ RULES = (
         code="await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY, single_peer_connection=True)",
         link="https://docs.livekit.io/agents/server/job/",
         find=default_connect,
+        unpredicted="it depends on the network between the agent, LiveKit's server and the caller, and on what callers publish",
     ),
 )

@@ -71,8 +71,6 @@ class AgentFacts:
     """What else the run could not see, one sentence each."""
     imports: tuple[ImportTime, ...] = ()
     """Import times of the modules that the agent's file imports itself, the longest first; empty where they were not measured."""
-    connecting_s: float | None = None
-    """Median seconds that a simulated provider takes to accept a connection; None where providers are real."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,18 @@ from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import EVENT_LOOP, LOOP_IS_HELD
 from firstword.tuning.audit.facts import FirstVoice
-from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, without
+from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, without
 from firstword.tuning.audit.statements import Statement
 from firstword.tuning.start import Piece
 
 _WRITING = re.compile(r"LLMStream\.|\._pipeline_reply_task_impl\..*_produce_segments")
-_PREPARING = re.compile(r"TTS\.(_ensure_session|_connect_ws|prewarm)")
 _SPEAKING = re.compile(r"(SynthesizeStream|ChunkedStream|TTS|StreamAdapterWrapper)\.")
 _CONNECTING = re.compile(r"(TTS|LLM|STT|\w*Stream|ConnectionPool|RealtimeSession)\.\w*connect")
+_MAKING = re.compile(
+    r"(TTS|LLM|STT|\w*Stream|ConnectionPool|RealtimeSession)\.(_ensure_session|prewarm)|ClientSession\._ws_connect"
+    r"|BaseSelectorEventLoop\.sock_connect|BaseEventLoop\._?create_connection"
+)
+"""What belongs to connecting, as the plugin's session of HTTP, which is slow where it reads certificates."""
 _JOINING = re.compile(r"(JobContext|Room)\.connect|connect$")
 SPEAKING = ("generate_reply", "say")
 
@@ -25,25 +29,23 @@ SPEAKING = ("generate_reply", "say")
 def written_by_the_llm(start: AuditedStart) -> Iterator[RuleFinding]:
     """Finds a greeting that the language model writes: from the question to the model until the voice is asked.
 
-    Yields nothing for an agent that answers, since it needs the model. A streamed voice may be asked with the first
-    words already, and the trace does not tell. So the expected saving counts half of the waits between the model's own
-    pieces, the least none, the most all. While the model wrote, the voice may have been connecting in the background.
-    What would be left of that is subtracted.
+    Yields nothing for an agent that answers, since it needs the model. While the model wrote, the voice may have been
+    connecting in the background. What would be left of that is still waited for.
     """
-    if start.first_voice is not FirstVoice.GREETS or not (pieces := _written(start)):
-        return
-    others = [piece for piece in pieces if not _is_writing(piece)]
-    played_s = start.chain.played_s()
-    most_s = played_s - start.chain.without(pieces)
-    others_s = most_s - (played_s - start.chain.without([piece for piece in pieces if piece not in others]))
-    saving_s = max(most_s - others_s / 2 - _still_connecting_s(start, pieces[0].start_us), 0.0)
-    least_s = max(most_s - others_s - (start.agent.connecting_s or 0.0), 0.0)
-    yield RuleFinding(tuple(pieces), saving_s, min(least_s, saving_s), most_s)
+    if start.first_voice is FirstVoice.GREETS:
+        yield from without(start, _written(start))
 
 
 def connected_at_first_use(start: AuditedStart) -> Iterator[RuleFinding]:
-    """Finds the time in which the first word waited until a connection to a provider was made."""
-    yield from without(start, start.chain.pieces(_is_connecting))
+    """Finds connections to providers that were made on the path, and yields one finding for all that were made.
+
+    Each is begun before the agent's first line instead, beside what the path waits for then, and is there when it is
+    needed. A connection that the first word's last wait is part of cannot be told from its use, and is left out.
+    """
+    made = _made(start)
+    if made:
+        saved_s = sum(start.chain.played_s() - start.chain.ahead(pieces) for pieces in made)
+        yield found([piece for pieces in made for piece in pieces], saved_s)
 
 
 def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
@@ -58,8 +60,8 @@ def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
     for stretch in start.chain.stretches[:-1]:
         if starts_session(stretch.statement):
             pieces += [piece for piece in stretch.pieces if not _JOINING.search(piece.inside or "")]
-    written = _written(start)
-    yield from without(start, [piece for piece in pieces if piece not in written and not _is_connecting(piece)])
+    others = {piece.span_id for piece in (*_written(start), *(piece for made in _made(start) for piece in made))}
+    yield from without(start, [piece for piece in pieces if piece.span_id not in others])
 
 
 def starts_session(statement: Statement | None) -> bool:
@@ -69,36 +71,47 @@ def starts_session(statement: Statement | None) -> bool:
     return statement.calls_any("session.start") or (statement.calls_any("start") and "room" in statement.keywords)
 
 
+def is_connecting(piece: Piece) -> bool:
+    """Returns whether a piece is of making a connection to a provider."""
+    return bool(_CONNECTING.match(piece.inside or ""))
+
+
 def _written(start: AuditedStart) -> list[Piece]:
     """What ran in the language model's stream, and the waits behind it until the voice: for the rest of the first sentence."""
     found: list[Piece] = []
     for piece in start.chain.pieces(lambda _: True):
-        if found and (_SPEAKING.match(piece.inside or "") or _is_connecting(piece)):
+        waits = piece.kind not in LOOP_IS_HELD
+        if found and waits and (_SPEAKING.match(piece.inside or "") or is_connecting(piece)):
             break
-        if _is_writing(piece) or (found and piece.kind not in LOOP_IS_HELD):
+        if _is_writing(piece) or (found and waits):
             found.append(piece)
     return found
+
+
+def _made(start: AuditedStart) -> list[list[Piece]]:
+    """The pieces of each connection that was made on the path: from what begins it to the provider's answer."""
+    made: list[list[Piece]] = []
+    here: list[Piece] = []
+    for piece in start.chain.pieces(lambda _: True)[:-1]:
+        belongs = is_connecting(piece) or bool(_MAKING.match(piece.inside or ""))
+        if belongs or (here and piece.kind in LOOP_IS_HELD):
+            here.append(piece)
+            continue
+        made.append(here)
+        here = []
+    made.append(here)
+    return [pieces for each in made if (pieces := _until_answered(each))]
+
+
+def _until_answered(pieces: list[Piece]) -> list[Piece]:
+    """Without what follows the last answer; nothing where there is none."""
+    answers = [i for i, piece in enumerate(pieces) if piece.kind not in LOOP_IS_HELD and is_connecting(piece)]
+    return pieces[: answers[-1] + 1] if answers else []
 
 
 def _is_writing(piece: Piece) -> bool:
     who = piece.held_by if piece.kind == EVENT_LOOP else piece.inside
     return bool(_WRITING.search(who or ""))
-
-
-def _still_connecting_s(start: AuditedStart, asked_us: int) -> float:
-    """How long after an instant (µs) the voice's connection is ready that was begun in the background before it."""
-    begun = [
-        piece.start_us + piece.duration_us
-        for piece in start.chain.pieces(lambda piece: piece.start_us < asked_us)
-        if _PREPARING.match(piece.inside or "") or _PREPARING.match(piece.held_by or "")
-    ]
-    if not begun or start.agent.connecting_s is None:
-        return 0.0
-    return max(start.agent.connecting_s - max(asked_us - max(begun), 0) / 1e6, 0.0)
-
-
-def _is_connecting(piece: Piece) -> bool:
-    return bool(_CONNECTING.match(piece.inside or ""))
 
 
 RULES = (

@@ -64,10 +64,11 @@ class Opportunity:
     """In how many starts it was found."""
     of: int
     """In how many starts it was looked for."""
-    saving_s: float
-    """By how many seconds the median time until something is heard should fall."""
+    saving_s: float | None
+    """By how many seconds the median time until something is heard should fall; None where no start tells (`rule.unpredicted`)."""
     saving_range: Interval | None
-    """Where the difference of two audits with as many sessions will lie, in 95 of 100 cases; None for a single start."""
+    """Where the difference of two audits with as many sessions will lie, in 95 of 100 cases; None for a single start, and
+    where nothing is predicted."""
     evidence: tuple[Evidence, ...]
 
     @property
@@ -82,7 +83,7 @@ class Opportunity:
             "subject": self.subject or None,
             "title": self.title,
             "why": self.rule.why,
-            "saving_s": round(self.saving_s, 4),
+            "saving_s": self.saving_s and round(self.saving_s, 4),
             "saving_range_s": self.saving_range and [round(self.saving_range.low, 4), round(self.saving_range.high, 4)],
             "starts": self.starts,
             "of": self.of,
@@ -107,18 +108,18 @@ class Opportunity:
 def opportunities(starts: Sequence[AuditedStart], rules: Sequence[OpportunityRule] = RULES) -> tuple[Opportunity, ...]:
     """Applies the rules to the starts of one agent. Returns the opportunities, the greatest saving first.
 
-    An opportunity that saves less than `LEAST_S` at the median is left out.
+    An opportunity that saves less than `LEAST_S` at the median is left out. One without a prediction is last.
     """
     found: list[Opportunity] = []
     for rule in rules:
         by_subject: dict[str, dict[int, RuleFinding]] = {}
         for i, start in enumerate(starts):
             for finding in rule.find(start):
-                if finding.saving_s >= LEAST_S / 2:
+                if rule.unpredicted or finding.saving_s >= LEAST_S / 2:
                     by_subject.setdefault(finding.subject, {})[i] = finding
         found += [_opportunity(rule, subject, findings, starts) for subject, findings in by_subject.items()]
-    worth = [each for each in found if each.saving_s >= LEAST_S]
-    return tuple(sorted(worth, key=lambda each: (-each.saving_s, each.rule.name, each.subject)))
+    worth = [each for each in found if each.saving_s is None or each.saving_s >= LEAST_S]
+    return tuple(sorted(worth, key=lambda each: (-(each.saving_s or 0.0), each.rule.name, each.subject)))
 
 
 def _opportunity(
@@ -130,7 +131,7 @@ def _opportunity(
         return np.array([getattr(findings[i], of) if i in findings else 0.0 for i in range(len(starts))])
 
     expected = heard - saved("saving_s")
-    saving = float(np.median(heard) - np.median(expected))
+    saving = None if rule.unpredicted else float(np.median(heard) - np.median(expected))
     return Opportunity(
         rule=rule,
         subject=subject,
@@ -138,7 +139,7 @@ def _opportunity(
         of=len(starts),
         saving_s=saving,
         saving_range=None
-        if len(starts) == 1
+        if len(starts) == 1 or saving is None
         else _range(heard, heard - saved("least_s"), heard - saved("most_s"), saving),
         evidence=_evidence(list(findings.values()), starts),
     )

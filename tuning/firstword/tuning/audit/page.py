@@ -121,7 +121,7 @@ def _opportunities(report: AuditReport) -> str:
     if not found:
         said = f"{report.nothing_found[0].upper()}{report.nothing_found[1:]}."
         return f'<section><h2>What to do</h2><p class="fw-note">{said}</p></section>'
-    most = max(each.saving_s for each in found)
+    most = max(each.saving_s or 0.0 for each in found)
     cards = "".join(_card(i, each, most) for i, each in enumerate(found))
     return (
         '<section><h2>What to do</h2><p class="fw-note">Each saving is predicted for this change alone; they do not add up. '
@@ -130,7 +130,8 @@ def _opportunities(report: AuditReport) -> str:
 
 
 def _card(index: int, each: Opportunity, most: float) -> str:
-    width = 100.0 * each.saving_s / most
+    width = 100.0 * each.saving_s / most if each.saving_s else 0.0
+    saving = "" if each.saving_s is None else f"−{_time(each.saving_s)}"
     before = (None, *(one.where for one in each.evidence))
     evidence = "".join(
         _evidence(one, shows_text=one.where != last) for one, last in zip(each.evidence, before, strict=False)
@@ -141,15 +142,21 @@ def _card(index: int, each: Opportunity, most: float) -> str:
     )
     return (
         f'<details class="fw-card"{" open" if index < _OPEN else ""}><summary><span class="fw-number">{index + 1}</span>'
-        f'<span class="fw-title">{_text(each.title)}</span><span class="fw-saving">−{_time(each.saving_s)}'
+        f'<span class="fw-title">{_text(each.title)}</span><span class="fw-saving">{saving}'
         f"<small>{_range(each)}</small></span>"
         f'<span class="fw-track"><span class="fw-fill fw-gain" style="width:{width:.1f}%"></span></span></summary>'
-        f'<div class="fw-inside"><p>{_prose(each.rule.why)} <span class="fw-dim">Found in {each.starts} of '
+        f'<div class="fw-inside"><p>{_prose(each.rule.why)} {_unpredicted(each)}<span class="fw-dim">Found in {each.starts} of '
         f'{amount(each.of, "start")}.</span></p><ul class="fw-evidence">{evidence}</ul>{how}</div></details>'
     )
 
 
+def _unpredicted(each: Opportunity) -> str:
+    return f"What it saves no start tells: {_prose(each.rule.unpredicted)}. " if each.rule.unpredicted else ""
+
+
 def _range(each: Opportunity) -> str:
+    if each.saving_s is None:
+        return "not predicted"
     if each.saving_range is None:
         return "of one session"
     low = each.saving_range.low

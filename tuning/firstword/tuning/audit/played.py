@@ -2,23 +2,26 @@
 
 Between `firstword.tuning.start` and the rules of `firstword.tuning.audit`. It is played by `firstword.tuning.replay`.
 
-An observed path has no plan. So it becomes one: each stretch for one line needs the one before it. A stretch is what its pieces say, in
-turns. A wait is a wait; computing, and a delay by the event loop, hold the loop. Played unchanged, the chain takes what the start took, but
-for the microsecond between pieces. A change takes pieces out of it, or lets a stretch run beside others. Who then ends last decides, and on
-the loop who came first, as in the start itself. What ran beside the path is not in the trace, so it is not played. A change that uncovers
-such work saves less than is said here. docs/opportunities.md says where that can be.
+An observed path has no plan. So it becomes one: each piece needs the one before it. A wait is a wait; computing, and a delay by the event
+loop, hold the loop. Played unchanged, the chain takes what the start took, but for the microsecond between pieces. A change takes pieces out
+of it, or lets a stretch for one line run beside others. Who then ends last decides, and on the loop who came first, as in the start itself.
+What was made beside the path and needed on it (`MadeBeside`) is played: it is still waited for. Anything else that ran beside the path is not
+in the trace. A change that uncovers such work saves less than is said here. docs/opportunities.md says where that can be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from firstword.telemetry import vocabulary as words
 from firstword.tuning.audit.statements import AgentSource, Statement
 from firstword.tuning.replay import Model, Turn, Work, ttfw
 from firstword.tuning.start import Piece, RecordedStart
+
+_BORDER_US = 5
+"""Pieces are a microsecond apart in a trace, and what is told beside them is rounded by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,13 @@ class ObservedChain:
 
     def played_s(self) -> float:
         """Plays the chain unchanged. Returns the seconds that the caller waited for the first word."""
-        return self._ttfw(self._works())
+        return self.without(())
 
     def without(self, gone: Collection[Piece]) -> float:
         """Returns the seconds that the caller would have waited, had these pieces taken no time."""
         ids = {piece.span_id for piece in gone}
-        return self._ttfw(self._works(ids), sum(piece.duration_us for piece in self.dispatch if piece.span_id in ids))
+        sooner_us = sum(piece.duration_us for piece in self.dispatch if piece.span_id in ids)
+        return self._ttfw(self._works(ids), sooner_us)
 
     def beside(self, moved: int, after: int | None, until: int, *, in_a_thread: bool = False) -> float:
         """Returns the seconds that the caller would have waited, had the stretch with index `moved` run beside those
@@ -70,28 +74,67 @@ class ObservedChain:
         it.
         in_a_thread: whether it runs in a thread, so that what it computes does not hold the loop.
         """
+        borders = [0, *accumulate(len(stretch.pieces) for stretch in self.stretches)]
+        before = None if after is None else borders[after + 1] - 1
+        return self._beside(borders[moved], borders[moved + 1], before, borders[until], in_a_thread=in_a_thread)
+
+    def ahead(self, moved: Sequence[Piece]) -> float:
+        """Returns the seconds that the caller would have waited, had these pieces run at the begin, beside those before
+        them. They follow each other, and what is behind them needs them; the last piece of all is none of them.
+        """
+        first = self.pieces(lambda _: True).index(moved[0])
+        return self._beside(first, first + len(moved), None, first + len(moved))
+
+    def _beside(self, first: int, end: int, before: int | None, until: int, *, in_a_thread: bool = False) -> float:
+        """Pieces from `first` to `end` beside others: after the piece `before`, and needed by the piece `until`."""
         works = self._works()
         if in_a_thread:
-            turns = tuple(Turn(turn.waiting + turn.computing, 0) for turn in works[moved].turns)
-            works[moved] = replace(works[moved], turns=turns)
-        works[moved] = replace(works[moved], needs=() if after is None else (works[after].name,))
-        works[moved + 1] = replace(works[moved + 1], needs=(works[moved - 1].name,) if moved else ())
-        works[until] = replace(works[until], needs=(*works[until].needs, works[moved].name))
+            for i in range(first, end):
+                turns = tuple(Turn(turn.waiting + turn.computing, 0, turn.outside) for turn in works[i].turns)
+                works[i] = replace(works[i], turns=turns)
+        around = (str(first - 1),) if first else ()
+        works[first] = replace(works[first], needs=() if before is None else (str(before),))
+        # what followed, also beside the path, follows what was before them
+        pieces = self.pieces(lambda _: True)
+        inside = {str(i): sum(piece.duration_us for piece in pieces[first : i + 1]) for i in range(first, end)}
+        for i in range(end, len(works)):
+            work = works[i]
+            if work.needs and (work.needs[0] == str(end - 1) or (i >= len(pieces) and work.needs[0] in inside)):
+                later_us = inside[work.needs[0]] if i >= len(pieces) else 0
+                turn = replace(work.turns[0], waiting=work.turns[0].waiting + later_us)
+                works[i] = replace(work, needs=(*around, *work.needs[1:]), turns=(turn, *work.turns[1:]))
+        works[until] = replace(works[until], needs=(*works[until].needs, str(end - 1)))
         # first come, first served: what is begun ahead comes first
-        return self._ttfw([works.pop(moved), *works])
+        return self._ttfw([*works[first:end], *works[:first], *works[end:]])
 
     def _works(self, gone: Collection[str] = ()) -> list[Work]:
-        works: list[Work] = []
-        for i, stretch in enumerate(self.stretches):
-            turns = tuple(_turns([piece for piece in stretch.pieces if piece.span_id not in gone]))
-            works.append(Work(str(i), (str(i - 1),) if i else (), None, turns, len(turns)))
+        """A work for each piece, which needs the one before it; then one for each of what was made beside them."""
+        pieces = self.pieces(lambda _: True)
+        works = [
+            Work(str(i), (str(i - 1),) if i else (), None, (_turn(piece, piece.span_id in gone),), 1)
+            for i, piece in enumerate(pieces)
+        ]
+        for number, beside in enumerate(self.start.beside):
+            needed = _at(pieces, beside.needed_us)
+            began = _at(pieces, beside.start_us)
+            if needed is None or pieces[needed].span_id in gone or (began is not None and began >= needed):
+                continue  # who needed it is gone, too
+            ready_us = beside.start_us + beside.duration_us - (beside.needed_us - pieces[needed].start_us)
+            if began is None:  # before the agent's first line
+                name, needs, waiting = f"beside {number}", (), ready_us - pieces[0].start_us
+            else:
+                whole = pieces[began].span_id not in gone
+                since = pieces[began].start_us if whole else beside.start_us
+                name, needs, waiting = f"beside {number}", works[began].needs, ready_us - since
+            works.append(Work(name, needs, None, (Turn(max(waiting, 0), 0),), 1))
+            works[needed] = replace(works[needed], needs=(*works[needed].needs, name))
         return works
 
     def _ttfw(self, works: Sequence[Work], sooner_us: int = 0) -> float:
         start = self.start
         joined = 0 if start.ttfw_s is None else max(start.duration_us - round(start.ttfw_s * 1e6), 0)
         dispatched = sum(piece.duration_us for piece in self.dispatch)
-        last = str(len(self.stretches) - 1)
+        last = str(sum(len(stretch.pieces) for stretch in self.stretches) - 1)
         return ttfw(Model(tuple(works), dispatched - sooner_us, last, joined, 0))
 
 
@@ -108,15 +151,14 @@ def observed_chain(start: RecordedStart, source: AgentSource) -> ObservedChain |
     return ObservedChain(start, source, dispatch, tuple(stretches)) if stretches else None
 
 
-def _turns(pieces: Sequence[Piece]) -> Iterator[Turn]:
-    waiting, outside = 0, None
-    for piece in pieces:
-        if piece.name == words.ABSENT_CALLER:
-            waiting, outside = 0, piece.start_us + piece.duration_us
-        elif piece.kind in words.LOOP_IS_HELD:
-            yield Turn(waiting, piece.duration_us, outside)
-            waiting, outside = 0, None
-        else:
-            waiting += piece.duration_us
-    if waiting or outside is not None or not pieces:
-        yield Turn(waiting, 0, outside)
+def _turn(piece: Piece, is_gone: bool) -> Turn:
+    if piece.name == words.ABSENT_CALLER:
+        return Turn(0, 0, piece.start_us + piece.duration_us)
+    if is_gone:
+        return Turn(0, 0)
+    return Turn(0, piece.duration_us) if piece.kind in words.LOOP_IS_HELD else Turn(piece.duration_us, 0)
+
+
+def _at(pieces: Sequence[Piece], instant_us: int) -> int | None:
+    """Which piece an instant falls into, the later one where it is a border; None for one before them all."""
+    return next((i for i in reversed(range(len(pieces))) if pieces[i].start_us <= instant_us + _BORDER_US), None)

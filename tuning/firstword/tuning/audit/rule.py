@@ -59,11 +59,19 @@ class OpportunityRule:
     """A snippet of Python or shell."""
     link: str
     find: Callable[[AuditedStart], Iterable[RuleFinding]]
+    unpredicted: str = ""
+    """Why no start tells what the change would save, for people; empty where one does."""
 
 
 def found(pieces: Sequence[Piece], saving_s: float, subject: str = "") -> RuleFinding:
     """Returns a finding with one saving, in seconds, as the expected, the least and the most: the start itself decides it."""
     return RuleFinding(tuple(pieces), saving_s, saving_s, saving_s, subject)
+
+
+def seen(pieces: Sequence[Piece]) -> list[RuleFinding]:
+    """Returns one finding of a rule that predicts no saving. Returns an empty list where the pieces took less than `LEAST_S`."""
+    took_s = sum(piece.duration_us for piece in pieces) / 1e6
+    return [found(pieces, 0.0)] if took_s >= LEAST_S else []
 
 
 def without(start: AuditedStart, pieces: Sequence[Piece], subject: str = "") -> list[RuleFinding]:

@@ -1,0 +1,22 @@
+"""A module is imported in the call that uses it."""
+
+from __future__ import annotations
+
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
+
+server = AgentServer()
+
+
+@server.rtc_session()
+async def entrypoint(ctx: JobContext) -> None:
+    """One call."""
+    await ctx.connect()
+    import heavy  # pyright: ignore # beside this file
+
+    session = AgentSession[None](stt="deepgram/nova-3", llm="openai/gpt-4.1-mini", tts="cartesia/sonic-3")
+    await session.start(agent=Agent(instructions=heavy.PROMPT), room=ctx.room)
+    await session.say("Hello, how can I help you today?")
+
+
+if __name__ == "__main__":
+    cli.run_app(server)

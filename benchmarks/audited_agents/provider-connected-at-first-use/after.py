@@ -1,0 +1,22 @@
+"""The voice is connected while the room is joined."""
+
+from __future__ import annotations
+
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli, inference
+
+server = AgentServer()
+
+
+@server.rtc_session()
+async def entrypoint(ctx: JobContext) -> None:
+    """One call."""
+    tts = inference.TTS("cartesia/sonic-3")
+    tts.prewarm()
+    await ctx.connect()
+    session = AgentSession[None](stt="deepgram/nova-3", llm="openai/gpt-4.1-mini", tts=tts)
+    await session.start(agent=Agent(instructions="You are kind."), room=ctx.room)
+    await session.say("Hello, how can I help you today?")
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
