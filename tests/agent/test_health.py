@@ -8,17 +8,25 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess
+from opentelemetry import metrics as otel_metrics
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 from firstword.agent import health, livekit_private, serve_health
-from firstword.agent.worker_gauges import JobProcesses
+from firstword.agent.worker_gauges import JobProcesses, WorkerFigures, observe_worker
 from firstword.rehearsal.processes import free_ports
+from firstword.telemetry import metrics, observed_export
 from firstword.telemetry.livekit_private import PrivateName
+from firstword.telemetry.metrics import meter_of
 from tests.agent.registering_server import registering_server
 from tests.calls.waiting import PATIENCE, until
 
@@ -147,7 +155,9 @@ async def test_a_worker_is_ready_once_livekit_has_it_and_alive_all_the_while(rea
             await server.drain()
             assert await probes.get("/readyz") == DRAINING
             assert await probes.get("/healthz") == ALIVE
-            assert measured(reader)["firstword.worker.draining"] == 1
+            said = measured(reader)
+            assert said["firstword.worker.draining"] == 1
+            assert 0 <= said["firstword.worker.drain_used"] <= 1
 
 
 def slowly(_: JobProcess) -> None:
@@ -172,7 +182,7 @@ async def test_without_the_private_names_it_answers_on_the_next_port(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reader: InMemoryMetricReader
 ) -> None:
     """And measures what is public."""
-    for name in ("HTTP_SERVER", "PROC_POOL", "CONNECTING", "WORKER_LOAD", "AVAILABLE", "INFERENCE"):
+    for name in ("HTTP_SERVER", "PROC_POOL", "CONNECTING", "WORKER_LOAD", "AVAILABLE", "INFERENCE", "DRAIN_TIMEOUT"):
         entry: PrivateName = getattr(livekit_private, name)
         monkeypatch.setattr(livekit_private, name, replace(entry, name=f"{entry.name}_moved"))
     async with registering_server() as livekit:
@@ -217,6 +227,58 @@ def test_the_drain_is_the_variable_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTWORD_DRAIN", "90s")
     with pytest.raises(ValueError, match=r"^FIRSTWORD_DRAIN is '90s'; expected a whole number of seconds, 1 or more$"):
         serve_health(server)
+
+
+async def test_the_share_of_a_drain_is_of_the_limit_that_the_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the first of two ends, and no more than all of it: LiveKit then cuts the calls off."""
+    clock = [100.0]
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    server = agent_server("ws://127.0.0.1:1")
+    server.update_options(drain_timeout=200)
+    monkeypatch.setattr(server, "aclose", AsyncMock())
+    found = health.Health(server)
+    assert found.figures().drain_used is None
+    for now, share in ((100.0, 0.0), (260.0, 0.8), (1000.0, 1.0)):
+        clock[0] = now
+        await server.aclose()
+        assert found.figures().drain_used == share
+
+
+def test_the_gauges_of_one_export_are_asked_for_once(reader: InMemoryMetricReader) -> None:
+    """So all of them tell of the same moment, and the worker is looked at once."""
+    asked = 0
+
+    def figures() -> WorkerFigures:
+        nonlocal asked
+        asked += 1
+        return WorkerFigures(asked, asked, None, True, True, False, None, asked)
+
+    observe_worker(meter_of(metrics.meter_provider(Resource({}), None)), figures, JobProcesses())
+    for export in (1, 2):
+        said = measured(reader)
+        assert asked == export
+        assert {said[f"firstword.worker.{name}"] for name in ("jobs", "load", "idle_processes")} == {export}
+
+
+def test_one_name_for_a_worker_s_spans_and_its_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `speak_first` exports in the jobs, and `serve_health` in the worker: by default ours, else the agent's."""
+    exported: list[Resource] = []
+
+    def noted(resource: Resource, _: object) -> MeterProvider:
+        exported.append(resource)
+        return MeterProvider(resource=resource, shutdown_on_exit=False)
+
+    monkeypatch.setattr(otel_metrics, "get_meter_provider", lambda: None)
+    monkeypatch.setattr(metrics, "meter_provider", noted)
+    spans = observed_export._from_environment.__wrapped__().provider.resource  # pyright: ignore[reportPrivateUsage]  # as speak_first's
+    own = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    for provider in (None, own):
+        monkeypatch.setattr(health, "agents_provider", lambda given=provider: given)
+        with health._meter():  # pyright: ignore[reportPrivateUsage]  # no server runs here
+            pass
+    names = [resource.attributes["service.name"] for resource in exported]
+    assert names == [spans.attributes["service.name"], "shop"]
+    assert exported[0].attributes["service.version"] == spans.attributes["service.version"]
 
 
 def test_processes_are_counted_from_their_events() -> None:

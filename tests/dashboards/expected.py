@@ -92,6 +92,7 @@ WORKERS: dict[str, dict[str, Value]] = {
         "b full": 1,
         "b draining": 1,
     },
+    "Drain of each worker": {"b": 0.85},
     "CPU of each worker": {"a": (0.0001, 2)},
     "Memory of each worker": {"a": (50e6, 4e9)},
     "Process start": {"p50": (1.0, 1.25), "p90": (1.0, 1.25), "p99": (7.5, 10.0)},

@@ -20,6 +20,7 @@ from firstword.agent.process import start_metrics
 from firstword.agent.worker_gauges import JobProcesses, WorkerFigures
 from firstword.rehearsal.ports import Ports
 from firstword.rehearsal.stack import LocalStack
+from firstword.telemetry.service import service_resource
 from tests.calls.waiting import PATIENCE
 from tests.dashboards import planted
 from tests.dashboards.expected import EXPECTED, WINDOW_S, Value
@@ -33,8 +34,12 @@ VARIABLES = {
     "flag": ".*",
     "quantile": "0.9",
 }
-A = WorkerFigures(jobs=3, load=0.4, full=False, registered=True, ready=True, draining=False, idle_processes=2)
-B = WorkerFigures(jobs=1, load=0.8, full=True, registered=True, ready=False, draining=True, idle_processes=1)
+A = WorkerFigures(
+    jobs=3, load=0.4, full=False, registered=True, ready=True, draining=False, drain_used=None, idle_processes=2
+)
+B = WorkerFigures(
+    jobs=1, load=0.8, full=True, registered=True, ready=False, draining=True, drain_used=0.85, idle_processes=1
+)
 ALL_THERE = (
     "sum(startup_starts_total) == 21",
     "firstword_datagrams_lost_total == 5",
@@ -68,7 +73,7 @@ async def scraped(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tu
             patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", stack.otlp_endpoint)
             patch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "1000")
             try:
-                with start_metrics.recorded(run_folder.make(), start_metrics.named()):
+                with start_metrics.recorded(run_folder.make(), service_resource()):
                     planted.worker(a, A, planted.Processes())
                     planted.worker(b, B, JobProcesses())
                     planted.tuner(t)

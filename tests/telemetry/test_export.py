@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from firstword.telemetry import export
-from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
+from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment
 from firstword.telemetry.testing import StartupTest
 from tests.telemetry.plans import a_plan
 
@@ -166,16 +166,6 @@ def test_what_is_asked_for_and_cannot_be_done_is_said(
     assert bool(caplog.messages) == bool(says)
     for exporter in exporters:
         exporter.shutdown()
-
-
-def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our defaults."""
-    assert resource("firstword", "1").attributes["service.name"] == "firstword"
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "hotline")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=live")
-    named = resource("firstword", "1").attributes
-    assert (named["service.name"], named["deployment.environment.name"]) == ("hotline", "live")
-    assert named["service.version"] == "1"
 
 
 def test_a_collector_that_is_away_costs_the_caller_nothing(startup_test: StartupTest) -> None:

@@ -89,6 +89,13 @@ def _each() -> list[Panel]:
             ),
         ),
         lines(
+            "Drain of each worker",
+            "Of a worker that ends: the share of its drain that has passed. At 1 the calls that are left are cut off.",
+            SHARE,
+            each("firstword_worker_drain_used"),
+            limit=Limit(0.8, 1.0),
+        ),
+        lines(
             "CPU of each worker",
             "Cores that a worker and its jobs use, those that have ended included.",
             "suffix: cores",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -21,7 +22,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from firstword.agent import livekit_private
 from firstword.agent.worker_gauges import JobProcesses, WorkerFigures, observe_worker
 from firstword.telemetry import metrics
-from firstword.telemetry.export import resource
+from firstword.telemetry.observed_export import agents_provider
+from firstword.telemetry.service import service_resource
 
 logger = logging.getLogger("firstword")
 
@@ -54,12 +56,17 @@ def serve_health(server: AgentServer) -> None:
 
 @contextmanager
 def _meter() -> Generator[Meter]:
-    """firstword's meter of the agent's own provider, or of one that ends with the worker."""
+    """firstword's meter of the agent's own provider, or of one that ends with the worker.
+
+    That one exports under the name of the agent's spans.
+    """
     present = otel_metrics.get_meter_provider()
     if isinstance(present, MeterProvider):
         yield metrics.meter_of(present)
         return
-    own = metrics.meter_provider(resource("livekit-agent", ""), metrics.exporter_from_environment())
+    traces = agents_provider()
+    named = service_resource() if traces is None else traces.resource
+    own = metrics.meter_provider(named, metrics.exporter_from_environment())
     try:
         yield metrics.meter_of(own)
     finally:
@@ -74,7 +81,8 @@ class Health:
         self._server = server
         self._host = host
         self._processes = JobProcesses()
-        self._started = self._taken = self._ending = self._routed = False
+        self._started = self._taken = self._routed = False
+        self._ending_since: float | None = None
         self._own: web.AppRunner | None = None
         livekit_private.when_set(server, livekit_private.HTTP_SERVER, self._add_routes)
         livekit_private.when_set(server, livekit_private.PROC_POOL, self._follow)
@@ -104,6 +112,7 @@ class Health:
             registered=self._registered(),
             ready=self.not_ready() is None,
             draining=self._ending,
+            drain_used=self._drain_used(),
             idle_processes=self._processes.idle if self._processes.known else None,
         )
 
@@ -117,6 +126,16 @@ class Health:
         if self._processes.failing and not self._processes.idle:
             return "no process for a job could be started; the log says why"
         return None
+
+    @property
+    def _ending(self) -> bool:
+        return self._ending_since is not None
+
+    def _drain_used(self) -> float | None:
+        limit = livekit_private.DRAIN_TIMEOUT.of(self._server)
+        if self._ending_since is None or not limit:
+            return None
+        return min((time.monotonic() - self._ending_since) / limit, 1.0)
 
     def _registered(self) -> bool:
         return self._taken and not livekit_private.CONNECTING.of(self._server)
@@ -162,7 +181,8 @@ class Health:
         method = getattr(self._server, ending)
 
         async def noted(*arguments: Any, **options: Any) -> None:
-            self._ending = True
+            if self._ending_since is None:
+                self._ending_since = time.monotonic()
             await method(*arguments, **options)
 
         setattr(self._server, ending, noted)

@@ -125,6 +125,7 @@ PROC_POOL: Final = PrivateName(
 CONNECTING: Final = PrivateName(_SERVER, "_connecting", _HEALTH, "a worker that LiveKit once took counts as registered")
 WORKER_LOAD: Final = PrivateName(_SERVER, "_worker_load", _HEALTH, "the load is not measured")
 AVAILABLE: Final = PrivateName(_SERVER, "_is_available", _HEALTH, "whether a worker is full is not measured")
+DRAIN_TIMEOUT: Final = PrivateName(_SERVER, "_drain_timeout", _HEALTH, "how much of a drain has passed is not measured")
 INFERENCE: Final = PrivateName(
     _SERVER, "_inference_executor", _HEALTH, "`/healthz` is 200 though the inference process is dead"
 )

@@ -37,6 +37,7 @@ from firstword.agent.process.tool_check import missing_tools
 from firstword.agent.settings import Settings, SettingsError, account_sources, claim_key_missing, may_be, settings
 from firstword.telemetry import switch
 from firstword.telemetry.arrival import warn_where_nothing_arrives
+from firstword.telemetry.service import service_resource
 
 logger = logging.getLogger("firstword")
 
@@ -100,7 +101,7 @@ class Worker(AgentServer):
             return
         with contextlib.ExitStack() as running:
             running.callback(run_folder.remove)
-            meter = running.enter_context(start_metrics.recorded(folder, start_metrics.named()))
+            meter = running.enter_context(start_metrics.recorded(folder, service_resource()))
             if config.profile is None and other_provider(config.flag_provider) is None:
                 running.enter_context(LastGoodKeeper(DRAWN))
             async with self.health.observed(meter), asyncio.TaskGroup() as beside:

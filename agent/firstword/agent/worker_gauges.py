@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -25,6 +25,8 @@ class WorkerFigures:
     registered: bool
     ready: bool
     draining: bool
+    drain_used: float | None
+    """Share of the time that a worker which ends gives its calls; None also where it does not end."""
     idle_processes: int | None
 
 
@@ -76,26 +78,56 @@ class JobProcesses:
             self.failing = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Gauge:
+    """A gauge `firstword.worker.NAME`, and what it says of the figures; None: nothing."""
+
+    name: str
+    description: str
+    value: Callable[[WorkerFigures], float | None]
+    unit: str = ""
+
+    def observations(self, figures: WorkerFigures) -> list[Observation]:
+        """Returns what is exported of these figures."""
+        value = self.value(figures)
+        return [] if value is None else [Observation(value)]
+
+
+_GAUGES: Final = (
+    _Gauge("jobs", "Jobs that run", lambda now: now.jobs, "{job}"),
+    _Gauge("load", "Load that LiveKit is told, 0 to 1", lambda now: now.load),
+    _Gauge("full", "1: LiveKit gives it no job for its load", lambda now: None if now.full is None else int(now.full)),
+    _Gauge("registered", "1: a LiveKit server has it", lambda now: int(now.registered)),
+    _Gauge("ready", "1: it can take a job, as /readyz says", lambda now: int(now.ready)),
+    _Gauge("draining", "1: it ends once its jobs have", lambda now: int(now.draining)),
+    _Gauge("drain_used", "Share of its drain that has passed, 0 to 1", lambda now: now.drain_used),
+    _Gauge("idle_processes", "Processes ready for a job", lambda now: now.idle_processes, "{process}"),
+)
+
+
 def observe_worker(meter: Meter, figures: Callable[[], WorkerFigures], processes: JobProcesses) -> None:
     """Adds instruments to the meter that report how a worker is, and how long its processes take to start.
 
-    figures: asked at each export, on the exporter's thread.
+    figures: asked once an export, on the exporter's thread. The gauges of one export so tell of one moment.
     """
+    now: WorkerFigures | None = None
 
-    def gauge(name: str, description: str, value: Callable[[WorkerFigures], float | None], unit: str = "") -> None:
-        def observe(_: CallbackOptions) -> list[Observation]:
-            found = value(figures())
-            return [] if found is None else [Observation(found)]
+    def ask(_: CallbackOptions) -> list[Observation]:
+        nonlocal now
+        now = figures()
+        return []
 
-        meter.create_observable_gauge(f"firstword.worker.{name}", [observe], unit=unit, description=description)
+    for number, gauge in enumerate(_GAUGES):
 
-    gauge("jobs", "Jobs that run", lambda now: now.jobs, "{job}")
-    gauge("load", "Load that LiveKit is told, 0 to 1", lambda now: now.load)
-    gauge("full", "1: LiveKit gives it no job for its load", lambda now: None if now.full is None else int(now.full))
-    gauge("registered", "1: a LiveKit server has it", lambda now: int(now.registered))
-    gauge("ready", "1: it can take a job, as /readyz says", lambda now: int(now.ready))
-    gauge("draining", "1: it ends once its jobs have", lambda now: int(now.draining))
-    gauge("idle_processes", "Processes ready for a job", lambda now: now.idle_processes, "{process}")
+        def observe(_: CallbackOptions, gauge: _Gauge = gauge) -> list[Observation]:
+            return [] if now is None else gauge.observations(now)
+
+        meter.create_observable_gauge(
+            f"firstword.worker.{gauge.name}",
+            [observe] if number else [ask, observe],  # the SDK calls them in the order in which they were given
+            unit=gauge.unit,
+            description=gauge.description,
+        )
     starts = meter.create_histogram(
         "firstword.process.start",
         unit="s",

@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -24,9 +23,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
 from firstword.telemetry import otlp
-from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment, resource
+from firstword.telemetry.export import Exporting, FileExporter, exporters_from_environment
 from firstword.telemetry.livekit import declared_start
 from firstword.telemetry.livekit_private import SPAN_PROCESSOR, TRACER_PROVIDER
+from firstword.telemetry.service import service_resource
 from firstword.telemetry.times import SLOW_S
 from firstword.telemetry.vocabulary import ROOT
 
@@ -40,8 +40,6 @@ TRACES: Final = "FIRSTWORD_TRACES"
 SLOW: Final = "FIRSTWORD_SLOW"
 """Variable with the seconds to the first word above which a start is slow."""
 _FLUSH_MS: Final = 5_000
-_SERVICE: Final = "firstword"
-"""The service's name where nobody gives one: that of the traces that the commands look for in a Jaeger."""
 _LIVEKITS: Final = "livekit-agents"
 """The service that LiveKit names where it makes a provider of its own, for LiveKit Cloud."""
 
@@ -106,7 +104,7 @@ def _from_environment() -> Exporting:
     if not exporters:
         logger.info("observed starts are exported nowhere; expected OTEL_EXPORTER_OTLP_ENDPOINT, or a tracer provider")
     instance = Resource({SERVICE_INSTANCE_ID: uuid4().hex})
-    return Exporting(exporters, resource=instance.merge(resource(_SERVICE, _version())))
+    return Exporting(exporters, resource=instance.merge(service_resource()))
 
 
 @functools.cache
@@ -122,14 +120,6 @@ def _to_files() -> list[SpanExporter]:
 def _folder() -> Path | None:
     folder = os.environ.get(TRACES)
     return Path(folder) if folder else None
-
-
-def _version() -> str:
-    """Of the firstword that observes; empty where only its telemetry is there."""
-    try:
-        return metadata.version("firstword")
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 @functools.cache

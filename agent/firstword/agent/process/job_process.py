@@ -37,6 +37,7 @@ from firstword.agent.unheard import wait_for_the_unheard
 from firstword.telemetry import libraries
 from firstword.telemetry import metrics as telemetry_metrics
 from firstword.telemetry.export import Exporting, exporters_from_environment
+from firstword.telemetry.service import service_resource
 
 logger = logging.getLogger("firstword")
 
@@ -145,7 +146,7 @@ def _exporting(folder: str | None, redact: bool) -> Exporting:
     instance = {"service.instance.id": uuid4().hex}  # by which the sessions of one process are told
     exporting = Exporting(
         exporters_from_environment(folder=Path(folder) if folder else None, warn=False),  # the worker has, at its start
-        resource=start_metrics.named().merge(Resource(instance)),
+        resource=service_resource().merge(Resource(instance)),
         redact=redact,
     )
     libraries.switch_on(exporting.inside)

@@ -14,7 +14,6 @@ import os
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +22,6 @@ from opentelemetry.sdk.resources import Resource
 
 from firstword.agent import failures, run_folder
 from firstword.telemetry import metrics
-from firstword.telemetry.export import resource
 from firstword.telemetry.metrics import StartFigures, StartInstruments
 
 logger = logging.getLogger("firstword")
@@ -33,14 +31,6 @@ _LARGEST = 65_536
 """Bytes of a datagram; a start of twenty tasks has some four thousand."""
 _LONGEST_WORD = 64
 """Characters of a helper's name, or of a reason."""
-
-
-def named() -> Resource:
-    """Returns the OpenTelemetry resource with the worker's name and version, for whatever it exports.
-
-    `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override both.
-    """
-    return resource("firstword", version("firstword"))
 
 
 def send(figures: StartFigures) -> bool:

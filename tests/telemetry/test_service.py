@@ -1,0 +1,19 @@
+"""The name that a process exports as: one for its spans and its metrics, and the user's before ours."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from firstword.telemetry.service import service_resource
+
+
+def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our defaults."""
+    assert service_resource().attributes["service.name"] == "firstword"
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "hotline")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=live")
+    named = service_resource().attributes
+    assert (named["service.name"], named["deployment.environment.name"]) == ("hotline", "live")
+    assert named["service.version"] == version("firstword")
