@@ -225,6 +225,41 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"flags": {"enabled": True}, "env": {"FIRSTWORD_PROFILE": "tuned"}},
         "the profile goes before the flags",
     ),
+    "a tuner of another agent": (
+        {
+            "tuner": {"enabled": True, "jaeger": "http://jaeger:16686"},
+            "flags": {"enabled": True},
+            "telemetry": {"endpoint": "http://collector:4317"},
+            "readiness": {"path": "/worker"},
+        },
+        "an agent that is not ours reads no flags",
+    ),
+    "another source of flags": (
+        {"flags": {"enabled": True}, "env": {"FLAGD_RESOLVER": "rpc"}},
+        "workers would ask another provider",
+    ),
+    "more memory than there may be": (
+        {"resources": {"requests": {"memory": "4097Mi"}}},
+        "resources.requests.memory is 4097Mi, more than the limit, 4Gi",
+    ),
+    "KEDA without workers' figures": (
+        {"keda": {"enabled": True, "prometheus": "http://prometheus:9090"}},
+        "no worker sends the figures that keda.query asks for",
+    ),
+    "alerts without figures": ({"prometheusRule": {"enabled": True}}, "no worker sends figures"),
+    "no LiveKit secret": ({"secret": {"keys": ["LIVEKIT_API_KEY", "OPENAI_API_KEY"]}}, "has no LIVEKIT_API_SECRET"),
+    "probes' other port twice": (
+        {"podMonitor": {"enabled": True, "port": 9100}, "probePort": 9100},
+        "podMonitor.port is the port of the probes",
+    ),
+    "two collectors": (
+        {"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}},
+        "expected livekit.url, port, drainSeconds, flags or telemetry.endpoint",
+    ),
+    "a Secret that sets the drain": (
+        {"secret": {"keys": ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "FIRSTWORD_DRAIN"]}},
+        "FIRSTWORD_DRAIN in env or secret.keys",
+    ),
     "a variable of the chart's": ({"env": {"FIRSTWORD_DRAIN": "60"}}, "the chart sets it from another value"),
     "a secret in the open": ({"env": {"FIRSTWORD_CLAIM_KEY": "k"}}, "expected it in the Secret"),
     "a password in the open": (
@@ -243,6 +278,24 @@ def test_values_that_contradict_each_other_fail_with_a_sentence(case: str) -> No
     with pytest.raises(RenderFailed) as failed:
         render(values)
     assert sentence in str(failed.value)
+
+
+@pytest.mark.parametrize("memory", ["4Gi", "4096Mi", "4G", "4294967296", 4294967296])
+def test_memory_may_be_written_in_any_way(memory: str | int) -> None:
+    requests = pods(render({"resources": {"requests": {"memory": memory}}}))["worker"]["containers"][0]["resources"]
+    assert requests["requests"]["memory"] == memory
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://collector:4317"])
+def test_resource_attributes_of_ones_own_come_after_the_pod_s(endpoint: str) -> None:
+    """And no variable is there twice, which a server-side apply would refuse."""
+    values = {"env": {"OTEL_RESOURCE_ATTRIBUTES": "team=voice"}, "telemetry": {"endpoint": endpoint}}
+    variables = pods(render(values))["worker"]["containers"][0]["env"]
+    names = [variable["name"] for variable in variables]
+    assert len(names) == len(set(names))
+    (found,) = [variable["value"] for variable in variables if variable["name"] == "OTEL_RESOURCE_ATTRIBUTES"]
+    assert found.endswith("team=voice")
+    assert ("k8s.pod.name=$(POD_NAME)," in found) == bool(endpoint)
 
 
 def test_openshift_may_choose_the_user() -> None:
