@@ -1,4 +1,4 @@
-"""A LiveKit server as a worker sees it while nobody calls: takes its registration, and can be away."""
+"""A LiveKit server as a worker sees it: takes its registration, can be away, and can give a job whose room is never joined."""
 
 from __future__ import annotations
 
@@ -17,12 +17,29 @@ class Registering:
 
     url: str = ""
     away: bool = False
+    joining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a job tries to join its room."""
     _open: set[web.WebSocketResponse] = field(default_factory=set[web.WebSocketResponse])
 
     async def go(self) -> None:
         """Ends its connections and takes no more until `away` is False."""
         self.away = True
         await asyncio.gather(*(each.close() for each in self._open))
+
+    async def give_job(self) -> None:
+        """Dispatches one to the worker. It joins a room that never lets it in, so it runs until something ends it."""
+        offer = agent.ServerMessage()
+        offer.availability.job.id = "AJ_one"
+        offer.availability.job.room.name = "room"
+        (socket,) = self._open
+        await socket.send_bytes(offer.SerializeToString())
+        await self.joining.wait()
+
+    async def let_nobody_in(self, _: web.Request) -> web.StreamResponse:
+        """A job comes to its room."""
+        self.joining.set()
+        await asyncio.Event().wait()
+        raise AssertionError
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """A worker comes."""
@@ -35,8 +52,13 @@ class Registering:
         answer = agent.ServerMessage()
         answer.register.worker_id = "AW_one"
         await socket.send_bytes(answer.SerializeToString())
-        async for _ in socket:
-            pass
+        async for message in socket:
+            said = agent.WorkerMessage.FromString(message.data)
+            if said.availability.available:
+                answer = agent.ServerMessage()
+                answer.assignment.job.id = said.availability.job_id
+                answer.assignment.url, answer.assignment.token = self.url, "token"
+                await socket.send_bytes(answer.SerializeToString())
         self._open.discard(socket)
         return socket
 
@@ -46,7 +68,7 @@ async def registering_server() -> AsyncGenerator[Registering]:
     """Runs it on this loop."""
     server = Registering()
     app = web.Application()
-    app.add_routes([web.get("/agent", server.take)])
+    app.add_routes([web.get("/agent", server.take), web.get("/rtc{more:.*}", server.let_nobody_in)])
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

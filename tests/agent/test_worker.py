@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,13 @@ async def started(
     """A worker that retries once, with `variables` set unless they are empty, started by the program `by`."""
     entrypoint = folder / "few_retries.py"
     entrypoint.write_text(ENTRYPOINT)
+    return await started_from(entrypoint, folder, variables, by, options)
+
+
+async def started_from(
+    entrypoint: Path, folder: Path, variables: Mapping[str, str], by: Sequence[str] = (), options: Sequence[str] = ()
+) -> asyncio.subprocess.Process:
+    """The worker in that file, likewise."""
     own = {
         "LIVEKIT_URL": f"ws://127.0.0.1:{free_ports(1)[0]}",
         "LIVEKIT_API_KEY": "key",
@@ -49,7 +57,7 @@ async def started(
     }
     places = {f"XDG_{name}_HOME": str(folder) for name in ("CACHE", "DATA", "STATE")}
     return await asyncio.create_subprocess_exec(
-        *(*by, sys.executable, "-m", "livekit.agents", "start", str(entrypoint), *options),
+        *(*by, sys.executable, "-P", "-m", "livekit.agents", "start", str(entrypoint), *options),
         cwd=folder,
         env={name: value for name, value in {**os.environ, **places, **own, **variables}.items() if value},
         stdout=asyncio.subprocess.PIPE,

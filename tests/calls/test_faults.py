@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import psutil
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC
@@ -26,6 +21,7 @@ from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.processes import ServerFailed, started
 from firstword.rehearsal.workers import worker_file
 from firstword.telemetry.vocabulary import ROOM_SID, ROOT
+from tests.agent.metrics_receiver import metrics_receiver
 from tests.calls.sent import Samples, whole
 from tests.calls.speaker import Speaker
 from tests.calls.traces import Traced
@@ -51,15 +47,13 @@ async def test_everything_away(servers: CallServers) -> None:
     model.write_text("\n".join(f"[{provider}]\n{faults}" for provider in ("llm", "tts", "stt")))
     async with (
         simulators(model, servers.folder / "refusing.log") as addresses,
-        metrics_received() as (endpoint, dropped),
+        metrics_receiver() as metrics,
     ):
         environment = {f"{name.upper()}_BASE_URL": address for name, address in addresses.items()} | {
             "FIRSTWORD_STORE_URL": "sqlite:////proc/nowhere/accounts.db",
             "FIRSTWORD_SPEECH_DEADLINE": "2",
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint,
-            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
-            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+            **metrics.environment,
         }
         async with servers.worker("tuned", environment) as worker:
             caller = worker.caller(account=ADA.id)
@@ -70,7 +64,7 @@ async def test_everything_away(servers: CallServers) -> None:
             await caller.leave()
             start = await worker.trace(sid, whole=True)
             (written,) = (spans for spans in worker.spans_by_process if start.root in spans)
-            await until(lambda: bool(dropped) and dropped[-1] == len(written))
+            await until(lambda: metrics.value("startup.spans.dropped") == len(written))
     assert start.outcome == "first_word"
     assert start.root.attributes["startup.account.result"] == "fallback"
     assert start.root.attributes["startup.fallbacks"] == 2  # the account's and the playout's
@@ -83,26 +77,6 @@ async def shipped(name: str) -> Samples:
     """One of the sounds that ship with the package."""
     sound = shipped_apology() if name == "sorry" else shipped_audio()
     return samples_of(await sound.whole(), SAMPLE_RATE)
-
-
-@contextlib.asynccontextmanager
-async def metrics_received() -> AsyncGenerator[tuple[str, list[int]]]:
-    """An endpoint for metrics over HTTP, and what it has been told of dropped spans."""
-    told: list[int] = []
-
-    async def receive(request: web.Request) -> web.Response:
-        body = await request.read()
-        sent = ExportMetricsServiceRequest.FromString(
-            gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body
-        )
-        metrics = [m for r in sent.resource_metrics for scope in r.scope_metrics for m in scope.metrics]
-        told.extend(p.as_int for m in metrics if m.name == "startup.spans.dropped" for p in m.sum.data_points)
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/v1/metrics", receive)
-    async with TestServer(app) as server:
-        yield str(server.make_url("/v1/metrics")), told
 
 
 async def test_server_restarted(tmp_path: Path) -> None:
