@@ -19,15 +19,14 @@ import pytest
 
 from tests.calls.workers import call_servers
 from tests.deploy import pods
-from tests.deploy.called_pod import call, manifests_for, worker_pod
+from tests.deploy.called import call, manifests_for, worker_container, worker_pod
+from tests.deploy.container_root import ContainerRoot
 from tests.deploy.rendered import DEPLOY
 
 pytestmark = [pytest.mark.soak, pytest.mark.real, pytest.mark.deploy, pytest.mark.timeout(3600)]
 
 ROOT = DEPLOY.parent
 IMAGE = "firstword:0.1.0"
-FLAGS = "/flags"
-"""Where the pod has the flag file, from a ConfigMap."""
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 
 
@@ -141,15 +140,8 @@ async def test_a_caller_of_the_chart_is_greeted_from_the_image(buildah: Buildah,
         user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
         assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
         volumes = pods.mounts(pod, manifests, tmp_path / "volumes")
-        steps = [f"mount --bind {root} {root}", f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
-        for path, volume in volumes.items():
-            (root / path[1:]).mkdir(parents=True, exist_ok=True)
-            in_memory = f"mount -t tmpfs -o mode=1777 tmpfs {root}{path}"
-            steps.append(in_memory if path != FLAGS else f"chmod a+rx {volume} && mount --bind {volume} {root}{path}")
-        steps.append(f"mount -o remount,bind,ro {root}")
-        steps.append(f'exec /usr/sbin/chroot --userspec={user} {root} env -C {pods.WORKDIR} "$@"')
-        within = ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", " && ".join(steps), "pod")
-        await call(servers, name, pod, tmp_path, places={}, within=within)
+        within = ContainerRoot(root, user, volumes, built=True).within()
+        await call(servers, name, worker_container(servers, pod), tmp_path, within=within)
 
 
 def _mirror() -> tuple[str, ...]:
