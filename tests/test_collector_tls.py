@@ -1,4 +1,4 @@
-"""The TLS overlay on a collector of contrib's modules: who has the token is counted, anybody else is refused.
+"""The overlays on a collector of contrib's modules: with TLS, who has the token is counted, and anybody else refused.
 
 Only `make soak` runs this: Go builds the collector of `deploy/collector-build.yaml`, which takes minutes and modules from its
 proxy. The layer that balances is left out: these files do without it, and its modules are many.
@@ -69,6 +69,14 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run((*make, *names), cwd=folder, check=True, capture_output=True)
     (folder / "token").write_text(TOKEN)
     return folder
+
+
+async def test_contribs_modules_take_the_files_of_two_collectors(program: Path) -> None:
+    """`validate` finds no fault: what `firstword up --machines 2` runs on Jaeger's binary is for contrib's image, too."""
+    names = ("otel-collector.yaml", "deploy/collector-redaction.yaml", "deploy/collector-two.yaml")
+    files = [part for name in names for part in ("--config", str(data_file(name)))]
+    run = await asyncio.to_thread(subprocess.run, (program, "validate", *files), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
