@@ -187,6 +187,53 @@ async def root(port):
     thread.join()
 """,
     ),
+    "sound of the caller": Fault(
+        ObservedKind.CALLER_SOUND,
+        """
+import asyncio, threading, time
+from livekit.rtc._proto.ffi_pb2 import FfiEvent
+async def root(port):
+    loop = asyncio.get_running_loop()
+    frames = asyncio.Queue()
+    def come():
+        for _ in range(6):
+            time.sleep(0.05)
+            event = FfiEvent()
+            event.audio_stream_event.stream_handle = 1
+            loop.call_soon_threadsafe(frames.put_nowait, event)
+    thread = threading.Thread(target=come)
+    thread.start()
+    for _ in range(6):
+        await frames.get()  # here
+    thread.join()
+""",
+    ),
+    "another event of the native client": Fault(
+        ObservedKind.OUTSIDE,
+        """
+import asyncio, threading
+from livekit.rtc._proto.ffi_pb2 import FfiEvent
+async def root(port):
+    loop = asyncio.get_running_loop()
+    events = asyncio.Queue()
+    event = FfiEvent()
+    event.room_event.room_handle = 1
+    threading.Timer(0.3, loop.call_soon_threadsafe, [events.put_nowait, event]).start()
+    await events.get()  # here
+""",
+    ),
+    "another class of that name": Fault(
+        ObservedKind.OUTSIDE,
+        """
+import asyncio, threading
+class FfiEvent: pass
+async def root(port):
+    loop = asyncio.get_running_loop()
+    events = asyncio.Queue()
+    threading.Timer(0.3, loop.call_soon_threadsafe, [events.put_nowait, FfiEvent()]).start()
+    await events.get()  # here
+""",
+    ),
     "subprocess": Fault(
         ObservedKind.OUTSIDE,
         """

@@ -33,9 +33,11 @@ def test_their_coming_ends_it() -> None:
     assert absence(START, [CONNECTING, PUBLISHING, arrival, SPEAKING], connected=90) == (150, 600)
 
 
-def test_their_answer_ends_it() -> None:
-    """Of an agent that publishes its voice, and speaks once somebody has subscribed: they came before that."""
-    assert absence(START, [CONNECTING, PUBLISHING, ANSWER, SPEAKING], connected=90) == (150, 600)
+@pytest.mark.parametrize("kind", [ObservedKind.OUTSIDE, ObservedKind.CALLER_SOUND])
+def test_their_answer_ends_it(kind: ObservedKind) -> None:
+    """Of an agent that publishes its voice, and speaks once somebody has subscribed, or has been heard: they came before that."""
+    answer = replace(ANSWER, kind=kind)
+    assert absence(START, [CONNECTING, PUBLISHING, answer, SPEAKING], connected=90) == (150, 600)
 
 
 @pytest.mark.parametrize("connected", [None, 650])

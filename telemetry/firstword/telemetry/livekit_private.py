@@ -93,5 +93,13 @@ SPAN_PROCESSOR: Final = PrivateName(
     "an observed start does not go to the agent's own provider",
 )
 """OpenTelemetry's. There is no other way to hand a finished span to a provider."""
+NATIVE_EVENT: Final = PrivateName(
+    "livekit.rtc._proto.ffi_pb2",
+    "FfiEvent",
+    "firstword.telemetry.loop_record",
+    "a wait for the caller's sound is called `outside`",
+)
+NATIVE_SOUND: Final = "audio_stream_event"
+"""The field of `NATIVE_EVENT` that has a frame of a participant's sound."""
 BACKGROUND_AUDIO: Final = "background_audio"
 """The name that LiveKit's BackgroundAudioPlayer gives its track. Without it, background audio would count as the first word."""

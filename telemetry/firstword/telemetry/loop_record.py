@@ -21,7 +21,9 @@ from types import BuiltinMethodType
 from typing import Any, NamedTuple, cast
 
 from firstword.telemetry.frames import Frames, await_chain, users_frame
+from firstword.telemetry.livekit_private import NATIVE_EVENT, NATIVE_SOUND
 from firstword.telemetry.loop_steps import (
+    CallerSound,
     Event,
     ExecutorCall,
     Life,
@@ -160,7 +162,7 @@ class LoopRecord:
         if threading.get_ident() != self.thread:
             call = self._call_of(handle)
             step = Step(Origin.OUTSIDE if call is None else Origin.EXECUTOR, None if call is None else call.step, now)
-            step.detail = call
+            step.detail = CallerSound() if call is None and _is_sound(handle) else call
         else:
             step = Step(Origin.SOON, self.current, now)
             if isinstance(handle, events.TimerHandle):
@@ -335,6 +337,17 @@ class LoopRecord:
                 return call
         call = self._calls.get(id(result_of))
         return call if call is not None and call.future is not None and call.future() is result_of else None
+
+
+def _is_sound(handle: Any) -> bool:
+    """Whether what another thread schedules hands over a frame of a caller's sound."""
+    event: Any = handle._args[0] if handle._args else None
+    if type(event).__name__ != NATIVE_EVENT.name:
+        return False
+    try:
+        return event.HasField(NATIVE_SOUND)
+    except (AttributeError, ValueError):  # another class of that name, or one without that field
+        return False
 
 
 def _is_socket(descriptor: int) -> bool:

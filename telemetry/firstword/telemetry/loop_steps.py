@@ -81,7 +81,7 @@ class Step:
         """`end` is 0 while it runs."""
         self.outer: Step | None = None
         """The step inside which it ran, if a loop is run inside of a callback."""
-        self.detail: Timer | Event | ExecutorCall | None = None
+        self.detail: Timer | Event | ExecutorCall | CallerSound | None = None
         self.life: Life | None = None
         self.ended_task = False
         """Whether the task's coroutine ended in it."""
@@ -120,6 +120,12 @@ class Event:
         """When the request that it answers was written; 0 if there was none."""
         self.ready = ready
         """What the descriptor had brought last before that request, such as its connection; None if nothing."""
+
+
+class CallerSound:
+    """A frame of a caller's sound, which LiveKit's native client handed over."""
+
+    __slots__ = ()
 
 
 class ExecutorCall:

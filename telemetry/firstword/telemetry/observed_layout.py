@@ -82,7 +82,11 @@ def absence(start: Start, pieces: Sequence[ObservedPiece], connected: int | None
     """
     joined = start.end if start.joined is None else start.joined
     for piece in pieces:
-        answer = piece.kind is ObservedKind.OUTSIDE and connected is not None and connected <= piece.start
+        answer = (
+            piece.kind in (ObservedKind.OUTSIDE, ObservedKind.CALLER_SOUND)
+            and connected is not None
+            and connected <= piece.start
+        )
         if piece.start < joined and (piece.is_arrival or (answer and joined <= piece.end)):
             return piece.start, min(piece.end, joined)
     return None

@@ -22,7 +22,7 @@ from types import CodeType
 from firstword.telemetry import vocabulary as words
 from firstword.telemetry.beside_path import BesideWork, Need, beside_works, let_go_on, needs_of
 from firstword.telemetry.frames import Frames
-from firstword.telemetry.loop_steps import Event, Life, Origin, Step, Timer
+from firstword.telemetry.loop_steps import CallerSound, Event, Life, Origin, Step, Timer
 from firstword.telemetry.source_lines import SourceLine, is_users, line_of
 
 _LIVEKIT = f"{os.sep}livekit{os.sep}"
@@ -38,6 +38,8 @@ class ObservedKind(StrEnum):
     NETWORK = words.NETWORK
     THREAD = words.THREAD
     """A call in an executor, or the wait for a free thread."""
+    CALLER_SOUND = words.CALLER_SOUND
+    """Sound of a caller that had not come yet: their speech, or the silence that ends it."""
     OUTSIDE = words.OUTSIDE
     """Something that the loop knows nothing of: another thread, a native library, a process."""
 
@@ -132,7 +134,7 @@ class _Walk:
         detail, cause = step.detail, step.cause
         self.needs += needs_of(step, woken)
         waiting = _waiting_for(woken, step)
-        if cause is None or detail is None:
+        if cause is None or detail is None or isinstance(detail, CallerSound):
             return self._unknown(step, woken)
         if isinstance(detail, Timer):
             self.add(ObservedKind.EVENT_LOOP, max(detail.due, step.scheduled), *waiting)
@@ -197,6 +199,8 @@ class _Walk:
 
 def _kind(step: Step) -> ObservedKind:
     """Of the wait for what came with this step."""
+    if isinstance(step.detail, CallerSound):
+        return ObservedKind.CALLER_SOUND
     is_network = isinstance(step.detail, Event) and step.detail.is_socket
     return ObservedKind.NETWORK if is_network else ObservedKind.OUTSIDE
 

@@ -56,8 +56,9 @@ COMPUTING: Final = "computing"
 TIMER: Final = "timer"
 NETWORK: Final = "network"
 THREAD: Final = "thread"
+CALLER_SOUND: Final = "caller sound"
 OUTSIDE: Final = "outside"
-KINDS: Final = (COMPUTING, EVENT_LOOP, TIMER, NETWORK, THREAD, OUTSIDE)
+KINDS: Final = (COMPUTING, EVENT_LOOP, TIMER, NETWORK, THREAD, CALLER_SOUND, OUTSIDE)
 LOOP_IS_HELD: Final = (COMPUTING, EVENT_LOOP)
 """Kinds of pieces in which the event loop waits for nothing: something holds it."""
 
