@@ -279,6 +279,18 @@ def test_any_start_becomes_a_picture_that_stands_alone(tmp_path_factory: pytest.
         assert len("".join(text.itertext())) <= LETTERS + 2
 
 
+@pytest.mark.parametrize("letters", [20, 40, 43, 49, 120])
+def test_a_strong_label_has_room_on_a_phone(letters: int) -> None:
+    """A strong letter is wider than others. In DejaVu Sans, the widest of the fonts, one has 7.9 pixels."""
+    row = Strip(" ".join(["line.py:12"] * 20)[:letters], "+ 28 ms", (Bar(200, 10, "rest", ""),))
+    picture = parsed(Picture("", (), (), (Section("", (row,)),), 1000))
+    labels = [text for text in picture.iter(f"{SVG}text") if text.get("class") == "name"]
+    assert labels
+    for label in labels:
+        note = "".join(part.text or "" for part in label)
+        assert 7.9 * len(label.text or "") + LETTER * len(note) <= NARROWEST + LETTER
+
+
 shares = st.floats(0, 1)
 
 

@@ -23,6 +23,8 @@ NARROWEST = 345
 """Pixels of the axis on the narrowest screen."""
 LETTER = 7.1
 """Pixels of a letter, more than most have."""
+_STRONG = 1.12
+"""Letters of a plain text that one of a strong text takes the place of."""
 _BESIDE = 9
 """Pixels between a bar and its label."""
 _LINE, _BAR, _GAP, _UNDER = 17, 14, 9, 4
@@ -227,7 +229,7 @@ def _strip(column: _Column, row: Strip, length: float) -> None:
     spans = [_shares(bar, length) for bar in row.bars] or [(0.0, 0.0)]
     first, last = min(begin for begin, _ in spans), max(end for _, end in spans)
     label = _label(row)
-    stands = place(max(len(strong) + len(rest) for strong, rest in label), first, last)
+    stands = place(max(_letters(strong, rest) for strong, rest in label), first, last)
     if len(label) > 1 and stands.beside:
         stands = Place(False, 0.0, "start")
     if not stands.beside:
@@ -243,10 +245,16 @@ def _strip(column: _Column, row: Strip, length: float) -> None:
 
 def _label(row: Strip) -> list[tuple[str, str]]:
     """Its lines: of each what is strong, and what is not."""
-    if len(row.name) + 1 + len(row.note) <= LETTERS:
-        return [(row.name, f" {row.note}" if row.note else "")]
-    names = [(line, "") for line in textwrap.wrap(row.name, LETTERS)]
+    most, rest = int(NARROWEST / LETTER), f" {row.note}" if row.note else ""
+    if _letters(row.name, rest) <= most:
+        return [(row.name, rest)]
+    names = [(line, "") for line in textwrap.wrap(row.name, int(most / _STRONG))]
     return [*names, *(("", line) for line in textwrap.wrap(row.note, LETTERS))]
+
+
+def _letters(strong: str, rest: str) -> int:
+    """How many letters of a plain text have their place."""
+    return math.ceil(_STRONG * len(strong)) + len(rest)
 
 
 def _line(strong: str, rest: str, stands: Place, y: int) -> str:

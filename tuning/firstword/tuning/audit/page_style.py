@@ -61,7 +61,7 @@ summary::-webkit-details-marker{display:none}
 .fw-dim{overflow-wrap:anywhere}
 pre{margin:5px 0 0;padding:7px 11px;background:var(--fw-code);border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 code{font:inherit}p code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;background:var(--fw-code);padding:1px 5px;border-radius:5px}
-.fw-inside>pre{margin-bottom:8px}
+.fw-inside>pre{margin-bottom:8px;white-space:pre;overflow-x:auto}
 .fw-path{padding:18px clamp(14px,2.5vw,22px)}
 .fw-path>summary{display:flex;flex-wrap:wrap;gap:2px 8px;align-items:baseline}
 .fw-path>summary h2{margin:0}
@@ -81,6 +81,6 @@ ul.fw-note{padding-left:20px;margin:0}
 .fw-row{grid-template-columns:78px 1fr 56px;gap:8px}.fw-card>summary{grid-template-columns:30px minmax(0,1fr)}
 .fw-saving{grid-column:2;text-align:left}.fw-saving small{display:inline;margin-left:8px}
 .fw-evidence li,.fw-lines li{grid-template-columns:58px minmax(0,1fr);gap:8px}}
-@media print{.fw-card,.fw-hero,.fw-path{break-inside:avoid}}
+@media print{.fw-inside>pre{white-space:pre-wrap}.fw-card,.fw-hero,.fw-path{break-inside:avoid}}
 """
 STYLE: Final = f"{SCHEMES}{_COLOURS}{_RULES}"
