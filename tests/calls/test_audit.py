@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from firstword.rehearsal.agent_file import BadAgent
-from firstword.rehearsal.audit import Audit, audit
+from firstword.rehearsal.audit import Audit, NeverHeard, audit
 from firstword.tuning.audit.facts import AuditRun, FirstVoice
 from tests.leftovers import left_of
 
@@ -81,5 +80,19 @@ async def test_an_agent_that_answers_in_a_python_of_its_own(tmp_path: Path, own_
 @pytest.mark.real
 async def test_an_agent_that_fails_is_named_by_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(AGENTS)
-    with pytest.raises(BadAgent, match=r"never heard: crashes\.py:11: ValueError: no such shop; its log is "):
+    with pytest.raises(NeverHeard, match=r"never heard: crashes\.py:11: ValueError: no such shop; its log is "):
         await audited(AGENTS / "crashes.py", tmp_path / "audit")
+
+
+@pytest.mark.real
+@pytest.mark.soak
+async def test_an_agent_that_says_nothing(tmp_path: Path) -> None:
+    """Two callers wait, and the audit ends. In the soak, for the message is in `tests/command/test_audit.py`, too."""
+    file = tmp_path / "silent.py"
+    file.write_text(
+        (AGENTS / "crashes.py").read_text().replace('    raise ValueError("no such shop")\n', "")
+    )  # microseconds
+    (tmp_path / "audit").mkdir()
+    with pytest.raises(NeverHeard, match=r"^never heard: "):
+        await audit(Audit(file, Path(sys.executable), tmp_path, sessions=3, patience=1.0), tmp_path / "audit")
+    assert left_of(tmp_path / "audit") == []

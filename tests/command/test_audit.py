@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from firstword.command import audit as audit_command
 from firstword.command.__main__ import app
+from firstword.command.audit import real_calls
 from firstword.rehearsal import audit, stack
+from firstword.rehearsal.agent_file import AgentFile, BadAgent
+from firstword.rehearsal.processes import ServerError
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +47,59 @@ def test_what_is_typed_wrong(arguments: list[str], says: str) -> None:
     assert result.exit_code == 2
     assert says in " ".join(result.stderr.split())
     assert not Path("audits").exists()
+
+
+@pytest.mark.parametrize(
+    ("sessions", "plugins", "keys", "addresses", "says"),
+    [
+        (
+            5,
+            ("deepgram", "openai"),
+            ("DEEPGRAM_API_KEY", "OPENAI_API_KEY"),
+            {"OPENAI_BASE_URL": "llm.example.com:8443"},
+            [
+                "Real providers: 5 calls of at most 45 s each. Ctrl-C ends them.",
+                "  plugins: deepgram, openai",
+                "  keys: DEEPGRAM_API_KEY, OPENAI_API_KEY",
+                "  addresses: OPENAI_BASE_URL leads to llm.example.com:8443",
+            ],
+        ),
+        (
+            1,
+            (),
+            (),
+            {},
+            [
+                "Real providers: 1 call of at most 45 s each. Ctrl-C ends them.",
+                "  plugins: none are imported; LiveKit Inference may be used",
+                "  keys: none are set",
+            ],
+        ),
+    ],
+)
+def test_what_real_providers_are_told_before_any_call(
+    sessions: int, plugins: tuple[str, ...], keys: tuple[str, ...], addresses: dict[str, str], says: list[str]
+) -> None:
+    """The bound, and who may be called with whose key."""
+    here = Path.cwd()
+    file = AgentFile(here / "agent.py", here, here, "3.12", "1.8.9", False, plugins, keys, addresses, ())
+    assert list(real_calls(file, sessions)) == says
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BadAgent("agent.py has no agent server"), 2),
+        (audit.NeverHeard("never heard: agent.py:11: ValueError: no such shop"), 1),
+        (ServerError("livekit-server was not found"), 1),
+    ],
+)
+def test_what_ends_an_audit_is_one_line(error: ServerError, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that can't be run is 2; an agent that runs and is never heard, or no server, is 1."""
+
+    async def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(audit_command, "audit", fails)
+    result = CliRunner().invoke(app, ["audit", "agent.py", "--output", "made"])
+    assert (result.exit_code, result.stderr, result.stdout) == (code, f"firstword: {error}\n", "")

@@ -211,3 +211,19 @@ def test_releases_of_livekit() -> None:
             require_livekit_release(version, Path("python"))
     with pytest.raises(BadAgent, match="has no livekit-agents"):
         require_livekit_release(None, Path("python"))
+
+
+async def test_what_it_could_call_with_real_providers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of keys that are set, also by the file itself, and where its addresses lead; no key, and nothing secret of an address."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("GROQ_API_KEY", "")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://user:secret@llm.example.com:8443/v1?key=secret")
+    (folder / "agent.py").write_text(
+        f"import os\nos.environ['CARTESIA_API_KEY'] = 'secret'\n{SERVER}server = AgentServer()"
+    )
+    place = place_agent(folder / "agent.py", Path(sys.executable), folder, folder.parent / "audit", STACK, None)
+    found = await look_at(place)
+    assert {"CARTESIA_API_KEY", "OPENAI_API_KEY"} <= set(found.keys)
+    assert "GROQ_API_KEY" not in found.keys
+    assert found.addresses["OPENAI_BASE_URL"] == "llm.example.com:8443"
+    assert "secret" not in f"{found.keys} {found.addresses}"

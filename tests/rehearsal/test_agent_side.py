@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +15,10 @@ from livekit.agents import AgentServer, inference, tts, worker
 from livekit.plugins import cartesia, deepgram, openai
 
 from firstword.rehearsal.agent_side.facts import read_facts
+from firstword.rehearsal.agent_side.livekit_private import START_JOB
 from firstword.rehearsal.agent_side.redirect import BASES, NotSimulated, provider_class, redirect
 from firstword.rehearsal.agent_side.settings import AuditSettings
-from firstword.rehearsal.agent_side.worker import hold, keep_environment
+from firstword.rehearsal.agent_side.worker import hold, keep_environment, note_jobs
 from firstword.rehearsal.simulated_providers import SIMULATED, constants, defaults, name_of, variables
 
 ADDRESSES = {
@@ -156,6 +157,26 @@ async def test_the_worker_is_held_to_the_audit(tmp_path: Path, caplog: pytest.Lo
 
 async def _entrypoint(_: Any) -> None:
     """Never runs."""
+
+
+def test_the_process_of_a_job_is_known(tmp_path: Path) -> None:
+    """By its id, when the job begins: one that computes on after its caller has left is ended. LiveKit's own method runs as before."""
+
+    class _JobProc:
+        def _start_job(self, message: str) -> str:  # as LiveKit calls it
+            return f"{message} runs"
+
+    module = ModuleType("livekit.agents.ipc.job_proc_lazy_main")
+    module._JobProc = _JobProc  # pyright: ignore[reportAttributeAccessIssue]  # as much of the module as is used
+    note_jobs(settings(tmp_path), module)
+    assert START_JOB.of(_JobProc())("a job") == "a job runs"
+    assert read_facts(tmp_path / "facts") == [{"fact": "job", "pid": os.getpid()}]
+
+
+def test_without_livekits_private_names_jobs_run_unknown(tmp_path: Path) -> None:
+    """As after an upgrade that gave them others."""
+    note_jobs(settings(tmp_path), ModuleType("livekit.agents.ipc.job_proc_lazy_main"))
+    assert read_facts(tmp_path / "facts") == []
 
 
 def test_a_file_of_the_agents_changes_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

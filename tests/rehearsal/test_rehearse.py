@@ -4,8 +4,6 @@ import asyncio
 import json
 import math
 import os
-import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import pytest
 from livekit import api, rtc
 
 from firstword.agent.flags.location import shipped_file
-from firstword.rehearsal import workers
 from firstword.rehearsal.agent_side.loopback import is_loopback
 from firstword.rehearsal.callers import AUDIBLE, BACKGROUND, EAR_RATE, MICROPHONE_RATE, RehearsalCaller, join_token
 from firstword.rehearsal.environment import LOCAL, MissingKeys, choose, own_store
@@ -25,7 +22,7 @@ from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.servers import Progress
 from firstword.rehearsal.stack import LocalStack, NotUsable, Stack
 from firstword.rehearsal.tone import SAMPLE_RATE, TONE
-from firstword.rehearsal.workers import Computing, WorkerState, dropped_variables, running_worker
+from firstword.rehearsal.workers import WorkerState, dropped_variables, running_worker
 from firstword.telemetry.record import Dispatch
 from firstword.telemetry.vocabulary import FLAGS_BY
 from firstword.tuning.files import Files
@@ -78,22 +75,6 @@ def test_the_log_says_how_a_worker_stands() -> None:
     for noise in ("not JSON", "[1]", '"registered worker"', ""):
         state = state.after(noise)
     assert state == WorkerState(registered=True, warmed=3, taken=1, ended=frozenset({7, 8}))
-
-
-@pytest.mark.parametrize(("script", "quiet"), [("read _", True), ("while :; do :; done", False)])
-def test_a_past_job_that_computes_nothing_is_told_from_one_that_does(
-    script: str, quiet: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It lingers: the next call need not wait for it."""
-    monkeypatch.setattr(workers, "_QUIET_S", 0.3)
-    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE) as process:
-        try:
-            computing = Computing(process.pid)
-            assert not computing.is_quiet()  # it was not looked at for long enough
-            time.sleep(0.4)
-            assert computing.is_quiet() is quiet
-        finally:
-            process.kill()
 
 
 def test_threads_are_told_from_processes() -> None:

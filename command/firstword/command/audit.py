@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from firstword.command.output_folder import output_folder
 from firstword.command.progress import progress
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, console, fail, say, tell, tell_json
 from firstword.rehearsal.agent_file import AgentFile, BadAgent, read_source
-from firstword.rehearsal.audit import Audit, audit
+from firstword.rehearsal.audit import CALL_S, Audit, NeverHeard, audit
 from firstword.rehearsal.processes import ServerError
 from firstword.rehearsal.providers.latency import Latencies, LatencyError
 from firstword.telemetry.record import Dispatch
@@ -29,8 +29,6 @@ from firstword.tuning.wording import amount
 
 PAGE, RESULT = "audit.html", "audit.json"
 """Names of the files in the folder of an audit: the page for a browser, and what `--json` prints."""
-LONGEST_CALL_S = 45
-"""Seconds that one call takes at most: a caller waits 20 s for a greeting and as long for an answer, and hangs up."""
 
 
 def command(
@@ -89,6 +87,8 @@ def command(
     try:
         with progress(console(stderr=True)) as report:
             run = asyncio.run(audit(plan, place, report=report, announce=_announce(plan)))
+    except NeverHeard as error:
+        fail(str(error))
     except BadAgent as error:
         fail(str(error), code=BAD_INPUT)
     except ServerError as error:
@@ -109,15 +109,23 @@ def command(
 
 
 def _announce(plan: Audit) -> Callable[[AgentFile], None]:
-    """Says, with real providers, what will be called, and how long at most."""
+    """Says, with real providers, what will be called before any call, and how often and how long at most."""
 
     def announce(file: AgentFile) -> None:
         if plan.real:
-            plugins = f"; the agent imports the plugins {', '.join(file.plugins)}" if file.plugins else ""
-            calls = f"{amount(plan.sessions, 'call')} of at most {LONGEST_CALL_S} s"
-            tell(f"Real providers, with the keys set here: {calls}{plugins}", err=True)
+            for line in real_calls(file, plan.sessions):
+                tell(line, err=True)
 
     return announce
+
+
+def real_calls(file: AgentFile, sessions: int) -> Iterator[str]:
+    """Yields what `--real` says before the first call: the bound, the plugins, and the names of keys and addresses, never a key."""
+    yield f"Real providers: {amount(sessions, 'call')} of at most {CALL_S:g} s each. Ctrl-C ends them."
+    yield f"  plugins: {', '.join(file.plugins) or 'none are imported; LiveKit Inference may be used'}"
+    yield f"  keys: {', '.join(file.keys) or 'none are set'}"
+    if file.addresses:
+        yield f"  addresses: {', '.join(f'{name} leads to {host}' for name, host in file.addresses.items())}"
 
 
 def _objectives(texts: Sequence[str]) -> list[Objective]:

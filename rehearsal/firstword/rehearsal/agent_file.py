@@ -46,6 +46,10 @@ class AgentFile:
     """Whether it is started as a program (`python FILE start`); else LiveKit finds its server (`python -m livekit.agents start FILE`)."""
     plugins: tuple[str, ...]
     """Names of LiveKit's plugins that are imported with it, as `openai`."""
+    keys: tuple[str, ...]
+    """Names of the variables with keys that are set once it is imported, as `OPENAI_API_KEY`."""
+    addresses: Mapping[str, str]
+    """Variable that leads providers elsewhere -> host and port, as `OPENAI_BASE_URL` -> `127.0.0.1:9`."""
     imports: tuple[ImportTime, ...]
     """Import times of what the file imports itself, the longest first."""
 
@@ -130,9 +134,17 @@ def _agent_file(
         raise BadAgent(_in_words(error, file, python))
     if not by_itself:
         _require_one_server(found["servers"], file, tree)
-    imports = tuple(_imports(text, file))
     return AgentFile(
-        file, python, folder, found["python"], found["livekit"], by_itself, tuple(found["plugins"]), imports
+        path=file,
+        python=python,
+        folder=folder,
+        python_version=found["python"],
+        livekit=found["livekit"],
+        by_itself=by_itself,
+        plugins=tuple(found["plugins"]),
+        keys=tuple(found["keys"]),
+        addresses=found["addresses"],
+        imports=tuple(_imports(text, file)),
     )
 
 

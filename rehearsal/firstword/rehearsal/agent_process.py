@@ -159,13 +159,18 @@ async def running_agent(place: AgentPlace, file: AgentFile) -> AsyncGenerator[Ru
     """
     command = (*place.without, *file.command)
     async with logged_worker(
-        AGENT, command, place.environment, log=place.log, folder=place.folder, jobs_linger=True
+        AGENT, command, place.environment, log=place.log, folder=place.folder, jobs=lambda: _jobs(place)
     ) as worker:
         try:
             await unless_it_fails(place, 0, worker.registered())
         except ServerFailed as error:
             raise BadAgent(str(failed(place) or str(error).partition("\n")[0])) from None
         yield worker
+
+
+def _jobs(place: AgentPlace) -> list[int]:
+    """Process ids of the agent's jobs so far."""
+    return [fact["pid"] for fact in place.facts if fact["fact"] == "job"]
 
 
 async def unless_it_fails(place: AgentPlace, since: int, work: Coroutine[Any, Any, T]) -> T:

@@ -37,12 +37,19 @@ from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.workers import FLOOR, RunningWorker, running_worker
 from firstword.telemetry.record import Dispatch
 from firstword.tuning.audit.facts import AgentFacts, AuditedSession, AuditRun, FirstVoice
+from firstword.tuning.wording import agree, amount
 
 _STAY_S = 1.5
 """A caller hears the agent's first words, and hangs up: not before the start's spans are made, a second after the first
 word. An agent whose loop its caller's leaving stops would make none."""
+CALL_S = 45.0
+"""Seconds that one call takes at most; then its caller hangs up. They suffice to wait 20 s for a greeting, and as long for an answer."""
 _SILENT_BEFORE_GIVING_UP = 2
 """Callers who hear nothing, before the audit ends."""
+
+
+class NeverHeard(BadAgent):
+    """Raised where the agent runs and no caller hears it; the message is one line, as BadAgent's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,8 @@ async def audit(
 
     `announce` hears of the file once it has been looked at, before the agent runs.
 
-    Raises BadAgent where the agent can't be run or is never heard; another ServerError where no server can be had.
+    Raises BadAgent where the agent can't be run, NeverHeard where no caller hears it, another ServerError where no server
+    can be had.
     """
     calls = _Calls()
     async with _running_audit(plan, folder, report, announce) as running:
@@ -88,7 +96,8 @@ async def audit(
     sessions = tuple(
         replace(session, start=starts.get(sid)) for session, sid in zip(calls.sessions, calls.room_sids, strict=True)
     )
-    return AuditRun(agent_facts(plan, running.place, running.file), sessions, tuple(calls.floor_s))
+    facts = replace(agent_facts(plan, running.place, running.file), unseen=_unseen(running.agent))
+    return AuditRun(facts, sessions, tuple(calls.floor_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +200,13 @@ async def _call(plan: Audit, running: RunningAudit, worker: RunningWorker, calls
         ahead_by=plan.ahead_by if plan.dispatch is Dispatch.AHEAD else None,
     ) as caller:
         try:
-            await caller.connect()
-            sid = await caller.room.sid
-            listening = first_heard(caller, plan.patience)
-            is_agent = worker is running.agent
-            heard = await (unless_it_fails(running.place, since, listening) if is_agent else listening)
-            await asyncio.sleep(_STAY_S)
+            async with asyncio.timeout(CALL_S):
+                await caller.connect()
+                sid = await caller.room.sid
+                listening = first_heard(caller, plan.patience)
+                is_agent = worker is running.agent
+                heard = await (unless_it_fails(running.place, since, listening) if is_agent else listening)
+                await asyncio.sleep(_STAY_S)
         except (TimeoutError, BadAgent):
             silence = why_silent(running.place, since) if worker is running.agent else "the floor was not heard"
         except rtc.ConnectError as error:
@@ -211,12 +221,20 @@ async def _call(plan: Audit, running: RunningAudit, worker: RunningWorker, calls
 
 
 def _require_voice(running: RunningAudit, sessions: Sequence[AuditedSession]) -> None:
-    """Raises BadAgent once it is clear that the agent will not be heard: its entrypoint fails, or callers hear nothing."""
+    """Raises NeverHeard once it is clear that the agent will not be heard: its entrypoint fails, or callers hear nothing."""
     if any(session.heard_s is not None for session in sessions):
         return
     reason = failed(running.place)
     if (reason is not None and reason.ended) or len(sessions) >= _SILENT_BEFORE_GIVING_UP:
-        raise BadAgent(f"never heard: {sessions[-1].silence}; its log is {running.place.log}")
+        raise NeverHeard(f"never heard: {sessions[-1].silence}; its log is {running.place.log}")
+
+
+def _unseen(agent: RunningWorker) -> tuple[str, ...]:
+    """What the calls of the audit were not, or did to the agent, in words."""
+    if not (ended := len(agent.ended_jobs)):
+        return ()
+    them = agree(ended, "it", "them")
+    return (f"{amount(ended, 'job')} computed on after the caller had left; the audit ended {them}.",)
 
 
 def agent_facts(plan: Audit, place: AgentPlace, file: AgentFile) -> AgentFacts:

@@ -11,9 +11,8 @@ import contextlib
 import json
 import os
 import sys
-import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import NoReturn
 
 import psutil
 
+from firstword.rehearsal.past_jobs import LINGER_S, Computing
 from firstword.rehearsal.processes import ServerFailed, started
 from firstword.rehearsal.result import LOGS, TRACES
 from firstword.rehearsal.stack import Stack
@@ -37,9 +37,6 @@ REST_S = 15.0
 """Seconds that the pause between sessions may take, so that a process that never comes does not stop the rehearsal."""
 
 _LOOK_EVERY_S = 0.05
-_QUIET_S = 2.0
-_QUIET_LOAD = 0.05
-"""Of a core, which all processes of a worker at rest use at most."""
 
 # What a worker takes from the shell in a rehearsal too: it shapes the worker, and is neither a key nor an address.
 _KEPT = frozenset(
@@ -96,12 +93,16 @@ class WorkerState:
 class RunningWorker:
     """A LiveKit worker that runs as a process; `logged_worker` makes it."""
 
-    def __init__(self, profile: str, process: Process, log: Path, *, jobs_linger: bool = False) -> None:
-        """jobs_linger: a past job that computes nothing any more need not have ended for the worker to be at rest."""
+    def __init__(
+        self, profile: str, process: Process, log: Path, *, jobs: Callable[[], Collection[int]] | None = None
+    ) -> None:
+        """jobs: gives the process ids of all jobs so far, of a worker whose past jobs may linger (`past_jobs.py`)."""
         self.profile = profile
+        self.ended_jobs: frozenset[int] = frozenset()
+        """Process ids of past jobs that computed on and were ended."""
         self._process = process
         self._log = log
-        self._jobs_linger = jobs_linger
+        self._jobs = jobs
         self._read = 0
         self._state = WorkerState()
         self._idle = 0
@@ -125,20 +126,24 @@ class RunningWorker:
         self._idle = self._state.warmed
 
     async def at_rest(self, within: float = REST_S) -> bool:
-        """Waits until the processes of past jobs are gone, or linger without computing where they may, and their
-        replacements ready.
+        """Waits until the processes of past jobs are gone, and their replacements ready.
 
-        Returns True, or False if that takes longer than `within` seconds. Raises ServerFailed when the worker itself is
-        gone.
+        Where past jobs may linger, those that compute nothing need not be gone, and those that compute on are ended
+        after `LINGER_S` seconds. Returns True, or False if it takes `within` seconds more. Raises ServerFailed when the
+        worker itself is gone.
         """
-
         computing = Computing(self.pid)
 
         def at_rest(now: WorkerState) -> bool:
             replaced = now.warmed - now.taken >= self._idle
             gone = now.threads or (len(now.ended) >= now.taken and not any(map(psutil.pid_exists, now.ended)))
-            return replaced and (gone or (self._jobs_linger and computing.is_quiet()))
+            quiet = self._jobs is not None and computing.is_quiet()
+            return replaced and (gone or quiet)
 
+        if self._jobs is not None:
+            if await self._until(at_rest, LINGER_S):
+                return True
+            self.ended_jobs |= computing.end_busy(self._jobs())
         return await self._until(at_rest, within)
 
     async def exited(self) -> int:
@@ -175,36 +180,6 @@ class RunningWorker:
         lines = self._log.read_text(errors="replace").splitlines()[-5:]
         ended = f"the worker of {self.profile} ended (exit code {self._process.returncode}); {self._log} ends with:"
         return "\n  ".join((ended, *(line[:300] for line in lines)))
-
-
-class Computing:
-    """Watches how much a process and all below it compute."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._since = time.monotonic()
-        self._used = self._cpu_seconds()
-
-    def is_quiet(self) -> bool:
-        """Returns whether they were the same processes for the last `_QUIET_S` seconds, and used next to no CPU. Asked
-        earlier it returns False."""
-        seconds = time.monotonic() - self._since
-        if seconds < _QUIET_S:
-            return False
-        before, self._used, self._since = self._used, self._cpu_seconds(), time.monotonic()
-        same = before.keys() == self._used.keys()
-        return same and sum(self._used.values()) - sum(before.values()) < _QUIET_LOAD * seconds
-
-    def _cpu_seconds(self) -> dict[int, float]:
-        """Process id -> seconds of CPU so far."""
-        used: dict[int, float] = {}
-        with contextlib.suppress(psutil.NoSuchProcess):
-            top = psutil.Process(self._pid)
-            for process in (top, *top.children(recursive=True)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    times = process.cpu_times()
-                    used[process.pid] = times.user + times.system
-        return used
 
 
 @contextlib.asynccontextmanager
@@ -259,16 +234,15 @@ async def logged_worker(
     *,
     log: Path,
     folder: Path | None,
-    jobs_linger: bool = False,
+    jobs: Callable[[], Collection[int]] | None = None,
 ) -> AsyncGenerator[RunningWorker]:
     """Runs one of LiveKit's workers in `folder`, whose output is LiveKit's JSON, and ends it on exit.
 
-    `environment` is on top of ours; `profile` is what errors call it. `jobs_linger` is as in `RunningWorker`. Raises
-    OSError.
+    `environment` is on top of ours; `profile` is what errors call it. `jobs` is as in `RunningWorker`. Raises OSError.
     """
     with log.open("ab") as output:
         async with started(command, environment, output=output.fileno(), folder=folder) as process:
-            yield RunningWorker(profile, process, log, jobs_linger=jobs_linger)
+            yield RunningWorker(profile, process, log, jobs=jobs)
 
 
 def dropped_variables(environment: Iterable[str]) -> set[str]:

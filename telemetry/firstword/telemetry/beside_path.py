@@ -13,7 +13,7 @@ import functools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from firstword.telemetry.loop_steps import Event, Origin, Step, Timer
+from firstword.telemetry.loop_steps import CallerSound, Event, Origin, Step, Timer
 
 Source = tuple[str, int]
 LEAST_WORK = 5_000_000
@@ -115,7 +115,7 @@ def _task(step: Step) -> Source:
 def _before(step: Step, woken: Sequence[Step], instant: int) -> tuple[Step | None, int]:
     """What an event came from, and when."""
     detail, cause = step.detail, step.cause
-    if cause is not None and detail is not None:
+    if cause is not None and detail is not None and not isinstance(detail, CallerSound):
         if isinstance(detail, Timer):
             return cause, step.scheduled
         return cause, detail.asked if isinstance(detail, Event) else detail.submitted

@@ -9,9 +9,10 @@ from firstword.telemetry.switch import after_import
 
 from .redirect import redirect
 from .settings import AuditSettings
-from .worker import hold, keep_environment
+from .worker import hold, keep_environment, note_jobs
 
 _settings = AuditSettings.read()
 redirect(_settings)
 after_import("livekit.agents.worker", functools.partial(hold, _settings))
+after_import("livekit.agents.ipc.job_proc_lazy_main", functools.partial(note_jobs, _settings))
 after_import("dotenv.main", functools.partial(keep_environment, _settings))

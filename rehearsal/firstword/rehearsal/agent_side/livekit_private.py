@@ -12,10 +12,12 @@ from firstword.telemetry.livekit_private import PrivateName
 
 _SERVER: Final = "livekit.agents:AgentServer"
 _USER: Final = "firstword.rehearsal.agent_side.worker"
+_JOB: Final = "livekit.agents.ipc.job_proc_lazy_main:_JobProc"
 _PAGE: Final = "the agent's page of health is on all interfaces, on its own port"
 
 HOST: Final = PrivateName(_SERVER, "_host", _USER, _PAGE)
 PORT: Final = PrivateName(_SERVER, "_port", _USER, _PAGE)
+START_JOB: Final = PrivateName(_JOB, "_start_job", _USER, "a past job that computes on is not ended")
 HTTP_PROXY: Final = PrivateName(
     _SERVER, "_http_proxy", _USER, "an agent that has a proxy reaches no server on this machine"
 )

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from firstword.telemetry.source_lines import is_users
 from firstword.telemetry.switch import after_import
@@ -22,6 +23,8 @@ AT_START = "firstword.agent_side.at_start"
 """Name of the module that holds the agent to the audit, in each of its processes."""
 PREFERRED = ("app", "server", "agent")
 """Names of servers that LiveKit takes before any other (`livekit.agents.cli.discover`, 1.8.9)."""
+_ADDRESSES = ("_BASE_URL", "_API_BASE", "_INFERENCE_URL")
+"""Ends of the names of variables that lead a plugin to another address."""
 
 
 def probe(file: Path) -> dict[str, Any]:
@@ -61,8 +64,15 @@ def probe(file: Path) -> dict[str, Any]:
         }
     else:
         found["servers"] = _servers(module)
+    found["keys"] = sorted(name for name, value in os.environ.items() if name.endswith("_API_KEY") and value)
+    found["addresses"] = {name: _host(os.environ[name]) for name in sorted(os.environ) if name.endswith(_ADDRESSES)}
     found["plugins"] = sorted({name.split(".")[2] for name in sys.modules if name.startswith("livekit.plugins.")})
     return found
+
+
+def _host(url: str) -> str:
+    """The host and port of an address; whatever else is in it may be secret."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _version() -> str | None:

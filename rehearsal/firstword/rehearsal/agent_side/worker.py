@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from firstword.telemetry.livekit_private import JOB_PROCESS
+
 from . import livekit_private as private
 from .facts import write_fact
 from .settings import AuditSettings
@@ -40,6 +42,24 @@ def hold(settings: AuditSettings, module: ModuleType) -> None:
         await run(server, *arguments, **options)
 
     module.AgentServer.run = held_run
+
+
+def note_jobs(settings: AuditSettings, module: ModuleType) -> None:
+    """Makes each process that runs a job write down its id as a fact, when the job begins.
+
+    module: LiveKit's module `livekit.agents.ipc.job_proc_lazy_main`, just imported.
+    """
+    job_process = JOB_PROCESS.of(module)
+    start = None if job_process is None else private.START_JOB.of(job_process)
+    if start is None:
+        return
+
+    @functools.wraps(start)
+    def noted_start(*arguments: Any, **options: Any) -> Any:
+        write_fact(settings.facts, "job", pid=os.getpid())
+        return start(*arguments, **options)
+
+    setattr(job_process, private.START_JOB.name, noted_start)
 
 
 def _known_of(server: Any, module: ModuleType) -> dict[str, Any]:

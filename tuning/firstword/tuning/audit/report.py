@@ -233,6 +233,8 @@ def _unseen(run: AuditRun, voice: FirstVoice, starts: Sequence[RecordedStart]) -
     agent = run.agent
     if agent.simulated:
         yield f"Simulated: {', '.join(agent.simulated)}. Their times are the simulators', not your providers'."
+    if agent.real:
+        yield f"Real: {', '.join(agent.real)}. They were called with the agent's own keys."
     for provider, advice in agent.not_simulated.items():
         yield f"Not simulated: {provider}. {advice}"
     yield from agent.unseen
