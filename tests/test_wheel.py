@@ -246,6 +246,7 @@ async def test_its_worker_takes_calls_among_a_users_files(installed: Environment
 
 
 @pytest.mark.real
+@pytest.mark.soak
 def test_it_audits_among_a_users_files(installed: Environment) -> None:
     """`firstword audit FILE` from the wheel, without a checkout: the agent is heard, with its path and what to do, and nothing of the user's was
     imported."""
