@@ -23,6 +23,7 @@ from opentelemetry.metrics import (
 
 from firstword.agent.process.start_metrics import Recorder
 from firstword.agent.worker_gauges import JobProcesses, observe_worker
+from firstword.command.rescuer.instruments import RescueInstruments
 from firstword.command.tuner.instruments import TunerInstruments
 from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.stack import LocalStack
@@ -95,6 +96,7 @@ def test_the_page_lists_each_instrument() -> None:
     observe_processes(meter, os.getpid())
     observe_worker(meter, pytest.fail, JobProcesses())
     TunerInstruments(meter)
+    RescueInstruments(meter)
     listed = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", PAGE.read_text(), re.MULTILINE)
     without_unit = [(name, "" if unit == "-" else unit) for name, unit in listed]
     assert sorted(without_unit) == sorted(meter.created)

@@ -238,7 +238,7 @@ class VirtualCalls:
     """Runs calls, each on a server of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
 
     def run(
         self,
@@ -266,7 +266,7 @@ class VirtualCalls:
 
         async def conduct(livekit: FakeLiveKit) -> Ended:
             livekit.room(room, {"departureTimeout": departure})
-            process = _process(self._settings.model_copy(update=settings), shape, exporting or own)
+            process = _process(self.settings.model_copy(update=settings), shape, exporting or own)
             caller = FakeCaller(livekit, room, identity, microphone=microphone, **(token or {}))
             parts = cast("Any", process.components)
             named = json.dumps({"account": ADA.id}) if shape.metadata else ""

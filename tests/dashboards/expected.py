@@ -97,6 +97,12 @@ WORKERS: dict[str, dict[str, Value]] = {
     "Memory of each worker": {"a": (50e6, 4e9)},
     "Process start": {"p50": (1.0, 1.25), "p90": (1.0, 1.25), "p99": (7.5, 10.0)},
     "Helper failures": {"store: late": a_minute(3)},
+    "Callers whose agent died": {
+        "seen": a_minute(3),
+        "rescued": a_minute(2),
+        "left": 0,
+        "given_up": a_minute(1),
+    },
     "Figures and spans lost": {"spans": a_minute(6), "figures": a_minute(5)},
     "Collector refuses or fails": {"refused": 0, "failed": 0},
 }

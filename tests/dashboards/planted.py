@@ -12,6 +12,7 @@ from opentelemetry.metrics import Meter
 from firstword.agent import run_folder
 from firstword.agent.process import start_metrics
 from firstword.agent.worker_gauges import JobProcesses, WorkerFigures, observe_worker
+from firstword.command.rescuer.instruments import Outcome, RescueInstruments
 from firstword.command.tuner.instruments import TunerInstruments
 from firstword.telemetry.metrics import StartFigures, TaskFigures
 from firstword.tuning.trust import Holding
@@ -79,6 +80,13 @@ class Processes(JobProcesses):
 def worker(meter: Meter, figures: WorkerFigures, processes: JobProcesses) -> None:
     """What a worker says of itself, by its own instruments."""
     observe_worker(meter, lambda: figures, processes)
+
+
+def rescuer(meter: Meter) -> None:
+    """What became of three callers whose agent died, by the rescuer's own instruments."""
+    instruments = RescueInstruments(meter)
+    for outcome in (*[Outcome.SEEN] * 3, *[Outcome.RESCUED] * 2, Outcome.GIVEN_UP):
+        instruments.ended(outcome)
 
 
 def tuner(meter: Meter) -> None:

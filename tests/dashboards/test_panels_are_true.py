@@ -44,6 +44,7 @@ ALL_THERE = (
     "sum(startup_starts_total) == 21",
     "firstword_datagrams_lost_total == 5",
     "firstword_tuner_share",
+    "sum(firstword_rescues_total) == 6",
     "rate(process_cpu_time_seconds_total[1m])",
     'sum(rate({__name__=~"otelcol_receiver_refused_.+"}[1m])) >= 0',
     'sum(rate({__name__=~"otelcol_exporter_send_failed_.+"}[1m])) >= 0',
@@ -69,6 +70,7 @@ async def scraped(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tu
             meter(stack.otlp_endpoint, "firstword", HERE) as a,
             meter(stack.otlp_endpoint, "firstword", "b") as b,
             meter(stack.otlp_endpoint, "firstword-tuner", "t") as t,
+            meter(stack.otlp_endpoint, "firstword-rescue", "r") as r,
         ):
             patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", stack.otlp_endpoint)
             patch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "1000")
@@ -77,6 +79,7 @@ async def scraped(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tu
                     planted.worker(a, A, planted.Processes())
                     planted.worker(b, B, JobProcesses())
                     planted.tuner(t)
+                    planted.rescuer(r)
                     await server.until("count(firstword_datagrams_lost_total == 0)", PATIENCE)
                     planted.lose(5)
                     await planted.send()

@@ -128,6 +128,12 @@ def _lost() -> list[Panel]:
             Query(per_minute("firstword_helper_failures_total", by=["helper", "reason"]), "{{helper}}: {{reason}}"),
         ),
         lines(
+            "Callers whose agent died",
+            "Who was called again by `firstword rescue`, who was given up, and who had left: docs/rescue.md.",
+            A_MINUTE,
+            Query(per_minute("firstword_rescues_total", by=["outcome"], job=""), "{{outcome}}"),
+        ),
+        lines(
             "Figures and spans lost",
             "Spans that no collector took, and figures of starts that the worker had no room for.",
             A_MINUTE,

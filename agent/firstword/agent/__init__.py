@@ -8,15 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from firstword.agent.dispatch_end import delete_dispatch_at_end
     from firstword.agent.first_word import speak_first
     from firstword.agent.first_word_plan import speak_first_plan
     from firstword.agent.first_word_process import warm_up
     from firstword.agent.greeting.spoken_greeting import Greeting
     from firstword.agent.health import serve_health
 
-__all__ = ["Greeting", "serve_health", "speak_first", "speak_first_plan", "warm_up"]
+__all__ = ["Greeting", "delete_dispatch_at_end", "serve_health", "speak_first", "speak_first_plan", "warm_up"]
 
 _MODULES = {
+    "dispatch_end": ("delete_dispatch_at_end",),
     "first_word": ("speak_first",),
     "first_word_plan": ("speak_first_plan",),
     "first_word_process": ("warm_up",),

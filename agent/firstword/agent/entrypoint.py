@@ -20,15 +20,17 @@ from firstword.agent.account_call.session_options import audio_input
 from firstword.agent.accounts.identity import Identity, Trust, job_identity
 from firstword.agent.call import console, ending
 from firstword.agent.call_settings import CallSettings
+from firstword.agent.dispatch_end import delete_dispatch_at_end
 from firstword.agent.flags.assignment import Assignment, draw_session
 from firstword.agent.flags.improvements import Flags, Improvement
+from firstword.agent.interruption import is_interrupted
 from firstword.agent.process.job_process import Process
 from firstword.agent.process.log_redaction import REDACTION
 from firstword.agent.settings import Settings, account_sources
 from firstword.agent.unheard import Unheard
 from firstword.telemetry.clock import Clock, session_clock
 from firstword.telemetry.livekit import start_of
-from firstword.telemetry.vocabulary import FLAG_EVENT
+from firstword.telemetry.vocabulary import FLAG_EVENT, INTERRUPTED
 
 AFTERWARDS_S = 10.0
 """Seconds for tasks that begin after the first word and need no provider. A start that never ends would never be
@@ -55,12 +57,17 @@ async def conduct(job: JobContext, process: Process, *, clock: Clock | None = No
         console.prepare(job)
         flags = Flags(flags.on - {Improvement.LIGHT_CONNECT})
     call = _compose(job, process, trust, identity, flags, clock)
+    secret = config.livekit_api_secret.get_secret_value()
+    call.interrupted = is_interrupted(job.job.metadata, room, secret, now=trust.now)
+    if call.interrupted:
+        call.run.attributes[INTERRUPTED] = True
     _introduce(call, drawn)
 
     async def close(reason: str) -> None:  # LiveKit takes functions and methods only
         await account_ending.close(call, reason)
 
     call.at_end(process.aclose)
+    delete_dispatch_at_end(job)
     job.add_shutdown_callback(close)
     try:
         await ending.perform(call)

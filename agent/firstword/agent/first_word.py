@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
+import time
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,6 +25,7 @@ from firstword.agent.cache.cache import Cache
 from firstword.agent.call import console, ending
 from firstword.agent.call.call import Call
 from firstword.agent.call_settings import DEFAULTS, CallSettings
+from firstword.agent.dispatch_end import delete_dispatch_at_end
 from firstword.agent.first_word_plan import (
     EARLY_SPEECH,
     EARLY_VOICE,
@@ -35,6 +38,8 @@ from firstword.agent.first_word_session import MadeSession, NewSession, how_it_s
 from firstword.agent.greeting.engine import speaks_differently
 from firstword.agent.greeting.greeting import SHIPPED_TEXT
 from firstword.agent.greeting.spoken_greeting import Greeting
+from firstword.agent.greeting.text import interrupted_greeting
+from firstword.agent.interruption import is_interrupted
 from firstword.agent.preloading import preload
 from firstword.agent.process_end import at_process_end
 from firstword.agent.unheard import Unheard
@@ -43,10 +48,11 @@ from firstword.telemetry.livekit import declared_start, job_instants, start_of
 from firstword.telemetry.observed_export import exporting_of
 from firstword.telemetry.plan import Plan, PlanError
 from firstword.telemetry.run import Run
-from firstword.telemetry.vocabulary import CONNECTED_BEFORE
+from firstword.telemetry.vocabulary import CONNECTED_BEFORE, INTERRUPTED
 
 logger = logging.getLogger("firstword")
 
+INTERRUPTED_TEXT = interrupted_greeting("en")
 SPOKEN_S = 60.0
 """Seconds for a greeting's audio to arrive and be cached. A start that never ends would never be exported whole."""
 _FINISHED_S = 2.5
@@ -73,6 +79,7 @@ async def speak_first(
     *,
     agent: Agent,
     greeting: str | Greeting | GreetingFunction,
+    interrupted: str | Greeting | GreetingFunction = INTERRUPTED_TEXT,
     cache_key: str | None = None,
     plan: Plan | None = None,
     room_options: room_io.RoomOptions | None = None,
@@ -84,8 +91,8 @@ async def speak_first(
     It replaces `ctx.connect`, `session.start` and `session.say`. session: not started, of any STT, LLM, TTS or realtime
     model. Or a function that makes it, async or not; it is called while the room connects. greeting: a text for
     everybody, or an async function that returns a `Greeting` or a text. The function's parameters are what it needs, by
-    name: `job`, `caller`, the plan's tasks. cache_key: your name for the voice, if it cannot be read from the engine.
-    plan: `speak_first_plan()` with tasks of your own. room_options, record: as for `AgentSession.start`. settings: time
+    name: `job`, `caller`, the plan's tasks. interrupted: said instead to a caller whose agent has died, where
+    `firstword rescue` runs. cache_key: your name for the voice, if it cannot be read from the engine. plan: `speak_first_plan()` with tasks of your own. room_options, record: as for `AgentSession.start`. settings: time
     limits and more of the call.
 
     Returns the greeting's speech handle once the session runs. Returns None if nobody was greeted; then the call and
@@ -105,7 +112,11 @@ async def speak_first(
         return given or how_it_speaks(await session_by(function), agent, cache_key, cache)
 
     first_word = FirstWord(agent=agent, room_options=room_options or room_io.RoomOptions(), record=record, make=make)
-    call = _compose(ctx, first_word, given, _complete(plan or _PLAN, greeting), exporting, settings)
+    again = _is_interrupted(ctx)
+    complete = _complete(plan or _PLAN, interrupted if again else greeting)
+    call = _compose(ctx, first_word, given, complete, exporting, settings)
+    if again:
+        call.run.attributes[INTERRUPTED] = True
     performing = asyncio.create_task(ending.perform(call), name="speak_first")
 
     async def close(reason: str) -> None:  # LiveKit takes functions and methods only
@@ -115,6 +126,7 @@ async def speak_first(
         async with call.closing:
             await asyncio.gather(performing, return_exceptions=True)
 
+    delete_dispatch_at_end(ctx)
     ctx.add_shutdown_callback(close)
     taken_over = asyncio.ensure_future(call.taken_over.wait())
     try:
@@ -127,6 +139,11 @@ async def speak_first(
     if performing.done():
         performing.result()
     return call.said
+
+
+def _is_interrupted(job: JobContext) -> bool:
+    secret = os.environ.get("LIVEKIT_API_SECRET", "")
+    return bool(secret) and is_interrupted(job.job.metadata, job.job.room.name, secret, now=time.time())
 
 
 def _exporting(job: JobContext) -> Exporting:

@@ -14,6 +14,7 @@ What we know of LiveKit's behaviour, beside names:
     unpublishing that never returns in a room that is gone      audio.background       tests/agent/test_ending.py
     Nagle's algorithm, left on for the signalling               process.tcp_nodelay    tests/agent/test_tcp_nodelay.py
     texts in the log of a worker                                rehearsal.workers      tests/rehearsal/test_rehearse.py
+    the reasons of a job's end                                  dispatch_end           tests/agent/test_dispatch_end.py
 
 For tests alone `firstword.agent.testing` takes the place of the native client; `tests/agent/testing/test_livekit.py` holds it to the real
 one.
@@ -39,6 +40,12 @@ from firstword.telemetry.livekit_private import PrivateName
 
 if TYPE_CHECKING:
     from livekit.agents import AgentServer
+
+NOT_BY_ITSELF: Final = frozenset({"job crashed", "parent process shutdown", "room disconnected"})
+"""Reasons that shutdown callbacks are given for a job that did not end by itself. livekit-agents 1.8.9,
+`ipc/job_proc_lazy_main.py`: its entrypoint has raised; its worker ends, or LiveKit's server asks for its end; the room was
+left before anybody ended the job.
+"""
 
 _OUTPUT: Final = "livekit.agents.voice.room_io._output"
 _INPUT: Final = "livekit.agents.voice.room_io._input"

@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "what-if": "Predict the time to first word if tasks were shorter, earlier, deferred or gone.",
     "compare": "Compare the variants of a flag: time to first word, initialization, errors, and a verdict in words.",
     "tune": "Say which flag to start, ramp, hold or turn back, and why; with --apply do it.",
+    "rescue": "Call another agent to callers whose agent has died, until Ctrl-C.",
     "check": "Exit 1 and print one line for each objective missed.",
     "save": "Write p50, p90 and p99 of time to first word, initialization and each task to a small file.",
     "diff": "Say what became of each figure since `firstword save`: faster, slower, the same, or not sure yet.",

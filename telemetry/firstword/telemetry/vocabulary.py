@@ -90,6 +90,8 @@ FALLBACKS: Final = "startup.fallbacks"
 ACCOUNT_RESULT: Final = "startup.account.result"
 ACCOUNT_HASH: Final = "startup.account.hash"
 CLOCK_SKEW: Final = "startup.clock_skew"
+INTERRUPTED: Final = "startup.interrupted"
+"""On the root, true, if the job takes up a call whose agent has died."""
 CONNECTED_BEFORE: Final = "startup.connected_before"
 """On the root if the agent joined the room by itself before `speak_first`. Seconds until then from the hand-over to the
 process or, if LiveKit does not say when that was, from the job's receipt.

@@ -31,6 +31,8 @@ class AccountCall(Call):
     """Who may name an account in this call."""
     began: float
     """When the call began, Unix time in seconds."""
+    interrupted: bool = False
+    """Whether the call goes on whose agent has died."""
 
     events: Events = field(default_factory=Events)
     """Events of the room and the session, kept for handlers that come later."""

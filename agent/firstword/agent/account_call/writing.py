@@ -6,16 +6,17 @@ Under the plan's `greeting` and `next_greeting` tasks; `firstword.agent.call.pla
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from livekit.agents import APIError
 
 from firstword.agent.account_call.account_call import AccountCall
-from firstword.agent.accounts.model import GreetingFields
+from firstword.agent.accounts.model import GENERIC, GreetingFields
 from firstword.agent.conversation import greeting_writer
 from firstword.agent.conversation.components import Components
 from firstword.agent.greeting import greeting as greetings
 from firstword.agent.greeting.greeting import PreparedGreeting
-from firstword.agent.greeting.text import GreetingText, greeting_text
+from firstword.agent.greeting.text import GreetingText, greeting_text, interrupted_greeting
 from firstword.telemetry.run import cache_result
 
 
@@ -24,11 +25,11 @@ async def write_greeting(call: AccountCall, account: GreetingFields, components:
     session.
     """
     process = call.process
-    written = greeting_text(account, call.now())
-    if written.problem is not None:
-        call.run.event("greeting.generic", {"reason": written.problem})
-    if process.settings.greeting_writer == "llm":
-        written = await _written_by_llm(call, written, account, components)
+    if call.interrupted:
+        # names nobody, so that everybody with this voice shares its audio
+        written, account = GreetingText(interrupted_greeting(account.language), None), replace(account, id=GENERIC.id)
+    else:
+        written = await _written(call, account, components)
     if process.speeches is None:
         return PreparedGreeting(written.text)
     voice = components.speaker.voice
@@ -56,6 +57,15 @@ async def write_next_greeting(call: AccountCall, account: GreetingFields, compon
     voice = components.speaker.voice
     if voice is not None:
         await greetings.make_ahead(written, account, components.speaker, voice, process.speeches)
+
+
+async def _written(call: AccountCall, account: GreetingFields, components: Components) -> GreetingText:
+    written = greeting_text(account, call.now())
+    if written.problem is not None:
+        call.run.event("greeting.generic", {"reason": written.problem})
+    if call.process.settings.greeting_writer == "llm":
+        return await _written_by_llm(call, written, account, components)
+    return written
 
 
 async def _written_by_llm(

@@ -30,6 +30,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from firstword.agent.accounts.claim import checked_claim
+from firstword.agent.interruption import RESCUE
 
 if TYPE_CHECKING:
     from livekit.rtc import Participant
@@ -48,7 +49,7 @@ MAX_TRACEPARENT: Final = 256
 """Most characters of a traceparent. W3C's has 55; later versions may append."""
 
 _SIP: Final = 3  # ParticipantKind.PARTICIPANT_KIND_SIP; a test holds it to LiveKit's
-_OURS: Final = frozenset({"account", "claim", "traceparent"})
+_OURS: Final = frozenset({"account", "claim", "traceparent", RESCUE})
 
 
 class Access(IntEnum):

@@ -49,6 +49,13 @@ _GENERIC: Final = {
     "es": "¡Hola! ¿En qué puedo ayudarle?",
     "ja": "お電話ありがとうございます。ご用件をどうぞ。",
 }
+_INTERRUPTED: Final = {
+    "en": "Sorry, our call was interrupted. I am back: how can I go on helping you?",
+    "de": "Entschuldigung, unser Gespräch wurde unterbrochen. Ich bin wieder da: Wie kann ich Ihnen weiterhelfen?",
+    "fr": "Excusez-moi, notre appel a été interrompu. Je suis de retour : comment puis-je vous aider ?",
+    "es": "Disculpe, nuestra llamada se ha interrumpido. Ya estoy aquí: ¿en qué puedo ayudarle?",
+    "ja": "申し訳ございません、通話が途切れました。もう一度ご用件をどうぞ。",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,13 @@ def rest_of(written: GreetingText, opening: str) -> str:
 def generic_greeting(language: str) -> str:
     """Returns the greeting for a caller nobody knows, in this language (BCP 47) if we have it, else in English."""
     return _GENERIC.get(_primary(language), _GENERIC["en"])
+
+
+def interrupted_greeting(language: str) -> str:
+    """Returns what is said first to a caller whose agent has died, in this language (BCP 47) if we have it, else in
+    English. It names nobody.
+    """
+    return _INTERRUPTED.get(_primary(language), _INTERRUPTED["en"])
 
 
 def day_part(time_zone: str, now: float) -> DayPart | None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable
 
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-
-from firstword.command.terminal import tell
+from firstword.command.service_process import log_on_standard_error, service_resource
 from firstword.command.tuner.counts import WorkerCounts
 from firstword.command.tuner.evidence import RolloutEvidence
 from firstword.command.tuner.flag_store import FlagStore
@@ -36,8 +30,8 @@ def watch(
 
     looked: called with each look. apply, counts, ladder: see `TunerService`.
     """
-    provider = meter_provider(_resource(), exporter_from_environment())
-    with _log_on_standard_error():
+    provider = meter_provider(service_resource(SERVICE), exporter_from_environment())
+    with log_on_standard_error():
         service = TunerService(store, evidence, TunerInstruments(meter_of(provider)), apply, counts, ladder)
         try:
             while True:
@@ -47,30 +41,3 @@ def watch(
             if apply:
                 store.lease.release()
             provider.shutdown(timeout_millis=EXPORT_AT_END_MS)
-
-
-def _resource() -> Resource:
-    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    return Resource.create() if named else Resource.create({SERVICE_NAME: SERVICE})
-
-
-class _Lines(logging.Handler):
-    """A line a record, with nothing in it that moves a cursor."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Prints the record."""
-        now = datetime.fromtimestamp(record.created).astimezone()
-        tell(f"{now:%Y-%m-%d %H:%M:%S} {record.levelname}: {record.getMessage()}", err=True)
-
-
-@contextmanager
-def _log_on_standard_error() -> Generator[None]:
-    logger, handler = logging.getLogger("firstword"), _Lines()
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-        logger.removeHandler(handler)
