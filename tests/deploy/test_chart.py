@@ -69,7 +69,7 @@ def test_kubernetes_would_take_it(manifests: list[Manifest], tmp_path: Path) -> 
 def test_a_wrong_field_is_seen(tmp_path: Path) -> None:
     """The check before can fail: for Kubernetes' own kinds, and for the custom ones."""
     for kind in ("Deployment", "ScaledObject", "PodMonitor"):
-        (manifest,) = of_kind(kind, render({**EVERYTHING, "tuner": {"enabled": False}}))
+        (manifest,) = of_kind(kind, render({**EVERYTHING, "tuner": {"enabled": False}, "rescue": {"enabled": False}}))
         manifest["spec"]["colour"] = "red"
         (tmp_path / f"{kind}.yaml").write_text(yaml.safe_dump(manifest))
         command = (tool(KUBECTL_VALIDATE), "--local-crds", str(SCHEMAS), str(tmp_path / f"{kind}.yaml"))
@@ -177,6 +177,21 @@ def test_the_tuner_may_change_two_objects_and_no_more() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "arguments"),
+    [({}, []), ({"rescue": {"enabled": True, "agents": ["front-desk", ""]}}, ["--agent=front-desk", "--agent="])],
+    ids=["ours", "named"],
+)
+def test_the_rescuer_watches_the_agents_of_the_workers(values: Mapping[str, Any], arguments: list[str]) -> None:
+    """By the name that the workers are told, with the keys that it needs and no other."""
+    container = pods(render({"env": {"FIRSTWORD_AGENT_NAME": "reception"}, **values}, LARGE))["rescue"]["containers"][0]
+    assert container["args"] == ["firstword", "rescue", "--every=2", *arguments]
+    given = {each["name"] for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})}
+    assert given == {"LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "FIRSTWORD_CLAIM_KEY"}
+    assert {"name": "FIRSTWORD_AGENT_NAME", "value": "reception"} in container["env"]
+    assert {"name": "LIVEKIT_URL", "value": "wss://livekit.example.com"} in container["env"]
+
+
 def test_the_flags_are_the_shipped_ones() -> None:
     (flags,) = of_kind("ConfigMap", render({"flags": {"enabled": True}}))
     assert flags["data"]["flags.json"] == (DEPLOY / "flags.json").read_text()
@@ -212,6 +227,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "KEDA without figures": ({"keda": {"enabled": True}}, "expected keda.prometheus"),
     "no metrics to scrape": ({"podMonitor": {"enabled": True}}, "expected podMonitor.port"),
     "one port twice": ({"podMonitor": {"enabled": True, "port": 8081}}, "podMonitor.port is the port of the probes"),
+    "rescue of a stranger's callers": (
+        {"rescue": {"enabled": True}, "readiness": {"path": "/worker"}},
+        "expected rescue.agents",
+    ),
     "flags that nobody reads": ({"tuner": {"enabled": True}}, "expected flags.enabled"),
     "a tuner without traces": (
         {"tuner": {"enabled": True}, "flags": {"enabled": True}},

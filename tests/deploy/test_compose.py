@@ -15,7 +15,7 @@ from tests.deploy.rendered import compose
 pytestmark = pytest.mark.deploy
 
 PASSWORDS = {"LIVEKIT_API_SECRET": "s" * 32, "POSTGRES_PASSWORD": "p" * 32, "GRAFANA_PASSWORD": "g" * 32}
-OURS = ("worker", "providers")
+OURS = ("worker", "rescue", "providers")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,13 @@ def test_the_worker_reaches_each_helper_where_it_is_published(services: dict[str
     for name, address in addresses.items():
         assert address.hostname == "127.0.0.1", name
         assert (address.port or usual[address.scheme]) in published | on_host, name
+
+
+def test_the_rescuer_watches_the_server_of_the_workers(services: dict[str, dict[str, Any]]) -> None:
+    """With the same key, and no other secret."""
+    rescue, worker = (services[name]["environment"] for name in ("rescue", "worker"))
+    assert rescue.items() <= worker.items()
+    assert {name for name in rescue if name.endswith(("_KEY", "_SECRET"))} == {"LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"}
 
 
 def test_ours_run_as_in_the_cluster(services: dict[str, dict[str, Any]]) -> None:

@@ -58,6 +58,9 @@
 {{- if and $v.podMonitor.enabled (has (int $v.podMonitor.port) (list (int $v.port) (int $v.probePort))) -}}
 {{- fail "podMonitor.port is the port of the probes; expected another, that of prometheus_port" -}}
 {{- end -}}
+{{- if and $v.rescue.enabled (ne $v.readiness.path "/readyz") (not $v.rescue.agents) -}}
+{{- fail (printf "rescue.enabled with readiness.path %s: the agent is not the shipped one, and its name is not known; expected rescue.agents" $v.readiness.path) -}}
+{{- end -}}
 {{- if and $v.tuner.enabled (not $v.flags.enabled) -}}
 {{- fail "tuner.enabled: workers would not read the flags that the tuner writes; expected flags.enabled" -}}
 {{- end -}}
