@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,10 +61,10 @@ async def agents(servers: CallServers, room: str) -> list[str]:
     return [each.identity for each in found.participants if each.kind == api.ParticipantInfo.AGENT]
 
 
-async def greeted(worker: WorkerUnderTest) -> tuple[Speaker, str]:
+async def greeted(worker: WorkerUnderTest, **token: Any) -> tuple[Speaker, str]:
     """A caller who hears the agent, and their room."""
     room = worker.room()
-    caller = worker.caller(room)
+    caller = worker.caller(room, **token) if worker.name else worker.servers.caller(room, **token)
     await caller.connect()
     await caller.hear(PATIENCE)
     return caller, room
@@ -77,14 +78,13 @@ async def test_a_caller_whose_worker_is_killed_hears_that_the_call_was_interrupt
     name = f"reception-{time.monotonic_ns()}"
     async with servers.worker("tuned", name=name) as first, rescuer(servers, name) as log:
         caller, room = await greeted(first)
-        stranger, left = await greeted(first)
+        stranger, left = await greeted(first, may_update=True)
         (agent,) = await agents(servers, left)
         await stranger.room.local_participant.set_attributes({RESCUE: "x", "lk.agent.state": "failed"})
         await _ends_by_itself(servers, name, left, agent)
         async with servers.worker("tuned", name=name) as second:
-            await until(lambda: bool(log.read_text()))
-            os.killpg(first.running.pid, signal.SIGKILL)
             killed = time.monotonic()
+            os.killpg(first.running.pid, signal.SIGKILL)
             await until(lambda: any(frame.at > killed + 1.0 and loud(frame) for frame in caller.heard_on(VOICE_TRACK)))
             print(  # noqa: T201 - what was measured
                 f"\nthe caller heard another agent {time.monotonic() - killed:.1f} s after the kill"
@@ -110,3 +110,27 @@ async def _ends_by_itself(servers: CallServers, name: str, room: str, agent: str
         while name in [each.agent_name for each in await servers.rooms.agent_dispatch.list_dispatch(room)]:  # noqa: ASYNC110 - another process deletes it
             await asyncio.sleep(0.1)
     await asyncio.sleep(ALONE_S)  # an outcome that must not come
+
+
+@pytest.mark.soak  # what differs from the test above is what LiveKit makes of a dispatch without a name
+async def test_with_automatic_dispatch_too(servers: CallServers) -> None:
+    async with servers.worker("tuned", name="") as first, rescuer(servers, "") as log:
+        caller, _ = await greeted(first)
+        async with servers.worker("tuned", name=""):
+            os.killpg(first.running.pid, signal.SIGKILL)
+            await caller.reads(SORRY)
+            await until(lambda: "an agent is there again" in log.read_text())
+            await caller.leave()
+
+
+async def test_a_key_of_another_server_is_one_line(servers: CallServers) -> None:
+    """And the end."""
+    environment = {"LIVEKIT_URL": servers.stack.livekit_url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32}
+    log = servers.folder / "rescue-refused.log"
+    with log.open("wb") as output:
+        async with started((sys.executable, "-m", "firstword", "rescue"), environment, output=output.fileno()) as run:
+            async with asyncio.timeout(PATIENCE):
+                assert await run.wait() == 2
+    assert [line for line in log.read_text().splitlines() if "refuses the key; expected" in line] == [
+        log.read_text().splitlines()[-1]
+    ]

@@ -12,12 +12,12 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from firstword.agent.interruption import RESCUE
 from firstword.command.rescuer.instruments import RescueInstruments
-from firstword.command.rescuer.livekit_rooms import Answer, Dispatch, LiveKitError, Participant, Room
+from firstword.command.rescuer.livekit_rooms import Answer, LiveKitError, Room, RoomDispatch, RoomParticipant
 from firstword.command.rescuer.service import RescueService
 
 AGENT, SECRET, ROOM = "reception", "s" * 32, "+49 30 1234567"
 BEGIN = 1_795_000_000.0
-CALLER = Participant("ada@example.com", BEGIN, caller=True, agent=False)
+CALLER = RoomParticipant("ada@example.com", BEGIN, caller=True, agent=False)
 
 
 @dataclass
@@ -25,9 +25,9 @@ class FakeRoom:
     """One room of the fake server."""
 
     sid: str
-    people: dict[str, Participant] = field(default_factory=dict[str, Participant])
+    people: dict[str, RoomParticipant] = field(default_factory=dict[str, RoomParticipant])
     says: dict[str, Answer] = field(default_factory=dict[str, Answer])
-    dispatches: list[Dispatch] = field(default_factory=list[Dispatch])
+    dispatches: list[RoomDispatch] = field(default_factory=list[RoomDispatch])
 
 
 @dataclass
@@ -43,7 +43,7 @@ class FakeRooms:
     made: int = 0
 
     def call(
-        self, room: str = ROOM, *, agent: str = AGENT, metadata: str = "", people: Sequence[Participant] = (CALLER,)
+        self, room: str = ROOM, *, agent: str = AGENT, metadata: str = "", people: Sequence[RoomParticipant] = (CALLER,)
     ) -> FakeRoom:
         """A call that an agent has taken."""
         held = self.held.setdefault(room, FakeRoom(f"RM_{len(self.held)}"))
@@ -67,7 +67,7 @@ class FakeRooms:
             del held.people[identity], held.says[identity]
             held.dispatches = [each for each in held.dispatches if identity not in each.agents]
 
-    def dispatched(self, room: str = ROOM) -> list[Dispatch]:
+    def dispatched(self, room: str = ROOM) -> list[RoomDispatch]:
         """What agents were called to the room by the rescuers, and are not deleted."""
         return [each for each in self.held[room].dispatches if each.agent_name != RESCUE]
 
@@ -76,12 +76,12 @@ class FakeRooms:
         await self._reached()
         return [Room(name, held.sid) for name, held in self.held.items()]
 
-    async def participants(self, room: str) -> Sequence[Participant]:
+    async def participants(self, room: str) -> Sequence[RoomParticipant]:
         """Who is in it."""
         await self._reached()
         return list(self.held[room].people.values())
 
-    async def dispatches(self, room: str) -> Sequence[Dispatch]:
+    async def dispatches(self, room: str) -> Sequence[RoomDispatch]:
         """What was not deleted."""
         await self._reached()
         return sorted(self.held[room].dispatches, key=lambda each: (each.created, each.id))
@@ -91,7 +91,7 @@ class FakeRooms:
         await self._reached()
         return self.held[room].says.get(identity, Answer.ABSENT)
 
-    async def dispatch(self, room: str, agent_name: str, metadata: str) -> Dispatch:
+    async def dispatch(self, room: str, agent_name: str, metadata: str) -> RoomDispatch:
         """Made, and taken at once where there is a worker."""
         await self._reached()
         self.asked.append(("dispatch", agent_name))
@@ -119,17 +119,17 @@ class FakeRooms:
         if self.away is not None:
             raise self.away
 
-    def _made(self, room: str, agent: str, metadata: str) -> Dispatch:
+    def _made(self, room: str, agent: str, metadata: str) -> RoomDispatch:
         self.made += 1
-        made = Dispatch(f"AD_{self.made}", agent, metadata, self.now + self.made / 1e6)
+        made = RoomDispatch(f"AD_{self.made}", agent, metadata, self.now + self.made / 1e6)
         self.held[room].dispatches.append(made)
         return made
 
-    def _take(self, room: str, dispatch: Dispatch) -> None:
+    def _take(self, room: str, dispatch: RoomDispatch) -> None:
         held, identity = self.held[room], f"agent-{dispatch.id}"
         place = held.dispatches.index(dispatch)
         held.dispatches[place] = replace(dispatch, agents=(identity,))
-        held.people[identity] = Participant(identity, self.now, caller=False, agent=True)
+        held.people[identity] = RoomParticipant(identity, self.now, caller=False, agent=True)
         held.says[identity] = Answer.ALIVE
 
 
@@ -153,9 +153,13 @@ class Watch:
 
     def looks(self, seconds: float = 2.0) -> None:
         """Looks each other second for so long."""
-        for _ in range(round(seconds / 2.0)):
-            self.rooms.now += 2.0
-            asyncio.run(self.service.look())
+
+        async def look() -> None:
+            for _ in range(round(seconds / 2.0)):
+                self.rooms.now += 2.0
+                await self.service.look()
+
+        asyncio.run(look())
 
     @property
     def counted(self) -> dict[str, int]:

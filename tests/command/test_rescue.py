@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from firstword.agent.accounts.claim import checked_claim, signed_claim
 from firstword.agent.interruption import RESCUE, is_interrupted, sign
-from firstword.command.rescuer.livekit_rooms import Answer, LiveKitError, Participant
+from firstword.command.__main__ import app
+from firstword.command.rescuer.livekit_rooms import Answer, LiveKitError, RoomParticipant
 from firstword.command.rescuer.renewed_claim import with_renewed_claim
 from tests.command.rescued_rooms import AGENT, BEGIN, CALLER, ROOM, SECRET, FakeRooms, Watch
 
@@ -89,7 +88,7 @@ def test_nobody_is_called_to_a_room_that_no_agent_of_ours_had_entered() -> None:
     ],
     ids=["nobody", "no caller"],
 )
-def test_nobody_is_called_where_no_caller_is(alone: tuple[Participant, ...]) -> None:
+def test_nobody_is_called_where_no_caller_is(alone: tuple[RoomParticipant, ...]) -> None:
     rooms = FakeRooms()
     held, watch = rooms.call(people=alone), Watch(rooms)
     watch.looks(4)
@@ -106,7 +105,7 @@ def test_another_agent_in_the_room_is_enough() -> None:
     held, watch = rooms.call(), Watch(rooms)
     watch.looks(4)
     rooms.dies(held)
-    held.people["other"], held.says["other"] = Participant("other", BEGIN, caller=False, agent=True), Answer.UNKNOWN
+    held.people["other"], held.says["other"] = RoomParticipant("other", BEGIN, caller=False, agent=True), Answer.UNKNOWN
     watch.looks(60)
     assert rooms.asked == []
 
@@ -379,10 +378,11 @@ KEYS = {"LIVEKIT_URL": "ws://127.0.0.1:9", "LIVEKIT_API_KEY": "key", "LIVEKIT_AP
         ({"LIVEKIT_URL": "127.0.0.1"}, "expected ws://HOST:PORT"),
     ],
 )
-def test_what_is_set_wrong_is_said_in_one_line(environment: dict[str, str], says: str, tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "firstword", "rescue")
-    own = {**os.environ, **KEYS, **environment}
-    done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_what_is_set_wrong_is_said_in_one_line(
+    environment: dict[str, str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["rescue"], env={**KEYS, **environment})
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -12,7 +12,7 @@ from opentelemetry.metrics import Meter
 from firstword.agent import run_folder
 from firstword.agent.process import start_metrics
 from firstword.agent.worker_gauges import JobProcesses, WorkerFigures, observe_worker
-from firstword.command.rescuer.instruments import Outcome, RescueInstruments
+from firstword.command.rescuer.instruments import RescueInstruments, RescueOutcome
 from firstword.command.tuner.instruments import TunerInstruments
 from firstword.telemetry.metrics import StartFigures, TaskFigures
 from firstword.tuning.trust import Holding
@@ -85,7 +85,7 @@ def worker(meter: Meter, figures: WorkerFigures, processes: JobProcesses) -> Non
 def rescuer(meter: Meter) -> None:
     """What became of three callers whose agent died, by the rescuer's own instruments."""
     instruments = RescueInstruments(meter)
-    for outcome in (*[Outcome.SEEN] * 3, *[Outcome.RESCUED] * 2, Outcome.GIVEN_UP):
+    for outcome in (*[RescueOutcome.SEEN] * 3, *[RescueOutcome.RESCUED] * 2, RescueOutcome.GIVEN_UP):
         instruments.ended(outcome)
 
 

@@ -13,7 +13,7 @@ SERVICE = "firstword-rescue"
 """`service.name` of the rescuer's metrics, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES names another."""
 
 
-class Outcome(StrEnum):
+class RescueOutcome(StrEnum):
     """What is counted of a room."""
 
     SEEN = "seen"
@@ -45,10 +45,10 @@ class RescueInstruments:
         meter.create_observable_gauge(
             "firstword.rescue.last_look", [self._looked], unit="s", description="Last look that saw all rooms"
         )
-        for outcome in Outcome:  # Prometheus takes the first value of a series for no increase
+        for outcome in RescueOutcome:  # Prometheus takes the first value of a series for no increase
             self._rescues.add(0, {"outcome": outcome.value})
 
-    def ended(self, outcome: Outcome, alone: float | None = None) -> None:
+    def ended(self, outcome: RescueOutcome, alone: float | None = None) -> None:
         """Counts a room. alone: seconds that its caller was without an agent, where another is there."""
         self._rescues.add(1, {"outcome": outcome.value})
         if alone is not None:

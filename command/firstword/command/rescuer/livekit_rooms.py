@@ -9,6 +9,7 @@ does not have. The native client of a living one refuses that within millisecond
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ METHOD: Final = "firstword.alive"
 """Name of the RPC method that no agent has."""
 ANSWERS_WITHIN_MS: Final = 1_000
 """Milliseconds that an agent may take to refuse it."""
+LATE_S: Final = 1.0
+"""Seconds beyond that after which nobody knows whose fault the silence is: the agent's, or a server that is too busy."""
 _PATIENCE: Final = aiohttp.ClientTimeout(total=5.0)
 _SILENT: Final = ("RpcError 1501", "RpcError 1502", "transport failure")
 """What the server says of an agent that did not answer: connection timeout, response timeout, a transport that failed."""
@@ -60,7 +63,7 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Participant:
+class RoomParticipant:
     """Somebody in a room. Has no repr: an identity may be a telephone's number."""
 
     identity: str
@@ -75,7 +78,7 @@ class Participant:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Dispatch:
+class RoomDispatch:
     """A call for an agent to a room, as the room has it."""
 
     id: str
@@ -102,11 +105,11 @@ class Rooms(Protocol):
         """Returns all rooms."""
         ...
 
-    async def participants(self, room: str) -> Sequence[Participant]:
+    async def participants(self, room: str) -> Sequence[RoomParticipant]:
         """Returns who is in a room and connected."""
         ...
 
-    async def dispatches(self, room: str) -> Sequence[Dispatch]:
+    async def dispatches(self, room: str) -> Sequence[RoomDispatch]:
         """Returns the dispatches of a room that were not deleted, oldest first."""
         ...
 
@@ -114,7 +117,7 @@ class Rooms(Protocol):
         """Calls an agent, and returns what it says."""
         ...
 
-    async def dispatch(self, room: str, agent_name: str, metadata: str) -> Dispatch:
+    async def dispatch(self, room: str, agent_name: str, metadata: str) -> RoomDispatch:
         """Calls an agent to a room. Returns the new dispatch."""
         ...
 
@@ -146,12 +149,12 @@ class LiveKitRooms:
         found = await _asked(self._server.room.list_rooms(api.ListRoomsRequest()))
         return [Room(each.name, each.sid) for each in found.rooms]
 
-    async def participants(self, room: str) -> Sequence[Participant]:
+    async def participants(self, room: str) -> Sequence[RoomParticipant]:
         """Returns who is in a room and connected."""
         found = await _asked(self._server.room.list_participants(api.ListParticipantsRequest(room=room)))
         return [_participant(each) for each in found.participants if each.state != api.ParticipantInfo.DISCONNECTED]
 
-    async def dispatches(self, room: str) -> Sequence[Dispatch]:
+    async def dispatches(self, room: str) -> Sequence[RoomDispatch]:
         """Returns the dispatches of a room that were not deleted, oldest first."""
         found = await _asked(self._server.agent_dispatch.list_dispatch(room))
         listed = (_dispatch(each) for each in found if not each.state.deleted_at)
@@ -167,15 +170,19 @@ class LiveKitRooms:
             room=room, destination_identity=identity, method=METHOD, response_timeout_ms=ANSWERS_WITHIN_MS
         )
         headers = {"authorization": f"Bearer {token}"}
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             await self._calls.request("RoomService", "PerformRpc", request, headers, PerformRpcResponse)
         except api.TwirpError as error:
-            return self._read(error)
+            said = self._read(error)
+            late = clock() - began > ANSWERS_WITHIN_MS / 1000 + LATE_S
+            return Answer.UNKNOWN if said is Answer.SILENT and late else said
         except (aiohttp.ClientError, OSError, TimeoutError):
             return Answer.UNKNOWN
         return Answer.ALIVE
 
-    async def dispatch(self, room: str, agent_name: str, metadata: str) -> Dispatch:
+    async def dispatch(self, room: str, agent_name: str, metadata: str) -> RoomDispatch:
         """Calls an agent to a room. Returns the new dispatch."""
         request = api.CreateAgentDispatchRequest(room=room, agent_name=agent_name, metadata=metadata)
         return _dispatch(await _asked(self._server.agent_dispatch.create_dispatch(request)))
@@ -238,12 +245,12 @@ async def _gone(deleting: Awaitable[object]) -> None:
         raise LiveKitError(f"LiveKit's server gives no answer ({type(error).__name__})") from None
 
 
-def _participant(info: api.ParticipantInfo) -> Participant:
+def _participant(info: api.ParticipantInfo) -> RoomParticipant:
     on_behalf = bool(info.attributes.get(PUBLISH_ON_BEHALF))
     hidden = info.permission.hidden or info.permission.recorder
     talks = not (info.HasField("permission") and not info.permission.can_publish)
     on_the_line = info.kind != _KIND.SIP or info.attributes.get(SIP_CALL_STATUS) == "active"
-    return Participant(
+    return RoomParticipant(
         identity=info.identity,
         joined=float(info.joined_at),
         caller=info.kind not in _HELPERS and not on_behalf and not hidden and talks and on_the_line,
@@ -252,8 +259,8 @@ def _participant(info: api.ParticipantInfo) -> Participant:
     )
 
 
-def _dispatch(found: api.AgentDispatch) -> Dispatch:
+def _dispatch(found: api.AgentDispatch) -> RoomDispatch:
     taken = (job.state.participant_identity for job in found.state.jobs)
-    return Dispatch(
+    return RoomDispatch(
         found.id, found.agent_name, found.metadata, found.state.created_at / 1e9, tuple(each for each in taken if each)
     )

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from firstword.agent.interruption import RESCUE, sign, signed_metadata
-from firstword.command.rescuer.instruments import Outcome, RescueInstruments
-from firstword.command.rescuer.livekit_rooms import Answer, LiveKitError, Participant, Room, Rooms
+from firstword.command.rescuer.instruments import RescueInstruments, RescueOutcome
+from firstword.command.rescuer.livekit_rooms import Answer, LiveKitError, Room, RoomParticipant, Rooms
 from firstword.command.rescuer.renewed_claim import with_renewed_claim
-from firstword.command.rescuer.watched_room import Need, Pending, RoomSeen, WatchedRoom
+from firstword.command.rescuer.watched_room import Pending, RoomNeed, RoomSeen, WatchedRoom
 
 logger = logging.getLogger("firstword")
 
@@ -120,35 +120,37 @@ class RescueService:
         watched.answering = next(alive, None)
         await self._meet(need, room, watched, participants)
 
-    async def _meet(self, need: Need, room: Room, watched: WatchedRoom, participants: Collection[Participant]) -> None:
+    async def _meet(
+        self, need: RoomNeed, room: Room, watched: WatchedRoom, participants: Collection[RoomParticipant]
+    ) -> None:
         pending = watched.pending
-        if need is Need.CALL:
+        if need is RoomNeed.CALL:
             await self._call(room, watched, participants)
         elif pending is None:
-            if need is Need.GIVE_UP:
+            if need is RoomNeed.GIVE_UP:
                 self._give_up(room, watched, "the agent that was called has died, too")
-        elif need is Need.AGAIN:
+        elif need is RoomNeed.AGAIN:
             await self._call_again(room, watched, pending, participants)
-        elif need is Need.RESCUED:
+        elif need is RoomNeed.RESCUED:
             watched.pending = None
             alone = self.clock() - pending.alone_since
-            self.instruments.ended(Outcome.RESCUED, alone)
+            self.instruments.ended(RescueOutcome.RESCUED, alone)
             logger.info(
                 "room %s: an agent is there again, %.1f s after the last sign of the one that died", room.sid, alone
             )
-        elif need is Need.LEFT:
+        elif need is RoomNeed.LEFT:
             watched.pending = None
-            self.instruments.ended(Outcome.LEFT)
+            self.instruments.ended(RescueOutcome.LEFT)
             logger.info("room %s: the caller has left before another agent was there", room.sid)
-        elif need is Need.GIVE_UP:
+        elif need is RoomNeed.GIVE_UP:
             self._give_up(room, watched, "no agent has come; possible cause: all workers are full, or none runs")
 
-    async def _call(self, room: Room, watched: WatchedRoom, participants: Collection[Participant]) -> None:
+    async def _call(self, room: Room, watched: WatchedRoom, participants: Collection[RoomParticipant]) -> None:
         """Calls another agent, unless another rescuer does, or the agent turns out to have ended by itself."""
         died = watched.dead[0]
         if self.dry_run:
             watched.over = True
-            self.instruments.ended(Outcome.SEEN)
+            self.instruments.ended(RescueOutcome.SEEN)
             logger.warning("room %s: the agent of dispatch %s has died; another one would be called", room.sid, died.id)
             return
         word = sign("room", room.name, self.secret, now=self.wall_clock(), dispatch=died.id)
@@ -159,7 +161,7 @@ class RescueService:
         if first is None or first.id != ours.id or died.id not in {each.id for each in listed}:
             await self.rooms.delete(room.name, ours.id)
             return
-        self.instruments.ended(Outcome.SEEN)
+        self.instruments.ended(RescueOutcome.SEEN)
         now = self.clock()
         claims = [(each.claim, each.joined) for each in participants if each.caller and each.claim]
         metadata = with_renewed_claim(
@@ -170,7 +172,7 @@ class RescueService:
         await self._dispatch(room, watched, watched.pending, participants)
 
     async def _call_again(
-        self, room: Room, watched: WatchedRoom, pending: Pending, participants: Collection[Participant]
+        self, room: Room, watched: WatchedRoom, pending: Pending, participants: Collection[RoomParticipant]
     ) -> None:
         if self.dry_run:
             watched.pending = None
@@ -180,7 +182,7 @@ class RescueService:
         await self._dispatch(room, watched, pending, participants)
 
     async def _dispatch(
-        self, room: Room, watched: WatchedRoom, pending: Pending, participants: Collection[Participant]
+        self, room: Room, watched: WatchedRoom, pending: Pending, participants: Collection[RoomParticipant]
     ) -> None:
         dead = {identity for each in watched.dead for identity in each.agents}
         for identity in dead & {each.identity for each in participants}:
@@ -194,12 +196,12 @@ class RescueService:
 
     def _give_up(self, room: Room, watched: WatchedRoom, why: str) -> None:
         watched.pending, watched.over = None, True
-        self.instruments.ended(Outcome.GIVEN_UP)
+        self.instruments.ended(RescueOutcome.GIVEN_UP)
         logger.error("room %s: its caller is given up: %s", room.sid, why)
 
     def _forget(self, sid: str) -> None:
         if self._watched.pop(sid).pending is not None:
-            self.instruments.ended(Outcome.LEFT)
+            self.instruments.ended(RescueOutcome.LEFT)
             logger.info("room %s: it was closed before another agent was there", sid)
 
     def _say_trouble(self, trouble: str) -> None:

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Final
 
 from firstword.agent.interruption import RESCUE, checked
-from firstword.command.rescuer.livekit_rooms import Answer, Dispatch
+from firstword.command.rescuer.livekit_rooms import Answer, RoomDispatch
 
 ALONE_S: Final = 5.0
 """Seconds without a sign of the agent after which it counts as dead."""
@@ -31,7 +31,7 @@ _SILENCES: Final = 2
 """Unanswered calls in a row that are silence: one may be a lost packet."""
 
 
-class Need(Enum):
+class RoomNeed(Enum):
     """What a room needs now."""
 
     NOTHING = auto()
@@ -54,7 +54,7 @@ class RoomSeen:
     callers: int
     agents: Mapping[str, Answer]
     """What each agent in the room said, by identity."""
-    dispatches: Sequence[Dispatch]
+    dispatches: Sequence[RoomDispatch]
     """Oldest first."""
 
 
@@ -85,7 +85,7 @@ class WatchedRoom:
     """Whether nothing more is done for it."""
     answering: str | None = None
     """Identity of the agent that answered last, if it did at the last look."""
-    dead: tuple[Dispatch, ...] = ()
+    dead: tuple[RoomDispatch, ...] = ()
     """The dispatches whose agents are dead, as of the last look, oldest first."""
     _answered: dict[str, float] = field(default_factory=dict[str, float])
     _silences: dict[str, int] = field(default_factory=dict[str, int])
@@ -103,7 +103,7 @@ class WatchedRoom:
         agents = [identity for each in self.dead for identity in each.agents]
         return max(self._answered.get(identity, self._away.get(identity, 0.0)) for identity in agents)
 
-    def needs(self, seen: RoomSeen, now: float) -> Need:
+    def needs(self, seen: RoomSeen, now: float) -> RoomNeed:
         """Returns what the room needs, by what a look saw of it at `now`."""
         ours = [each for each in seen.dispatches if each.agent_name in self.agent_names]
         for identity in {identity for each in ours for identity in each.agents} | seen.agents.keys():
@@ -113,16 +113,16 @@ class WatchedRoom:
         )
         attended = {identity for identity in seen.agents if not self._is_dead(identity, now)}
         if self.over:
-            return Need.NOTHING
+            return RoomNeed.NOTHING
         if self.pending is not None:
             return self._needs_more(self.pending, seen, attended, now)
         if not seen.callers or attended:
-            return Need.NOTHING
+            return RoomNeed.NOTHING
         if mark := self.mark(seen.dispatches):
             return self._needs_after(mark, ours, now)
-        return Need.CALL if self.dead else Need.NOTHING
+        return RoomNeed.CALL if self.dead else RoomNeed.NOTHING
 
-    def mark(self, dispatches: Sequence[Dispatch]) -> Dispatch | None:
+    def mark(self, dispatches: Sequence[RoomDispatch]) -> RoomDispatch | None:
         """Returns the oldest of these dispatches that says that the room has had its second agent, if one does.
 
         Whoever asks LiveKit for a room may name any agents: only the signature tells.
@@ -130,32 +130,32 @@ class WatchedRoom:
         marks = (each for each in dispatches if each.agent_name == RESCUE)
         return next((each for each in marks if checked(each.metadata, "room", self.name, self.secret)), None)
 
-    def _needs_more(self, pending: Pending, seen: RoomSeen, attended: Collection[str], now: float) -> Need:
+    def _needs_more(self, pending: Pending, seen: RoomSeen, attended: Collection[str], now: float) -> RoomNeed:
         if any(seen.agents[identity] in (Answer.ALIVE, Answer.UNKNOWN) for identity in attended):
-            return Need.RESCUED
+            return RoomNeed.RESCUED
         if not seen.callers:
-            return Need.LEFT
+            return RoomNeed.LEFT
         if now - pending.began >= PATIENCE_S:
-            return Need.GIVE_UP
-        return Need.AGAIN if now - pending.tried >= TAKEN_WITHIN_S and not attended else Need.NOTHING
+            return RoomNeed.GIVE_UP
+        return RoomNeed.AGAIN if now - pending.tried >= TAKEN_WITHIN_S and not attended else RoomNeed.NOTHING
 
-    def _needs_after(self, mark: Dispatch, ours: Sequence[Dispatch], now: float) -> Need:
+    def _needs_after(self, mark: RoomDispatch, ours: Sequence[RoomDispatch], now: float) -> RoomNeed:
         """The room has had its second dispatch, or whoever marked it has not come that far."""
         later = [each for each in ours if each.created >= mark.created]
         if any(each in self.dead for each in later):
-            return Need.GIVE_UP
+            return RoomNeed.GIVE_UP
         untaken = next((each for each in later if not each.agents), None)
         left_over = untaken or next(iter(self.dead), None)
         if left_over is None:
-            return Need.NOTHING
+            return RoomNeed.NOTHING
         if self._orphan is None or self._orphan[0] != left_over.id:
             self._orphan = left_over.id, now
         if now - self._orphan[1] < ORPHANED_S:
-            return Need.NOTHING
+            return RoomNeed.NOTHING
         self.pending = Pending(
             left_over.agent_name, left_over.metadata, self._orphan[1], now, now, untaken and untaken.id
         )
-        return Need.AGAIN
+        return RoomNeed.AGAIN
 
     def _note(self, identity: str, answer: Answer, now: float) -> None:
         if answer in (Answer.ALIVE, Answer.JOINING):
