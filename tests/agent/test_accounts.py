@@ -278,7 +278,7 @@ async def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path) -> None:
     await asyncio.gather(saving, closing, return_exceptions=True)
     writer.execute("ROLLBACK")
     writer.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while [each for each in threading.enumerate() if "_connection_worker_thread" in each.name]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

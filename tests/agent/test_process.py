@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from firstword.agent.unheard import LONGEST_WAIT_S
 from tests.agent.silent_server import silent_server
 
 ROOT = Path(__file__).parents[2]
+INITIALIZED_WITHIN_S = 10.0
+"""LiveKit kills a process that takes longer, unless a worker says otherwise."""
 TWO_THREADS = """
 import gc, threading
 from livekit.agents import JobExecutorType, JobProcess
@@ -61,14 +65,11 @@ def environment_of(folder: Path) -> dict[str, str]:
 
 
 HUNG_STORE = """
-import socket, sys, time
 from livekit.agents import JobExecutorType, JobProcess
 from firstword.agent.process import job_process
 
-began = time.monotonic()
 job = JobProcess(executor_type=JobExecutorType.PROCESS, user_arguments=None, http_proxy=None)
 job_process.set_up(job)
-print(time.monotonic() - began)
 """
 
 
@@ -86,7 +87,7 @@ async def test_a_store_that_never_answers_keeps_no_process_from_its_job(unheard:
         done = await asyncio.create_subprocess_exec(
             sys.executable, "-c", HUNG_STORE, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        out, err = await done.communicate()
+        _, err = await done.communicate()
     assert done.returncode == 0, err.decode()
-    assert float(out) < 10
-    assert b"caches and store could not be prepared within" in err
+    (waited,) = re.findall(r"caches and store could not be prepared within ([\d.]+) s", err.decode())
+    assert float(waited) + LONGEST_WAIT_S < INITIALIZED_WITHIN_S

@@ -48,7 +48,7 @@ def test_where_descriptors_cant_be_listed_nothing_is_done(monkeypatch: pytest.Mo
     assert send_at_once() == 0
 
 
-@pytest.mark.real
+@pytest.mark.livekit
 async def test_livekits_signalling_delays_without_it(tmp_path: Path) -> None:
     """The reason for all this: when an upgrade of LiveKit's client makes it fail, delete it."""
     async with LocalStack(tmp_path) as stack:

@@ -32,7 +32,8 @@ async def one_call(
 ) -> bytes:
     """Its log, after a caller has heard it, has waited until something was `exported`, and has hung up.
 
-    arguments: of Python. It runs in `folder`, until its log has `last_words`.
+    arguments: of Python. It runs in `folder`, until its log has `last_words`. What LiveKit says of processes that the
+    worker's end interrupts is not in what is returned.
     """
     async with LocalStack(folder) as stack, simulators(None, folder / "providers.log") as addresses:
         environment = {
@@ -56,7 +57,7 @@ async def one_call(
                 finally:
                     await caller.leave()
                 await until(lambda: last_words in log.read_bytes())
-    return log.read_bytes()
+                return log.read_bytes()
 
 
 def starts(folder: Path) -> list[Trace]:

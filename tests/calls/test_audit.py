@@ -78,7 +78,9 @@ async def test_an_agent_that_answers_in_a_python_of_its_own(tmp_path: Path, own_
 
 
 @pytest.mark.real
+@pytest.mark.soak
 async def test_an_agent_that_fails_is_named_by_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By LiveKit's log, as it is today; tests/rehearsal/test_agent_log.py reads such logs."""
     monkeypatch.chdir(AGENTS)
     with pytest.raises(NeverHeard, match=r"never heard: crashes\.py:11: ValueError: no such shop; its log is "):
         await audited(AGENTS / "crashes.py", tmp_path / "audit")

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 import numpy as np
-import pytest
 from livekit.protocol.agent_pb.agent_session import AgentSessionMessage
 
 from firstword.rehearsal.callers import AUDIBLE
@@ -75,7 +74,6 @@ async def _terminal() -> AsyncGenerator[tuple[Terminal, str]]:
         yield terminal, f"{host}:{port}"
 
 
-@pytest.mark.real
 async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path) -> None:
     """Without a LiveKit server: the start is the same plan's, its first word the first frame that the terminal gets."""
 
@@ -94,7 +92,6 @@ async def test_who_sits_at_a_terminal_is_greeted_and_traced(tmp_path: Path) -> N
     assert root.attributes["startup.flag.light-connect"] == "off"
 
 
-@pytest.mark.real
 async def test_ctrl_c_while_greetings_are_made_ahead(tmp_path: Path) -> None:
     """It ends at once and well, without the session that it was about to begin."""
     nobody: dict[str, str] = dict.fromkeys(("openai", "deepgram"), "http://127.0.0.1:9/v1")  # is tried for seconds

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from pathlib import Path
 
 import psutil
@@ -19,7 +18,6 @@ from firstword.agent.audio.splice import samples_of
 from firstword.agent.greeting.greeting import SHIPPED_TEXT, shipped_apology, shipped_audio
 from firstword.rehearsal.environment import simulators
 from firstword.rehearsal.processes import ServerFailed, started
-from firstword.rehearsal.workers import worker_file
 from firstword.telemetry.vocabulary import ROOM_SID, ROOT
 from tests.agent.metrics_receiver import metrics_receiver
 from tests.calls.sent import Samples, whole
@@ -31,10 +29,6 @@ from tests.calls.workers import CallServers, WorkerUnderTest, call_servers
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
 
 ADA = ACCOUNTS[0]
-RIGHT = {"LIVEKIT_URL": "ws://127.0.0.1:9"} | dict.fromkeys(
-    ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "OPENAI_API_KEY", "DEEPGRAM_API_KEY"), "key"
-)
-"""All that a worker must be told."""
 
 
 async def test_everything_away(servers: CallServers) -> None:
@@ -142,53 +136,3 @@ def _server(folder: Path) -> psutil.Process:
     """The LiveKit server whose configuration lies in that folder."""
     children = psutil.Process().children(recursive=True)
     return next(each for each in children if str(folder / "livekit.yaml") in each.cmdline())
-
-
-async def test_wrong_settings(tmp_path: Path) -> None:
-    """The worker says in one line each what is wrong with its settings, and exits with 2, without a traceback."""
-    lines = await _refused(tmp_path, {"FIRSTWORD_SLOW": "soon", "LIVEKIT_API_SECRET": "hush hush"})
-    assert any(line.startswith("LIVEKIT_URL is missing") for line in lines)
-    assert any(line.startswith("FIRSTWORD_SLOW is 'soon'") for line in lines)
-    assert "hush hush" not in "".join(lines)
-    *named, cause = lines
-    assert all("; expected " in line for line in named)
-    assert cause.startswith("possible cause: ")
-
-
-async def test_a_cache_that_no_connection_can_be_made_to(tmp_path: Path) -> None:
-    """What is wrong with the cache's URL, and only its client can tell, is found at the start, and told likewise."""
-    (line,) = await _refused(tmp_path, {**RIGHT, "FIRSTWORD_CACHE_URL": "redis://:hush@host?socket_timeout=soon"})
-    assert line.startswith("FIRSTWORD_CACHE_URL is wrong")
-    assert "hush" not in line
-
-
-async def test_sigterm_before_the_first_job(tmp_path: Path) -> None:
-    """A worker that is still making greetings ahead ends at once and well."""
-    nowhere = dict.fromkeys(("OPENAI_BASE_URL", "DEEPGRAM_BASE_URL"), "http://127.0.0.1:9/v1")
-    store = tmp_path / "accounts.db"
-    process = await _started(tmp_path, {**RIGHT, **nowhere, "FIRSTWORD_STORE_URL": f"sqlite:///{store}"})
-    await until(store.exists)
-    process.send_signal(signal.SIGTERM)
-    output, errors = await process.communicate()
-    assert process.returncode == 0
-    assert b"Traceback" not in output + errors
-    assert b"made ahead" not in output + errors
-
-
-async def _started(tmp_path: Path, environment: dict[str, str]) -> asyncio.subprocess.Process:
-    """A worker in this environment and no other."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "livekit.agents", "start", str(worker_file("tuned"))),
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def _refused(tmp_path: Path, environment: dict[str, str]) -> list[str]:
-    """What a worker says of an environment that it can't start in."""
-    process = await _started(tmp_path, environment)
-    _, errors = await process.communicate()
-    assert process.returncode == 2
-    return errors.decode().splitlines()

@@ -9,13 +9,13 @@ import pytest
 from tests.calls.spoken import in_the_same_part_of_the_day
 from tests.calls.workers import CallServers
 
-pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.real, pytest.mark.soak, pytest.mark.asyncio(loop_scope="session")]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 async def test_a_worker_of_other_parts_greets(servers: CallServers) -> None:
-    """By name, from the cache, with what the first word does not need after it."""
+    """By name, from the cache, with what the first word does not need after it; tests/agent/test_parts.py shows it on virtual time."""
     own = {
         "PYTHONPATH": str(EXAMPLES),
         "FIRSTWORD_PARTS": "own_parts:LiveKitInference",

@@ -36,6 +36,8 @@ DEADLINES = (
     "FIRSTWORD_START_TIMEOUT",
 )
 """What makes a start do without: on a machine that is busy with other things it would. Tests of deadlines set their own."""
+READY = ("process initialized", "job runner initialized")
+"""What LiveKit logs of a process or a thread that may take a job. On a busy machine its worker registers without."""
 SENT = "sent"
 """The folder of what it sends, in the worker's own."""
 
@@ -238,7 +240,11 @@ class CallServers:
         )
         async with worker as running:
             await running.registered()
-            yield WorkerUnderTest(self, name, running, folder, profile, environment["FIRSTWORD_STORE_URL"])
+            made = WorkerUnderTest(self, name, running, folder, profile, environment["FIRSTWORD_STORE_URL"])
+            idle = int(environment["FIRSTWORD_IDLE_PROCESSES"])
+            await until(lambda: sum(line["message"] in READY for line in made.log) >= idle)
+            await running.registered()  # now it knows how many
+            yield made
 
 
 @contextlib.asynccontextmanager

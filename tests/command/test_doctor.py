@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from firstword.command import doctor
 from firstword.command.__main__ import app
+from firstword.rehearsal.processes import free_ports
 from firstword.telemetry import switch
 from tests.telemetry.test_arrival import over_http as over_http
 
@@ -24,10 +25,10 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyri
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def findings(case: str | None = None) -> dict[str, tuple[str, str]]:
-    """State and detail by name, each name once; with this file as `.env.local`."""
+def findings(case: str | None = None, *, collector: int = 4317) -> dict[str, tuple[str, str]]:
+    """State and detail by name, each name once; with this file as `.env.local`, and the collector at this port."""
     if case is not None:
-        Path(".env.local").write_bytes((CASES / case).read_bytes())
+        Path(".env.local").write_bytes((CASES / case).read_bytes().replace(b":4317", f":{collector}".encode()))
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     found = json.loads(result.stdout)["findings"]
@@ -38,10 +39,11 @@ def findings(case: str | None = None) -> dict[str, tuple[str, str]]:
 
 def test_otel_and_flagd_of_the_file_count() -> None:
     """As they do for the worker: nobody listens there, and the flag file is not there."""
-    found = findings("otel.env")
+    (free,) = free_ports(1)  # the usual one may be that of a collector beside the tests
+    found = findings("otel.env", collector=free)
     assert [found[name] for name in KEYS] == [("ok", "is set")] * 5
     assert found["collector"][0] == found["collector, metrics"][0] == "missing"
-    assert "spans to 127.0.0.1:4317 over grpc don't arrive" in found["collector"][1]
+    assert f"spans to 127.0.0.1:{free} over grpc don't arrive" in found["collector"][1]
     assert found["flags"][0] == "missing"
     assert found["flags"][1].startswith("folder/fractional-one-bucket.json: expected a file that can be read")
 

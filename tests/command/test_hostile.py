@@ -160,7 +160,7 @@ def run(*arguments: str, shell: str | None = None, **options: Any) -> subprocess
     if shell:
         command = [shell, "-c", '"$@"; exit $?', shell, *command]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.run(command, text=True, check=False, timeout=60, env=environment, **options)
+    return subprocess.run(command, text=True, check=False, timeout=120, env=environment, **options)
 
 
 def test_a_full_disk_is_said_in_one_line() -> None:
@@ -225,7 +225,7 @@ def test_a_fault_of_ours_leaves_a_line_and_a_file(
     assert "in broken" in Path(error.rpartition(" ")[2].strip()).read_text()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_watching_outlives_any_look() -> None:
     """Also one that ends in a fault of ours; what is right again is read again."""
     write(Path("t.jsonl"), FAST[:40])
@@ -243,6 +243,6 @@ def test_watching_outlives_any_look() -> None:
         watching.send_signal(signal.SIGINT)
         error = watching.stderr.read()
         time.sleep(0)
-        watching.communicate(timeout=20)
+        watching.communicate(timeout=120)
     assert watching.returncode == 130
     assert "hold; KeyError: 'no such thing'" in error

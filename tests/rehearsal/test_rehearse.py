@@ -216,7 +216,7 @@ async def test_an_interrupted_run_gives_what_it_has(tmp_path: Path) -> None:
     assert not left_of(tmp_path)
 
 
-@pytest.mark.real
+@pytest.mark.livekit
 async def test_nobody_there_is_an_error(tmp_path: Path) -> None:
     """A caller in a room without an agent hears nothing, and says so in time."""
     async with LocalStack(tmp_path) as stack:
@@ -259,7 +259,7 @@ async def test_background_audio_is_not_heard(tmp_path: Path) -> None:
     assert np.count_nonzero(np.abs(heard) > AUDIBLE) / EAR_RATE < 1.1
 
 
-@pytest.mark.real
+@pytest.mark.livekit
 async def test_a_worker_that_ends_says_why(tmp_path: Path) -> None:
     """Its last words are in the error."""
     async with (

@@ -97,6 +97,9 @@ def test_a_taken_port_is_named_and_another_one_used() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media, socket.socket() as query:
         with suppress(OSError):  # somebody else's is as good
             media.bind(("127.0.0.1", usual.livekit_udp))
+        query.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # what lingers of an earlier server is no taken port
         with suppress(OSError):
             query.bind(("127.0.0.1", usual.jaeger_http))
             query.listen()
@@ -126,7 +129,6 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
             yield stack
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_two_parties_hear_each_other_over_loopback(stack: Stack) -> None:
@@ -148,7 +150,6 @@ async def test_two_parties_hear_each_other_over_loopback(stack: Stack) -> None:
         await listener.disconnect()
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
@@ -164,7 +165,6 @@ async def test_everything_listens_on_loopback_alone(stack: Stack) -> None:
     assert addresses == {"127.0.0.1"}
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_published_stack_is_found_and_a_stale_one_is_not(
@@ -201,7 +201,6 @@ async def test_a_livekit_that_does_not_answer_is_named(tmp_path: Path) -> None:
             await require_livekit(stack, stack.livekit_url)
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_key_that_livekit_does_not_know_is_told_apart(stack: Stack) -> None:
@@ -214,7 +213,6 @@ async def test_a_key_that_livekit_does_not_know_is_told_apart(stack: Stack) -> N
             await require_livekit(wrong, wrong.livekit_url)
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 async def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
     """No process and no port; the exception comes through as it is."""
@@ -230,7 +228,6 @@ async def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 async def test_a_port_taken_later_ends_what_had_started(tmp_path: Path) -> None:
     """Jaeger and collector are up when LiveKit finds its port taken."""
@@ -245,7 +242,6 @@ async def test_a_port_taken_later_ends_what_had_started(tmp_path: Path) -> None:
     assert (tmp_path / "collector.log").exists()
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_is_left_when_the_command_is_ended(tmp_path: Path, number: signal.Signals) -> None:

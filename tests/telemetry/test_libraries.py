@@ -112,7 +112,7 @@ def test_libraries_explain_the_task_they_ran_in(tmp_path: Path, redis_url: str) 
         [sys.executable, "-c", PROGRAM, str(tmp_path), redis_url],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env=environment,
     )
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,6 @@ from tests.tuning.test_sessions import a_start
 from tests.tuning.written import T0, no_problem, otlp_span, request, write
 
 
-@pytest.mark.real
 @pytest.mark.jaeger
 @pytest.mark.parametrize("classic", [False, True])
 async def test_a_real_jaeger_gives_back_what_the_files_have(tmp_path: Path, classic: bool) -> None:

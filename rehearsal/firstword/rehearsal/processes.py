@@ -63,7 +63,8 @@ class Child:
     appended to `log`.
 
     It is ready when a GET of `ready_url` answers with `ready_status` or, without one, when its first TCP port takes a
-    connection. It has `ready_s` seconds for that. The ports are those it listens on. `end_with_parent` is the signal it gets when we are killed.
+    connection. It has `ready_s` seconds for that, by default more than any takes on a busy machine. The ports are those
+    it listens on. `end_with_parent` is the signal it gets when we are killed.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Child:
     log: Path
     ready_url: str | None = None
     ready_status: int = 200
-    ready_s: float = 20.0
+    ready_s: float = 120.0
     tcp_ports: Sequence[int] = ()
     udp_ports: Sequence[int] = ()
     inherit: bool = True

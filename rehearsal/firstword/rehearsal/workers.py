@@ -31,8 +31,9 @@ that the worker is started in hides a package of the same name."""
 FLOOR = "floor"
 FLAGS = "flags"
 """Name of the worker without a profile, which follows a flag file."""
-REGISTER_S = 60.0
-"""Seconds that a worker has to register. A cold one imports for seconds, and prepares its idle processes before that."""
+REGISTER_S = 120.0
+"""Seconds that a worker has to register. A cold one imports for seconds, and prepares its idle processes before that. On a
+busy machine that takes a minute."""
 REST_S = 15.0
 """Seconds that the pause between sessions may take, so that a process that never comes does not stop the rehearsal."""
 

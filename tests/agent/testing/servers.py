@@ -15,7 +15,7 @@ from firstword.agent.testing.livekit import URL, FakeAPI, FakeLiveKit
 from firstword.agent.testing.virtual import LiveKitTest
 from firstword.rehearsal.stack import LocalStack
 
-PATIENCE = 10.0
+PATIENCE = 120.0
 """Seconds: a bound, so that what does not happen fails a test."""
 EVENTS = (
     *("connection_state_changed", "disconnected", "reconnecting", "reconnected"),
