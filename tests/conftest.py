@@ -10,6 +10,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from firstword.command.process_end import ProcessEnd
 from firstword.command.progress import Lines
 from firstword.command.signals import end_as_by_ctrl_c
 from firstword.rehearsal.servers import NoServer
@@ -21,6 +22,8 @@ OURS = ("LIVEKIT_", "OPENAI_", "DEEPGRAM_", "FIRSTWORD_", "OTEL_", "FLAGD_")
 
 for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
+
+end = ProcessEnd()
 
 # An example may take as long as a busy machine lets it.
 settings.register_profile("untimed", settings.default, deadline=None)
@@ -41,6 +44,12 @@ def _environment_of_one_test() -> Generator[None]:  # pyright: ignore[reportUnus
 def pytest_configure() -> None:
     """Fixtures end what they started whatever ends the run; and what a test starts does not inherit an ignored SIGINT."""
     end_as_by_ctrl_c()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """All tests passed, and then LiveKit's native client aborted the process: that is no failure of theirs."""
+    end.with_code(int(exitstatus))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

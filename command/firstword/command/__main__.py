@@ -14,6 +14,7 @@ with needed("audit", "the command firstword"):
     from typer.main import get_command
 
 from firstword.command.edge import guarded
+from firstword.command.process_end import ProcessEnd
 from firstword.command.signals import end_as_by_ctrl_c
 
 SUBCOMMANDS = {
@@ -121,8 +122,9 @@ def firstword(
 
 def main() -> None:
     """Runs the command that was typed, and exits with its exit code."""
+    end = ProcessEnd()
     end_as_by_ctrl_c()
-    sys.exit(guarded(app))
+    sys.exit(end.with_code(guarded(app)))
 
 
 if __name__ == "__main__":
