@@ -63,7 +63,7 @@ demo: servers
 	@$(BIN)/firstword rehearse --profile baseline --profile tuned || \
 		$(call hint,the lines above say what went wrong and where the logs are. $(doctor))
 
-# In two parts: what computes, in four processes; then real calls (marker `real`), alone and one after the other.
+# In two parts: what has no call in it, in four processes; then real calls (marker `real`), alone and one after the other.
 # What pytest makes of the tests is kept, whatever the shell says: each process would make it anew in each run.
 test: export PYTHONDONTWRITEBYTECODE =
 test: servers check
