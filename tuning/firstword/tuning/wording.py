@@ -19,6 +19,12 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 
+def short_name(function: str) -> str:
+    """Returns a qualified name without the functions in which it is defined: `A.run.<locals>.read` becomes `A.read`."""
+    *outer, own = function.split(".<locals>.")
+    return ".".join([*(name.rpartition(".")[0] for name in outer if "." in name), own])
+
+
 def amount(count: int, noun: str, nouns: str | None = None) -> str:
     """Returns a number with its noun: `1 file`, `2 files`, `1,000 files`.
 

@@ -13,7 +13,7 @@ from firstword.tuning.dispatch import NOTABLE_US, explanation
 from firstword.tuning.source_text import SourceText
 from firstword.tuning.start import RecordedStart
 from firstword.tuning.svg import duration
-from firstword.tuning.wording import amount
+from firstword.tuning.wording import amount, short_name
 
 _SHORTEST = 0.01
 """Of the whole; what is shorter is one row."""
@@ -74,5 +74,5 @@ def _told(entry: ChainEntry) -> str:
 
 def _kind(kind: KindTime) -> str:
     if kind.kind == EVENT_LOOP:
-        return f"event loop held by {kind.held_by}" if kind.held_by else "event loop busy"
-    return f"{kind.kind} in {kind.inside}" if kind.inside else kind.kind
+        return f"event loop held by {short_name(kind.held_by)}" if kind.held_by else "event loop busy"
+    return f"{kind.kind} in {short_name(kind.inside)}" if kind.inside else kind.kind

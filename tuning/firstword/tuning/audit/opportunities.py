@@ -18,6 +18,7 @@ from firstword.tuning.audit import dispatch_rules, entrypoint_rules, greeting_ru
 from firstword.tuning.audit.rule import LEAST_S, AuditedStart, OpportunityRule, RuleFinding
 from firstword.tuning.start import Piece
 from firstword.tuning.statistics import Floats, Interval
+from firstword.tuning.wording import short_name
 
 RULES = (*greeting_rules.RULES, *entrypoint_rules.RULES, *dispatch_rules.RULES)
 _RESAMPLES = 2000
@@ -49,9 +50,9 @@ class Evidence(NamedTuple):
         """Returns what was waited for at the line, in words; empty for evidence without a line, since `where` says it."""
         if self.source is None:
             return ""
-        return (
-            f"{self.what} {'held by' if self.what == EVENT_LOOP else 'in'} {self.inside}" if self.inside else self.what
-        )
+        if self.inside is None:
+            return self.what
+        return f"{self.what} {'held by' if self.what == EVENT_LOOP else 'in'} {short_name(self.inside)}"
 
 
 @dataclass(frozen=True, slots=True)
