@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from livekit import api, rtc
 from livekit.agents.ipc import job_proc_lazy_main
+from livekit.protocol import agent
 
 from firstword.agent import delete_dispatch_at_end
 from firstword.agent.dispatch_end import DELETED_WITHIN_S
@@ -27,8 +28,15 @@ REMOVED, DELETED, LOST = (
 class Job:
     """A job that ends: as much of LiveKit's context as the module touches."""
 
-    def __init__(self, dispatch: str = "AD_1", error: Exception | None = None, *, hangs: bool = False) -> None:
-        self.job = SimpleNamespace(dispatch_id=dispatch, room=SimpleNamespace(name="call"))
+    def __init__(
+        self,
+        dispatch: str = "AD_1",
+        error: Exception | None = None,
+        *,
+        hangs: bool = False,
+        of: agent.JobType = agent.JobType.JT_ROOM,
+    ) -> None:
+        self.job = SimpleNamespace(dispatch_id=dispatch, room=SimpleNamespace(name="call"), type=of)
         self.room = rtc.EventEmitter[Any]()
         self.api = SimpleNamespace(agent_dispatch=SimpleNamespace(delete_dispatch=self._delete))
         self.deleted: list[tuple[str, str]] = []
@@ -78,6 +86,10 @@ async def test_of_a_room_that_is_gone_nothing_is_asked() -> None:
 
 def test_a_console_has_no_dispatch() -> None:
     assert Job("").callbacks == []
+
+
+def test_a_job_of_one_participant_leaves_the_dispatch_that_it_shares() -> None:
+    assert Job(of=agent.JobType.JT_PUBLISHER).callbacks == []
 
 
 @pytest.mark.parametrize(

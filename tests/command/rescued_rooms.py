@@ -40,6 +40,8 @@ class FakeRooms:
     away: LiveKitError | None = None
     held: dict[str, FakeRoom] = field(default_factory=dict[str, FakeRoom])
     asked: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    closing: set[str] = field(default_factory=set[str])
+    """Rooms that are listed and can't be asked about."""
     made: int = 0
 
     def call(
@@ -78,17 +80,17 @@ class FakeRooms:
 
     async def participants(self, room: str) -> Sequence[RoomParticipant]:
         """Who is in it."""
-        await self._reached()
+        await self._reached(room)
         return list(self.held[room].people.values())
 
     async def dispatches(self, room: str) -> Sequence[RoomDispatch]:
         """What was not deleted."""
-        await self._reached()
+        await self._reached(room)
         return sorted(self.held[room].dispatches, key=lambda each: (each.created, each.id))
 
     async def answer(self, room: str, identity: str) -> Answer:
         """What it says; a silent one takes its time."""
-        await self._reached()
+        await self._reached(room)
         return self.held[room].says.get(identity, Answer.ABSENT)
 
     async def dispatch(self, room: str, agent_name: str, metadata: str) -> RoomDispatch:
@@ -114,8 +116,10 @@ class FakeRooms:
         self.held[room].people.pop(identity, None)
         self.held[room].says.pop(identity, None)
 
-    async def _reached(self) -> None:
+    async def _reached(self, room: str = "") -> None:
         await asyncio.sleep(0)
+        if room in self.closing:
+            raise LiveKitError("no such room")
         if self.away is not None:
             raise self.away
 

@@ -311,6 +311,22 @@ def test_a_server_that_is_away_is_asked_again(caplog: pytest.LogCaptureFixture) 
     assert [each.getMessage() for each in caplog.records][:2] == ["no answer", "LiveKit answers again"]
 
 
+def test_a_room_that_closes_during_a_look_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    """One that fails again is: the others are looked at all the same."""
+    caplog.set_level(logging.INFO, "firstword")
+    rooms = FakeRooms()
+    rooms.call("closing")
+    held, watch = rooms.call(), Watch(rooms)
+    watch.looks(2)
+    rooms.dies(held)
+    rooms.closing.add("closing")
+    watch.looks(2)
+    assert caplog.records == []
+    watch.looks(8)
+    assert calls(rooms) == 1
+    assert caplog.records[0].getMessage() == "1 of 2 rooms can't be looked at: no such room"
+
+
 def test_metadata_that_is_no_json_object_stays_as_it_is() -> None:
     """It is the agent's own language. The caller is rescued; the agent greets them as it greets anybody."""
     rooms = FakeRooms()

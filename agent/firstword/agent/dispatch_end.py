@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import ClientError
 from livekit import api, rtc
 from livekit.agents import JobContext
+from livekit.protocol import agent
 
 from firstword.agent.livekit_private import NOT_BY_ITSELF
 
@@ -29,9 +30,10 @@ def delete_dispatch_at_end(ctx: JobContext) -> None:
 
     `speak_first` and the shipped worker do so themselves. Any other agent calls it once, where its job begins. A job
     does not end on purpose if its entrypoint raises, its worker ends before it, or the connection to the room is lost.
+    Does nothing for a job of one participant: others share its dispatch.
     """
     dispatch, room = ctx.job.dispatch_id, ctx.job.room.name
-    if not dispatch:  # a console's
+    if not dispatch or ctx.job.type != agent.JobType.JT_ROOM:  # a console's job has no dispatch
         return
     left: rtc.DisconnectReason.ValueType | None = None
 

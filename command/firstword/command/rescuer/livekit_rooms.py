@@ -19,6 +19,7 @@ from typing import Final, Protocol, TypeVar
 import aiohttp
 from livekit import api
 from livekit.api.twirp_client import TwirpClient
+from livekit.protocol.agent import JobType
 from livekit.protocol.room import PerformRpcRequest, PerformRpcResponse
 
 from firstword.agent.accounts.identity import CLAIM_ATTRIBUTE
@@ -87,7 +88,7 @@ class RoomDispatch:
     created: float
     """Unix time, seconds, by the server's clock."""
     agents: tuple[str, ...] = ()
-    """Identities of those who took it."""
+    """Identities of those who took it for the room; an agent of one participant is none."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -260,7 +261,8 @@ def _participant(info: api.ParticipantInfo) -> RoomParticipant:
 
 
 def _dispatch(found: api.AgentDispatch) -> RoomDispatch:
-    taken = (job.state.participant_identity for job in found.state.jobs)
+    of_the_room = (job for job in found.state.jobs if job.type == JobType.JT_ROOM)
+    taken = (job.state.participant_identity for job in of_the_room)
     return RoomDispatch(
         found.id, found.agent_name, found.metadata, found.state.created_at / 1e9, tuple(each for each in taken if each)
     )

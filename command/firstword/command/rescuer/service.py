@@ -47,6 +47,8 @@ class RescueService:
     """Unix time, seconds."""
     _watched: dict[str, WatchedRoom] = field(default_factory=dict[str, WatchedRoom])
     """By the room's id."""
+    _failing: set[str] = field(default_factory=set[str])
+    """Ids of the rooms that could not be looked at."""
     _looks: int = 0
     _trouble: str | None = None
     """Why the last look failed."""
@@ -63,6 +65,7 @@ class RescueService:
             self._say_trouble(str(error))
             return
         there = {room.sid for room in rooms}
+        self._failing &= there
         for gone in self._watched.keys() - there:
             self._forget(gone)
         limit = asyncio.Semaphore(AT_ONCE)
@@ -72,10 +75,15 @@ class RescueService:
                 try:
                     await self._look_at(index, room)
                 except LiveKitError as error:
-                    return str(error)
+                    failure = str(error)
                 except Exception as error:  # of one room; the others shall be looked at
-                    return f"{type(error).__name__} at {error.__traceback__ and error.__traceback__.tb_lineno}"
-                return None
+                    failure = f"a fault in firstword: {type(error).__name__}"
+                else:
+                    self._failing.discard(room.sid)
+                    return None
+            again = room.sid in self._failing
+            self._failing.add(room.sid)
+            return failure if again else None  # the first time it may just have been closed
 
         failures = [failure for failure in await asyncio.gather(*map(one, range(len(rooms)), rooms)) if failure]
         self._looks += 1
