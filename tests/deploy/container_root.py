@@ -19,7 +19,7 @@ _HERE = {
     sys.base_prefix: sys.base_prefix,
     _CHECKOUT: _CHECKOUT,
     "/opt/firstword": sys.prefix,
-    WORKDIR: f"{_CHECKOUT}/agent",
+    f"{WORKDIR}/worker.py": f"{_CHECKOUT}/agent/worker.py",
 }
 """What a worker needs of this machine, by its place in the container."""
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -81,8 +81,12 @@ class ContainerRoot:
 
 
 def _shown(place: str, here: Path) -> Iterator[str]:
-    """A folder of this machine at a place of the root, read-only; a link as a link."""
+    """A folder or file of this machine at a place of the root, read-only; a link as a link."""
+    if not here.exists():
+        return
+    yield f"mkdir -p $(dirname {place})"
     if here.is_symlink():
-        yield f"mkdir -p $(dirname {place}) && cp -P {here} {place}"
-    elif here.is_dir():
-        yield f"mkdir -p {place} && mount --bind {here} {place} && mount -o remount,bind,ro {place}"
+        yield f"cp -P {here} {place}"
+    else:
+        yield f"{'mkdir -p' if here.is_dir() else 'touch'} {place}"
+        yield f"mount --bind {here} {place} && mount -o remount,bind,ro {place}"
