@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 import sys
@@ -119,7 +120,10 @@ async def run_pair(
             report(number + 1)
         await _at_rest(workers)
         starts = read_starts(before.place.traces)
-        sessions = [AuditedSession(heard, start=starts.get(sid)) for heard, sid in zip(before_s, sids, strict=True)]
+        sessions = [
+            AuditedSession(heard if math.isfinite(heard) else None, start=starts.get(sid))
+            for heard, sid in zip(before_s, sids, strict=True)
+        ]
         plan = Audit(pair.before.file, Path(sys.executable), pair.before.file.parent)
         facts = agent_facts(plan, before.place, before.file)
     offered = audit_report(AuditRun(facts, tuple(sessions), tuple(floor_s))).opportunities

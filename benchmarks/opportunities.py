@@ -70,6 +70,8 @@ class SavingCheck:
     saved: float
     saved_range: tuple[float, float]
     """The 95 % interval, by a bootstrap over the rounds."""
+    unheard: int = 0
+    """Rounds in which a caller heard nothing, which are in no figure."""
 
     @property
     def inside(self) -> bool:
@@ -78,15 +80,16 @@ class SavingCheck:
 
     @property
     def near(self) -> bool:
-        """Whether the prediction is within 20 % of what was saved, or within 40 ms; true where the rule makes none."""
-        if self.rule in UNPREDICTED:
-            return True
+        """Whether the prediction is within 20 % of what was saved, or within 40 ms; true where the rule makes none. Not where a
+        caller heard nothing."""
+        if self.unheard or self.rule in UNPREDICTED:
+            return not self.unheard
         return self.predicted is not None and abs(self.predicted - self.saved) <= max(NEAR * abs(self.saved), NEAR_S)
 
     @property
     def row(self) -> str:
         """A line of the table."""
-        saved = _ms(self.saved, self.saved_range)
+        saved = _ms(self.saved, self.saved_range) + (f"; {self.unheard} rounds unheard" if self.unheard else "")
         if self.rule in UNPREDICTED:
             return f"| `{self.rule}` | {self.rounds} | not predicted | {saved} | | |"
         if self.predicted is None:
@@ -123,11 +126,15 @@ def line_of(rule: str, run: PairRun) -> str:
 def check_of(line: str) -> SavingCheck:
     """The check that a line of the file tells of."""
     told = json.loads(line)
-    before, after = np.array(told["before_s"]), np.array(told["after_s"])
-    between = difference(before, after)
+    rounds = np.array([told["before_s"], told["after_s"]])
+    before, after = rounds[:, np.isfinite(rounds).all(axis=0)]
     low, high = told["range_s"] or (-math.inf, math.inf)
-    saved = float(np.median(before) - np.median(after))
-    return SavingCheck(told["rule"], len(before), told["predicted_s"], (low, high), saved, (between.low, between.high))
+    unheard = rounds.shape[1] - len(before)
+    if not len(before):
+        return SavingCheck(told["rule"], 0, told["predicted_s"], (low, high), math.nan, (math.nan, math.nan), unheard)
+    between = difference(before, after)
+    saved, interval = between.median - between.other, (between.low, between.high)
+    return SavingCheck(told["rule"], len(before), told["predicted_s"], (low, high), saved, interval, unheard)
 
 
 async def measure(rules: Sequence[str], rounds: int, minutes: float, output: Path) -> set[str]:
