@@ -72,7 +72,8 @@ one = source()
 sessions = [[each.on for each in one.draw_session(None, f"room-{n}")] for n in range(400)]
 accounts = [[each.on for each in one.draw_session(f"account-{n % 20}", f"room-{n}")] for n in range(100)]
 processes = [source().draw_process()[0].on for _ in range(200)]
-print(json.dumps({"sessions": sessions, "accounts": accounts, "processes": processes}))
+threads = [one.draw_process()[0].on for _ in range(50)]
+print(json.dumps({"sessions": sessions, "accounts": accounts, "processes": processes, "threads": threads}))
 """
 
 
@@ -98,4 +99,5 @@ def test_two_workers_draw_sessions_alike_and_processes_each_by_itself(tmp_path: 
     assert first["processes"] != second["processes"]
     on = sum(first["processes"]) + sum(second["processes"])
     assert 57 < on < 143
+    assert len(set(first["threads"])) == len(set(second["threads"])) == 1  # a worker with threads is one draw
     assert read(tmp_path / "a" / "flags.json", DRAWN).bad == {}

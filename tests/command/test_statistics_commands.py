@@ -19,6 +19,8 @@ from firstword.agent.flags.flag_file import read
 from firstword.agent.flags.improvements import DRAWN, NO_CHANGE, SUBJECTS
 from firstword.agent.flags.writer import FlagFileWriter, Move
 from firstword.command.__main__ import app
+from firstword.command.tuner.flag_store import FileStore
+from firstword.command.tuner.history import entry
 from firstword.telemetry.record import Outcome
 from firstword.tuning.observation import Observation
 from firstword.tuning.sampling import WEIGHTED, Sampling
@@ -386,6 +388,20 @@ def test_watch_looks_again_until_ctrl_c() -> None:
     assert "parallel-init: ramp from 50 to 100 %\n  it is surely faster" in output
 
 
+def test_the_history_reads_well_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reason that is broken stays set in below its deed."""
+    reason = "Jaeger at http://127.0.0.1:16686: it can't be read; possible cause: Connection refused by the server"
+    FileStore(Path("flags.json")).record([entry(time.time(), "hold", reason)])
+    whole = typed("tune", "--flags", "flags.json", "--history")[1].splitlines()
+    assert whole[1:] == [f"  {reason}"]
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    deed, *parts = typed("tune", "--flags", "flags.json", "--history")[1].splitlines()
+    assert "hold" in deed
+    assert len(parts) == 2
+    assert max(map(len, parts)) <= 60
+    assert " ".join(part.removeprefix("  ") for part in parts) == reason
+
+
 def test_one_person_stops_it_at_night() -> None:
     """One command stops it and turns all back; what has no share is named; the history reads well in sixty columns."""
     path = flags_at(50)
@@ -404,5 +420,6 @@ def test_one_person_stops_it_at_night() -> None:
     assert Path("flags.json.paused").exists()
     _, output, _ = typed("tune", "--flags", "flags.json", "--history")
     assert max(map(len, output.splitlines())) <= 60
+    assert "…" not in typed("tune", "--help")[1]
     actions = [each["action"] for each in json.loads(typed("tune", "--flags", "flags.json", "--history", "--json")[1])]
     assert actions == ["pause", "all_off", "resume", "pause"]

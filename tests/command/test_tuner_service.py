@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,20 @@ import pytest
 from firstword.agent.flags.flag_file import FlagFileError, read
 from firstword.agent.flags.improvements import DRAWN, NO_CHANGE
 from firstword.agent.flags.writer import Move
+from firstword.command.source_options import Reading
+from firstword.command.tuner.counts import WorkerCounts
+from firstword.command.tuner.evidence import TracesEvidence
 from firstword.command.tuner.flag_store import FileStore
+from firstword.telemetry.record import Outcome
+from firstword.tuning.files import Files
+from firstword.tuning.observation import Observation
+from firstword.tuning.sampling import Sampling
+from firstword.tuning.sources import Query
 from firstword.tuning.trust import AHEAD_S, SILENT_S
 from tests.agent.flag_files import flag, shared, text
+from tests.command.sessions_written import write
 from tests.command.tuner_weeks import BEGIN, Days
+from tests.tuning.answering import Reply, Request, serving
 from tests.tuning.sessions_drawn import World
 
 GOOD, BAD = "parallel-init", "light-connect"
@@ -155,6 +166,10 @@ def test_what_it_cannot_trust_it_does_not_ramp_on(tmp_path: Path) -> None:
     days.look()
     assert days.held() == "lost"
     days.problems = 0
+    days.capped = 100_000
+    days.look()
+    assert days.held() == "capped"
+    days.capped = None
     days.seen = whole[:-300] + whole[-200:]
     days.look()
     assert days.held() == "shrunk"
@@ -170,9 +185,6 @@ def test_what_it_cannot_trust_it_does_not_ramp_on(tmp_path: Path) -> None:
 
 def test_forged_or_capped_traces_are_another_number_than_workers_counted(tmp_path: Path) -> None:
     """Where a Prometheus is named. It holds also where that is away."""
-    from firstword.command.tuner.counts import WorkerCounts
-    from tests.tuning.answering import Reply, serving
-
     days = ramping(tmp_path)
     counted = 0.0
 
@@ -192,6 +204,49 @@ def test_forged_or_capped_traces_are_another_number_than_workers_counted(tmp_pat
         counted = 1.1 * len(days.starts(since).starts)
         days.look()
     assert (days.held(), days.shares()[GOOD]) == (None, 100)
+    days.service.counts = WorkerCounts("http://127.0.0.1:9")
+    days.look()
+    assert days.held() == "counts"
+
+
+def test_a_store_that_keeps_no_usual_start_is_no_source(tmp_path: Path) -> None:
+    """All it has were slow, or had no first word: no figure can be made of them."""
+    days = ramping(tmp_path)
+    kept = [dataclasses.replace(each, sampling=Sampling(0.0, always_kept=True)) for each in days.seen]
+    days.service.evidence = TracesEvidence(Reading(Files(write(tmp_path / "t.jsonl", kept)), Query()))
+    days.look()
+    assert (days.held(), days.shares()[GOOD]) == ("source", 50)
+    assert days.looks[-1].held is not None
+    assert "expected FIRSTWORD_KEEP_PERCENT above 0" in days.looks[-1].held.words
+
+
+def test_a_sampled_store_that_says_so_is_trusted_and_another_is_not(tmp_path: Path) -> None:
+    """Of a hundred starts a quarter is kept. Each says that it stands for four, or says nothing: then workers counted more."""
+    called: list[float] = []
+    says = True
+
+    def sampled(session: Observation) -> Observation | None:
+        called.append(session.time)
+        always = session.outcome is not Outcome.FIRST_WORD
+        if not always and len(called) % 4:
+            return None
+        return dataclasses.replace(session, sampling=Sampling(25.0, always)) if says else session
+
+    def answer(request: Request) -> Reply:
+        begin = days.now - float(re.findall(r"\[(\d+)s\]", request[1]["query"])[0])
+        result = {"data": {"result": [{"value": [days.now, str(sum(time >= begin for time in called))]}]}}
+        return Reply(body=json.dumps(result).encode())
+
+    days = Days(file_of(tmp_path, parallel_init=0), world, traced=sampled)
+    with serving(answer) as url:
+        days.service.counts = WorkerCounts(url)
+        while days.shares().get(GOOD) != 50 and len(days.looks) < 60:
+            days.week(1, between=1000)
+        assert {look.held.holding.value for look in days.looks if look.held} == {"trial"}
+        assert (days.shares()[GOOD], len(days.seen) < len(called) / 3) == (50, True)
+        says = False
+        days.week(4, between=1000)
+    assert days.held() == "counts"
 
 
 def test_harm_is_turned_back_in_doubt_too(tmp_path: Path) -> None:
@@ -234,6 +289,48 @@ def test_of_two_that_start_at_once_one_works(tmp_path: Path) -> None:
     second.store.lease.release()
     days.look()
     assert (days.held(), days.shares()[GOOD]) == (None, 100)
+
+
+class Killed(BaseException):
+    """In place of SIGKILL, which no `except` sees either."""
+
+
+def test_nothing_moves_wrongly_whatever_disturbs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same flags go where they went undisturbed. Each move is killed once in the middle of its write; then the source is
+    away; then two tuners start at once."""
+    path, rename, killing = tmp_path / "flags.json", Path.replace, False
+    days = Days(file_of(tmp_path, parallel_init=0, light_connect=0), world)
+
+    def replace(beside: Path, target: Path) -> Path:
+        if killing and target == path:
+            raise Killed
+        return rename(beside, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    for _ in range(40):
+        days.sessions(250)
+        before, killing = days.shares(), True
+        try:
+            days.look()
+        except Killed:
+            killing = False
+            assert days.shares() == before
+            days.store.lease.release()  # the system takes it back from who is killed
+            days.store = FileStore(path)
+            days.service = days.another()
+            days.away = "Jaeger at http://127.0.0.1:9: it can't be read"
+            days.look()
+            assert (days.held(), days.shares()) == ("source", before)
+            days.away = ""
+            second = Days(FileStore(path), world, now=days.now, seen=days.seen)
+            days.look()
+            second.look()
+            assert (second.held(), second.moves()) == ("standby", [])
+            assert len(days.looks[-1].written) == 1
+    assert days.moves()[:2] == [(NO_CHANGE, 50), (NO_CHANGE, 0)]
+    assert [to for name, to in days.moves() if name == GOOD] == [5, 25, 50, 100]
+    assert [to for name, to in days.moves() if name == BAD] == [5, 0]
+    assert [(each.flag, each.to) for each in days.store.history() if each.flag] == days.moves()
 
 
 def test_a_file_that_cannot_be_read_is_waited_for(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class Days:
     away: str = ""
     """Why the source can't be read; empty where it can."""
     problems: int = 0
+    capped: int | None = None
     seen: list[Observation] = field(default_factory=list[Observation])
     looks: list[TunerLook] = field(default_factory=list[TunerLook])
     name: str = "drawn sessions"
@@ -56,7 +57,7 @@ class Days:
         if self.away:
             raise SourceError(self.away)
         found = [session for session in self.seen if session.time >= since]
-        return Observed(found, len(found), self.problems, 0)
+        return Observed(found, len(found), self.problems, 0, self.capped)
 
     def predicted(self, told: Mapping[str, str]) -> Mapping[str, float]:
         """Nobody says anything of the flags of these tests."""
@@ -74,9 +75,10 @@ class Days:
                 self.seen.append(session)
 
     def look(self) -> TunerLook:
-        """The tuner looks once."""
-        self.looks.append(self.service.look())
-        return self.looks[-1]
+        """The tuner looks once. Why it holds is one line, always."""
+        self.looks.append(look := self.service.look())
+        assert look.held is None or look.held.words == " ".join(look.held.words.split())
+        return look
 
     def week(self, looks: int, between: int = 250) -> None:
         """Sessions, then a look, and again."""

@@ -33,6 +33,8 @@ class Observed:
     """Number of pieces that could not be read."""
     whole_files: int
     """How many of these are files and answers of which nothing could be used."""
+    capped: int | None = None
+    """How many traces were read at most, where there may be more than these; else None."""
 
     @property
     def weighted(self) -> bool:
@@ -50,18 +52,20 @@ class Observed:
         return not self.whole_files and self.problems * 100 <= self.traces
 
 
-def observe(read: Reading) -> Observed:
-    """Reads all starts of a source as observations, and prints on standard error what was read. Raises SourceError, OSError."""
+def observe(read: Reading, *, quiet: bool = False) -> Observed:
+    """Reads all starts of a source as observations. Prints on standard error what was read, unless quiet. Raises SourceError, OSError."""
     starts: list[Observation] = []
     # Jaeger's default is the newest thousand; a window that slides would break what the intervals promise
     whole = read
     if read.query.limit is None and not isinstance(read.source, Files):
         whole = replace(read, query=replace(read.query, limit=_MOST))
-    with ReadingReport(read.query) as account:
+    with ReadingReport(read.query, quiet=quiet) as account:
         for trace in whole.traces(account.report):
             if (seen := observation(trace)) is not None:
                 starts.append(seen)
-    return Observed(starts, account.traces, account.problems, account.whole_files)
+    most = whole.query.limit
+    capped = most if most is not None and account.traces >= most else None
+    return Observed(starts, account.traces, account.problems, account.whole_files, capped)
 
 
 def observed(read: Reading, *, as_json: bool) -> Observed:

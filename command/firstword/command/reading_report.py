@@ -20,7 +20,9 @@ _MOST_KINDS = 4
 class ReadingReport:
     """A context manager that counts what a source reports while it is read (`report`), and prints the sums at its end."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, *, quiet: bool = False) -> None:
+        """quiet: it counts, and prints nothing."""
+        self._quiet = quiet
         self.problems = 0
         self.whole_files = 0
         """Of these, files and answers of which nothing could be used."""
@@ -37,11 +39,11 @@ class ReadingReport:
             case Problem():
                 self.problems += 1
                 self.whole_files += note.whole_file
-                if self.problems <= _SHOWN:
+                if self.problems <= _SHOWN and not self._quiet:
                     warn(str(note))
             case Warned():
                 self._warnings += 1
-                if self._warnings <= _SHOWN:
+                if self._warnings <= _SHOWN and not self._quiet:
                     warn(f"{note.where} warns: {note.says}")
             case Used():
                 self._read[note.noun] += note.count
@@ -58,8 +60,8 @@ class ReadingReport:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Say how many problems were not said, and what was read; nothing where the source could not be read at all."""
-        if error is not None and not self._read and not self.problems:
+        """Say how many problems were not said, and what was read; nothing where the source could not be read at all, or in quiet."""
+        if self._quiet or (error is not None and not self._read and not self.problems):
             return
         if self.problems > _SHOWN:
             warn(f"... and {amount(self.problems - _SHOWN, 'more problem')}")

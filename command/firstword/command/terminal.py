@@ -8,6 +8,7 @@ A trace comes from anybody, and a name may hold what moves a cursor, sets a titl
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any, NoReturn
 
 import typer
@@ -20,6 +21,7 @@ from firstword.tuning.wording import shown
 BAD_INPUT = 2
 """Exit code for what was typed or set wrong; 1 is for what went wrong, 130 for Ctrl-C."""
 INTERRUPTED = 130
+_LEAST_WIDTH = 20
 _IN_ASCII = str.maketrans("├└─│┊", "|`-|:")
 
 
@@ -47,6 +49,14 @@ def tell_json(document: object, *, indent: int | None = 2) -> None:
 def say(line: str = "", style: str | None = None) -> None:
     """Prints a line: a pipe gets it whole; a terminal breaks what is too long, and cuts nothing."""
     say_text(styled(line, style or ""))
+
+
+def say_below(line: str) -> None:
+    """Prints what belongs to the line above, set in by two columns; so is each part of it where a terminal breaks it."""
+    out, whole = console(), shown(line)
+    parts = textwrap.wrap(whole, max(out.width - 2, _LEAST_WIDTH)) if out.is_terminal else [whole]
+    for part in parts:
+        say(f"  {part}")
 
 
 def say_text(line: Text) -> None:

@@ -47,7 +47,7 @@ def command(
     flags: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, else the shipped one]"
+            metavar="FILE", help="The flag file. [default: the one that workers follow here, else the shipped one]"
         ),
     ] = None,
     config_map: Annotated[
@@ -166,7 +166,7 @@ def _tune(
     counts: WorkerCounts | None,
     ladder: Ladder,
 ) -> None:
-    evidence = TracesEvidence(options.reading())
+    evidence = TracesEvidence(options.reading(), quiet=watch is not None)
     tell(f"Traces: {evidence.name}", err=options.as_json)
     if watch is None:
         _once(store, evidence, apply=apply, as_json=options.as_json, ladder=ladder)

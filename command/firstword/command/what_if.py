@@ -38,7 +38,7 @@ def command(
     flags: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The flag file. [default: FLAGD_OFFLINE_FLAG_SOURCE_PATH, else the shipped one]"
+            metavar="FILE", help="The flag file. [default: the one that workers follow here, else the shipped one]"
         ),
     ] = None,
     *,

@@ -28,6 +28,8 @@ class Holding(StrEnum):
     """The source of traces can't be read."""
     LOST = "lost"
     """Part of the traces could not be read."""
+    CAPPED = "capped"
+    """The source may have more traces than are read."""
     SILENT = "silent"
     """There was no session for a day."""
     CLOCK = "clock"
@@ -55,10 +57,6 @@ class Doubt:
     words: str
 
 
-LOST = Doubt(Holding.LOST, "part of the traces could not be read")
-"""Of a source of which too much was lost: all that one look by itself can know."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What one look at a source has found."""
@@ -67,8 +65,22 @@ class Seen:
     """Since the last move."""
     reliable: bool
     """Whether hardly any trace was lost on the way."""
+    capped: int | None
+    """How many traces were read at most, where there may be more; else None."""
     moved: float
     """When any flag last moved, in seconds since the Unix epoch; 0 where none did."""
+
+
+def unread(*, reliable: bool, capped: int | None) -> Doubt | None:
+    """Returns a doubt where part of the source was not read: all that one look by itself can know. Parameters as in `Seen`."""
+    if not reliable:
+        return Doubt(Holding.LOST, "part of the traces could not be read")
+    if capped is not None:
+        cause = "--limit, or too many sessions since the last move"
+        return Doubt(
+            Holding.CAPPED, f"the newest {capped:,} traces were read, and there may be more; possible cause: {cause}"
+        )
+    return None
 
 
 def doubt(seen: Seen, now: float, most: int) -> Doubt | None:
@@ -81,8 +93,8 @@ def doubt(seen: Seen, now: float, most: int) -> Doubt | None:
         ahead = f"{newest - now:,.0f} s ahead of this clock"
         what = "the newest session is" if seen.starts else "the last move is"
         return Doubt(Holding.CLOCK, f"{what} {ahead}; expected clocks that agree within {AHEAD_S:.0f} s")
-    if not seen.reliable:
-        return LOST
+    if (part := unread(reliable=seen.reliable, capped=seen.capped)) is not None:
+        return part
     if seen.moved and len(seen.starts) < most * (1 - _FORGOTTEN):
         had = f"{amount(len(seen.starts), 'session')} since the last move, where there were {most:,}"
         return Doubt(Holding.SHRUNK, f"{had}; possible cause: the store deletes its oldest traces")

@@ -13,7 +13,7 @@ from firstword.agent.flags.improvements import NO_CHANGE, SUBJECTS
 from firstword.agent.flags.location import shipped_file
 from firstword.agent.flags.writer import Move, begin
 from firstword.command.flag_shares import rollouts
-from firstword.command.terminal import BAD_INPUT, fail, say, tell_json, warn
+from firstword.command.terminal import BAD_INPUT, fail, say, say_below, tell_json, warn
 from firstword.command.tuner.flag_store import FlagStore, StoredFlags
 from firstword.command.tuner.history import entry
 from firstword.tuning.change import nearest
@@ -95,7 +95,7 @@ def show_history(store: FlagStore, *, as_json: bool) -> None:
     for each in entries:
         when = datetime.fromisoformat(each.time).astimezone()
         say(f"{when:%Y-%m-%d %H:%M} {each.what}", _STYLES.get(each.action))
-        say(f"  {each.reason}")
+        say_below(each.reason)
     if not entries:
         say(f"No history of {store.name} yet.")
 

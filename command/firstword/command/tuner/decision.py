@@ -13,7 +13,7 @@ from firstword.command.observed import Observed
 from firstword.command.tuner.evidence import RolloutEvidence
 from firstword.command.tuner.flag_store import StoredFlags
 from firstword.tuning.rollout import LADDER, Action, Ladder, RolloutStep, plan
-from firstword.tuning.trust import LOST
+from firstword.tuning.trust import unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,16 @@ def last_move(stored: StoredFlags) -> float:
     return max(rollout.since for rollout in known)
 
 
-def only_lost(observed: Observed) -> str | None:
-    """Returns a doubt where too much of the source was lost: all that one look by itself can know."""
-    return None if observed.reliable else LOST.words
+def only_unread(observed: Observed) -> str | None:
+    """Returns a doubt where part of the source was not read: all that one look by itself can know."""
+    found = unread(reliable=observed.reliable, capped=observed.capped)
+    return None if found is None else found.words
 
 
 def decide(
     stored: StoredFlags,
     evidence: RolloutEvidence,
-    doubt_of: Callable[[Observed], str | None] = only_lost,
+    doubt_of: Callable[[Observed], str | None] = only_unread,
     *,
     ladder: Ladder = LADDER,
 ) -> Decision:

@@ -46,6 +46,8 @@ class TracesEvidence:
     """The evidence of a source of traces."""
 
     reading: Reading
+    quiet: bool = False
+    """Whether nothing is printed of what is read, as a service reads it each minute."""
 
     @property
     def name(self) -> str:
@@ -56,7 +58,7 @@ class TracesEvidence:
         """Reads the starts since then, in seconds since the Unix epoch. Raises SourceError, OSError."""
         query = self.reading.query
         query = replace(query, since_ns=max(int(since * 1e9), query.since_ns or 0) or None)
-        return observe(replace(self.reading, query=query))
+        return observe(replace(self.reading, query=query), quiet=self.quiet)
 
     def predicted(self, told: Mapping[str, str]) -> Mapping[str, float]:
         """Plays the newest starts again under what each flag says it changes."""

@@ -122,7 +122,7 @@ class TunerService:
             words = f"the API server's clock is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} this one"
             return Doubt(Holding.CLOCK, words)
         before = self._most[1] if self._most[0] == moved else 0
-        own = doubt(Seen(observed.starts, observed.reliable, moved), now, before)
+        own = doubt(Seen(observed.starts, observed.reliable, observed.capped, moved), now, before)
         self._most = moved, max(before, len(observed.starts))
         if own is not None or self.counts is None:
             return own
