@@ -52,7 +52,7 @@ class Days:
         """A tuner that starts now."""
         return TunerService(self.store, self, self.instruments, self.apply, clock=lambda: self.now)
 
-    def starts(self, since: float) -> Observed:
+    def starts(self, since: float, *, whole: bool = True) -> Observed:
         """What the source has since then."""
         if self.away:
             raise SourceError(self.away)

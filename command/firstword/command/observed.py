@@ -6,6 +6,7 @@ Between `firstword.command.source_options` and the statistics of `tuning`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from firstword.command.reading_report import ReadingReport
@@ -35,6 +36,8 @@ class Observed:
     """How many of these are files and answers of which nothing could be used."""
     capped: int | None = None
     """How many traces were read at most, where there may be more than these; else None."""
+    ids: Sequence[str] = ()
+    """Trace id of each of `starts`, in their order."""
 
     @property
     def weighted(self) -> bool:
@@ -55,6 +58,7 @@ class Observed:
 def observe(read: Reading, *, quiet: bool = False) -> Observed:
     """Reads all starts of a source as observations. Prints on standard error what was read, unless quiet. Raises SourceError, OSError."""
     starts: list[Observation] = []
+    ids: list[str] = []
     # Jaeger's default is the newest thousand; a window that slides would break what the intervals promise
     whole = read
     if read.query.limit is None and not isinstance(read.source, Files):
@@ -63,9 +67,10 @@ def observe(read: Reading, *, quiet: bool = False) -> Observed:
         for trace in whole.traces(account.report):
             if (seen := observation(trace)) is not None:
                 starts.append(seen)
+                ids.append(trace.trace_id)
     most = whole.query.limit
     capped = most if most is not None and account.traces >= most else None
-    return Observed(starts, account.traces, account.problems, account.whole_files, capped)
+    return Observed(starts, account.traces, account.problems, account.whole_files, capped, ids)
 
 
 def observed(read: Reading, *, as_json: bool) -> Observed:

@@ -166,7 +166,7 @@ def _tune(
     counts: WorkerCounts | None,
     ladder: Ladder,
 ) -> None:
-    evidence = TracesEvidence(options.reading(), quiet=watch is not None)
+    evidence = TracesEvidence(options.reading(), watching=watch is not None)
     tell(f"Traces: {evidence.name}", err=options.as_json)
     if watch is None:
         _once(store, evidence, apply=apply, as_json=options.as_json, ladder=ladder)

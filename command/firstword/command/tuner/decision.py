@@ -51,13 +51,14 @@ def decide(
     doubt_of: Callable[[Observed], str | None] = only_unread,
     *,
     ladder: Ladder = LADDER,
+    whole: bool = True,
 ) -> Decision:
     """Decides what to do with each flag. Raises FlagFileError, SourceError, OSError.
 
-    doubt_of: says why the starts can't be trusted, or None.
+    doubt_of: says why the starts can't be trusted, or None. whole: see `RolloutEvidence.starts`.
     """
     moved = last_move(stored)
-    found = evidence.starts(moved)  # what began before the last move does not count
+    found = evidence.starts(moved, whole=whole)  # what began before the last move does not count
     predicted = evidence.predicted(predictions(stored.file))
     known = rollouts(stored.file, stored.changed)
     return Decision(plan(found.starts, known, predicted, doubt=doubt_of(found), ladder=ladder), found)

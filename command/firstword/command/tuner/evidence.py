@@ -6,7 +6,8 @@ Between `firstword.command.observed`, which reads, and `firstword.command.tuner.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -14,9 +15,15 @@ from typing import Protocol
 from firstword.command.observed import Observed, observe
 from firstword.command.source_options import Reading
 from firstword.tuning.change import BadChange, read_changes
+from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore
+from firstword.tuning.observation import Observation
 from firstword.tuning.whatif import NothingToPlay, predict
 
+WHOLE_EVERY_S = 1800.0
+"""Seconds after which all is read again, though nothing would move."""
+OVERLAP_S = 900.0
+"""Seconds that are read again at each look: sessions come late, and their traces grow after the first word."""
 _FOR_PREDICTIONS = 300
 """Newest starts that are played again under what each flag says it would change."""
 
@@ -29,8 +36,11 @@ class RolloutEvidence(Protocol):
         """Returns the name of the source."""
         ...
 
-    def starts(self, since: float) -> Observed:
-        """Returns the starts since then, in seconds since the Unix epoch; 0: all. Raises SourceError, OSError."""
+    def starts(self, since: float, *, whole: bool) -> Observed:
+        """Returns the starts since then, in seconds since the Unix epoch; 0: all. Raises SourceError, OSError.
+
+        whole: all of them are read now. Else some may be as an earlier look has read them.
+        """
         ...
 
     def predicted(self, told: Mapping[str, str]) -> Mapping[str, float]:
@@ -41,24 +51,69 @@ class RolloutEvidence(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Kept:
+    """What a service has read of a source."""
+
+    since: float
+    whole: Observed
+    """As all was read the last time."""
+    whole_at: float
+    read_at: float
+    """When all was read, and when anything was, in seconds since the Unix epoch."""
+    starts: dict[str, Observation]
+    """Trace id -> start."""
+
+    def with_later(self, later: Observed) -> Observed:
+        """Returns all that is known, with what was read now. A start that was read before is as it is now."""
+        self.starts.update(zip(later.ids, later.starts, strict=True))
+        return Observed(
+            list(self.starts.values()),
+            max(self.whole.traces, len(self.starts)),
+            self.whole.problems + later.problems,
+            self.whole.whole_files + later.whole_files,
+            self.whole.capped or later.capped,
+            list(self.starts),
+        )
+
+
+@dataclass(slots=True)
 class TracesEvidence:
     """The evidence of a source of traces."""
 
     reading: Reading
-    quiet: bool = False
-    """Whether nothing is printed of what is read, as a service reads it each minute."""
+    watching: bool = False
+    """Whether a service reads it each minute: then nothing is printed of it, and what was read need not be read again."""
+    clock: Callable[[], float] = time.time
+    """Seconds since the Unix epoch."""
+    _kept: _Kept | None = None
 
     @property
     def name(self) -> str:
         """Returns the name of the source."""
         return self.reading.source.name
 
-    def starts(self, since: float) -> Observed:
-        """Reads the starts since then, in seconds since the Unix epoch. Raises SourceError, OSError."""
+    def starts(self, since: float, *, whole: bool) -> Observed:
+        """Reads the starts since then, in seconds since the Unix epoch. Raises SourceError, OSError.
+
+        whole: all of them. Else, where a service reads a Jaeger, those of the last minutes, beside what it knows.
+        """
+        now, kept = self.clock(), self._kept
+        if whole or kept is None or kept.since != since or now - kept.whole_at >= WHOLE_EVERY_S:
+            found = self._read(since)
+            # of files a part is read no sooner than all
+            if self.watching and not isinstance(self.reading.source, Files):
+                starts = dict(zip(found.ids, found.starts, strict=True))
+                self._kept = _Kept(since, found, now, now, starts)
+            return found
+        later = self._read(max(since, kept.read_at - OVERLAP_S))
+        kept.read_at = now
+        return kept.with_later(later)
+
+    def _read(self, since: float) -> Observed:
         query = self.reading.query
         query = replace(query, since_ns=max(int(since * 1e9), query.since_ns or 0) or None)
-        return observe(replace(self.reading, query=query), quiet=self.quiet)
+        return observe(replace(self.reading, query=query), quiet=self.watching)
 
     def predicted(self, told: Mapping[str, str]) -> Mapping[str, float]:
         """Plays the newest starts again under what each flag says it changes."""

@@ -4,6 +4,8 @@ Above `firstword.command.tuner.decision`, which it shares with a single `firstwo
 
     lease ──> flags, pause ──> starts ──> doubts ──> decision ──> trial ──> write ──> history, metrics, log
 
+A look reads the starts of the last minutes, and keeps those before. Where a flag would move, it reads all of them again first.
+
 Whatever fails is a reason to hold until the next look. No error ends the service: a share that is out would be turned back by nobody.
 """
 
@@ -100,10 +102,16 @@ class TunerService:
             held = self._doubt(observed, moved) or self._untried(state)
             return None if held is None else held.words
 
-        decision = decide(stored, self.evidence, doubt_of, ladder=self.ladder)
-        moves = decision.moves(self.clock())
-        if not moves and self.apply and (held is None or held.holding is Holding.TRIAL):
-            moves = self._trial(state, moved, decision.observed)
+        def decided(*, whole: bool) -> tuple[Decision, tuple[Move, ...]]:
+            decision = decide(stored, self.evidence, doubt_of, ladder=self.ladder, whole=whole)
+            moves = decision.moves(self.clock())
+            if not moves and self.apply and (held is None or held.holding is Holding.TRIAL):
+                moves = self._trial(state, moved, decision.observed)
+            return decision, moves
+
+        decision, moves = decided(whole=False)
+        if moves:  # on nothing but what the source has now
+            decision, moves = decided(whole=True)
         if not moves or not self.apply:
             return TunerLook(self.clock(), held, decision)
         # reading may have taken longer than the lease lasts
