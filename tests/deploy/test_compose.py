@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,12 +13,16 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from firstword.agent.flags.flag_file import read
+from firstword.agent.flags.improvements import DRAWN, SUBJECTS
+from firstword.agent.flags.writer import FlagFileWriter, Move
 from firstword.rehearsal.servers import JAEGER, LIVEKIT
-from tests.deploy.rendered import compose
+from tests.deploy.rendered import DEPLOY, compose
 
 pytestmark = pytest.mark.deploy
 
 PASSWORDS = {"LIVEKIT_API_SECRET": "s" * 32, "POSTGRES_PASSWORD": "p" * 32, "GRAFANA_PASSWORD": "g" * 32}
+GOOD = "deferred-setup"
 OURS = ("worker", "rescue", "providers")
 
 
@@ -70,6 +78,40 @@ def test_ours_run_as_in_the_cluster(services: dict[str, dict[str, Any]]) -> None
         assert "user" not in services[name], "the image says which"
     worker = services["worker"]
     assert worker["stop_grace_period"] == f"{int(worker['environment']['FIRSTWORD_DRAIN']) + 30}s"
+
+
+def test_the_tuner_writes_the_file_that_the_worker_follows(services: dict[str, dict[str, Any]]) -> None:
+    """With the second file on top: the worker may not write it, and all else is as it was."""
+    both = compose(PASSWORDS, "compose-tuner.yaml")["services"]
+    worker, tuner = both["worker"], both["tuner"]
+    file = Path(worker["environment"]["FLAGD_OFFLINE_FLAG_SOURCE_PATH"])
+    assert set(re.findall(r"--flags (\S+)", tuner["command"][-1])) == {str(file)}
+    mounted = [{each["target"]: each for each in service["volumes"]}[str(file.parent)] for service in (worker, tuner)]
+    assert [(each["source"], each.get("read_only", False)) for each in mounted] == [("flags", True), ("flags", False)]
+    assert f"mkdir -p /var/lib/firstword {file.parent} " in (DEPLOY / "Dockerfile").read_text(), "else it is root's"
+    assert services["jaeger"]["ports"][0]["published"] in tuner["command"][-1]
+    for key in ("read_only", "cap_drop", "security_opt", "network_mode", "init", "image", "restart"):
+        assert tuner[key] == services["worker"][key]
+    del both["tuner"]
+    for key in ("environment", "volumes"):
+        worker[key] = services["worker"][key]
+    assert both == services
+
+
+def test_the_tuner_makes_the_file_where_there_is_none(tmp_path: Path) -> None:
+    """The very first line of its container, on a folder of ours: all off. Where there is a file it stays."""
+    command = compose(PASSWORDS, "compose-tuner.yaml")["services"]["tuner"]["command"]
+    first, last = command[-1].strip().splitlines()
+    assert last.startswith("exec firstword tune --watch ")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    file = tmp_path / "flags.json"
+    for on in ({}, {GOOD: 5}):
+        line = first.replace("/flags/", f"{tmp_path}/")
+        subprocess.run([*command[:-1], line], env=environment, check=True, timeout=120)
+        flags = read(file, DRAWN).flags
+        assert flags.keys() >= SUBJECTS.keys()
+        assert {name: flag.percent for name, flag in flags.items() if flag.percent} == on
+        FlagFileWriter(file, DRAWN).write([Move(GOOD, 5, "why", 1.795e9)])
 
 
 def test_images_have_versions_and_files_are_there(services: dict[str, dict[str, Any]]) -> None:
