@@ -192,6 +192,16 @@ def test_the_rescuer_watches_the_agents_of_the_workers(values: Mapping[str, Any]
     assert {"name": "LIVEKIT_URL", "value": "wss://livekit.example.com"} in container["env"]
 
 
+def test_the_tuner_takes_more_options() -> None:
+    """Each as `firstword tune` has it; what is no option is refused."""
+    options = ["--prometheus=http://prometheus:9090", "--steps=20,50,100"]
+    arguments = pods(render({"tuner": {"options": options}}, LARGE))["tuner"]["containers"][0]["args"]
+    assert arguments[:3] == ["firstword", "tune", "--apply"]
+    assert arguments[-2:] == options
+    with pytest.raises(RenderFailed, match="options"):
+        render({"tuner": {"options": ["rm"]}}, LARGE)
+
+
 def test_the_flags_are_the_shipped_ones() -> None:
     (flags,) = of_kind("ConfigMap", render({"flags": {"enabled": True}}))
     assert flags["data"]["flags.json"] == (DEPLOY / "flags.json").read_text()
