@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,10 +14,18 @@ from firstword.telemetry.plan import Node, Plan, Shape
 FLAG = Improvement.LAZY_ROOM_OPTIONS
 TASK = "room_options"
 DELAY_S = 0.5
+_planting, _planted = threading.Lock(), list[Plan]()
 
 
 def plant(plan: Plan) -> None:
-    """From now on sessions of this process that have `FLAG` on are slow in `TASK`; all others run the plan as it is."""
+    """From now on sessions of this process that have `FLAG` on are slow in `TASK`; all others run the plan as it is.
+
+    Once, however many threads for jobs the process makes ready.
+    """
+    with _planting:
+        if plan in _planted:
+            return
+        _planted.append(plan)
     sound = plan.shape
 
     def shape(flags: Mapping[str, bool], *, in_order: bool = False) -> Shape:

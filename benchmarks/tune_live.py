@@ -1,11 +1,13 @@
-"""Whether traces alone ramp a good flag and turn back a bad one: `firstword tune --apply` on a real stack, with real calls.
+"""Whether the tuner, left alone, ramps a good flag and turns back a bad one: the service on a real stack, under real calls.
 
     python -m benchmarks.tune_live --output rehearsals/tune-live
 
-LiveKit server, simulated providers, collector and Jaeger run on this machine; one worker follows a copy of the flag file in
-which all is off. Callers call it in rounds. First `deferred-setup` is set to 50 % by hand, and after each round the command
-looks at Jaeger until it has taken the flag to 100 %; then `lazy-room-options`, into which `benchmarks.planted` has put half
-a second, is set to 50 %, until the command has turned it back. The worker is never restarted. Exits 1 where it ends otherwise.
+LiveKit server, simulated providers, collector and Jaeger run on this machine, and two workers of one agent that follow one
+flag file. Callers call without a pause. `firstword tune --watch --apply` reads Jaeger, and nobody types anything more: it is
+tried on `no-change`, takes `deferred-setup` to 100 %, and turns `lazy-room-options` back, into which `benchmarks.planted`
+has put half a second. Meanwhile it is disturbed. It is killed in the middle of a write; then two start at once; then the
+way to Jaeger is shut; then the one that works is told to end, and the other takes over. Exits 1 where a flag moved
+otherwise than up the steps or back, or where one moved without Jaeger. It takes 3,000 calls; 750 with `--steps 50,100`.
 """
 
 from __future__ import annotations
@@ -13,259 +15,369 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
+import json
+import signal
 import sys
-import textwrap
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import psutil
 from livekit import api
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
-from benchmarks import planted
-from firstword.agent.flags.flag_file import read
-from firstword.agent.flags.improvements import SUBJECTS, Improvement
-from firstword.agent.flags.writer import FlagFileWriter, Move, begin
+from benchmarks import killed_in_a_write, planted
+from benchmarks.door import Door
+from firstword.agent.flags.flag_file import FlagFileError, read
+from firstword.agent.flags.improvements import DRAWN, NO_CHANGE, SUBJECTS, Improvement
+from firstword.agent.flags.writer import begin
+from firstword.command.tuner.flag_store import FileStore
 from firstword.rehearsal.environment import Choice, own_store, running_servers
 from firstword.rehearsal.files import data_file
 from firstword.rehearsal.processes import ServerError, started
 from firstword.rehearsal.rehearse import Rehearsal, RunningRehearsal, call
-from firstword.rehearsal.result import Quantiles, Session
-from firstword.rehearsal.servers import Progress
-from firstword.rehearsal.stack import LocalStack
+from firstword.rehearsal.result import LOGS, Session
+from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.workers import FLAGS, RunningWorker, running_worker
-from firstword.tuning.jaeger import Jaeger
-from firstword.tuning.observation import Observation, observation
-from firstword.tuning.sources import Query, SourceError
+from firstword.tuning.rollout import Ladder
+from firstword.tuning.trial import HALF
 
 GOOD = Improvement.DEFERRED_SETUP
 BAD = planted.FLAG
-HALF = 50
+WORKERS = 2
 STAY_S = 0.3
 """After the first word, which is all that counts here."""
-TRACES_S = 15.0
-"""How long the last traces of a round may take to Jaeger."""
-WIDTH = 78
-MARK_S, LONGEST_S = 0.05, 1.6
-"""What a mark of a bar stands for, and the longest bar."""
+PATIENCE_S = 20.0
+"""How long a caller waits: one whom no worker took leaves no trace, and decides nothing."""
+LOOK_S = 0.1
+"""Between two looks at the flag file."""
+SHUT_LOOKS = 3
+"""So many looks of the tuner find Jaeger away."""
 
 
 class NotThrough(Exception):
-    """The flags did not end where they should; the message says how."""
+    """A flag moved wrongly, or not at all; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """Sessions with one flag file, as Jaeger has them."""
+class Options:
+    """What is run."""
 
-    number: int
-    shares: Mapping[str, int]
-    """Flag -> percent, in the file that the round began with."""
-    sessions: int
-    ttfw: Quantiles
+    folder: Path
+    steps: tuple[int, ...]
+    minutes: float
+    concurrency: int
+    executor: str
+    every_s: float
+    """Of the tuner, between two looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A flag that moved, as the file shows it."""
+
+    seconds: float
+    """Since the callers began."""
+    calls: int
+    """Ended by then."""
+    flag: str
+    before: int
+    to: int
+
+
+@dataclass(slots=True)
+class FollowedFile:
+    """The flag file, read again and again as a worker reads it."""
+
+    path: Path
+    calls: Sequence[Session]
+    say: Callable[[str], None]
+    moves: list[Moved] = field(default_factory=list[Moved])
+    faults: list[str] = field(default_factory=list[str])
+    began: float = field(default_factory=time.monotonic)
+
+    async def follow(self) -> None:
+        """Notes each move until it is cancelled; a file that workers could not read is a fault."""
+        shares = shares_of(self.path)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                now = shares_of(self.path)
+            except FlagFileError as error:
+                self.faults.append(str(error))
+                continue
+            changed = [flag for flag in now if now[flag] != shares.get(flag, 0)]
+            if len(changed) > 1:
+                self.faults.append(f"{', '.join(changed)} moved at once")
+            for flag in changed:
+                self._note(flag, shares.get(flag, 0), now[flag])
+            shares = now
+
+    def _note(self, flag: str, before: int, to: int) -> None:
+        seconds = time.monotonic() - self.began
+        self.moves.append(Moved(seconds, len(self.calls), flag, before, to))
+        reason = read(self.path, DRAWN).flags[flag].metadata.get("tune.reason", "")
+        self.say(f"{seconds:>5.0f} s {len(self.calls):>5} calls  {flag}: {before} to {to} %; {reason}")
+
+    def of(self, flag: str) -> list[int]:
+        """Where the flag went, in order."""
+        return [move.to for move in self.moves if move.flag == flag]
+
+
+@dataclass(slots=True)
+class RunningTuner:
+    """A `firstword tune --watch --apply` that runs, and what it printed."""
+
+    process: Process
+    log: Path
 
     @property
-    def row(self) -> str:
-        """A line of the table, with a bar as long as p50."""
-        good, bad, p50, p90 = self.shares[GOOD], self.shares[BAD], self.ttfw.p50, self.ttfw.p90
-        bar = "#" * round(min(p50, LONGEST_S) / MARK_S)
-        return f"{self.number:>5} {self.sessions:>9} {good:>5} % {bad:>4} % {p50:>6.2f} {p90:>6.2f}  {bar}"
+    def looks(self) -> list[dict[str, Any]]:
+        """One a look: the keys of `tune --json`, and `holding`."""
+        lines = self.log.read_text(errors="replace").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
+    @property
+    def holding(self) -> list[str | None]:
+        """Why each look held; None where it did not."""
+        return [look["holding"] and look["holding"]["reason"] for look in self.looks]
 
-HEAD = "round  sessions    good    bad    p50    p90"
+    async def end(self) -> None:
+        """Tells it to end, as a platform does. Raises NotThrough where it ends otherwise than by that."""
+        self.process.send_signal(signal.SIGTERM)
+        if (code := await self.process.wait()) != 130:
+            raise NotThrough(f"a tuner that was told to end ended with {code}; see {self.log}")
 
 
 @dataclass(slots=True)
 class Live:
     """What runs, and what has come of it."""
 
-    rehearsal: RunningRehearsal
-    worker: RunningWorker
-    jaeger: str
-    flags: Path
-    plan: Rehearsal
-    bar: Bar
+    options: Options
+    stack: Stack
+    door: Door
+    file: FollowedFile
+    workers: Sequence[RunningWorker]
+    callers: Sequence[asyncio.Task[None]]
     say: Callable[[str], None]
     deadline: float
-    """On `time.monotonic()`; no round begins after it."""
-    rounds: list[Round] = field(default_factory=list[Round])
-    calls: list[Session] = field(default_factory=list[Session])
+    """On `time.monotonic()`."""
+    tuners: list[RunningTuner] = field(default_factory=list[RunningTuner])
 
-    async def round(self) -> None:
-        """Let the callers of one round call, and wait until Jaeger has what their sessions said. Raises NotThrough."""
-        if time.monotonic() > self.deadline:
-            raise NotThrough("the time is up")
-        shares, began = percents(self.flags), time.time_ns()
-        row = self.bar.add_task(f"round {len(self.rounds) + 1}", total=self.plan.sessions)
-        numbers = iter(range(self.plan.sessions))
-        async with asyncio.TaskGroup() as callers:
-            for _ in range(self.plan.concurrency):
-                callers.create_task(self._call(numbers, lambda: self.bar.advance(row)))
-        await self.worker.at_rest()
-        found = await self._in_jaeger(began)
-        self.bar.remove_task(row)
-        seconds = Quantiles.of([start.ttfw for start in found])
-        if seconds is None:
-            raise NotThrough("none of the round's sessions came to Jaeger")
-        self.rounds.append(Round(len(self.rounds) + 1, shares, len(found), seconds))
-        self.say(self.rounds[-1].row)
+    @contextlib.asynccontextmanager
+    async def tuner(self, *through: str) -> AsyncGenerator[RunningTuner]:
+        """Starts the service as one types it, or through another module; ends it on exit. Each has a log of its own."""
+        log = self.options.folder / f"tuner-{len(self.tuners) + 1}.log"
+        arguments = tune_command(self.options, self.door.url, self.file.path)
+        command = (sys.executable, "-m", *(through or ("firstword",)), *arguments)
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": str(self.stack.otlp_endpoint), "PYTHONUNBUFFERED": "1"}
+        with log.open("wb") as output:
+            async with started(command, environment, output=output.fileno()) as process:
+                self.tuners.append(RunningTuner(process, log))
+                yield self.tuners[-1]
 
-    async def _call(self, numbers: Iterator[int], done: Callable[[], None]) -> None:
-        for number in numbers:
-            await call(self.plan, self.rehearsal, self.worker, number, self.calls)
-            done()
+    def applied(self, flag: str) -> list[RunningTuner]:
+        """Who says that it moved the flag, once a move."""
+        return [tuner for tuner in self.tuners for look in tuner.looks if look["applied"] == flag]
 
-    async def _in_jaeger(self, began: int) -> list[Observation]:
-        """The round's starts: all of them, or those that came in time."""
-        source, until = Jaeger(self.jaeger), time.monotonic() + TRACES_S
-        query = Query(since_ns=began, limit=self.plan.sessions)
-        while True:
-            found = await asyncio.to_thread(_starts, source, query)
-            if len(found) == self.plan.sessions or time.monotonic() > until:
-                return found
-            await asyncio.sleep(0.5)
-
-    async def tune(self) -> None:
-        """The command, as one would type it; says what it says of the flag that moves."""
-        command = tune_command(self.jaeger, self.flags)
-        async with started((sys.executable, "-m", *command), {"COLUMNS": "200"}) as process:
-            output = (await process.communicate())[0].decode()
-        if process.returncode:
-            raise NotThrough(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
-        sentence = output.rpartition("\n\n")[2].splitlines()[0]
-        self.say(textwrap.fill(sentence, WIDTH, initial_indent="      ", subsequent_indent="      "))
-
-    async def until_moved(self, flag: str, to: int) -> None:
-        """Set the flag to half of the sessions; then rounds and looks until it moves, to where it should."""
-        FlagFileWriter(self.flags, SUBJECTS).write((Move(flag, HALF, "by hand", time.time()),))
-        self.say(f"      {flag}: set to {HALF} % by hand")
-        while (percent := percents(self.flags)[flag]) == HALF:
-            await self.round()
-            await self.tune()
-        if percent != to:
-            raise NotThrough(f"{flag} went to {percent} %, not to {to} %")
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Waits for it. Raises NotThrough when the time is up, what a caller raised, and ServerError for a worker that ended."""
+        while not holds():
+            if time.monotonic() > self.deadline:
+                raise NotThrough(f"the time is up, and not yet: {what}. Moves: {self.file.moves}")
+            for caller in self.callers:
+                if caller.done():
+                    caller.result()
+            await asyncio.sleep(LOOK_S)
 
 
-def tune_command(jaeger: str, flags: Path) -> tuple[str, ...]:
-    """What one would type."""
-    return ("firstword", "tune", "--apply", "--jaeger", jaeger, "--flags", str(flags))
+Stage = Callable[[Options, Callable[[str], None]], AbstractAsyncContextManager[Live]]
+"""Everything that it takes, for as long as a block runs."""
 
 
-def percents(flags: Path) -> dict[str, int]:
-    """Flag -> percent, as the file has it now."""
-    return {name: flag.percent or 0 for name, flag in read(flags, SUBJECTS).flags.items()}
+def tune_command(options: Options, jaeger: str, flags: Path) -> tuple[str, ...]:
+    """What one types after `firstword`."""
+    return (
+        *("tune", "--watch", f"{options.every_s:g}", "--apply", "--json", "--jaeger", jaeger, "--flags", str(flags)),
+        *("--steps", ",".join(map(str, options.steps))),
+    )
 
 
-def _starts(source: Jaeger, query: Query) -> list[Observation]:
-    try:
-        found: Iterable[Observation | None] = [observation(trace) for trace in source.traces(query, lambda _: None)]
-    except SourceError:  # it has heard of no service yet
-        return []
-    return [start for start in found if start is not None]
+def shares_of(path: Path) -> dict[str, int]:
+    """Flag -> percent, as workers have it now. Raises FlagFileError."""
+    return {name: flag.percent or 0 for name, flag in read(path, DRAWN).flags.items()}
+
+
+def two_flags(path: Path) -> None:
+    """Makes the flag file: the good flag and the bad one, both off. Of the bad one nobody says what it would save."""
+    shipped = json.loads(data_file("deploy/flags.json").read_text())
+    shipped["flags"] = {name: shipped["flags"][name] for name in (GOOD, BAD)}
+    del shipped["flags"][BAD]["metadata"]["predicts"]
+    source = path.with_name("shipped.json")
+    source.write_text(json.dumps(shipped, indent=2))
+    begin(path, source, SUBJECTS)
 
 
 @contextlib.asynccontextmanager
-async def live(options: argparse.Namespace, bar: Bar, say: Callable[[str], None]) -> AsyncGenerator[Live]:
+async def live(options: Options, say: Callable[[str], None]) -> AsyncGenerator[Live]:
     """All that it takes, for as long as the block runs. Raises ServerError."""
-    folder: Path = options.output
-    flags = folder / "flags.json"
-    begin(flags, data_file("deploy/flags.json"), SUBJECTS)
-    row = bar.add_task("starting", total=None)
-
-    def report(now: Progress) -> None:
-        bar.update(row, description=now.doing, completed=now.done, total=now.total or None)
-
+    folder, flags = options.folder, options.folder / "flags.json"
+    two_flags(flags)
     async with contextlib.AsyncExitStack() as running:
-        report(Progress("starting LiveKit, collector and Jaeger"))
         logs = folder / "servers"
-        stack = await running.enter_async_context(LocalStack(logs, jaeger=True, report=report))
+        stack = await running.enter_async_context(LocalStack(logs, jaeger=True))
         choice = Choice(stack, "its own", {"openai": None, "deepgram": None}, real=False)
-        servers = await running.enter_async_context(running_servers(choice, logs, report=report))
-        report(Progress("warming the worker"))
-        environment = {
-            **servers.variables,
-            **own_store(choice, folder, FLAGS),
-            "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(flags.resolve()),
-            "FIRSTWORD_IDLE_PROCESSES": str(2 * options.concurrency),
-        }
-        worker = await running.enter_async_context(
-            running_worker(
+        servers = await running.enter_async_context(running_servers(choice, logs))
+        door = await running.enter_async_context(Door.to(str(stack.jaeger_url)))
+        workers: list[RunningWorker] = []
+        for number in range(1, WORKERS + 1):
+            own = folder / f"worker-{number}"
+            own.mkdir()
+            environment = {
+                **servers.variables,
+                **own_store(choice, own, FLAGS),
+                "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(flags.resolve()),
+                "FIRSTWORD_EXECUTOR": options.executor,
+                "FIRSTWORD_IDLE_PROCESSES": str(options.concurrency),
+            }
+            worker = running_worker(
                 FLAGS,
                 agent_name="tune-live",
-                folder=folder,
+                folder=own,
                 stack=stack,
                 environment=environment,
                 entrypoint=Path(planted.__file__).with_name("planted_worker.py"),
             )
-        )
-        await worker.registered()
+            workers.append(await running.enter_async_context(worker))
+            await workers[-1].registered()
         rooms = await running.enter_async_context(api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret))
-        bar.remove_task(row)
-        plan = Rehearsal(
-            (), options.sessions, concurrency=options.concurrency, stay=STAY_S, hear_out=False, flags=flags
-        )
-        rehearsal = RunningRehearsal(stack, {FLAGS: worker}, rooms, (), folder, voice_is_known=True)
-        deadline = time.monotonic() + 60 * options.minutes
-        yield Live(rehearsal, worker, str(stack.jaeger_url), flags, plan, bar, say, deadline)
+        plan = Rehearsal((), patience=PATIENCE_S, stay=STAY_S, hear_out=False, flags=flags)
+        calls: list[Session] = []
+        rehearsal = RunningRehearsal(stack, {FLAGS: workers[0]}, rooms, (), folder, voice_is_known=True)
+        file = FollowedFile(flags, calls, say)
+        callers = [
+            asyncio.create_task(_call_again(plan, rehearsal, workers[0], calls)) for _ in range(options.concurrency)
+        ]
+        callers.append(asyncio.create_task(file.follow()))
+        try:
+            deadline = time.monotonic() + 60 * options.minutes
+            yield Live(options, stack, door, file, workers, callers, say, deadline)
+        finally:
+            for each in callers:
+                each.cancel()
+            await asyncio.gather(*callers, return_exceptions=True)
 
 
-async def perform(options: argparse.Namespace, bar: Bar) -> Sequence[Round]:
-    """The whole of it; prints as it goes. Raises NotThrough, ServerError."""
-    began = time.monotonic()
-    async with live(options, bar, print) as running:
-        worker = psutil.Process(running.worker.pid)
-        print(f"Worker: pid {worker.pid}. Good: {GOOD}. Bad: {BAD}, with {planted.DELAY_S} s planted in it.")
-        print(f"$ {' '.join(tune_command(running.jaeger, running.flags))}\n\nTime to first word, s\n{HEAD}")
-        await running.round()
-        await running.until_moved(GOOD, to=100)
-        await running.round()
-        await running.until_moved(BAD, to=0)
-        await running.round()
-        unheard = sum(session.heard_s is None for session in running.calls)
-        if not worker.is_running():
-            raise NotThrough("the worker is another one")
-        print(
-            f"\n{len(running.calls)} calls in {(time.monotonic() - began) / 60:.1f} minutes, {unheard} heard nothing."
-        )
-        changes = sum(before.shares != now.shares for before, now in itertools.pairwise(running.rounds))
-        print(f"The worker is still pid {worker.pid}: it followed {changes} changes of the file.")
-        return running.rounds
+async def _call_again(
+    plan: Rehearsal, rehearsal: RunningRehearsal, worker: RunningWorker, calls: list[Session]
+) -> None:
+    """One call after the other, until it is cancelled. Whichever worker takes it: both have one agent name."""
+    while True:
+        await call(plan, rehearsal, worker, len(calls), calls)
+
+
+async def perform(options: Options, say: Callable[[str], None] = print, run: Stage | None = None) -> Sequence[Moved]:
+    """The whole of it; says each move as it comes, and returns them. Raises NotThrough, ServerError.
+
+    run: what there is in place of `live`, such as sessions that nobody called.
+    """
+    ladder = Ladder(options.steps)
+    kill_at = 2 + 2  # the trial has two moves; the good flag's second step is the one that is cut off
+    async with (run or live)(options, say) as stage:
+        file = stage.file
+        say(f"$ firstword {' '.join(tune_command(options, stage.door.url, file.path))}")
+        async with stage.tuner(killed_in_a_write.__name__, str(kill_at)) as first:
+            await stage.until(lambda: first.process.returncode is not None, "a tuner that is killed as it writes")
+            _expect("the tuner that is killed ends by it", first.process.returncode, -signal.SIGKILL)
+        _expect("what a killed tuner leaves", file.of(GOOD), [ladder.start])
+        say(f"{'':>18}  killed as it wrote the next step; two are started at once")
+        async with stage.tuner() as second, stage.tuner() as third:
+            await stage.until(lambda: len(second.looks) > 1 and len(third.looks) > 1, "two that look")
+            await stage.until(lambda: len(file.of(GOOD)) > 1, "the step that was cut off")
+            (works, waits) = (second, third) if "standby" in third.holding else (third, second)
+            await _without_jaeger(stage, works)
+            await stage.until(lambda: file.of(GOOD)[-1:] == [100], f"{GOOD} at 100 %")
+            await stage.until(lambda: len(stage.applied(GOOD)) == len(file.of(GOOD)), "a tuner that says what it did")
+            _expect("what the one that stands by did", set(waits.holding), {"standby"})
+            await works.end()
+            say(f"{'':>18}  the one that worked was told to end; the other takes over")
+            await stage.until(lambda: file.of(BAD)[-1:] == [0], f"{BAD} turned back")
+            await stage.until(lambda: len(stage.applied(BAD)) == len(file.of(BAD)), "a tuner that says what it did")
+            await waits.end()
+        _judge(stage, ladder)
+        return file.moves
+
+
+async def _without_jaeger(running: Live, works: RunningTuner) -> None:
+    """Nobody answers at the tuner's address of Jaeger, for so many looks: it holds, and says why."""
+    await running.door.shut()
+    seen = len(works.looks)  # one that had read before may still write
+    await running.until(lambda: "source" in works.holding[seen:], "a look without Jaeger")
+    before = len(running.file.moves)
+    await running.until(lambda: works.holding[seen:].count("source") >= SHUT_LOOKS, "looks without Jaeger")
+    _expect("what moved without Jaeger", running.file.moves[before:], [])
+    await running.door.open()
+    running.say(f"{'':>18}  Jaeger was away for {SHUT_LOOKS} looks; {works.looks[-1]['holding']['words']}")
+
+
+def _judge(running: Live, ladder: Ladder) -> None:
+    file = running.file
+    _expect("the file as workers read it", file.faults, [])
+    _expect(f"where {NO_CHANGE} went", file.of(NO_CHANGE), [HALF, 0])
+    _expect(f"where {GOOD} went", file.of(GOOD), list(ladder.shares))
+    _expect(f"where {BAD} went", file.of(BAD), [ladder.start, 0])
+    told = [(each.flag, each.percent, each.to) for each in FileStore(file.path).history() if each.flag]
+    _expect("what the history has", told, [(move.flag, move.before, move.to) for move in file.moves])
+    for flag in (NO_CHANGE, GOOD, BAD):
+        _expect(f"how often a tuner says that it moved {flag}", len(running.applied(flag)), len(file.of(flag)))
+    unheard = sum(session.heard_s is None for session in file.calls)
+    running.say(f"{len(file.calls)} calls, {unheard} of them heard nothing.")
+    if taken := [_jobs(running.options.folder / f"worker-{number + 1}") for number in range(len(running.workers))]:
+        running.say(f"By worker: {' and '.join(map(str, taken))}.")
+        _expect("which workers took no call", [number + 1 for number, jobs in enumerate(taken) if not jobs], [])
+
+
+def _jobs(folder: Path) -> int:
+    """How many jobs a worker took, by its log."""
+    return (folder / LOGS / f"{FLAGS}.log").read_text(errors="replace").count('"received job request"')
+
+
+def _expect(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise NotThrough(f"{what}: expected {expected}, found {found}")
 
 
 def main() -> None:
-    """Run it, and print the table."""
+    """Runs it, and says how it ended."""
     options = _options()
-    options.output.mkdir(parents=True, exist_ok=True)
-    if any(options.output.iterdir()):
-        sys.exit(f"--output {options.output} is not empty; expected a new or empty folder")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if any(options.folder.iterdir()):
+        sys.exit(f"--output {options.folder} is not empty; expected a new or empty folder")
     try:
-        with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-            rounds = asyncio.run(perform(options, bar))
+        asyncio.run(perform(options))
     except (NotThrough, ServerError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    print("\nTime to first word, s, as Jaeger has it:")
-    print("\n".join((HEAD, *(round.row for round in rounds))))
 
 
-def _options() -> argparse.Namespace:
+def _options() -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.tune_live",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", type=Path, required=True, help="a new or empty folder: flag file, logs, traces")
-    parser.add_argument("--sessions", type=int, default=50, help="of a round (50)")
-    parser.add_argument("--concurrency", type=int, default=2, help="callers at once (2)")
-    parser.add_argument("--minutes", type=float, default=25.0, help="begin no round after that (25)")
-    return parser.parse_args()
+    parser.add_argument("--steps", default="5,25,50,100", help="of the tuner (5,25,50,100)")
+    parser.add_argument("--minutes", type=float, default=120.0, help="give up after that (120)")
+    parser.add_argument("--concurrency", type=int, default=4, help="callers at once (4)")
+    parser.add_argument("--executor", default="process", choices=("process", "thread"), help="of the workers (process)")
+    parser.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="between two looks (5)")
+    typed = parser.parse_args()
+    steps = tuple(map(int, typed.steps.split(",")))
+    return Options(typed.output, steps, typed.minutes, typed.concurrency, typed.executor, typed.every)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from firstword.tuning.sampling import Sampling
 
 def write(path: Path, sessions: Iterable[Observation]) -> Path:
     """OTLP JSON lines, a trace a line: root, tasks and `session.ready`."""
-    lines = [json.dumps(_request(number, session)) for number, session in enumerate(sessions, 1)]
+    lines = [json.dumps(export_request(number, session)) for number, session in enumerate(sessions, 1)]
     path.write_text("".join(line + "\n" for line in lines))
     return path
 
 
-def _request(number: int, session: Observation) -> dict[str, Any]:
+def export_request(number: int, session: Observation) -> dict[str, Any]:
+    """The trace of a session as OTLP sends it; its ids are made of `number`."""
     trace_id, start = f"{number:032x}", int(session.time * 1e9)
     told: dict[str, Any] = {"startup.outcome": session.outcome.value, "startup.fallbacks": session.fallbacks}
     told |= {f"startup.flag.{name}": variant for name, variant in session.flags.items()}
