@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -289,6 +290,27 @@ def test_of_two_that_start_at_once_one_works(tmp_path: Path) -> None:
     second.store.lease.release()
     days.look()
     assert (days.held(), days.shares()[GOOD]) == (None, 100)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_as_it_writes_it_writes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Flags and history: else a move would have no reason. Then it ends, and the signals mean what they meant."""
+    days, rename = ramping(tmp_path), Path.replace
+
+    def replace(beside: Path, target: Path) -> Path:
+        if target.name == "flags.json":
+            signal.raise_signal(number)
+        return rename(beside, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        days.look()
+    assert days.shares()[GOOD] == 100
+    assert (days.store.history()[-1].flag, days.store.history()[-1].to) == (GOOD, 100)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 class Killed(BaseException):

@@ -15,6 +15,7 @@ from typing import Protocol
 from firstword.agent.flags.flag_file import FlagFile, FlagFileError
 from firstword.agent.flags.improvements import DRAWN
 from firstword.agent.flags.writer import FlagFileWriter, Move, not_written, replace
+from firstword.command.signals import finishing
 from firstword.command.tuner.file_lease import FileLease
 from firstword.command.tuner.history import HistoryEntry, as_text, from_text
 
@@ -96,11 +97,12 @@ class FileStore:
         return StoredFlags(self.name, writer.file, writer.changed, self._paused())
 
     def write(self, moves: Sequence[Move], entries: Sequence[HistoryEntry]) -> str:
-        """Replaces the file, then adds to the history. Raises FlagFileError."""
+        """Replaces the file, then adds to the history. Who is told to end meanwhile does both first. Raises FlagFileError."""
         writer = self._writer or FlagFileWriter(self._path, DRAWN)
-        writer.write(moves)
-        self._writer = None
-        self.record(entries)
+        with finishing():
+            writer.write(moves)
+            self._writer = None
+            self.record(entries)
         return f"Written to {self._path}; before: {writer.previous.name}"
 
     def record(self, entries: Sequence[HistoryEntry]) -> None:
