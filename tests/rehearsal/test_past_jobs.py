@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from firstword.rehearsal import past_jobs, workers
+from firstword.rehearsal.audit import unseen
 from firstword.rehearsal.past_jobs import Computing
 from firstword.rehearsal.processes import started
 from firstword.rehearsal.workers import RunningWorker
@@ -52,5 +53,6 @@ async def test_a_past_job_that_computes_on_is_ended(tmp_path: Path) -> None:
         worker = RunningWorker("agent", process, log, jobs=lambda: [job, 1])
         assert await worker.at_rest(60.0)
         assert worker.ended_jobs == {job}
+        assert unseen(worker) == ("1 job computed on after the caller had left; the audit ended it.",)
         assert psutil.pid_exists(idle)
         assert not psutil.pid_exists(job) or psutil.Process(job).status() == psutil.STATUS_ZOMBIE

@@ -96,7 +96,7 @@ async def audit(
     sessions = tuple(
         replace(session, start=starts.get(sid)) for session, sid in zip(calls.sessions, calls.room_sids, strict=True)
     )
-    facts = replace(agent_facts(plan, running.place, running.file), unseen=_unseen(running.agent))
+    facts = replace(agent_facts(plan, running.place, running.file), unseen=unseen(running.agent))
     return AuditRun(facts, sessions, tuple(calls.floor_s))
 
 
@@ -229,8 +229,8 @@ def _require_voice(running: RunningAudit, sessions: Sequence[AuditedSession]) ->
         raise NeverHeard(f"never heard: {sessions[-1].silence}; its log is {running.place.log}")
 
 
-def _unseen(agent: RunningWorker) -> tuple[str, ...]:
-    """What the calls of the audit were not, or did to the agent, in words."""
+def unseen(agent: RunningWorker) -> tuple[str, ...]:
+    """Returns what the audit did to the agent's past jobs, one sentence; nothing where it did nothing."""
     if not (ended := len(agent.ended_jobs)):
         return ()
     them = agree(ended, "it", "them")

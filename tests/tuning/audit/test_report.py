@@ -91,6 +91,18 @@ def test_what_was_not_seen_is_said(tmp_path: Path) -> None:
     )
 
 
+def test_real_providers_and_what_the_audit_did_are_said(tmp_path: Path) -> None:
+    """Who was called with whose keys, and what the run adds."""
+    run = audit_run(tmp_path, *TOKENS)
+    agent = replace(
+        run.agent, simulated=(), real=("OpenAI LLM", "elevenlabs TTS"), not_simulated={}, unseen=("It rained.",)
+    )
+    assert audit_report(replace(run, agent=agent)).unseen[:2] == (
+        "Real: OpenAI LLM, elevenlabs TTS. They were called with the agent's own keys.",
+        "It rained.",
+    )
+
+
 def test_json_has_stable_keys(tmp_path: Path) -> None:
     """Those of `critical-chain --json` are the median session's; null is never."""
     document = audit_report(audit_run(tmp_path, *TOKENS, unheard=1), [objective("ttfw.p90<1s")]).as_json()
