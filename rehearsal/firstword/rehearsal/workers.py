@@ -141,11 +141,15 @@ class RunningWorker:
             quiet = self._jobs is not None and computing.is_quiet()
             return replaced and (gone or quiet)
 
-        if self._jobs is not None:
-            if await self._until(at_rest, LINGER_S):
-                return True
-            self.ended_jobs |= computing.end_busy(self._jobs())
-        return await self._until(at_rest, within)
+        jobs = self._jobs
+        if jobs is None:
+            return await self._until(at_rest, within)
+
+        def at_rest_at_last(now: WorkerState) -> bool:
+            self.ended_jobs |= computing.end_busy(jobs())
+            return at_rest(now)
+
+        return await self._until(at_rest, LINGER_S) or await self._until(at_rest_at_last, within)
 
     async def exited(self) -> int:
         """Waits until the worker is gone. Returns its exit code; minus the signal's number if a signal ended it."""
