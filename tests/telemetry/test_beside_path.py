@@ -202,9 +202,33 @@ async def root():
     assert work.needed >= work.began + 0.29e9
 
 
+async def test_what_the_loop_delayed_beside_the_path(tmp_path: Path) -> None:
+    """Its timer was due while the path's own task computed."""
+    module = written(
+        tmp_path,
+        """
+import asyncio, time
+async def other():
+    await asyncio.sleep(0.05)
+async def slow():
+    await asyncio.sleep(0.01)
+    time.sleep(0.2)
+    await asyncio.sleep(0.1)
+async def root():
+    task = asyncio.create_task(other())
+    slower = asyncio.create_task(slow())
+    await task
+    await slower
+""",
+    )
+    run = await observe(module.root)
+    (work,) = run.beside
+    assert 0.15e9 < work.delayed <= work.ready - work.began - 0.04e9
+
+
 def test_the_root_tells_of_it() -> None:
     """In microseconds from its begin."""
-    beside = (BesideWork(100 * MS, 220 * MS, 500 * MS),)
+    beside = (BesideWork(100 * MS, 220 * MS, 500 * MS, 30 * MS),)
     pieces = (
         ObservedPiece(ObservedKind.NETWORK, 0, 500 * MS),
         ObservedPiece(ObservedKind.NETWORK, 500 * MS, 750 * MS, beside=beside),
@@ -212,7 +236,7 @@ def test_the_root_tells_of_it() -> None:
     moved = [piece.moved(7 * MS) for piece in pieces]
     end = moved[-1].end
     start = Start(7 * MS, end, 7 * MS, Outcome.FIRST_WORD, (), (Phase(words.GREET, 7 * MS, end),), None)
-    assert lay_out_observed(start, moved)[0].attributes[words.BESIDE] == "100000+120000>500000"
+    assert lay_out_observed(start, moved)[0].attributes[words.BESIDE] == "100000+120000-30000>500000"
     assert words.BESIDE not in lay_out_observed(start, [moved[0]])[0].attributes
 
 

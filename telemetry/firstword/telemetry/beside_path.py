@@ -32,6 +32,12 @@ class BesideWork(NamedTuple):
     """When its causes left the path."""
     ready: int
     needed: int
+    delayed: int
+    """For how much of it, in ns, it could have gone on and something else held the event loop."""
+
+    def moved(self, by: int) -> BesideWork:
+        """Returns the same work with its times moved by `by` ns, onto another clock."""
+        return BesideWork(self.began + by, self.ready + by, self.needed + by, self.delayed)
 
 
 class Need(NamedTuple):
@@ -66,27 +72,30 @@ def beside_works(needs: Iterable[Need], passed: Collection[int], since: int) -> 
     found: dict[tuple[int, int], BesideWork] = {}
     others = [need for need in needs if id(need.step) not in passed and need.ready < need.needed]
     for need in others[:_MOST_NEEDS]:
-        began = _left_path(need, passed, since)
-        if began is not None and need.ready - began >= LEAST_WORK:
-            work = found.setdefault((began, need.ready), BesideWork(began, need.ready, need.needed))
+        left = _left_path(need, passed, since)
+        if left is not None and need.ready - left[0] >= LEAST_WORK:
+            began, delayed = left
+            work = found.setdefault((began, need.ready), BesideWork(began, need.ready, need.needed, delayed))
             if need.needed < work.needed:  # what was there once was there for all that came later
                 found[began, need.ready] = work._replace(needed=need.needed)
     longest = sorted(found.values(), key=lambda work: work.began - work.ready)[:MOST_WORKS]
     return sorted(longest, key=lambda work: work.needed)
 
 
-def _left_path(need: Need, passed: Collection[int], since: int) -> int | None:
-    """When the causes of what was needed left the path: the way back, until a step that is on it. None where it leads to
-    who brought what the path waited for.
+def _left_path(need: Need, passed: Collection[int], since: int) -> tuple[int, int] | None:
+    """When the causes of what was needed left the path, and for how long the event loop delayed them since. It is the way
+    back, until a step that is on the path. None where it leads to who brought what the path waited for.
     """
-    step, instant = need.step, need.ready
+    step, instant, delayed = need.step, need.ready, 0
     woken: list[Step] = []
     for _ in range(_MOST_STEPS):
         if step is None or instant <= since:
             break
         if id(step) in passed:
-            return instant
+            return instant, delayed
         instant = min(instant, step.begin)
+        due = step.detail.due if isinstance(step.detail, Timer) else 0
+        delayed += max(instant - max(due, step.scheduled), 0)
         if step.life is not None:
             woken.append(step)
             if _task(step) in need.sources:
@@ -98,7 +107,7 @@ def _left_path(need: Need, passed: Collection[int], since: int) -> int | None:
             return None
         step, instant = _before(step, woken, instant)
         woken = []
-    return since
+    return since, delayed
 
 
 def _source(step: Step, woken: Sequence[Step]) -> Source:

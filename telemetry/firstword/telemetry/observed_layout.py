@@ -94,9 +94,11 @@ def absence(start: Start, pieces: Sequence[ObservedPiece], connected: int | None
 
 def _beside(start: Start, pieces: Sequence[ObservedPiece]) -> str:
     """What was made beside the path and needed on it."""
-    works = [work for piece in pieces for work in piece.beside]
-    instants = ([(each - start.start) // 1000 for each in work] for work in works)
-    return " ".join(f"{began}+{ready - began}>{needed}" for began, ready, needed in instants)
+    told: list[str] = []
+    for work in (work for piece in pieces for work in piece.beside):
+        began, ready, needed = ((each - start.start) // 1000 for each in (work.began, work.ready, work.needed))
+        told.append(f"{began}+{ready - began}-{work.delayed // 1000}>{needed}")
+    return " ".join(told)
 
 
 def _cut(piece: ObservedPiece, begin: int, end: int) -> ObservedPiece | None:

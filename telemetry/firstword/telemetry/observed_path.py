@@ -65,7 +65,7 @@ class ObservedPiece:
 
     def moved(self, by: int) -> ObservedPiece:
         """Returns the same piece with its times moved by `by` ns, onto another clock."""
-        beside = tuple(BesideWork(*(each + by for each in work)) for work in self.beside)
+        beside = tuple(work.moved(by) for work in self.beside)
         return replace(self, start=self.start + by, end=self.end + by, beside=beside)
 
 

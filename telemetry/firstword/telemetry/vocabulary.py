@@ -71,8 +71,8 @@ FUNCTION: Final = "code.function.name"
 """Qualified, as `MyAgent.on_enter`."""
 
 BESIDE: Final = "startup.beside"
-"""On the root of an observed start: what was made beside the path and needed on it, `begin+length>needed` with blanks between, µs from the
-root's begin."""
+"""On the root of an observed start: what was made beside the path and needed on it, `begin+length-delay>needed` with blanks between, µs
+from the root's begin. The delay is how much of the length is the event loop's."""
 UNOBSERVED: Final = "startup.unobserved"
 """On the root of a start that could not be observed to its end: why, in words. Its method is `guessed`."""
 INSIDE: Final = "startup.inside"

@@ -100,6 +100,8 @@ class MadeBeside(NamedTuple):
     duration_us: int
     needed_us: int
     """When the path needed it, which waited for something else until then."""
+    delayed_us: int
+    """For how much of it something else held the event loop."""
 
 
 class LeftRunning(NamedTuple):
@@ -249,9 +251,11 @@ def start_of(trace: Trace) -> RecordedStart:
 def _beside(told: str) -> Iterator[MadeBeside]:
     """Those that can be read."""
     for each in told.split():
-        found = re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})>(\d{1,15})", each)
-        if found and int(found[1]) + int(found[2]) <= int(found[3]):
-            yield MadeBeside(int(found[1]), int(found[2]), int(found[3]))
+        found = re.fullmatch(r"(-?\d{1,15})\+(\d{1,15})-(\d{1,15})>(\d{1,15})", each)
+        if found is not None:
+            start_us, duration_us, delayed_us, needed_us = map(int, found.groups())
+            if start_us + duration_us <= needed_us and delayed_us <= duration_us:
+                yield MadeBeside(start_us, duration_us, needed_us, delayed_us)
 
 
 def _likely_path(trace: Trace) -> tuple[Piece, ...]:

@@ -18,7 +18,7 @@ from itertools import accumulate, groupby
 from firstword.telemetry import vocabulary as words
 from firstword.tuning.audit.statements import AgentSource, Statement
 from firstword.tuning.replay import Model, Turn, Work, ttfw
-from firstword.tuning.start import Piece, RecordedStart
+from firstword.tuning.start import MadeBeside, Piece, RecordedStart
 
 _BORDER_US = 5
 """Pieces are a microsecond apart in a trace, and what is told beside them is rounded by itself."""
@@ -64,7 +64,7 @@ class ObservedChain:
         """Returns the seconds that the caller would have waited, had these pieces taken no time."""
         ids = {piece.span_id for piece in gone}
         sooner_us = sum(piece.duration_us for piece in self.dispatch if piece.span_id in ids)
-        return self._ttfw(self._works(ids), sooner_us)
+        return self._ttfw(self._works(ids, tuple(gone)), sooner_us)
 
     def beside(self, moved: int, after: int | None, until: int, *, in_a_thread: bool = False) -> float:
         """Returns the seconds that the caller would have waited, had the stretch with index `moved` run beside those
@@ -87,7 +87,8 @@ class ObservedChain:
 
     def _beside(self, first: int, end: int, before: int | None, until: int, *, in_a_thread: bool = False) -> float:
         """Pieces from `first` to `end` beside others: after the piece `before`, and needed by the piece `until`."""
-        works = self._works()
+        computing = [piece for piece in self.pieces(lambda _: True)[first:end] if piece.kind == words.COMPUTING]
+        works = self._works(free=computing)
         if in_a_thread:
             for i in range(first, end):
                 turns = tuple(Turn(turn.waiting + turn.computing, 0, turn.outside) for turn in works[i].turns)
@@ -107,8 +108,11 @@ class ObservedChain:
         # first come, first served: what is begun ahead comes first
         return self._ttfw([*works[first:end], *works[:first], *works[end:]])
 
-    def _works(self, gone: Collection[str] = ()) -> list[Work]:
-        """A work for each piece, which needs the one before it; then one for each of what was made beside them."""
+    def _works(self, gone: Collection[str] = (), free: Sequence[Piece] = ()) -> list[Work]:
+        """A work for each piece, which needs the one before it; then one for each of what was made beside them.
+
+        free: pieces that do not hold the loop any more where they did.
+        """
         pieces = self.pieces(lambda _: True)
         works = [
             Work(str(i), (str(i - 1),) if i else (), None, (_turn(piece, piece.span_id in gone),), 1)
@@ -119,7 +123,9 @@ class ObservedChain:
             began = _at(pieces, beside.start_us)
             if needed is None or pieces[needed].span_id in gone or (began is not None and began >= needed):
                 continue  # who needed it is gone, too
-            ready_us = beside.start_us + beside.duration_us - (beside.needed_us - pieces[needed].start_us)
+            sooner_us = min(sum(_overlap_us(piece, beside) for piece in free), beside.delayed_us)
+            duration_us = beside.duration_us - sooner_us
+            ready_us = beside.start_us + duration_us - (beside.needed_us - pieces[needed].start_us)
             if began is None:  # before the agent's first line
                 name, needs, waiting = f"beside {number}", (), ready_us - pieces[0].start_us
             else:
@@ -157,6 +163,14 @@ def _turn(piece: Piece, is_gone: bool) -> Turn:
     if is_gone:
         return Turn(0, 0)
     return Turn(0, piece.duration_us) if piece.kind in words.LOOP_IS_HELD else Turn(piece.duration_us, 0)
+
+
+def _overlap_us(piece: Piece, beside: MadeBeside) -> int:
+    """For how long a piece held the loop while something was made beside it."""
+    if piece.kind not in words.LOOP_IS_HELD:
+        return 0
+    begin = max(piece.start_us, beside.start_us)
+    return max(min(piece.start_us + piece.duration_us, beside.start_us + beside.duration_us) - begin, 0)
 
 
 def _at(pieces: Sequence[Piece], instant_us: int) -> int | None:
