@@ -64,15 +64,16 @@ class Registering:
 
 
 @asynccontextmanager
-async def registering_server() -> AsyncGenerator[Registering]:
+async def registering_server(host: str = "127.0.0.1") -> AsyncGenerator[Registering]:
     """Runs it on this loop."""
     server = Registering()
     app = web.Application()
     app.add_routes([web.get("/agent", server.take), web.get("/rtc{more:.*}", server.let_nobody_in)])
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
+    await web.TCPSite(runner, host, 0).start()
+    address = f"[{host}]" if ":" in host else host
+    server.url = f"ws://{address}:{runner.addresses[0][1]}"
     try:
         yield server
     finally:

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from firstword.rehearsal.processes import started
 from tests.agent.metrics_receiver import metrics_receiver
 from tests.calls.waiting import PATIENCE
 from tests.calls.workers import CallServers, call_servers
@@ -172,3 +174,15 @@ async def test_a_full_disk_below_its_temporary_files(servers: CallServers, tmp_p
     text = log.read_text()
     assert text.splitlines()[-1].startswith("no folder for temporary files can be written to")
     assert "Traceback" not in text
+
+
+async def test_ipv6_alone(tmp_path: Path) -> None:
+    """In a network that has ::1 and nothing else: registration, greetings, probes and drain. Nobody calls."""
+    command = (sys.executable, "-m", "tests.deploy.ipv6_worker", str(tmp_path))
+    alone = 'ip link set lo up && ip -4 address flush dev lo && exec "$@"'
+    within = ("/usr/bin/unshare", "--net", "/bin/sh", "-c", alone, "IPv6 alone")
+    log = tmp_path / "call.log"
+    with log.open("wb") as output:
+        run = started((*within, *command), {}, output=output.fileno(), folder=ROOT)
+        async with run as process, asyncio.timeout(4 * PATIENCE):
+            assert await process.wait() == 0, log.read_text()[-3000:]
