@@ -16,6 +16,7 @@ from firstword.agent.interruption import RESCUE, is_interrupted, sign
 from firstword.command.__main__ import app
 from firstword.command.rescuer.livekit_rooms import Answer, LiveKitError, RoomParticipant
 from firstword.command.rescuer.renewed_claim import with_renewed_claim
+from firstword.command.rescuer.service import RescueEvent
 from tests.command.rescued_rooms import AGENT, BEGIN, CALLER, ROOM, SECRET, FakeRooms, Watch
 
 CLAIM_KEY = "k" * 32
@@ -24,6 +25,21 @@ CLAIM_KEY = "k" * 32
 def calls(rooms: FakeRooms) -> int:
     """How many agents the rescuers called, marks not counted."""
     return sum(deed == ("dispatch", AGENT) for deed in rooms.asked)
+
+
+def test_each_event_is_reported() -> None:
+    """With LiveKit's ids, and nothing of a name: whose agent died, and how long the caller was without one."""
+    rooms, events = FakeRooms(), list[RescueEvent]()
+    held, watch = rooms.call(), Watch(rooms, report=events.append)
+    watch.looks(10)
+    (dispatch,) = held.dispatches
+    rooms.dies(held)
+    watch.looks(20)
+    assert [(each.outcome, each.dispatch) for each in events] == [("seen", dispatch.id), ("rescued", None)]
+    assert events[0].alone_s is None
+    assert events[1].alone_s is not None
+    assert 5.0 <= events[1].alone_s <= 10.0
+    assert ROOM not in repr(events)
 
 
 def test_a_caller_whose_agent_dies_has_another_within_ten_seconds() -> None:

@@ -6,7 +6,9 @@ It reads what was typed and set. `firstword.command.rescuer` does the work.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -14,8 +16,9 @@ import typer
 
 from firstword.command.environment import load_environment
 from firstword.command.rescuer.livekit_rooms import LiveKitError
+from firstword.command.rescuer.service import RescueEvent
 from firstword.command.rescuer.watch import RescueOptions, watch
-from firstword.command.terminal import BAD_INPUT, INTERRUPTED, fail, tell
+from firstword.command.terminal import BAD_INPUT, INTERRUPTED, fail, tell, tell_json
 
 _NEEDED = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
 
@@ -35,6 +38,9 @@ def command(
     ] = 2.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say in the log who would be called, and call nobody.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each event, one a line, on standard output.")
     ] = False,
 ) -> None:
     """Call another agent to callers whose agent has died, until Ctrl-C.
@@ -63,11 +69,16 @@ def command(
     of = ", ".join(repr(name) if name else "automatic dispatch" for name in sorted(names))
     tell(f"Watching rooms of {of} at {_place(options.url)}{'; nobody is called' if dry_run else ''}", err=True)
     try:
-        asyncio.run(watch(options))
+        asyncio.run(watch(options, _print if as_json else lambda _: None))
     except LiveKitError as error:
         fail(str(error), code=BAD_INPUT)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _print(event: RescueEvent) -> None:
+    """The stable keys of `rescue --json` (docs/rescue.md)."""
+    tell_json({"time": round(time.time(), 3), **asdict(event)}, indent=None)
 
 
 def _options(environment: Mapping[str, str], names: frozenset[str], every: float, *, dry_run: bool) -> RescueOptions:

@@ -48,6 +48,7 @@ def test_opportunities_are_sorted_by_what_they_save(tmp_path: Path) -> None:
     assert (first.rule.name, second.rule.name) == ("greeting-written-by-llm", "read-waits-in-line")
     assert first.saving_s == pytest.approx(0.55, abs=0.001)
     assert first.saving_range is not None
+    assert first.saving_s is not None
     assert first.saving_s in first.saving_range
     assert second.saving_s == pytest.approx(0.08, abs=0.001)
     (row,) = second.evidence

@@ -30,6 +30,23 @@ SETTLED_S: Final = 0.05
 """Seconds until the marks of rescuers that act at once are all listed."""
 
 
+@dataclass(frozen=True, slots=True)
+class RescueEvent:
+    """What has just become of a room. It holds ids of LiveKit's alone."""
+
+    room: str
+    """The room's id."""
+    outcome: RescueOutcome
+    dispatch: str | None = None
+    """Of `seen`: the id of the dispatch whose agent has died."""
+    alone_s: float | None = None
+    """Of `rescued`: seconds from the last sign of the agent that died."""
+
+
+def _ignore(_: RescueEvent) -> None:
+    """Nobody asks."""
+
+
 @dataclass(slots=True)
 class RescueService:
     """The rescuer of the agents with some names, on one LiveKit server."""
@@ -42,6 +59,8 @@ class RescueService:
     """FIRSTWORD_CLAIM_KEY, if claims name accounts."""
     instruments: RescueInstruments
     dry_run: bool = False
+    report: Callable[[RescueEvent], None] = _ignore
+    """Is called with each event."""
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
     """Unix time, seconds."""
@@ -142,13 +161,13 @@ class RescueService:
         elif need is RoomNeed.RESCUED:
             watched.pending = None
             alone = self.clock() - pending.alone_since
-            self.instruments.ended(RescueOutcome.RESCUED, alone)
+            self._count(RescueEvent(room.sid, RescueOutcome.RESCUED, alone_s=alone))
             logger.info(
                 "room %s: an agent is there again, %.1f s after the last sign of the one that died", room.sid, alone
             )
         elif need is RoomNeed.LEFT:
             watched.pending = None
-            self.instruments.ended(RescueOutcome.LEFT)
+            self._count(RescueEvent(room.sid, RescueOutcome.LEFT))
             logger.info("room %s: the caller has left before another agent was there", room.sid)
         elif need is RoomNeed.GIVE_UP:
             self._give_up(room, watched, "no agent has come; possible cause: all workers are full, or none runs")
@@ -158,7 +177,7 @@ class RescueService:
         died = watched.dead[0]
         if self.dry_run:
             watched.over = True
-            self.instruments.ended(RescueOutcome.SEEN)
+            self._count(RescueEvent(room.sid, RescueOutcome.SEEN, died.id))
             logger.warning("room %s: the agent of dispatch %s has died; another one would be called", room.sid, died.id)
             return
         word = sign("room", room.name, self.secret, now=self.wall_clock(), dispatch=died.id)
@@ -169,7 +188,7 @@ class RescueService:
         if first is None or first.id != ours.id or died.id not in {each.id for each in listed}:
             await self.rooms.delete(room.name, ours.id)
             return
-        self.instruments.ended(RescueOutcome.SEEN)
+        self._count(RescueEvent(room.sid, RescueOutcome.SEEN, died.id))
         now = self.clock()
         claims = [(each.claim, each.joined) for each in participants if each.caller and each.claim]
         metadata = with_renewed_claim(
@@ -204,13 +223,17 @@ class RescueService:
 
     def _give_up(self, room: Room, watched: WatchedRoom, why: str) -> None:
         watched.pending, watched.over = None, True
-        self.instruments.ended(RescueOutcome.GIVEN_UP)
+        self._count(RescueEvent(room.sid, RescueOutcome.GIVEN_UP))
         logger.error("room %s: its caller is given up: %s", room.sid, why)
 
     def _forget(self, sid: str) -> None:
         if self._watched.pop(sid).pending is not None:
-            self.instruments.ended(RescueOutcome.LEFT)
+            self._count(RescueEvent(sid, RescueOutcome.LEFT))
             logger.info("room %s: it was closed before another agent was there", sid)
+
+    def _count(self, event: RescueEvent) -> None:
+        self.instruments.ended(event.outcome, event.alone_s)
+        self.report(event)
 
     def _say_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from firstword.command.rescuer.instruments import SERVICE, RescueInstruments
 from firstword.command.rescuer.livekit_rooms import open_rooms
-from firstword.command.rescuer.service import RescueService
+from firstword.command.rescuer.service import RescueEvent, RescueService
 from firstword.command.service_process import log_on_standard_error, service_resource
 from firstword.telemetry.metrics import EXPORT_AT_END_MS, exporter_from_environment, meter_of, meter_provider
 
@@ -30,8 +30,11 @@ class RescueOptions:
     dry_run: bool
 
 
-async def watch(options: RescueOptions) -> None:
-    """Looks each `options.every` seconds until it is cancelled. Raises LiveKitError if the first look is refused for the key."""
+async def watch(options: RescueOptions, report: Callable[[RescueEvent], None]) -> None:
+    """Looks each `options.every` seconds until it is cancelled. Raises LiveKitError if the first look is refused for the key.
+
+    report: is called with each event.
+    """
     provider = meter_provider(service_resource(SERVICE), exporter_from_environment())
     try:
         with log_on_standard_error():
@@ -43,6 +46,7 @@ async def watch(options: RescueOptions) -> None:
                     options.claim_key,
                     RescueInstruments(meter_of(provider)),
                     options.dry_run,
+                    report,
                 )
                 while True:
                     began = asyncio.get_running_loop().time()
