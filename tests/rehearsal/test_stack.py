@@ -92,26 +92,22 @@ def test_free_ports_are_different_and_can_be_bound() -> None:
 
 
 def test_a_taken_port_is_named_and_another_one_used() -> None:
-    """Each usual port that is free stays as it is; for the others a sentence names both ports and the server, nothing raises."""
-    usual = Ports()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media, socket.socket() as query:
-        with suppress(OSError):  # somebody else's is as good
-            media.bind(("127.0.0.1", usual.livekit_udp))
-        query.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # what lingers of an earlier server is no taken port
-        with suppress(OSError):
-            query.bind(("127.0.0.1", usual.jaeger_http))
-            query.listen()
+    """Each that is free stays as it is; for the others a sentence names both ports and the server, nothing raises."""
+    wanted = Ports.free()  # of the usual ones, another test or program may have any
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media,
+        socket.create_server(("127.0.0.1", wanted.jaeger_http)),
+    ):
+        media.bind(("127.0.0.1", wanted.livekit_udp))
         said: list[str] = []
-        ports = Ports.usual(said.append)
-    assert ports.livekit_udp != usual.livekit_udp
-    assert ports.jaeger_http != usual.jaeger_http
+        ports = wanted.free_where_taken(said.append)
+    assert ports.livekit_udp != wanted.livekit_udp
+    assert ports.jaeger_http != wanted.jaeger_http
     media_said, query_said = (line for line in said if "livekit_udp" in line or "jaeger_http" in line)
-    assert media_said.startswith(f"port {usual.livekit_udp}, which livekit_udp needs, is taken")
+    assert media_said.startswith(f"port {wanted.livekit_udp}, which livekit_udp needs, is taken")
     assert media_said.endswith(f"; {ports.livekit_udp} is used instead")
-    assert query_said.startswith(f"port {usual.jaeger_http}, which jaeger_http needs, is taken")
-    kept = sum(own == default for own, default in zip(astuple(ports), astuple(usual), strict=True))
+    assert query_said.startswith(f"port {wanted.jaeger_http}, which jaeger_http needs, is taken")
+    kept = sum(own == default for own, default in zip(astuple(ports), astuple(wanted), strict=True))
     assert kept == len(astuple(ports)) - len(said)
 
 

@@ -110,7 +110,7 @@ async def _up(profile_name: str, latencies: Path | None, real: bool, count: int,
     report = Lines()
     folder = new_folder(platformdirs.user_state_path("firstword") / "up")
     async with contextlib.AsyncExitStack() as everything:
-        ports = Ports.usual(_say)
+        ports = Ports().free_where_taken(_say)
         machines = await everything.enter_async_context(_machines(count, folder, ports, report))
         first = machines.each[0].stack
         servers = await everything.enter_async_context(

@@ -33,17 +33,16 @@ class Ports:
         names = cls.__dataclass_fields__
         return cls(**dict(zip(names, free_ports(len(names)), strict=True)))
 
-    @classmethod
-    def usual(cls, say: Callable[[str], None]) -> Self:
-        """Returns the default ports, with a free port in place of each that is taken.
+    def free_where_taken(self, say: Callable[[str], None]) -> Ports:
+        """Returns these ports, with a free port in place of each that is taken.
 
         say: gets a sentence for each that is taken, which names both ports and who has the first.
         """
-        ports = asdict(cls())
+        ports = asdict(self)
         for name, port in ports.items():
             try:
                 require_free(port, socket.SOCK_DGRAM if name == "livekit_udp" else socket.SOCK_STREAM, name)
             except PortTaken as error:
                 (ports[name],) = free_ports(1)
                 say(f"{error}; {ports[name]} is used instead")
-        return cls(**ports)
+        return Ports(**ports)
