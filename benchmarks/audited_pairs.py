@@ -26,7 +26,7 @@ from firstword.rehearsal.first_heard import first_heard
 from firstword.rehearsal.result import read_starts
 from firstword.rehearsal.stack import LocalStack, Stack
 from firstword.rehearsal.workers import FLOOR, RunningWorker, running_worker
-from firstword.tuning.audit.facts import AuditedSession, AuditRun
+from firstword.tuning.audit.facts import AuditedSession, AuditRun, FirstVoice
 from firstword.tuning.audit.opportunities import Opportunity
 from firstword.tuning.audit.report import audit_report
 
@@ -168,7 +168,7 @@ async def _at_rest(workers: list[RunningWorker]) -> None:
 async def _call(
     version: Version, worker: RunningWorker, workers: list[RunningWorker], stack: Stack, rooms: api.LiveKitAPI
 ) -> tuple[float, str]:
-    """Seconds until the caller heard the agent, infinite for never, and the room's id."""
+    """Seconds until the caller was greeted, infinite for never, and the room's id."""
     await _at_rest(workers)
     async with contextlib.AsyncExitStack() as calls:
         if version.crowded:
@@ -180,7 +180,9 @@ async def _call(
         with contextlib.suppress(TimeoutError, rtc.ConnectError):
             await caller.connect()
             sid = await caller.room.sid
-            heard = (await first_heard(caller, PATIENCE_S)).seconds
+            first = await first_heard(caller, PATIENCE_S)
+            # one who had to speak first was not greeted, and their seconds count from elsewhere
+            heard = first.seconds if first.first_voice is FirstVoice.GREETS else heard
             await asyncio.sleep(STAY_S)
         return heard, sid
 

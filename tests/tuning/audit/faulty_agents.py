@@ -130,6 +130,14 @@ AGENTS = {
     "VAD loaded in the entrypoint": FaultyAgent(
         _agent(_CONNECT, "    vad = VAD.load()\n", _START, _SAY), "model-loaded-in-entrypoint", 0.2, after=SOUND
     ),
+    "a model of the agent's own": FaultyAgent(
+        _agent(_CONNECT, "    model = load_model()\n", _START, _SAY).replace(
+            "\nasync def entrypoint", "\ndef load_model():\n    hold(0.2)\n\nasync def entrypoint"
+        ),
+        "model-loaded-in-entrypoint",
+        0.2,
+        after=SOUND,
+    ),
     "imports on the path": FaultyAgent(
         _agent(_CONNECT, "    import heavy\n", _START, _SAY), "imports-on-path", 0.2, after=SOUND
     ),

@@ -176,7 +176,8 @@ def _is_livekits(statement: Statement) -> bool:
 def _is_loading(start: AuditedStart, piece: Piece) -> bool:
     if piece.kind != COMPUTING:
         return False
-    return bool(_LOADING_INSIDE.search(piece.inside or "")) or start.chain.calls(piece, *_LOADING)
+    own = "" if piece.source is None else piece.source.function
+    return any(_LOADING_INSIDE.search(at) for at in (piece.inside or "", own)) or start.chain.calls(piece, *_LOADING)
 
 
 def _is_importing(start: AuditedStart, piece: Piece) -> bool:
