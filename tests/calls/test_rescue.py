@@ -18,7 +18,6 @@ from livekit import api
 
 from firstword.agent.greeting.text import interrupted_greeting
 from firstword.agent.interruption import RESCUE
-from firstword.command.rescuer.watched_room import ALONE_S
 from firstword.rehearsal.callers import AUDIBLE, EarFrame
 from firstword.rehearsal.processes import started
 from firstword.telemetry.vocabulary import INTERRUPTED
@@ -71,18 +70,18 @@ async def greeted(worker: WorkerUnderTest, **token: Any) -> tuple[Speaker, str]:
 
 
 async def test_a_caller_whose_worker_is_killed_hears_that_the_call_was_interrupted(servers: CallServers) -> None:
-    """From another worker of that name; and of two callers the other, whose agent ends by itself, hears nobody again.
+    """From another worker of that name; and of two callers the other, whose agent has ended by itself, hears nobody again.
 
     The other tries all that a participant can to be called for, or to have nobody called.
     """
     name = f"reception-{time.monotonic_ns()}"
-    async with servers.worker("tuned", name=name) as first, rescuer(servers, name) as log:
+    async with servers.worker("tuned", name=name) as first:
         caller, room = await greeted(first)
         stranger, left = await greeted(first, may_update=True)
         (agent,) = await agents(servers, left)
         await stranger.room.local_participant.set_attributes({RESCUE: "x", "lk.agent.state": "failed"})
         await _ends_by_itself(servers, name, left, agent)
-        async with servers.worker("tuned", name=name) as second:
+        async with rescuer(servers, name) as log, servers.worker("tuned", name=name) as second:
             killed = time.monotonic()
             os.killpg(first.running.pid, signal.SIGKILL)
             await until(lambda: any(frame.at > killed + 1.0 and loud(frame) for frame in caller.heard_on(VOICE_TRACK)))
@@ -109,7 +108,6 @@ async def _ends_by_itself(servers: CallServers, name: str, room: str, agent: str
     async with asyncio.timeout(PATIENCE):
         while name in [each.agent_name for each in await servers.rooms.agent_dispatch.list_dispatch(room)]:  # noqa: ASYNC110 - another process deletes it
             await asyncio.sleep(0.1)
-    await asyncio.sleep(ALONE_S)  # an outcome that must not come
 
 
 @pytest.mark.soak  # what differs from the test above is what LiveKit makes of a dispatch without a name

@@ -68,7 +68,7 @@ def test_a_dead_agent_that_livekit_drops_at_once_is_replaced_too() -> None:
     watch.looks()
     rooms.dies(held)
     rooms.is_dropped(held)
-    watch.looks(10)
+    watch.looks(14)
     assert (calls(rooms), watch.counted) == (1, {"seen": 1, "rescued": 1})
 
 

@@ -17,8 +17,8 @@ from firstword.command.rescuer.livekit_rooms import Answer, RoomDispatch
 
 ALONE_S: Final = 5.0
 """Seconds without a sign of the agent after which it counts as dead."""
-MARKS_WITHIN_S: Final = 3.0
-"""Seconds that an agent which left may take to delete its dispatch."""
+MARKS_WITHIN_S: Final = 8.0
+"""Seconds that an agent which left may take to delete its dispatch: a busy machine took 5. A killed one is in its room for longer."""
 JOINS_WITHIN_S: Final = 30.0
 """Seconds that an agent which took a dispatch may take to enter the room."""
 TAKEN_WITHIN_S: Final = 8.0
