@@ -47,6 +47,8 @@ from firstword.tuning.trial import HALF
 GOOD = Improvement.DEFERRED_SETUP
 BAD = planted.FLAG
 WORKERS = 2
+IMPORTABLE = {"PYTHONPATH": str(Path(__file__).parents[1])}
+"""For what imports `benchmarks` in a process whose folder is another one, and which takes no module from there."""
 STAY_S = 0.3
 """After the first word, which is all that counts here."""
 PATIENCE_S = 20.0
@@ -172,9 +174,9 @@ class Live:
         log = self.options.folder / f"tuner-{len(self.tuners) + 1}.log"
         arguments = tune_command(self.options, self.door.url, self.file.path)
         command = (sys.executable, "-m", *(through or ("firstword",)), *arguments)
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": str(self.stack.otlp_endpoint), "PYTHONUNBUFFERED": "1"}
+        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": str(self.stack.otlp_endpoint), "PYTHONUNBUFFERED": "1", **IMPORTABLE}
         with log.open("wb") as output:
-            async with started(command, environment, output=output.fileno()) as process:
+            async with started(command, told, output=output.fileno()) as process:
                 self.tuners.append(RunningTuner(process, log))
                 yield self.tuners[-1]
 
@@ -240,6 +242,7 @@ async def live(options: Options, say: Callable[[str], None]) -> AsyncGenerator[L
                 **own_store(choice, own, FLAGS),
                 "FLAGD_OFFLINE_FLAG_SOURCE_PATH": str(flags.resolve()),
                 "FIRSTWORD_EXECUTOR": options.executor,
+                **IMPORTABLE,
                 "FIRSTWORD_IDLE_PROCESSES": str(options.concurrency),
             }
             worker = running_worker(
