@@ -54,6 +54,8 @@ _SQLITE_BUSY: Final = 5.0
 """Seconds that SQLite waits while another process writes; the caller's deadline is usually shorter."""
 _CLOSE_S: Final = 2.0
 """Seconds for closing connections to a server that may not answer."""
+_FILE_CLOSE_S: Final = 20.0
+"""Seconds for closing those to a file. Only a disk that hangs takes so long, and each that stays open is a thread."""
 _LATEST: Final = 1000
 """Sessions that say which accounts are common: found by the index on their start, however many there are."""
 _CREATION_LOCK: Final = 0x6669727374
@@ -186,7 +188,8 @@ class SQLStore(AccountStore):
     async def _close(self) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=_SQLITE_BUSY)  # a thread must not outlive the loop it answers to
-        await asyncio.wait({asyncio.ensure_future(self._engine.dispose())}, timeout=_CLOSE_S)
+        patience = _FILE_CLOSE_S if self._sqlite else _CLOSE_S
+        await asyncio.wait({asyncio.ensure_future(self._engine.dispose())}, timeout=patience)
 
     def _upsert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         if self._sqlite:
