@@ -79,7 +79,7 @@ def jaeger_server(program: Program, folder: Path, ports: Ports, variables: Mappi
         "JAEGER_GRPC": f"{HOST}:{ports.jaeger_grpc}",
         "JAEGER_OTLP": f"{HOST}:{ports.jaeger_otlp}",
         "JAEGER_HEALTH": f"{HOST}:{ports.jaeger_health}",
-        "JAEGER_TELEMETRYHOST": HOST,
+        "JAEGER_TELEMETRY_HOST": HOST,
         "JAEGER_TELEMETRY_PORT": str(ports.jaeger_telemetry),
         "JAEGER_PROMETHEUS": f"http://{HOST}:{ports.prometheus}",
         **variables,
@@ -114,7 +114,7 @@ def collector_server(
         "COLLECTOR_OTLP_GRPC": f"{HOST}:{ports.otlp_grpc}",
         "COLLECTOR_OTLP_HTTP": f"{HOST}:{ports.otlp_http}",
         "COLLECTOR_METRICS": f"{HOST}:{ports.metrics}",
-        "COLLECTOR_TELEMETRYHOST": HOST,
+        "COLLECTOR_TELEMETRY_HOST": HOST,
         "COLLECTOR_TELEMETRY_PORT": str(ports.collector_telemetry),
         "COLLECTOR_TRACES_TO": f"{HOST}:{jaeger_otlp}",
         "COLLECTOR_METRICS_FLUSH": "1s",  # somebody waits for the result
