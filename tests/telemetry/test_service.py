@@ -17,3 +17,10 @@ def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch
     named = service_resource().attributes
     assert (named["service.name"], named["deployment.environment.name"]) == ("hotline", "live")
     assert named["service.version"] == version("firstword")
+
+
+def test_a_service_may_have_another_name_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the tuner; the user's comes before that, too."""
+    assert service_resource("firstword-tuner").attributes["service.name"] == "firstword-tuner"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=night-watch")
+    assert service_resource("firstword-tuner").attributes["service.name"] == "night-watch"

@@ -1,6 +1,6 @@
 """Names the service that a process exports as: the same for the spans and the metrics of one worker.
 
-Without a name of the user's it is the one that the commands look for in a Jaeger.
+Without a name of the user's a worker has the one that the commands look for in a Jaeger.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResou
 SERVICE: Final = "firstword"
 
 
-def service_resource() -> Resource:
-    """Returns the OpenTelemetry resource of a process that has no provider of its own: firstword's name and version.
+def service_resource(service: str = SERVICE) -> Resource:
+    """Returns the OpenTelemetry resource of a process that has no provider of its own: this name, and firstword's version.
 
     `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override both. The version is empty where only the telemetry is
     installed.
@@ -23,4 +23,4 @@ def service_resource() -> Resource:
         version = metadata.version("firstword")
     except metadata.PackageNotFoundError:
         version = ""
-    return Resource({SERVICE_NAME: SERVICE, SERVICE_VERSION: version}).merge(OTELResourceDetector().detect())
+    return Resource({SERVICE_NAME: service, SERVICE_VERSION: version}).merge(OTELResourceDetector().detect())

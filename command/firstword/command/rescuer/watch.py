@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from firstword.command.rescuer.instruments import SERVICE, RescueInstruments
 from firstword.command.rescuer.livekit_rooms import open_rooms
 from firstword.command.rescuer.service import RescueEvent, RescueService
-from firstword.command.service_process import log_on_standard_error, service_resource
+from firstword.command.service_log import log_on_standard_error
 from firstword.telemetry.metrics import EXPORT_AT_END_MS, exporter_from_environment, meter_of, meter_provider
-
-logger = logging.getLogger("firstword")
+from firstword.telemetry.service import service_resource
 
 
 @dataclass(frozen=True, slots=True, repr=False)

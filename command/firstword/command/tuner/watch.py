@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from firstword.command.service_process import log_on_standard_error, service_resource
+from firstword.command.service_log import log_on_standard_error
 from firstword.command.tuner.counts import WorkerCounts
 from firstword.command.tuner.evidence import RolloutEvidence
 from firstword.command.tuner.flag_store import FlagStore
 from firstword.command.tuner.instruments import SERVICE, TunerInstruments
 from firstword.command.tuner.service import TunerLook, TunerService
 from firstword.telemetry.metrics import EXPORT_AT_END_MS, exporter_from_environment, meter_of, meter_provider
+from firstword.telemetry.service import service_resource
 from firstword.tuning.rollout import LADDER, Ladder
 
 

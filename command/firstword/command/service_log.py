@@ -1,25 +1,13 @@
-"""What a subcommand that runs as a service has beside its work: its log on standard error, its name in metrics.
-
-For `firstword tune --watch` and `firstword rescue`.
-"""
+"""The log of a subcommand that runs as a service, on standard error: of `firstword tune --watch` and `firstword rescue`."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-
 from firstword.command.terminal import tell
-
-
-def service_resource(service: str) -> Resource:
-    """Returns the resource of a service's metrics, by this name unless the environment names another."""
-    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    return Resource.create() if named else Resource.create({SERVICE_NAME: service})
 
 
 @contextmanager
