@@ -17,7 +17,6 @@ from pydantic import SecretStr
 from firstword.agent.accounts.claim import signed_claim
 from firstword.agent.accounts.identity import (
     MAX_ACCOUNT,
-    MAX_METADATA,
     Access,
     Identity,
     Trust,
@@ -28,6 +27,7 @@ from firstword.agent.accounts.identity import (
     may_write,
     whose,
 )
+from firstword.agent.job_metadata import MAX_METADATA
 from firstword.agent.setting_values import AccountSource
 from firstword.rehearsal.stack import LocalStack, Stack
 

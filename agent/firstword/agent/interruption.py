@@ -11,16 +11,18 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import jwt
+
+from firstword.agent.job_metadata import json_object
 
 RESCUE: Final = "firstword.rescue"
 """Key of the sign in a job's metadata, and name of the agent that nobody is, whose dispatch marks a room."""
 LASTS_S: Final = 600.0
 """Seconds after which the sign of a job counts no more, by the agent's clock, and by which that clock may be behind."""
-LONGEST: Final = 16_384
-"""Most characters of metadata that are parsed."""
+_LONGEST: Final = 16_384
+"""Most characters of a sign that are read."""
 Purpose = Literal["job", "room"]
 """What is signed: a job that takes up a call, or that a room has had its second agent."""
 
@@ -42,7 +44,7 @@ def sign(purpose: Purpose, room: str, secret: str, *, now: float, dispatch: str 
 
 def checked(token: object, purpose: Purpose, room: str, secret: str) -> Mapping[str, Any] | None:
     """Returns what a sign says, or None if it is none of this purpose and room. Never raises."""
-    if not isinstance(token, str) or len(token) > LONGEST:
+    if not isinstance(token, str) or len(token) > _LONGEST:
         return None
     try:
         said: dict[str, Any] = jwt.decode(token, _key(secret), algorithms=[_ALGORITHM], options=_OPTIONS)
@@ -56,7 +58,7 @@ def signed_metadata(metadata: str, room: str, secret: str, *, now: float) -> str
 
     Only a JSON object can hold it. Empty metadata becomes one. Any other text is an agent's own: it is returned as it is.
     """
-    said = json_object(metadata) if metadata.strip() else {}
+    said = json_object(metadata)
     return metadata if said is None else json.dumps({**said, RESCUE: sign("job", room, secret, now=now)})
 
 
@@ -67,17 +69,6 @@ def is_interrupted(metadata: str, room: str, secret: str, *, now: float) -> bool
     said = checked((json_object(metadata) or {}).get(RESCUE), "job", room, secret)
     made = None if said is None else said["iat"]
     return isinstance(made, int | float) and abs(now - made) <= LASTS_S
-
-
-def json_object(metadata: str) -> dict[str, Any] | None:
-    """Returns the JSON object that the metadata is, or None if it is anything else. Never raises."""
-    if len(metadata) > LONGEST:
-        return None
-    try:
-        said: object = json.loads(metadata.lstrip("\ufeff"))
-    except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
-        return None
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else None
 
 
 def _key(secret: str) -> bytes:

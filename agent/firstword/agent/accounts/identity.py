@@ -23,14 +23,14 @@ What LiveKit shows of the attributes (livekit-server 1.11, rtc 1.1.21; read, and
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from firstword.agent.accounts.claim import checked_claim
 from firstword.agent.interruption import RESCUE
+from firstword.agent.job_metadata import MAX_METADATA, parsed
 
 if TYPE_CHECKING:
     from livekit.rtc import Participant
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 CLAIM_ATTRIBUTE: Final = "firstword.claim"
 ACCOUNT_ATTRIBUTE: Final = "firstword.account"
 PHONE_ATTRIBUTE: Final = "sip.phoneNumber"
-MAX_METADATA: Final = 16_384
-"""Most characters of job metadata that are parsed. Longer metadata names no account."""
 MAX_ACCOUNT: Final = 256
 """Characters of an account id."""
 MAX_TRACEPARENT: Final = 256
@@ -101,8 +99,8 @@ def job_identity(metadata: str, trust: Trust) -> Identity:
     if len(metadata) > MAX_METADATA:
         return Identity(problems=("metadata_too_long",))
     try:
-        said: Any = json.loads(metadata.lstrip("\ufeff"))
-    except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
+        said = parsed(metadata)
+    except ValueError:
         return Identity(problems=("metadata_not_json",))
     if not isinstance(said, dict):
         return Identity(problems=("metadata_not_object",))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from firstword.agent.accounts.claim import checked_claim, signed_claim
-from firstword.agent.interruption import json_object
+from firstword.agent.job_metadata import json_object
 
 
 def with_renewed_claim(
@@ -26,7 +26,7 @@ def with_renewed_claim(
     created: when the job was asked for. claims: what callers' attributes hold, each with when that caller joined. Times are
     Unix time in seconds. key: FIRSTWORD_CLAIM_KEY; without one nothing is renewed.
     """
-    said = json_object(metadata) if metadata.strip() else {}
+    said = json_object(metadata)
     if key is None or said is None:
         return metadata
     names = [name for name in said if name.lower().strip() == "claim"]
