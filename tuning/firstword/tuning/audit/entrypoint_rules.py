@@ -101,7 +101,7 @@ def computing(start: AuditedStart) -> Iterator[RuleFinding]:
     held the event loop.
     """
     yield from _by_line(start, start.chain.pieces(lambda piece: _is_computing(start, piece)))
-    for held_by in sorted({piece.held_by for piece in start.chain.pieces(lambda _: True) if piece.held_by}):
+    for held_by in sorted({piece.held_by for piece in start.chain.all_pieces if piece.held_by}):
         if start.chain.source.has_function(held_by):
             yield from without(start, start.chain.pieces(lambda piece, name=held_by: piece.held_by == name), held_by)
 

@@ -79,7 +79,7 @@ def is_connecting(piece: Piece) -> bool:
 def _written(start: AuditedStart) -> list[Piece]:
     """What ran in the language model's stream, and the waits behind it until the voice: for the rest of the first sentence."""
     found: list[Piece] = []
-    for piece in start.chain.pieces(lambda _: True):
+    for piece in start.chain.all_pieces:
         waits = piece.kind not in LOOP_IS_HELD
         if found and waits and (_SPEAKING.match(piece.inside or "") or is_connecting(piece)):
             break
@@ -92,7 +92,7 @@ def _made(start: AuditedStart) -> list[list[Piece]]:
     """The pieces of each connection that was made on the path: from what begins it to the provider's answer."""
     made: list[list[Piece]] = []
     here: list[Piece] = []
-    for piece in start.chain.pieces(lambda _: True)[:-1]:
+    for piece in start.chain.all_pieces[:-1]:
         belongs = is_connecting(piece) or bool(_MAKING.match(piece.inside or ""))
         if belongs or (here and piece.kind in LOOP_IS_HELD):
             here.append(piece)

@@ -47,9 +47,14 @@ class ObservedChain:
     dispatch: tuple[Piece, ...]
     stretches: tuple[LineStretch, ...]
 
+    @property
+    def all_pieces(self) -> tuple[Piece, ...]:
+        """Returns the pieces after the dispatch, in time order."""
+        return tuple(piece for stretch in self.stretches for piece in stretch.pieces)
+
     def pieces(self, which: Callable[[Piece], bool]) -> tuple[Piece, ...]:
-        """Returns the pieces after the dispatch for which `which` is true, in time order."""
-        return tuple(piece for stretch in self.stretches for piece in stretch.pieces if which(piece))
+        """Returns those of `all_pieces` for which `which` is true."""
+        return tuple(filter(which, self.all_pieces))
 
     def calls(self, piece: Piece, *ends: str) -> bool:
         """Returns whether the statement at a piece's line calls one of these names (`Statement.calls_any`)."""
@@ -82,13 +87,13 @@ class ObservedChain:
         """Returns the seconds that the caller would have waited, had these pieces run at the begin, beside those before
         them. They follow each other, and what is behind them needs them; the last piece of all is none of them.
         """
-        first = self.pieces(lambda _: True).index(moved[0])
+        first = self.all_pieces.index(moved[0])
         return self._beside(first, first + len(moved), None, first + len(moved))
 
     def _beside(self, first: int, end: int, before: int | None, until: int, *, in_a_thread: bool = False) -> float:
         """Pieces from `first` to `end` beside others: after the piece `before`, and needed by the piece `until`."""
-        computing = [piece for piece in self.pieces(lambda _: True)[first:end] if piece.kind == words.COMPUTING]
-        works = self._works(free=computing)
+        pieces = self.all_pieces
+        works = self._works(free=[piece for piece in pieces[first:end] if piece.kind == words.COMPUTING])
         if in_a_thread:
             for i in range(first, end):
                 turns = tuple(Turn(turn.waiting + turn.computing, 0, turn.outside) for turn in works[i].turns)
@@ -96,7 +101,6 @@ class ObservedChain:
         around = (str(first - 1),) if first else ()
         works[first] = replace(works[first], needs=() if before is None else (str(before),))
         # what followed, also beside the path, follows what was before them
-        pieces = self.pieces(lambda _: True)
         inside = {str(i): sum(piece.duration_us for piece in pieces[first : i + 1]) for i in range(first, end)}
         for i in range(end, len(works)):
             work = works[i]
@@ -113,7 +117,7 @@ class ObservedChain:
 
         free: pieces that do not hold the loop any more where they did.
         """
-        pieces = self.pieces(lambda _: True)
+        pieces = self.all_pieces
         works = [
             Work(str(i), (str(i - 1),) if i else (), None, (_turn(piece, piece.span_id in gone),), 1)
             for i, piece in enumerate(pieces)
@@ -140,7 +144,7 @@ class ObservedChain:
         start = self.start
         joined = 0 if start.ttfw_s is None else max(start.duration_us - round(start.ttfw_s * 1e6), 0)
         dispatched = sum(piece.duration_us for piece in self.dispatch)
-        last = str(sum(len(stretch.pieces) for stretch in self.stretches) - 1)
+        last = str(len(self.all_pieces) - 1)
         return ttfw(Model(tuple(works), dispatched - sooner_us, last, joined, 0))
 
 
