@@ -16,7 +16,7 @@ import typer
 
 from firstword.command.environment import load_environment
 from firstword.command.rescuer.livekit_rooms import LiveKitError
-from firstword.command.rescuer.service import RescueEvent
+from firstword.command.rescuer.service import RescueEvent, ignore
 from firstword.command.rescuer.watch import RescueOptions, watch
 from firstword.command.terminal import BAD_INPUT, INTERRUPTED, fail, tell, tell_json
 
@@ -69,7 +69,7 @@ def command(
     of = ", ".join(repr(name) if name else "automatic dispatch" for name in sorted(names))
     tell(f"Watching rooms of {of} at {_place(options.url)}{'; nobody is called' if dry_run else ''}", err=True)
     try:
-        asyncio.run(watch(options, _print if as_json else lambda _: None))
+        asyncio.run(watch(options, _print if as_json else ignore))
     except LiveKitError as error:
         fail(str(error), code=BAD_INPUT)
     except KeyboardInterrupt:

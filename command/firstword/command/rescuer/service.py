@@ -43,8 +43,8 @@ class RescueEvent:
     """Of `rescued`: seconds from the last sign of the agent that died."""
 
 
-def _ignore(_: RescueEvent) -> None:
-    """Nobody asks."""
+def ignore(event: RescueEvent) -> None:
+    """Does nothing with an event: nobody asks for it."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class RescueService:
     """FIRSTWORD_CLAIM_KEY, if claims name accounts."""
     instruments: RescueInstruments
     dry_run: bool = False
-    report: Callable[[RescueEvent], None] = _ignore
+    report: Callable[[RescueEvent], None] = ignore
     """Is called with each event."""
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
