@@ -3,7 +3,7 @@
     python -m benchmarks.any_agent --kept rehearsals/any_agent.jsonl
     python -m benchmarks.any_agent --kept rehearsals/any_agent.jsonl --rounds 0
 
-Six workers on one real LiveKit server, with simulated providers. A round calls each side that is due in it, the order turned;
+Five workers on one real LiveKit server, with simulated providers. A round calls each side that is due in it, the order turned;
 the floor always. Each round is appended to the file as it ends; with `--rounds 0` what the file holds is printed. Not cached is,
 of `speak_first`, a greeting that a function writes and nobody owns; of the shipped worker, a caller who never called before.
 
@@ -93,7 +93,7 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RunningSides:
     """What runs for as long as calls are made."""
 
     stack: Stack
@@ -129,7 +129,7 @@ async def measure(rounds: int, minutes: float, kept: Path) -> None:
     with tempfile.TemporaryDirectory() as name, Progress(*columns, console=Console(stderr=True)) as bar:
         folder, row = Path(name), bar.add_task("starting", total=rounds)
         async with LocalStack(folder) as stack, contextlib.AsyncExitStack() as running:
-            stage = Stage(stack, folder, await started(SIDES, stack, folder, running))
+            sides = RunningSides(stack, folder, await started(SIDES, stack, folder, running))
             until = time.monotonic() + 60 * minutes
             for number in range(rounds):
                 for case in CASES:
@@ -140,7 +140,7 @@ async def measure(rounds: int, minutes: float, kept: Path) -> None:
                     order, waited = [FLOOR, *due][:: -1 if number.bit_count() % 2 else 1], dict[str, list[float]]()
                     for side in order:
                         bar.update(row, description=f"{case.name}: {side}")
-                        waited[side] = await stage.call(side, number, case)
+                        waited[side] = await sides.call(side, number, case)
                     with kept.open("a") as file:
                         file.write(json.dumps({"case": case.name, "waited": waited}) + "\n")
                 bar.advance(row)

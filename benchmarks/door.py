@@ -66,8 +66,13 @@ class Door:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await copy(reader, writer)
+    if writer.can_write_eof():
+        writer.write_eof()
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copies until the reader's side ends. Raises OSError where either breaks."""
     while chunk := await reader.read(65_536):
         writer.write(chunk)
         await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()

@@ -28,6 +28,7 @@ from livekit import api, rtc
 from redis.asyncio import Redis
 
 from benchmarks.deployment import deployment
+from benchmarks.door import copy
 from benchmarks.steady_calls import Call, Steady, steady_calls, summary
 from firstword.rehearsal.environment import Choice
 from firstword.rehearsal.local_servers import HOST, livekit_server, redis_server
@@ -140,9 +141,7 @@ async def balancer(port: int, targets: Sequence[int]) -> AsyncGenerator[None]:
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Copies until one side ends, then ends the other."""
     with contextlib.suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
+        await copy(reader, writer)
     writer.close()
 
 

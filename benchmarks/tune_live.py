@@ -195,7 +195,7 @@ class Live:
             await asyncio.sleep(LOOK_S)
 
 
-Stage = Callable[[Options, Callable[[str], None]], AbstractAsyncContextManager[Live]]
+Runs = Callable[[Options, Callable[[str], None]], AbstractAsyncContextManager[Live]]
 """Everything that it takes, for as long as a block runs."""
 
 
@@ -281,35 +281,37 @@ async def _call_again(
         await call(plan, rehearsal, worker, len(calls), calls)
 
 
-async def perform(options: Options, say: Callable[[str], None] = print, run: Stage | None = None) -> Sequence[Moved]:
+async def perform(options: Options, say: Callable[[str], None] = print, run: Runs | None = None) -> Sequence[Moved]:
     """The whole of it; says each move as it comes, and returns them. Raises NotThrough, ServerError.
 
     run: what there is in place of `live`, such as sessions that nobody called.
     """
     ladder = Ladder(options.steps)
     kill_at = 2 + 2  # the trial has two moves; the good flag's second step is the one that is cut off
-    async with (run or live)(options, say) as stage:
-        file = stage.file
-        say(f"$ firstword {' '.join(tune_command(options, stage.door.url, file.path))}")
-        async with stage.tuner(killed_in_a_write.__name__, str(kill_at)) as first:
-            await stage.until(lambda: first.process.returncode is not None, "a tuner that is killed as it writes")
+    async with (run or live)(options, say) as running:
+        file = running.file
+        say(f"$ firstword {' '.join(tune_command(options, running.door.url, file.path))}")
+        async with running.tuner(killed_in_a_write.__name__, str(kill_at)) as first:
+            await running.until(lambda: first.process.returncode is not None, "a tuner that is killed as it writes")
             _expect("the tuner that is killed ends by it", first.process.returncode, -signal.SIGKILL)
         _expect("what a killed tuner leaves", file.of(GOOD), [ladder.start])
         say(f"{'':>18}  killed as it wrote the next step; two are started at once")
-        async with stage.tuner() as second, stage.tuner() as third:
-            await stage.until(lambda: len(second.looks) > 1 and len(third.looks) > 1, "two that look")
-            await stage.until(lambda: len(file.of(GOOD)) > 1, "the step that was cut off")
+        async with running.tuner() as second, running.tuner() as third:
+            await running.until(lambda: len(second.looks) > 1 and len(third.looks) > 1, "two that look")
+            await running.until(lambda: len(file.of(GOOD)) > 1, "the step that was cut off")
             (works, waits) = (second, third) if "standby" in third.holding else (third, second)
-            await _without_jaeger(stage, works)
-            await stage.until(lambda: file.of(GOOD)[-1:] == [100], f"{GOOD} at 100 %")
-            await stage.until(lambda: len(stage.applied(GOOD)) == len(file.of(GOOD)), "a tuner that says what it did")
+            await _without_jaeger(running, works)
+            await running.until(lambda: file.of(GOOD)[-1:] == [100], f"{GOOD} at 100 %")
+            await running.until(
+                lambda: len(running.applied(GOOD)) == len(file.of(GOOD)), "a tuner that says what it did"
+            )
             _expect("what the one that stands by did", set(waits.holding), {"standby"})
             await works.end()
             say(f"{'':>18}  the one that worked was told to end; the other takes over")
-            await stage.until(lambda: file.of(BAD)[-1:] == [0], f"{BAD} turned back")
-            await stage.until(lambda: len(stage.applied(BAD)) == len(file.of(BAD)), "a tuner that says what it did")
+            await running.until(lambda: file.of(BAD)[-1:] == [0], f"{BAD} turned back")
+            await running.until(lambda: len(running.applied(BAD)) == len(file.of(BAD)), "a tuner that says what it did")
             await waits.end()
-        _judge(stage, ladder)
+        _judge(running, ladder)
         return file.moves
 
 
