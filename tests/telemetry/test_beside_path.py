@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from socket import socket
 
@@ -58,6 +59,13 @@ def answer_the_last(connection: socket) -> None:
     connection.sendall(b"!\n")
 
 
+async def asked(folder: Path, source: str, serve: Callable[[socket], None], *arguments: object) -> Seen:
+    """Observes the function `root` of a program, which is given the port of a server, and these arguments."""
+    module = written(folder, source)
+    with server(serve) as port:
+        return await observe(module.root, port, *arguments)
+
+
 def answers(run: Seen, line: int) -> list[ObservedPiece]:
     """Waits for the network at a line, not those of a moment."""
     return [
@@ -74,7 +82,7 @@ def lasted(piece: ObservedPiece) -> float:
 
 async def test_the_first_of_two_requests_is_answered_first(tmp_path: Path) -> None:
     """The second sentence is written while the first is being spoken: the wait began with the first."""
-    module = written(
+    run = await asked(
         tmp_path,
         """
 import asyncio
@@ -86,16 +94,15 @@ async def root(port):
     await reader.readline()  # here
     writer.close()
 """,
+        answer_the_first,
     )
-    with server(answer_the_first) as port:
-        run = await observe(module.root, port)
     (piece,) = answers(run, line_of(tmp_path))
     assert lasted(piece) >= SLOW
 
 
 async def test_what_acknowledges_does_not_answer(tmp_path: Path) -> None:
     """A session is made and used at once: the first read is of the former, the second of the latter."""
-    module = written(
+    run = await asked(
         tmp_path,
         """
 import asyncio
@@ -107,16 +114,15 @@ async def root(port):
     await reader.readline()  # here
     writer.close()
 """,
+        acknowledge,
     )
-    with server(acknowledge) as port:
-        run = await observe(module.root, port)
     (piece,) = answers(run, line_of(tmp_path))
     assert lasted(piece) >= SLOW
 
 
 async def test_a_stream_is_answered_at_its_end(tmp_path: Path) -> None:
     """The caller's voice is sent in many pieces: what comes then was not waited for since the first."""
-    module = written(
+    run = await asked(
         tmp_path,
         """
 import asyncio
@@ -128,15 +134,14 @@ async def root(port):
     await reader.readline()
     writer.close()
 """,
+        answer_the_last,
     )
-    with server(answer_the_last) as port:
-        run = await observe(module.root, port)
     assert sum(lasted(piece) for piece in run.pieces if piece.kind is ObservedKind.TIMER) >= 10 * 0.05 - 0.01
 
 
 async def test_a_connection_that_is_made_beside_the_path(tmp_path: Path) -> None:
     """What was asked on it could not have been asked before it was there."""
-    module = written(
+    run = await asked(
         tmp_path,
         """
 import asyncio
@@ -153,9 +158,8 @@ async def root(port):
     await reader.readline()  # here
     writer.close()
 """,
+        create_slowly,
     )
-    with server(create_slowly) as port:
-        run = await observe(module.root, port)
     (work,) = run.beside
     (answer,) = answers(run, line_of(tmp_path))
     assert run.begin <= work.began < work.ready - CREATED * 1e9 < work.needed == answer.start
@@ -163,7 +167,7 @@ async def root(port):
 
 async def test_a_connection_that_is_made_on_the_path(tmp_path: Path) -> None:
     """It is a piece itself, and nothing beside."""
-    module = written(
+    run = await asked(
         tmp_path,
         """
 import asyncio
@@ -175,9 +179,8 @@ async def root(port):
     await reader.readline()  # here
     writer.close()
 """,
+        create_slowly,
     )
-    with server(create_slowly) as port:
-        run = await observe(module.root, port)
     assert run.beside == []
 
 
@@ -276,7 +279,7 @@ async def test_a_stream_is_no_other_need(tmp_path: Path) -> None:
         time.sleep(0.03)
         connection.sendall(b"token\n")
 
-    module = written(
+    run = await asked(
         tmp_path,
         """
 import asyncio
@@ -295,8 +298,8 @@ async def root(port, waiting):
     await sentences.get()  # here
     writer.close()
 """,
+        stream,
+        waiting,
     )
-    with server(stream) as port:
-        run = await observe(module.root, port, waiting)
     assert answers(run, line_of(tmp_path))
     assert run.beside == []
