@@ -11,6 +11,8 @@ from firstword.agent.cache.backend import Backend, Bounds
 from firstword.agent.cache.cache import Cache
 from firstword.agent.cache.sqlite import SQLiteFile
 
+PATIENCE = 120.0
+"""Seconds: only what hangs takes so long."""
 WIDE = Bounds(bytes=10_000_000, entries=1000)
 BYTES = bytes(range(256)) * 600
 """As much as a greeting of three seconds."""

@@ -12,11 +12,19 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from firstword.agent import startup
+from firstword.agent.cache import cache
 from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings
 from firstword.telemetry import metrics
+from tests.agent.caches import PATIENCE
 from tests.agent.providers import made
 from tests.agent.virtual_calls import VirtualCalls
+
+
+@pytest.fixture(autouse=True)
+def patient_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache's writes come to their end on a busy machine, too."""
+    monkeypatch.setattr(cache, "WRITE_DEADLINE", PATIENCE)
 
 
 @pytest.fixture

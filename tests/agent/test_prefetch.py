@@ -33,6 +33,7 @@ from firstword.agent.process import prefetch
 from firstword.agent.process.caches import opened_caches
 from firstword.agent.process.prefetch import Prefetch
 from firstword.agent.settings import Settings
+from tests.agent.caches import PATIENCE
 from tests.agent.providers import REFUSING, made, simulated
 from tests.agent.silent_server import silent_server
 
@@ -40,20 +41,17 @@ RoundsOf = Callable[[Settings], Prefetch]
 TUNED = profile("tuned")
 NOW = datetime(2026, 6, 1, 14, 10, tzinfo=UTC).timestamp()
 """In no account's time zone a part of the day ends now."""
-PATIENCE = 120.0
-"""Seconds: only what hangs takes so long."""
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of the test's own, and a time of day that stays: at its end each account has two greetings.
 
-    On a busy machine, too, a round, a statement and a write come to their ends.
+    On a busy machine, too, a round and a statement come to their ends.
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(prefetch, "FIRST_ROUND_S", PATIENCE)
     monkeypatch.setattr(stores, "STATEMENT_S", PATIENCE)
-    monkeypatch.setattr("firstword.agent.cache.cache.WRITE_DEADLINE", PATIENCE)
     monkeypatch.setattr(prefetch, "time", SimpleNamespace(time=lambda: NOW))
 
 
