@@ -36,7 +36,7 @@ from firstword.telemetry.loop_steps import (
 
 MOST_STEPS = 20_000
 """Most steps of one record, so that memory is bounded (some 10 MB). Beyond that the record gives up. LiveKit's
-quickstart has some 830.
+quickstart has 707 to 907.
 """
 LEAST_WAIT = 50_000
 """Nanoseconds. If a task waited for less, its chain of awaits is not recorded: that would take too long."""
@@ -46,6 +46,7 @@ MOST_REQUESTS = 4
 """Most writes to a descriptor without an answer that count as requests, each with an answer of its own. More are a stream:
 what comes then answers the last.
 """
+_TIMER = events.TimerHandle
 _TASKS: tuple[type[Any], ...] = (asyncio.Task, vars(asyncio.tasks)["_PyTask"])
 
 
@@ -151,7 +152,7 @@ class LoopRecord:
         step.begin = self.begin
         self.steps.append(step)
         if task is not None:
-            step.life = self._life(task, ())
+            step.life = self._life(task, None)
             step.life.last = step
 
     def handle_made(self, handle: Any) -> None:
@@ -165,7 +166,7 @@ class LoopRecord:
             step.detail = CallerSound() if call is None and _is_sound(handle) else call
         else:
             step = Step(Origin.SOON, self.current, now)
-            if isinstance(handle, events.TimerHandle):
+            if isinstance(handle, _TIMER):
                 step.origin = Origin.TIMER
                 step.detail = Timer(users_frame())
             callback = handle._callback
@@ -245,20 +246,27 @@ class LoopRecord:
             return None
         step = self._scheduled.pop(id(handle), None) or Step(Origin.OUTSIDE, None, self.begin)
         step.begin = now
-        if isinstance(handle, events.TimerHandle):
-            due = self._timers_begin + round(handle.when() * 1e9)
+        if isinstance(handle, _TIMER):
+            due = self._timers_begin + round(handle._when * 1e9)
             if step.detail is None:  # set before the record began
                 step.scheduled = due
             else:
                 cast("Timer", step.detail).due = due
         task: asyncio.Task[Any] | None = getattr(handle._callback, "__self__", None)
-        if task is not None and isinstance(task, _TASKS):
-            life = step.life = self._known(task) or self._life(task, ())
-            step.previous, step.waited_since = life.last, life.since
-            if life.since is None or now - life.since > LEAST_WAIT:
+        if isinstance(task, _TASKS):
+            life = self._lives.get(id(task))
+            if life is None or life.task() is not task:  # it began before the record
+                life = self._life(task, None)
                 step.waited_in = await_chain(task.get_coro())
+            elif life.since is not None:
+                step.previous, step.waited_since = life.last, life.since
+                if now - life.since > LEAST_WAIT:
+                    step.waited_in = await_chain(task.get_coro())
+            step.life = life
             life.last = step
-        step.outer, self.current = self.current, step
+        if self.current is not None:
+            step.outer = self.current
+        self.current = step
         self.steps.append(step)
         return step
 
@@ -266,16 +274,15 @@ class LoopRecord:
         """Records that the callback of this step has ended."""
         now = step.end = self.clock()
         self.current = step.outer
-        is_long = now - step.begin > LONG_STEP
         life = step.life
         if life is not None:
             life.since = now
             task = life.task()
             if task is None or task.done():
                 step.ended_task = True
-            elif is_long:
+            elif now - step.begin > LONG_STEP:
                 step.reached = await_chain(task.get_coro())
-        elif is_long and handle._callback is not None:
+        elif now - step.begin > LONG_STEP and handle._callback is not None:
             step.name = name_of(handle._callback)
 
     def waiting(self, task: asyncio.Task[Any]) -> Step | None:
@@ -288,7 +295,7 @@ class LoopRecord:
         step = Step(Origin.OUTSIDE, None, self.clock())
         step.begin = step.scheduled
         step.life, step.previous, step.waited_since = life, life.last, life.since
-        step.waited_in = () if task.done() else await_chain(task.get_coro())
+        step.waited_in = None if task.done() else await_chain(task.get_coro())
         return step
 
     def give_up(self, why: str) -> None:
@@ -323,7 +330,7 @@ class LoopRecord:
         life = self._lives.get(id(task))
         return life if life is not None and life.task() is task else None
 
-    def _life(self, task: asyncio.Task[Any], made_at: Frames) -> Life:
+    def _life(self, task: asyncio.Task[Any], made_at: Frames | None) -> Life:
         life = self._lives[id(task)] = Life(task, self.current, made_at)
         return life
 

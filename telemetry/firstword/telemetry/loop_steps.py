@@ -39,11 +39,11 @@ class Life:
 
     __slots__ = ("code", "last", "made_at", "maker", "since", "task")
 
-    def __init__(self, task: asyncio.Task[Any], maker: Step | None, made_at: Frames) -> None:
+    def __init__(self, task: asyncio.Task[Any], maker: Step | None, made_at: Frames | None) -> None:
         self.task = weakref.ref(task)
         self.maker = maker
         self.made_at = made_at
-        """The user's innermost frame on the stack when the task was made; empty if there was none."""
+        """The user's innermost frame on the stack when the task was made; None if there was none."""
         self.code = _code_of(task.get_coro())
         self.last: Step | None = None
         self.since: int | None = None
@@ -53,23 +53,27 @@ class Life:
 class Step:
     """One callback that the loop ran: when, what caused it, and the asyncio task it belongs to."""
 
-    __slots__ = (
-        "begin",
-        "cause",
-        "detail",
-        "end",
-        "ended_task",
-        "life",
-        "name",
-        "origin",
-        "outer",
-        "previous",
-        "reached",
-        "samples",
-        "scheduled",
-        "waited_in",
-        "waited_since",
-    )
+    # What most steps lack is a default of the class: each assignment is time that a caller waits.
+    begin = 0
+    end = 0
+    """0 while it runs."""
+    outer: Step | None = None
+    """The step inside which it ran, if a loop is run inside of a callback."""
+    detail: Timer | Event | ExecutorCall | CallerSound | None = None
+    life: Life | None = None
+    ended_task = False
+    """Whether the task's coroutine ended in it."""
+    previous: Step | None = None
+    """For a task: the step at whose end, or in which, it began to wait."""
+    waited_since: int | None = None
+    waited_in: Frames | None = None
+    """For a task: its chain of awaits before this step, if it waited for long."""
+    reached: Frames | None = None
+    """For a task: its chain of awaits after this step, if the step was long."""
+    name: str | None = None
+    """For a callback that is no task's: its name, if the step was long."""
+    samples: list[tuple[int, Frames]] | None = None
+    """The stacks that were sampled in it, each with its instant, if it was long."""
 
     def __init__(self, origin: Origin, cause: Step | None, scheduled: int) -> None:
         self.origin = origin
@@ -77,25 +81,6 @@ class Step:
         """The step that scheduled it, wrote the request that it answers, or submitted the call; None if unknown."""
         self.scheduled = scheduled
         """When it was ready to run. For a timer: when the timer was set."""
-        self.begin = self.end = 0
-        """`end` is 0 while it runs."""
-        self.outer: Step | None = None
-        """The step inside which it ran, if a loop is run inside of a callback."""
-        self.detail: Timer | Event | ExecutorCall | CallerSound | None = None
-        self.life: Life | None = None
-        self.ended_task = False
-        """Whether the task's coroutine ended in it."""
-        self.previous: Step | None = None
-        """For a task: the step at whose end, or in which, it began to wait."""
-        self.waited_since: int | None = None
-        self.waited_in: Frames = ()
-        """For a task: its chain of awaits before this step, if it waited for long."""
-        self.reached: Frames = ()
-        """For a task: its chain of awaits after this step, if the step was long."""
-        self.name: str | None = None
-        """For a callback that is no task's: its name, if the step was long."""
-        self.samples: list[tuple[int, Frames]] | None = None
-        """The stacks that were sampled in it, each with its instant, if it was long."""
 
 
 class Timer:
@@ -103,7 +88,7 @@ class Timer:
 
     __slots__ = ("due", "set_at")
 
-    def __init__(self, set_at: Frames) -> None:
+    def __init__(self, set_at: Frames | None) -> None:
         self.due = 0
         self.set_at = set_at
 
@@ -149,7 +134,7 @@ class ExecutorCall:
         owner: object,
         submitted: int,
         step: Step | None,
-        submitted_at: Frames,
+        submitted_at: Frames | None,
     ) -> None:
         self.function = function
         self.name = name_of(function)

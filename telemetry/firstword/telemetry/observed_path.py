@@ -23,7 +23,7 @@ from firstword.telemetry import vocabulary as words
 from firstword.telemetry.beside_path import BesideWork, Need, beside_works, let_go_on, needs_of
 from firstword.telemetry.frames import Frames
 from firstword.telemetry.loop_steps import CallerSound, Event, Life, Origin, Step, Timer
-from firstword.telemetry.source_lines import SourceLine, is_users, line_of
+from firstword.telemetry.source_lines import SourceLine, line_of
 
 _LIVEKIT = f"{os.sep}livekit{os.sep}"
 
@@ -214,9 +214,11 @@ def _waiting_for(woken: Sequence[Step], step: Step) -> tuple[SourceLine | None, 
     """As of the task that an event let go on. If it is one that LiveKit made of others' code, as of who waited for it."""
     found = _waiting(woken[-1] if woken else step)
     for each in reversed(woken):
-        if any(is_users(code.co_filename) for code, _ in each.waited_in):
+        if each.waited_in is None:
+            continue
+        if each.waited_in.users is not None:
             break
-        if any(map(_is_livekits, each.waited_in)):
+        if any(map(_is_livekits, each.waited_in.codes)):
             return _waiting(each)
     return found
 
@@ -226,27 +228,29 @@ def _working(step: Step) -> tuple[SourceLine | None, str | None]:
     return _named(step.reached or step.waited_in, step.life)
 
 
-def _named(frames: Frames, life: Life | None) -> tuple[SourceLine | None, str | None]:
+def _named(frames: Frames | None, life: Life | None) -> tuple[SourceLine | None, str | None]:
     """The user's innermost line, or the one for which the task works, and the library's function at work for it."""
-    own = next((at for at in reversed(range(len(frames))) if is_users(frames[at][0].co_filename)), None)
-    if own is None:
-        return _inherited(life), _library(frames)
-    return line_of(*frames[own]), _library(frames[own + 1 :])
+    if frames is None:
+        return _inherited(life), None
+    if frames.users is None:
+        return _inherited(life), _library(frames.codes)
+    return _line(frames), _library(frames.codes[frames.users + 1 :])
 
 
-def _line(frames: Frames) -> SourceLine | None:
+def _line(frames: Frames | None) -> SourceLine | None:
     """The user's innermost line."""
-    return _named(frames, None)[0]
+    if frames is None or frames.users is None:
+        return None
+    return line_of(frames.codes[frames.users], frames.offset)
 
 
-def _library(frames: Frames) -> str | None:
-    """Of frames that are all of libraries, LiveKit's innermost function, without its plumbing; else the innermost of all."""
-    found = [frame for frame in frames if _is_livekits(frame)] or frames
-    return found[-1][0].co_qualname if found else None
+def _library(codes: Sequence[CodeType]) -> str | None:
+    """Of functions that are all of libraries, LiveKit's innermost, without its plumbing; else the innermost of all."""
+    found = [code for code in codes if _is_livekits(code)] or codes
+    return found[-1].co_qualname if found else None
 
 
-def _is_livekits(frame: tuple[CodeType, int]) -> bool:
-    code, _ = frame
+def _is_livekits(code: CodeType) -> bool:
     return _LIVEKIT in code.co_filename and "utils" not in code.co_filename
 
 
@@ -255,14 +259,14 @@ def _inherited(life: Life | None) -> SourceLine | None:
     for _ in range(64):
         if life is None:
             return None
-        if life.made_at:
+        if life.made_at is not None:
             return _line(life.made_at)
         maker = life.maker
         while maker is not None and maker.life is None:
             maker = maker.cause
         if maker is None:
             return None
-        if maker.waited_in and (own := _line(maker.waited_in)) is not None:
+        if (own := _line(maker.waited_in)) is not None:
             return own
         life = maker.life
     return None
@@ -271,9 +275,10 @@ def _inherited(life: Life | None) -> SourceLine | None:
 def _step_name(step: Step) -> str | None:
     """What held the loop in a step: the user's function, else the library's."""
     frames = step.samples[-1][1] if step.samples else step.reached or step.waited_in
-    own = next((code for code, _ in reversed(frames) if is_users(code.co_filename)), None)
+    if frames is not None and frames.users is not None:
+        return frames.codes[frames.users].co_qualname
     coroutine = None if step.life is None or step.life.code is None else step.life.code.co_qualname
-    return (None if own is None else own.co_qualname) or _library(frames) or coroutine or step.name
+    return (None if frames is None else _library(frames.codes)) or coroutine or step.name
 
 
 def _with_beside(pieces: Sequence[ObservedPiece], works: Sequence[BesideWork]) -> Iterator[ObservedPiece]:

@@ -6,6 +6,7 @@ word.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import os
@@ -23,8 +24,6 @@ _LIBRARY = tuple(
 )
 _PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
-_known: dict[str, bool] = {}
-
 
 class SourceLine(NamedTuple):
     """A line of source: file, line number and function."""
@@ -38,14 +37,12 @@ class SourceLine(NamedTuple):
         return f"{self.file}:{self.line} {self.function}".rstrip()
 
 
+@functools.cache
 def is_users(file: str) -> bool:
     """Returns whether a file is the user's own: not of the standard library, of an installed package, or of this
     package.
     """
-    known = _known.get(file)
-    if known is None:
-        known = _known[file] = not file.startswith(_LIBRARY) and not any(part in file for part in _PACKAGES)
-    return known
+    return not file.startswith(_LIBRARY) and not any(part in file for part in _PACKAGES)
 
 
 def line_of(code: CodeType, offset: int) -> SourceLine:

@@ -17,10 +17,11 @@ import pytest
 from livekit.agents import JobContext
 
 from firstword.agent.testing import FakeCaller, FakeJob, FakeLiveKit, LiveKitTest
-from firstword.telemetry import observed_start, source_lines
+from firstword.telemetry import frames, observed_start
 from firstword.telemetry.export import Exporting, FileExporter
 from firstword.telemetry.frames import stack_of
 from firstword.telemetry.observed_start import ObservedStart
+from firstword.telemetry.source_lines import is_users
 from firstword.telemetry.vocabulary import ACCEPTANCE, ASSIGNMENT, OFFER, PROCESS_START, PROCESS_WAIT
 from firstword.tuning.files import Files
 from firstword.tuning.sources import Query
@@ -30,9 +31,13 @@ from tests.tuning.written import no_problem
 PROVIDERS = Path(__file__).parent / "fake_providers.py"
 """Becomes an installed plugin of LiveKit's."""
 _PLUGIN = "livekit.plugins.fake"
-_LIVEKIT_FAKE = Path(__file__).parents[3] / "agent" / "firstword" / "agent" / "testing"
+_LIVEKIT_FAKE = str(Path(__file__).parents[3] / "agent" / "firstword" / "agent" / "testing")
 _STAGES = (OFFER, ACCEPTANCE, ASSIGNMENT, PROCESS_WAIT, PROCESS_START)
 _LOOK = 0.005
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith(_LIVEKIT_FAKE) and is_users(file)
 
 
 class Studio:
@@ -42,9 +47,8 @@ class Studio:
         self.folder = folder
         self._monkeypatch = monkeypatch
         self._observed: list[ObservedStart] = []
-        for file in _LIVEKIT_FAKE.glob("*.py"):
-            # installed beside this test, it would pass for the user's
-            monkeypatch.setitem(source_lines._known, str(file), False)  # pyright: ignore[reportPrivateUsage]
+        # installed beside this test, the fake LiveKit would pass for the user's
+        monkeypatch.setattr(frames, "is_users", _is_users)
         # its thread looks at real instants
         monkeypatch.setattr(observed_start, "LoopSampler", Mock())
         monkeypatch.setattr(time, "sleep", lambda seconds: self._hold(seconds, sys._getframe(1)))  # pyright: ignore
@@ -83,8 +87,8 @@ class Studio:
         record = self._observed[0]._record  # pyright: ignore[reportPrivateUsage]
         for _ in range(round(seconds / _LOOK)):
             loop.jump(_LOOK)
-            if record is not None and record.current is not None:
-                record.current.samples = [*(record.current.samples or ()), (record.clock(), stack_of(frame))]
+            if record is not None and record.current is not None and (stack := stack_of(frame)) is not None:
+                record.current.samples = [*(record.current.samples or ()), (record.clock(), stack)]
 
     def _call(self, module: Any, exporting: Exporting, dispatch: Mapping[str, float], metadata: str) -> None:
         async def scenario(livekit: FakeLiveKit) -> None:
