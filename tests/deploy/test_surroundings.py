@@ -159,7 +159,7 @@ async def test_a_full_disk_below_its_caches(servers: CallServers, tmp_path: Path
         log = await call(servers, pod.name, worker, tmp_path, within=pod.root.within())
         assert metrics.value("firstword.helper.failures", helper="audio cache", reason="full"), metrics.values
         assert metrics.value("firstword.worker.draining") == 1
-    assert "sessions go on without the cache" in log
+    assert "sessions go on without the audio cache" in log
 
 
 async def test_a_full_disk_below_its_temporary_files(servers: CallServers, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ class Cache:
     def __init__(self, backend: Backend, *, deadline: float, key: str = "", name: str = "test") -> None:
         self.failures: Final = Counter[CacheFailure]()
         """How often the cache could not serve, by reason."""
-        self._failing = Failing(f"{name} cache")
+        self._name = f"{name} cache"
+        self._failing = Failing(self._name)
         self._backend = backend
         self._deadline = deadline
         self._secret = key.encode()
@@ -163,7 +164,7 @@ class Cache:
     def _failed(self, reason: CacheFailure, detail: str) -> None:
         if reason in (CacheFailure.UNREACHABLE, CacheFailure.LATE):
             self._paused_until = time.monotonic() + PAUSE
-        self._failing.failed(reason, f"sessions go on without the cache: {detail}")
+        self._failing.failed(reason, f"sessions go on without the {self._name}: {detail}")
         self.failures[reason] += 1
 
     def _hash(self, texts: Key) -> str:
