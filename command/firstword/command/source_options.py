@@ -37,7 +37,7 @@ class TraceOptions:
 
     last: Annotated[bool, typer.Option("--last", help="Read the traces of your last rehearsal; the default.")] = False
     jaeger: Annotated[
-        str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API: http://HOST:16686.")
+        str | None, typer.Option("--jaeger", metavar="URL", help="Read from Jaeger's query API; its port is 16686.")
     ] = None
     header: Annotated[
         list[str] | None,

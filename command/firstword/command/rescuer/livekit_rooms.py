@@ -38,6 +38,9 @@ _JOINING: Final = "data channel is not available"
 
 _KIND: Final = api.ParticipantInfo.Kind
 _HELPERS: Final = frozenset({_KIND.AGENT, _KIND.EGRESS, _KIND.INGRESS})
+_ABSENT: Final = (api.TwirpErrorCode.NOT_FOUND, api.TwirpErrorCode.UNAVAILABLE)
+"""What the server says of a room, a participant or a dispatch that is not there."""
+_FAILURES: Final = (api.TwirpError, TimeoutError, aiohttp.ClientError, OSError, ValueError)
 Result = TypeVar("Result")
 
 
@@ -139,11 +142,7 @@ class LiveKitRooms:
         self._server, self._calls = server, calls
         self._key, self._secret = key, secret
         self._can_call = True
-
-    @property
-    def can_call(self) -> bool:
-        """Returns whether the server passes RPC calls on. One that does not shows a death only when it drops the agent."""
-        return self._can_call
+        """Whether the server passes RPC calls on. One that does not shows a death only when it drops the agent."""
 
     async def rooms(self) -> Sequence[Room]:
         """Returns all rooms."""
@@ -221,29 +220,31 @@ async def open_rooms(url: str, key: str, secret: str) -> AsyncGenerator[LiveKitR
 async def _asked(asking: Awaitable[Result]) -> Result:
     try:
         return await asking
-    except api.TwirpError as error:
-        if error.status in (401, 403):
-            raise LiveKitError(
-                "LiveKit's server refuses the key; expected its LIVEKIT_API_KEY and LIVEKIT_API_SECRET; "
-                "possible cause: another server's, or a clock that is minutes apart",
-                refused=True,
-            ) from None
-        raise LiveKitError(f"LiveKit's server answers {error.status} ({error.code})") from None
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-        raise LiveKitError(
-            f"LiveKit's server gives no answer ({type(error).__name__}); possible cause: it is down, or LIVEKIT_URL is another's"
-        ) from None
+    except _FAILURES as error:
+        raise _told(error) from None
 
 
 async def _gone(deleting: Awaitable[object]) -> None:
     """What is not there any more need not be deleted."""
     try:
         await deleting
-    except api.TwirpError as error:
-        if error.code not in (api.TwirpErrorCode.NOT_FOUND, api.TwirpErrorCode.UNAVAILABLE):
-            raise LiveKitError(f"LiveKit's server answers {error.status} ({error.code})") from None
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise LiveKitError(f"LiveKit's server gives no answer ({type(error).__name__})") from None
+    except _FAILURES as error:
+        if not isinstance(error, api.TwirpError) or error.code not in _ABSENT:
+            raise _told(error) from None
+
+
+def _told(error: Exception) -> LiveKitError:
+    if not isinstance(error, api.TwirpError):
+        return LiveKitError(
+            f"LiveKit's server gives no answer ({type(error).__name__}); possible cause: it is down, or LIVEKIT_URL is another's"
+        )
+    if error.status not in (401, 403):
+        return LiveKitError(f"LiveKit's server answers {error.status} ({error.code})")
+    return LiveKitError(
+        "LiveKit's server refuses the key; expected its LIVEKIT_API_KEY and LIVEKIT_API_SECRET; "
+        "possible cause: another server's, or a clock that is minutes apart",
+        refused=True,
+    )
 
 
 def _participant(info: api.ParticipantInfo) -> RoomParticipant:
