@@ -4,7 +4,8 @@
     python -m benchmarks.opportunities --output rehearsals/opportunities --only read-waits-in-line --rounds 4
 
 `benchmarks/audited_agents/RULE/before.py` has the fault that RULE finds, and `after.py` is the same agent once its advice is taken; where
-the advice is about the call and not the agent, `before.py` is called otherwise. The simulated providers are as slow each time.
+the advice is about the call and not the agent, `before.py` is called otherwise. The simulated providers are as slow each time. No core sleeps
+meanwhile (`benchmarks.awake`); with `--cores-may-sleep` they do, as on a machine that has nothing else to do.
 Each pair adds a line to `results.jsonl` in the folder, and its logs and traces beside it, so that what is done stays done. No pair begins after
 `--minutes`. The table at the end is of all in the file, the last of each. Exits 1 where a pair was not called, where its rule found nothing, or where the prediction is off by more than 20 % and by more than 40 ms.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import math
 import sys
@@ -28,6 +30,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks.audited_pairs import AGENTS, AgentPair, PairRun, Version, run_pair, servers
+from benchmarks.awake import awake_cores
 from benchmarks.in_turn import difference
 from firstword.rehearsal.processes import ServerError
 from firstword.tuning.audit.opportunities import RULES
@@ -137,15 +140,18 @@ def check_of(line: str) -> SavingCheck:
     return SavingCheck(told["rule"], len(before), told["predicted_s"], (low, high), saved, interval, unheard)
 
 
-async def measure(rules: Sequence[str], rounds: int, minutes: float, output: Path) -> set[str]:
-    """Runs the pairs, adds each to the file, and returns those that were run to their end. Raises ServerError."""
+async def measure(rules: Sequence[str], rounds: int, minutes: float, output: Path, *, awake: bool) -> set[str]:
+    """Runs the pairs, adds each to the file, and returns those that were run to their end. Raises ServerError.
+
+    awake: whether no core may sleep.
+    """
     done: set[str] = set()
     until = time.monotonic() + 60 * minutes
     folder = output / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        async with servers(folder) as (stack, addresses):
+        async with awake_cores() if awake else contextlib.nullcontext(), servers(folder) as (stack, addresses):
             for rule in rules:
                 if time.monotonic() > until:
                     bar.console.print(f"{minutes:.0f} minutes are up: {rule} and what follows were not called")
@@ -176,10 +182,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="calls of each version of a pair (10)")
     parser.add_argument("--minutes", type=float, default=60.0, help="no pair begins after that (60)")
     parser.add_argument("--output", type=Path, required=True, help="a folder; what is in it stays")
+    parser.add_argument("--cores-may-sleep", action="store_true")
     given = parser.parse_args()
     rules = given.only or list(PAIRS)
     try:
-        done = asyncio.run(measure(rules, given.rounds, given.minutes, given.output))
+        done = asyncio.run(measure(rules, given.rounds, given.minutes, given.output, awake=not given.cores_may_sleep))
     except ServerError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

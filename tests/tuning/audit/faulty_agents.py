@@ -172,5 +172,5 @@ AGENTS = {
     "default connect options": FaultyAgent(
         SOUND.replace("single_peer_connection=True", ""), "default-connect-options", None
     ),
-    "a room made at the join": FaultyAgent(SOUND, "room-made-at-join", 0.535, dispatch={OFFER: 0.2, ASSIGNMENT: 0.05}),
+    "a room made at the join": FaultyAgent(SOUND, "room-made-at-join", 0.285, dispatch={OFFER: 0.2, ASSIGNMENT: 0.05}),
 }

@@ -8,23 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from firstword.telemetry.record import Dispatch
-from firstword.telemetry.vocabulary import (
-    ACCEPTANCE,
-    ASSIGNMENT,
-    ENTRYPOINT,
-    OFFER,
-    PROCESS_START,
-    PROCESS_WAIT,
-    STAGE_PREFIX,
-)
+from firstword.telemetry.vocabulary import OFFER, PROCESS_START, PROCESS_WAIT, STAGE_PREFIX
+from firstword.tuning.audit.greeting_rules import WAIT
 from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, without
 from firstword.tuning.start import Piece
 
 _LONG_OFFER_S = 0.1
 """LiveKit's server waits 0.2 s for a better worker (docs/decisions/dispatch.md), and not for a job that it had before."""
-_SHARED = (OFFER, ACCEPTANCE, ASSIGNMENT, ENTRYPOINT)
-"""Stages that the floor's dispatch has too."""
-_WAITING = ("wait_for_participant",)
 
 
 def no_idle_process(start: AuditedStart) -> Iterator[RuleFinding]:
@@ -50,17 +40,17 @@ def no_preloaded_modules(start: AuditedStart) -> Iterator[RuleFinding]:
 def room_made_at_the_join(start: AuditedStart) -> Iterator[RuleFinding]:
     """Finds a room that was made by the caller's joining, so that the agent's work began only then.
 
-    If a line waits for the caller, the saving is all that came before it. Else it is everything but the caller's own
-    joining. We expect that to take as long as the floor without its dispatch. At worst it takes as long as the floor,
-    at best no longer than the sound from the agent's mouth to their ear. Yields nothing where the job did not come with
-    the caller, or LiveKit's offer took less than 0.1 s.
+    If a line waits for the caller, the saving is all that came before it. Else the caller still waits as long as for
+    the floor: LiveKit's session publishes its voice once they are there, which takes about as long as the floor's
+    dispatch. At best no more is left than the sound from the agent's mouth to their ear. Yields nothing where the job
+    did not come with the caller, or LiveKit's offer took less than 0.1 s.
     """
     offered_s = _seconds(_stages(start, OFFER))
     if start.chain.start.dispatch != Dispatch.JOIN or offered_s < _LONG_OFFER_S:
         return
     pieces = start.chain.dispatch
     for stretch in start.chain.stretches:
-        if stretch.statement is not None and stretch.statement.calls_any(*_WAITING):
+        if stretch.statement is not None and stretch.statement.calls_any(*WAIT):
             for each in without(start, pieces):
                 yield RuleFinding(each.pieces, each.saving_s, _seconds(start.chain.dispatch), each.most_s)
             return
@@ -70,7 +60,7 @@ def room_made_at_the_join(start: AuditedStart) -> Iterator[RuleFinding]:
         yield RuleFinding(pieces, _seconds(start.chain.dispatch), 0.0, most)
         return
     beyond = min(max(start.heard_s - start.floor_s, 0.0), most)
-    yield RuleFinding(pieces, min(beyond + _seconds(_stages(start, *_SHARED)), most), beyond, most)
+    yield RuleFinding(pieces, beyond, beyond, most)
 
 
 def _seconds(pieces: tuple[Piece, ...]) -> float:

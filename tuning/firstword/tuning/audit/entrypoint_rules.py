@@ -9,17 +9,15 @@ import re
 from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import ABSENT_CALLER, COMPUTING, LOOP_IS_HELD
-from firstword.tuning.audit.greeting_rules import SPEAKING, is_connecting, starts_session
+from firstword.tuning.audit.greeting_rules import CONNECT, SPEAKING, WAIT, is_connecting, starts_session
 from firstword.tuning.audit.played import LineStretch
 from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, seen, without
 from firstword.tuning.audit.statements import Statement, first_use
 from firstword.tuning.start import Piece
 
-_CONNECT = ("ctx.connect", "job.connect", "context.connect", "room.connect")
-_WAIT = ("wait_for_participant",)
 _LIVEKIT = (
-    *_CONNECT,
-    *_WAIT,
+    *CONNECT,
+    *WAIT,
     *SPEAKING,
     "publish_track",
     "wait_for_subscription",
@@ -51,7 +49,7 @@ def read_in_line(start: AuditedStart) -> Iterator[RuleFinding]:
         if all(piece.kind in LOOP_IS_HELD for piece in start.chain.stretches[moved].pieces):
             continue
         origin = _origin(start, moved)
-        if origin is None or not origin.calls_any(*_WAIT):
+        if origin is None or not origin.calls_any(*WAIT):
             yield from _moved(start, moved, _needed(start, moved))
 
 
@@ -64,7 +62,7 @@ def no_account_in_metadata(start: AuditedStart) -> Iterator[RuleFinding]:
         return
     for moved in _own(start):
         origin = _origin(start, moved)
-        if origin is not None and origin.calls_any(*_WAIT):
+        if origin is not None and origin.calls_any(*WAIT):
             yield from _moved(start, moved, None)
 
 
@@ -111,7 +109,7 @@ def default_connect(start: AuditedStart) -> Iterator[RuleFinding]:
     pieces: list[Piece] = []
     for stretch in start.chain.stretches:
         said = stretch.statement
-        if said is not None and said.calls_any(*_CONNECT) and not said.keywords & _LIGHT:
+        if said is not None and said.calls_any(*CONNECT) and not said.keywords & _LIGHT:
             pieces += stretch.pieces
     yield from seen(pieces)
 
@@ -142,7 +140,7 @@ def _moved(start: AuditedStart, moved: int, needed: int | None, *, in_a_thread: 
 def _origin(start: AuditedStart, moved: int) -> Statement | None:
     said = start.chain.stretches[moved].statement
     assert said is not None  # noqa: S101 # only of own stretches
-    return start.chain.source.origin(said, making_room=_CONNECT)
+    return start.chain.source.origin(said, making_room=CONNECT)
 
 
 def _needed(start: AuditedStart, moved: int) -> int | None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from firstword.telemetry.vocabulary import EVENT_LOOP, LOOP_IS_HELD
 from firstword.tuning.audit.facts import FirstVoice
-from firstword.tuning.audit.rule import AuditedStart, OpportunityRule, RuleFinding, found, without
+from firstword.tuning.audit.played import ObservedChain
+from firstword.tuning.audit.rule import LEAST_S, AuditedStart, OpportunityRule, RuleFinding, found, without
 from firstword.tuning.audit.statements import Statement
 from firstword.tuning.start import Piece
 
@@ -23,7 +24,10 @@ _MAKING = re.compile(
 )
 """What belongs to connecting, as the plugin's session of HTTP, which is slow where it reads certificates."""
 _JOINING = re.compile(r"(JobContext|Room)\.connect|connect$")
+CONNECT = ("ctx.connect", "job.connect", "context.connect", "room.connect")
 SPEAKING = ("generate_reply", "say")
+WAIT = ("wait_for_participant",)
+NEEDS_THE_ROOM = (*SPEAKING, *WAIT)
 
 
 def written_by_the_llm(start: AuditedStart) -> Iterator[RuleFinding]:
@@ -52,16 +56,25 @@ def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
     """Finds what `session.start` did before an agent that greets said anything.
 
     Joining the room is left out, since the greeting needs it. So are connecting to providers and the language model's
-    writing.
+    writing. But the room is joined beside them then, where the agent joins it by a line of its own.
     """
     pieces: list[Piece] = []
     if start.first_voice is not FirstVoice.GREETS:
         return
-    for stretch in start.chain.stretches[:-1]:
+    chain = start.chain
+    for stretch in chain.stretches[:-1]:
         if starts_session(stretch.statement):
             pieces += [piece for piece in stretch.pieces if not _JOINING.search(piece.inside or "")]
     others = {piece.span_id for piece in (*_written(start), *(piece for made in _made(start) for piece in made))}
-    yield from without(start, [piece for piece in pieces if piece.span_id not in others])
+    pieces = [piece for piece in pieces if piece.span_id not in others]
+    joining = _first_that_calls(chain, CONNECT)
+    for finding in without(start, pieces):
+        if finding.saving_s < LEAST_S / 2 or joining is None:
+            yield finding
+            continue
+        needed = _first_that_calls(chain, NEEDS_THE_ROOM, joining + 1) or len(chain.stretches) - 1
+        before = joining - 1 if joining else None
+        yield found(pieces, chain.played_s() - chain.beside(joining, before, max(needed, joining), gone=pieces))
 
 
 def starts_session(statement: Statement | None) -> bool:
@@ -74,6 +87,14 @@ def starts_session(statement: Statement | None) -> bool:
 def is_connecting(piece: Piece) -> bool:
     """Returns whether a piece is of making a connection to a provider."""
     return bool(_CONNECTING.match(piece.inside or ""))
+
+
+def _first_that_calls(chain: ObservedChain, names: tuple[str, ...], since: int = 0) -> int | None:
+    """The index of the first stretch, from `since` on, whose statement calls one of these; None for none."""
+    for i, stretch in enumerate(chain.stretches[since:], since):
+        if stretch.statement is not None and stretch.statement.calls_any(*names):
+            return i
+    return None
 
 
 def _written(start: AuditedStart) -> list[Piece]:

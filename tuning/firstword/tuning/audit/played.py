@@ -71,17 +71,21 @@ class ObservedChain:
         sooner_us = sum(piece.duration_us for piece in self.dispatch if piece.span_id in ids)
         return self._ttfw(self._works(ids, tuple(gone)), sooner_us)
 
-    def beside(self, moved: int, after: int | None, until: int, *, in_a_thread: bool = False) -> float:
+    def beside(
+        self, moved: int, after: int | None, until: int, *, in_a_thread: bool = False, gone: Collection[Piece] = ()
+    ) -> float:
         """Returns the seconds that the caller would have waited, had the stretch with index `moved` run beside those
         around it.
 
         after: index of the stretch that it needs; None for none. until: index of the first stretch behind it that needs
         it.
-        in_a_thread: whether it runs in a thread, so that what it computes does not hold the loop.
+        in_a_thread: whether it runs in a thread, so that what it computes does not hold the loop. gone: pieces of other
+        stretches that took no time.
         """
         borders = [0, *accumulate(len(stretch.pieces) for stretch in self.stretches)]
         before = None if after is None else borders[after + 1] - 1
-        return self._beside(borders[moved], borders[moved + 1], before, borders[until], in_a_thread=in_a_thread)
+        first, end = borders[moved], borders[moved + 1]
+        return self._beside(first, end, before, borders[until], in_a_thread=in_a_thread, gone=gone)
 
     def ahead(self, moved: Sequence[Piece]) -> float:
         """Returns the seconds that the caller would have waited, had these pieces run at the begin, beside those before
@@ -90,10 +94,20 @@ class ObservedChain:
         first = self.all_pieces.index(moved[0])
         return self._beside(first, first + len(moved), None, first + len(moved))
 
-    def _beside(self, first: int, end: int, before: int | None, until: int, *, in_a_thread: bool = False) -> float:
+    def _beside(
+        self,
+        first: int,
+        end: int,
+        before: int | None,
+        until: int,
+        *,
+        in_a_thread: bool = False,
+        gone: Collection[Piece] = (),
+    ) -> float:
         """Pieces from `first` to `end` beside others: after the piece `before`, and needed by the piece `until`."""
         pieces = self.all_pieces
-        works = self._works(free=[piece for piece in pieces[first:end] if piece.kind == words.COMPUTING])
+        free = [piece for piece in pieces[first:end] if piece.kind == words.COMPUTING]
+        works = self._works({piece.span_id for piece in gone}, [*free, *gone])
         if in_a_thread:
             for i in range(first, end):
                 turns = tuple(Turn(turn.waiting + turn.computing, 0, turn.outside) for turn in works[i].turns)
