@@ -2,6 +2,7 @@
 
     python -m benchmarks.any_agent --kept rehearsals/any_agent.jsonl
     python -m benchmarks.any_agent --kept rehearsals/any_agent.jsonl --rounds 0
+    python -m benchmarks.any_agent --kept rehearsals/any_agent.jsonl --only "four at once"
 
 Five workers on one real LiveKit server, with simulated providers. A round calls each side that is due in it, the order turned;
 the floor always. Each round is appended to the file as it ends; with `--rounds 0` what the file holds is printed. Not cached is,
@@ -123,7 +124,7 @@ class RunningSides:
         return list(waited)
 
 
-async def measure(rounds: int, minutes: float, kept: Path) -> None:
+async def measure(cases: Sequence[Case], rounds: int, minutes: float, kept: Path) -> None:
     """Call, and append each case of each round to the file as it ends. Ends after `rounds`, or the minutes."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory() as name, Progress(*columns, console=Console(stderr=True)) as bar:
@@ -132,7 +133,7 @@ async def measure(rounds: int, minutes: float, kept: Path) -> None:
             sides = RunningSides(stack, folder, await started(SIDES, stack, folder, running))
             until = time.monotonic() + 60 * minutes
             for number in range(rounds):
-                for case in CASES:
+                for case in cases:
                     due = [side for side, every in case.every.items() if number % every == 0]
                     if not due:
                         continue
@@ -204,11 +205,15 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=40, help="at most; 0: print what there is")
     parser.add_argument("--minutes", type=float, default=32, help="no round begins after them")
+    parser.add_argument(
+        "--only", choices=[case.name for case in CASES], help="one case, each of its sides in each round; all without"
+    )
     typed = parser.parse_args()
+    only = [replace(case, every=dict.fromkeys(case.every, 1)) for case in CASES if case.name == typed.only]
     if typed.rounds:
         typed.kept.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(measure(typed.rounds, typed.minutes, typed.kept))
+            asyncio.run(measure(only or CASES, typed.rounds, typed.minutes, typed.kept))
     sys.exit(int(not report(read(typed.kept))))
 
 
