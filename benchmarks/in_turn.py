@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from livekit import api
+from livekit import api, rtc
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -113,8 +113,8 @@ async def heard(stack: Stack, room: str, agent_name: str, metadata: str, ahead_b
         api.LiveKitAPI(stack.livekit_url, stack.api_key, stack.api_secret) as rooms,
         calling(stack, rooms, room=room, agent_name=agent_name, metadata=metadata, ahead_by=ahead_by) as caller,
     ):
-        await caller.connect()
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(rtc.ConnectError, TimeoutError):
+            await caller.connect()
             seconds = await caller.hear(PATIENCE_S)
             await asyncio.sleep(LISTENS_S)
             return seconds

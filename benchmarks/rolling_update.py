@@ -97,11 +97,11 @@ async def call(servers: RunningServers, rooms: api.LiveKitAPI, plan: Plan, resul
 
     room = f"rolling-{secrets.token_hex(6)}"
     async with calling(servers.stack, rooms, room=room, agent_name=AGENT) as caller:
-        await caller.connect()
-        caller.room.on("participant_disconnected", on_left)  # pyright: ignore[reportUnknownMemberType]  # untyped
         try:
+            await caller.connect()
+            caller.room.on("participant_disconnected", on_left)  # pyright: ignore[reportUnknownMemberType]  # untyped
             result.heard_s.append(await caller.hear(PATIENCE_S))
-        except TimeoutError:
+        except (rtc.ConnectError, TimeoutError):
             result.unheard += 1
             return
         await asyncio.sleep(plan.stay_s)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from livekit import api, rtc
+from livekit.rtc.participant import PublishTrackError
 
 from firstword.agent.flags.location import shipped_file
 from firstword.rehearsal.agent_side.loopback import is_loopback
@@ -217,13 +218,22 @@ async def test_an_interrupted_run_gives_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.livekit
-async def test_nobody_there_is_an_error(tmp_path: Path) -> None:
-    """A caller in a room without an agent hears nothing, and says so in time."""
+async def test_nobody_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller in a room without an agent hears nothing, and says so in time. One whose microphone is not taken is not connected."""
+
+    async def refuse(*_: object) -> None:
+        raise PublishTrackError("no response from the server")
+
     async with LocalStack(tmp_path) as stack:
         caller = RehearsalCaller(stack.livekit_url, join_token(stack, room="empty", identity="caller"))
         await caller.connect()
         with pytest.raises(TimeoutError):
             await caller.hear(0.3)
+        monkeypatch.setattr(rtc.LocalParticipant, "publish_track", refuse)
+        other = RehearsalCaller(stack.livekit_url, join_token(stack, room="empty", identity="other"))
+        with pytest.raises(rtc.ConnectError, match="no response"):
+            await other.connect()
+        await other.leave()
         await caller.leave()
 
 

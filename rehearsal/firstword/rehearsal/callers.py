@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from livekit import api, rtc
+from livekit.rtc.participant import PublishTrackError
 from numpy.typing import NDArray
 
 from firstword.rehearsal.stack import Stack
@@ -138,8 +139,8 @@ class RehearsalCaller:
     async def connect(self) -> None:
         """Joins the room and publishes the microphone; `hear` counts from calling this.
 
-        Raises `rtc.ConnectError` when the server can't be reached or refuses the token. Raises RuntimeError when the
-        caller is in a room already.
+        Raises `rtc.ConnectError` when the server can't be reached, refuses the token, or does not take the microphone
+        in time. Raises RuntimeError when the caller is in a room already.
         """
         if self._room is not None:
             raise RuntimeError("the caller is in a room already")
@@ -151,7 +152,10 @@ class RehearsalCaller:
         self._called_at = time.monotonic()
         self._connecting = asyncio.ensure_future(self._room.connect(self._url, self._token))
         await asyncio.shield(self._connecting)
-        await self._room.local_participant.publish_track(track, self.microphone)
+        try:
+            await self._room.local_participant.publish_track(track, self.microphone)
+        except PublishTrackError as error:
+            raise rtc.ConnectError(error.message) from None
         self._start(self._speak(self._source))
 
     async def hear(self, within: float) -> float:

@@ -41,7 +41,7 @@ def room_made_at_the_join(start: AuditedStart) -> Iterator[RuleFinding]:
     """Finds a room that was made by the caller's joining, so that the agent's work began only then.
 
     If a line waits for the caller, the saving is all that came before it. Else the caller still waits as long as for
-    the floor: LiveKit's session publishes its voice once they are there, which takes about as long as the floor's
+    the floor: LiveKit's session publishes its voice once they are there. That takes about as long as the floor's
     dispatch. At best no more is left than the sound from the agent's mouth to their ear. Yields nothing where the job
     did not come with the caller, or LiveKit's offer took less than 0.1 s.
     """
