@@ -14,11 +14,15 @@ async def greet() -> str:
     return "Hello, how can I help you today?"
 
 
+def new_session() -> AgentSession[None]:
+    """Of one call, while its room connects."""
+    return AgentSession[None](stt="deepgram/nova-3", llm="openai/gpt-4.1-mini", tts="cartesia/sonic-3")
+
+
 @server.rtc_session()
 async def entrypoint(ctx: JobContext) -> None:
     """One call."""
-    session = AgentSession[None](stt="deepgram/nova-3", llm="openai/gpt-4.1-mini", tts="cartesia/sonic-3")
-    await speak_first(ctx, session, agent=Agent(instructions="You are kind."), greeting=greet)
+    await speak_first(ctx, new_session, agent=Agent(instructions="You are kind."), greeting=greet)
 
 
 if __name__ == "__main__":

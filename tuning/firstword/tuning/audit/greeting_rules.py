@@ -162,8 +162,9 @@ RULES = (
         "(docs/speak-first.md).",
         code=(
             "from firstword.agent import speak_first\n\n"
-            "# in place of ctx.connect(), session.start(...) and session.say(...)\n"
-            'await speak_first(ctx, session, agent=agent, greeting="Hello, how can I help you?")'
+            "# in place of ctx.connect(), session.start(...) and session.say(...); new_session() returns the session,\n"
+            "# and is called while the room connects\n"
+            'await speak_first(ctx, new_session, agent=agent, greeting="Hello, how can I help you?")'
         ),
         link="https://docs.livekit.io/agents/multimodality/audio/",
         find=session_before_greeting,
