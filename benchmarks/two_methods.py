@@ -34,7 +34,7 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.rehearsal.result import TRACES
 from firstword.rehearsal.stack import LocalStack
 from firstword.telemetry.merged_pieces import LEAST_PIECE, SAME_LINE
-from firstword.telemetry.vocabulary import DECLARED, LOOP_IS_HELD
+from firstword.telemetry.vocabulary import ABSENT_CALLER, DECLARED, LOOP_IS_HELD
 from firstword.tuning.files import Files
 from firstword.tuning.notes import ignore
 from firstword.tuning.sources import Query
@@ -141,11 +141,12 @@ def passages(pair: Pair) -> Iterator[Passage]:
     """Those between pieces of two names that last long enough to be seen.
 
     Not the one from the dispatch: the declared one lasts until the plan's first step, the observed one until the entrypoint's.
+    Nor the one to a caller who is not there yet: what comes before it nobody waited for.
     """
     observed = borders(pair.observed.path, pair.offset_us)
     path = [piece for piece in pair.declared.path if piece.duration_us >= LEAST_US]
     for before, after in pairwise(path):
-        if before.name != after.name and not before.is_dispatch:
+        if before.name != after.name and not before.is_dispatch and after.name != ABSENT_CALLER:
             # between them lies what is too short, so that the passage is anywhere from the one's end to the other's begin
             end, begin = before.start_us + before.duration_us, after.start_us
             away = min(distance(end, observed), distance(begin, observed))
