@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def test_a_room_is_joined_beside_what_the_session_needs(tmp_path: Path, monkeypa
     made_late = agent._replace(source=agent.source.replace("    session =", "    hold(0.02)\n    session ="))
     saved = {each.rule.name: each.saving_s for each in found(made_late, tmp_path, monkeypatch)}
     assert saved[agent.rule] == pytest.approx(0.17, abs=0.002)
+
+
+def test_a_room_that_is_joined_last_is_beside_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session's start is all that is saved."""
+    agent = AGENTS["session started before the greeting"]
+    start = audited(Studio(tmp_path, monkeypatch).start(agent.source), tmp_path, agent)
+    joins, starts, *_ = start.chain.stretches
+    joined_last = replace(start, chain=replace(start.chain, stretches=(starts, joins)))
+    saved = {each.rule.name: each.saving_s for each in opportunities([joined_last])}
+    assert saved[agent.rule] == pytest.approx(0.15, abs=0.002)
 
 
 def test_a_prediction_is_never_sure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

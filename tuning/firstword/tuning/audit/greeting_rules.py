@@ -69,12 +69,13 @@ def session_before_greeting(start: AuditedStart) -> Iterator[RuleFinding]:
     pieces = [piece for piece in pieces if piece.span_id not in others]
     joining = _first_that_calls(chain, CONNECT)
     for finding in without(start, pieces):
-        if finding.saving_s < LEAST_S / 2 or joining is None:
+        last = len(chain.stretches) - 1
+        if finding.saving_s < LEAST_S / 2 or joining is None or joining == last:
             yield finding
             continue
-        needed = _first_that_calls(chain, NEEDS_THE_ROOM, joining + 1) or len(chain.stretches) - 1
+        needed = _first_that_calls(chain, NEEDS_THE_ROOM, joining + 1) or last
         before = joining - 1 if joining else None
-        yield found(pieces, chain.played_s() - chain.beside(joining, before, max(needed, joining), gone=pieces))
+        yield found(pieces, chain.played_s() - chain.beside(joining, before, needed, gone=pieces))
 
 
 def starts_session(statement: Statement | None) -> bool:
