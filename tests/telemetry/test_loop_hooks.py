@@ -84,6 +84,20 @@ async def test_in_debug_mode_a_handle_says_where_it_was_made() -> None:
     stop_record(record)
 
 
+async def test_a_tasks_first_step_is_at_its_function() -> None:
+    """It has not waited anywhere yet: what it computes first is its function's, not of who made the task."""
+
+    async def first() -> None:
+        """Ends at once."""
+
+    record = start_record(asyncio.get_running_loop())
+    await asyncio.create_task(first())
+    (step,) = (each for each in record.steps if each.life is not None and each.life.code is first.__code__)
+    stop_record(record)
+    assert step.waited_in is not None
+    assert step.waited_in.codes == (first.__code__,)
+
+
 async def test_a_record_keeps_no_task_alive() -> None:
     """A result, and what a coroutine holds, go when they would without us."""
     record = start_record(asyncio.get_running_loop())

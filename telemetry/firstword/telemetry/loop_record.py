@@ -46,7 +46,6 @@ MOST_REQUESTS = 4
 """Most writes to a descriptor without an answer that count as requests, each with an answer of its own. More are a stream:
 what comes then answers the last.
 """
-_TIMER = events.TimerHandle
 _TASKS: tuple[type[Any], ...] = (asyncio.Task, vars(asyncio.tasks)["_PyTask"])
 
 
@@ -166,7 +165,7 @@ class LoopRecord:
             step.detail = CallerSound() if call is None and _is_sound(handle) else call
         else:
             step = Step(Origin.SOON, self.current, now)
-            if isinstance(handle, _TIMER):
+            if isinstance(handle, events.TimerHandle):
                 step.origin = Origin.TIMER
                 step.detail = Timer(users_frame())
             callback = handle._callback
@@ -246,27 +245,20 @@ class LoopRecord:
             return None
         step = self._scheduled.pop(id(handle), None) or Step(Origin.OUTSIDE, None, self.begin)
         step.begin = now
-        if isinstance(handle, _TIMER):
-            due = self._timers_begin + round(handle._when * 1e9)
+        if isinstance(handle, events.TimerHandle):
+            due = self._timers_begin + round(handle.when() * 1e9)
             if step.detail is None:  # set before the record began
                 step.scheduled = due
             else:
                 cast("Timer", step.detail).due = due
         task: asyncio.Task[Any] | None = getattr(handle._callback, "__self__", None)
         if isinstance(task, _TASKS):
-            life = self._lives.get(id(task))
-            if life is None or life.task() is not task:  # it began before the record
-                life = self._life(task, None)
+            life = step.life = self._known(task) or self._life(task, None)
+            step.previous, step.waited_since = life.last, life.since
+            if life.since is None or now - life.since > LEAST_WAIT:
                 step.waited_in = await_chain(task.get_coro())
-            elif life.since is not None:
-                step.previous, step.waited_since = life.last, life.since
-                if now - life.since > LEAST_WAIT:
-                    step.waited_in = await_chain(task.get_coro())
-            step.life = life
             life.last = step
-        if self.current is not None:
-            step.outer = self.current
-        self.current = step
+        step.outer, self.current = self.current, step
         self.steps.append(step)
         return step
 
@@ -274,15 +266,16 @@ class LoopRecord:
         """Records that the callback of this step has ended."""
         now = step.end = self.clock()
         self.current = step.outer
+        is_long = now - step.begin > LONG_STEP
         life = step.life
         if life is not None:
             life.since = now
             task = life.task()
             if task is None or task.done():
                 step.ended_task = True
-            elif now - step.begin > LONG_STEP:
+            elif is_long:
                 step.reached = await_chain(task.get_coro())
-        elif now - step.begin > LONG_STEP and handle._callback is not None:
+        elif is_long and handle._callback is not None:
             step.name = name_of(handle._callback)
 
     def waiting(self, task: asyncio.Task[Any]) -> Step | None:
