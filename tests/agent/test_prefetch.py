@@ -210,6 +210,29 @@ async def test_nothing_but_its_end_ends_the_rounds(
     ]
 
 
+async def test_their_end_counts_also_while_one_fails(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, rounds_of: RoundsOf
+) -> None:
+    """A worker that ends while the TTS breaks waits for no further round."""
+    monkeypatch.setattr(prefetch, "FRESH", 0.2)
+    speaking = asyncio.Event()
+
+    async def breaks_when_cancelled(speaker: Synthesis, text: str) -> list[rtc.AudioFrame]:
+        speaking.set()
+        try:
+            return await asyncio.Event().wait() and []
+        finally:
+            raise RuntimeError("not an answer")
+
+    monkeypatch.setattr(Synthesis, "recorded", breaks_when_cancelled)
+    going_on = asyncio.create_task(rounds_of(settings).keep_fresh())
+    async with asyncio.timeout(PATIENCE):
+        await speaking.wait()
+    going_on.cancel()
+    await asyncio.wait({going_on}, timeout=PATIENCE)
+    assert going_on.cancelled()
+
+
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Texts that the TTS was asked for."""
     asked: list[str] = []

@@ -318,6 +318,37 @@ def test_nothing_begins_or_runs_on_once_a_start_has_ended(startup_test: StartupT
     assert {name for name, _ in states} <= {span.name for span in startup_test.exported()}
 
 
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "cancelled from outside"])
+def test_a_task_that_fails_as_it_is_cancelled_changes_no_end(startup_test: StartupTest, stopped: bool) -> None:
+    """A provider's connection that breaks while it is closed. The stop or the cancellation came first, and counts."""
+    plan = Plan("session.startup", phases=(GREET,))
+
+    @plan.first_word
+    async def playout() -> None:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            raise ConnectionResetError
+
+    plan.check()
+    run = startup_test.new_run(plan)
+
+    async def end() -> None:
+        performing = asyncio.ensure_future(run.perform())
+        await asyncio.sleep(0.1)
+        if stopped:
+            run.stop(Outcome.ABANDONED)
+        else:
+            performing.cancel()
+        await asyncio.wait({performing})
+        assert performing.cancelled() is not stopped
+        if stopped:
+            assert performing.result().outcome is Outcome.ABANDONED
+
+    startup_test.loop.run_until_complete(end())
+    assert run.record().task("playout").error_type == "ConnectionResetError"
+
+
 def _plan_of_two() -> tuple[Plan, asyncio.Event]:
     """A first word that is said at the event, a task that takes longer and can wait, and one that is deferred."""
     plan, heard = Plan("session.startup", phases=(GREET,)), asyncio.Event()

@@ -63,6 +63,8 @@ class Worker(AgentServer):
     """The task that prefetches accounts and greetings, and keeps them fresh."""
     _deleting: asyncio.Task[None] | None = None
     """The task that deletes cached data of deleted accounts."""
+    _ended: set[asyncio.Task[None]]
+    """Those of the two that were told to end."""
     health: Health
     """How it is, for probes and gauges."""
 
@@ -92,7 +94,7 @@ class Worker(AgentServer):
             livekit_private.start_native_runtime()
         # daemon: a worker that ends does not wait for a receiver's answer
         threading.Thread(target=warn_where_nothing_arrives, name="empty exports", daemon=True).start()
-        self._first_round = asyncio.Event()
+        self._first_round, self._ended = asyncio.Event(), set[asyncio.Task[None]]()
         try:
             folder = run_folder.make()
         except OSError as error:
@@ -110,11 +112,11 @@ class Worker(AgentServer):
                 try:
                     if unregistered:  # a console, whose only session begins at once
                         await self._first_round.wait()
-                    if not self._fresh.cancelling():
+                    if self._fresh not in self._ended:
                         await self._served(devmode=devmode, unregistered=unregistered)
                 finally:
-                    _end(self._fresh)
-                    _end(self._deleting)
+                    self._end(self._fresh)
+                    self._end(self._deleting)
 
     async def _keep_fresh(self, config: Settings) -> None:
         async with contextlib.aclosing(Prefetch(config)) as prefetch:
@@ -129,7 +131,13 @@ class Worker(AgentServer):
 
     def _make_nothing_ahead(self) -> None:
         if self._fresh is not None:
-            _end(self._fresh)
+            self._end(self._fresh)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Cancel it, once: a second time would end what the first has it close."""
+        if task not in self._ended:
+            self._ended.add(task)
+            task.cancel()
 
     async def _connection_task(self) -> None:
         """Register once what is made ahead is there; processes for jobs, which take seconds to import, are made meanwhile.
@@ -137,7 +145,7 @@ class Worker(AgentServer):
         Private to LiveKit (livekit-agents 1.8.9, `worker.py`): `run` begins it when all else of the worker is up.
         """
         await self._first_round.wait()
-        if self._fresh is not None and not self._fresh.cancelling():
+        if self._fresh is not None and self._fresh not in self._ended:
             await super()._connection_task()
 
     async def drain(self, timeout: NotGivenOr[int | None] = NOT_GIVEN) -> None:
@@ -156,7 +164,7 @@ class Worker(AgentServer):
         await super().aclose()
         beside = [task for task in (self._fresh, self._deleting) if task is not None]
         for task in beside:
-            _end(task)
+            self._end(task)
         if beside:
             await asyncio.wait(beside, timeout=CLOSED_S)
 
@@ -179,12 +187,6 @@ class Worker(AgentServer):
                 raise
             what = f"the port of the worker's health check is taken ({error.strerror})"
             _exit(f"{what}; FIRSTWORD_HTTP_PORT: expected {may_be('http_port')}")
-
-
-def _end(task: asyncio.Task[None]) -> None:
-    """Cancel it, once: a second time would end what the first has it close."""
-    if not task.cancelling():
-        task.cancel()
 
 
 def _end_on_hangup() -> None:

@@ -146,7 +146,8 @@ class Run:
         self._end: int | None = None
         self._outcome: Outcome | None = None
         self._failed: str | None = None
-        self._stopped = False
+        self._cause: Exception | None = None
+        self._cancelled = False
         self._joined: int | None = None
         self._skew = 0.0
         self._group: asyncio.TaskGroup | None = None
@@ -158,7 +159,8 @@ class Run:
         Raises StartFailed if a required task failed. A start that was stopped returns its record. If it is cancelled
         from outside, all tasks are cancelled, the record is exported as failed, and CancelledError is raised.
         """
-        self._performing = asyncio.current_task()
+        performing = self._performing = asyncio.current_task()
+        assert performing is not None  # noqa: S101 - coroutines are performed by tasks
         install(asyncio.get_running_loop())
         self._first_step = self.clock()
         try:
@@ -166,12 +168,11 @@ class Run:
                 self._begin_ready(self._first_step)
         except asyncio.CancelledError:
             record = self._finish()
-            if self._stopped and self._performing is not None and self._performing.uncancel() == 0:
-                return record
-            raise
-        except ExceptionGroup as errors:
-            self._finish()
-            raise StartFailed(self._failed or self._shape.first_word) from errors.exceptions[0]
+            if not self._cancelled or performing.uncancel() > 0:  # from outside, or from there too
+                raise
+            if self._cause is not None:
+                raise StartFailed(self._failed or self._shape.first_word) from self._cause
+            return record
         return self._finish()
 
     def give(self, name: str, value: Any) -> None:
@@ -188,8 +189,7 @@ class Run:
         has ended.
         """
         if self._performing is not None and self._settle(outcome):
-            self._stopped = True
-            self._performing.cancel()
+            self._cancel()
 
     def caller_joined(self, instant: int) -> int:
         """Records that the caller joined at `instant` (ns, as the server's clock says). Only the first caller counts.
@@ -218,6 +218,14 @@ class Run:
             return False
         self._outcome, self._end = outcome, self.clock() if end is None else end
         return True
+
+    def _cancel(self) -> None:
+        """Cancel every task. The group never sees an error: before Python 3.13 it forgets a cancellation from outside
+        for one.
+        """
+        self._cancelled = True
+        if self._performing is not None:
+            self._performing.cancel()
 
     def _begin_ready(self, instant: int) -> None:
         """Start every task whose needs are all there, as of `instant`; none once the start ended without a first word."""
@@ -257,10 +265,11 @@ class Run:
             if node.deferred and not node.readies:
                 logger.warning("deferred task %s failed", node.name, exc_info=error)
                 return
-            if self._failed is None:
-                self._failed = node.name
             self._settle(Outcome.FAILED)
-            raise
+            if not self._cancelled:
+                self._failed, self._cause = node.name, error
+                self._cancel()
+            return
         now = self.clock()
         running.end = now if running.ended_at is None else min(max(running.ended_at, running.begin), now)
         if running.state is TaskState.RUNNING:

@@ -29,6 +29,7 @@ from firstword.agent.greeting.greeting import NotKept
 from firstword.agent.greeting.text import greeting_text
 from firstword.agent.parts import WorkerParts
 from firstword.agent.process.caches import Caches, opened_caches
+from firstword.agent.process.together import together
 from firstword.agent.settings import Settings
 
 logger = logging.getLogger("firstword")
@@ -89,23 +90,19 @@ class Prefetch:
         speeches = caches.speeches if await _keeps(caches.speeches, self._speaking.back_off) else None
         if accounts is None and speeches is None:
             return 0
-        store, spoken = self._parts.store(), None
+        store, making = self._parts.store(), list[Coroutine[Any, Any, int]]()
         try:
             await store.prepare()
             common = await store.common(self._settings.prefetch_accounts)
-            async with utils.http_context.open(), asyncio.TaskGroup() as both:
-                if accounts is not None:
-                    both.create_task(
-                        _preload(AccountCache(store, accounts, patience=self._settings.account_deadline), common)
-                    )
-                if speeches is not None:
-                    audio = AudioCache(speeches, days=self._settings.cache_days)
-                    spoken = both.create_task(self._speaking.all_of([GENERIC.id, *common], store, audio))
-        except* StoreError as errors:
-            raise errors.exceptions[0] from None
+            if accounts is not None:
+                making.append(_preload(AccountCache(store, accounts, patience=self._settings.account_deadline), common))
+            if speeches is not None:
+                audio = AudioCache(speeches, days=self._settings.cache_days)
+                making.append(self._speaking.all_of([GENERIC.id, *common], store, audio))
+            async with utils.http_context.open():
+                return sum(await together(*making))
         finally:
             await store.aclose()
-        return 0 if spoken is None else spoken.result()
 
     async def aclose(self) -> None:
         """Closes the caches."""
@@ -147,9 +144,11 @@ async def _keeps(cache: Cache | None, back_off: BackOff) -> bool:
     return False
 
 
-async def _preload(accounts: AccountCache, common: Sequence[str]) -> None:
+async def _preload(accounts: AccountCache, common: Sequence[str]) -> int:
+    """Returns how many pieces of speech it synthesised: none."""
     await accounts.preload(common)
     await accounts.aclose()
+    return 0
 
 
 @cache
@@ -179,13 +178,9 @@ class _Speaking:
         self._failures, self._seen, self._spoken, self._unanswered = [], set(), 0, 0
         left = iter(accounts)
         try:
-            async with asyncio.TaskGroup() as speakers:
-                for _ in range(AT_ONCE):
-                    speakers.create_task(self._speak(left, store, audio))
-        except* (APIError, NotKept):  # the provider is down, or the cache: counted like a refusal
+            await together(*(self._speak(left, store, audio) for _ in range(AT_ONCE)))
+        except (APIError, NotKept):  # the provider is down, or the cache: counted like a refusal
             self.back_off.failed()
-        except* StoreError as errors:
-            raise errors.exceptions[0] from None
         else:
             self.back_off.worked()
             self._refused = {piece: pause for piece, pause in self._refused.items() if piece in self._seen}
