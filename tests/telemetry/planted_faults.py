@@ -187,6 +187,30 @@ async def root(port):
     thread.join()
 """,
     ),
+    "native event that came before its need": Fault(
+        ObservedKind.COMPUTING,
+        """
+import asyncio, threading, time
+async def pump(queue, heard):
+    while True:
+        await queue.get()
+        for each in heard:
+            each.set()
+async def root(port):
+    loop = asyncio.get_running_loop()
+    queue, heard, event = asyncio.Queue(), [], asyncio.Event()
+    task = asyncio.create_task(pump(queue, heard))
+    await asyncio.sleep(0.01)
+    thread = threading.Thread(target=loop.call_soon_threadsafe, args=(queue.put_nowait, None))
+    thread.start()
+    thread.join()
+    await asyncio.sleep(0)
+    heard.append(event)  # the event is in the queue, and the pump has not run yet
+    time.sleep(0.3)  # here
+    await event.wait()
+    task.cancel()
+""",
+    ),
     "sound of the caller": Fault(
         ObservedKind.CALLER_SOUND,
         """

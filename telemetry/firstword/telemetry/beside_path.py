@@ -87,12 +87,13 @@ def _left_path(need: Need, passed: Collection[int], since: int) -> tuple[int, in
     back, until a step that is on the path. None where it leads to who brought what the path waited for.
     """
     step, instant, delayed = need.step, need.ready, 0
-    woken: list[Step] = []
+    woken, way = list[Step](), set[int]()
     for _ in range(_MOST_STEPS):
         if step is None or instant <= since:
             break
         if id(step) in passed:
             return instant, delayed
+        way.add(id(step))
         instant = min(instant, step.begin)
         due = step.detail.due if isinstance(step.detail, Timer) else 0
         delayed += max(instant - max(due, step.scheduled), 0)
@@ -105,7 +106,7 @@ def _left_path(need: Need, passed: Collection[int], since: int) -> tuple[int, in
             continue
         if _source(step, woken) in need.sources:
             return None
-        step, instant = _before(step, woken, instant)
+        step, instant = _before(step, woken, way, instant)
         woken = []
     return since, delayed
 
@@ -121,20 +122,25 @@ def _task(step: Step) -> Source:
     return "task", id(step.life)
 
 
-def _before(step: Step, woken: Sequence[Step], instant: int) -> tuple[Step | None, int]:
+def _before(step: Step, woken: Sequence[Step], way: Collection[int], instant: int) -> tuple[Step | None, int]:
     """What an event came from, and when."""
     detail, cause = step.detail, step.cause
     if cause is not None and detail is not None and not isinstance(detail, CallerSound):
         if isinstance(detail, Timer):
             return cause, step.scheduled
         return cause, detail.asked if isinstance(detail, Event) else detail.submitted
-    last = let_go_on(woken, instant)
+    last = let_go_on(woken, way)
     return (None, instant) if last is None or last.waited_since is None else (last.previous, last.waited_since)
 
 
-def let_go_on(woken: Sequence[Step], instant: int) -> Step | None:
-    """Which of the tasks that an event without a cause let go on had waited for it last; None if none had before the instant."""
-    waited = [each for each in woken if each.waited_since is not None and each.waited_since <= instant]
+def let_go_on(woken: Sequence[Step], passed: Collection[int]) -> Step | None:
+    """Returns which of the tasks that an event without a cause let go on had waited last; None if of none it is known.
+
+    That one may have begun to wait after the event came: others handed it on while the loop was busy.
+
+    passed: ids of the steps on the way back to the event. A wait that one of them began is on the way itself.
+    """
+    waited = [each for each in woken if each.waited_since is not None and id(each.previous) not in passed]
     return functools.reduce(_later, waited) if waited else None
 
 

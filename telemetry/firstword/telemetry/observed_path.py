@@ -152,7 +152,9 @@ class _Walk:
         """From an event without a cause to the task that it let go on."""
         if step.origin is Origin.BEGIN:
             return None
-        last = let_go_on(woken, self._reached)
+        last = let_go_on(woken, self.passed)
+        if last is not None and last.waited_since is not None and last.waited_since > self._reached:
+            return self._held_up(last, last.waited_since)
         waiting = _waiting(last or (woken[-1] if woken else step))
         since = self._since if last is None or last.waited_since is None else last.waited_since
         self.add(ObservedKind.EVENT_LOOP, max(step.scheduled, since), *waiting)
@@ -162,6 +164,15 @@ class _Walk:
             self._pieces[-1] = replace(self._pieces[-1], is_arrival=True)
         self._told = False
         return None if last is None else last.previous
+
+    def _held_up(self, needs: Step, since: int) -> Step | None:
+        """From an event that was there before it was needed to the task that needed it, which then waited for the loop."""
+        while self._pieces and self._pieces[-1].end <= since:
+            self._pieces.pop()
+        end = self._pieces.pop().end if self._pieces else self._reached
+        self._reached = end
+        self.add(ObservedKind.EVENT_LOOP, since, *_waiting(needs))
+        return needs.previous
 
     def _came_in(self, since: int, woken: Sequence[Step]) -> bool:
         """Whether the caller came in a wait since then that a later event of the room ended, told of by the same task."""
