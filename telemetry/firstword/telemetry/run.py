@@ -173,6 +173,9 @@ class Run:
             if self._cause is not None:
                 raise StartFailed(self._failed or self._shape.first_word) from self._cause
             return record
+        except ExceptionGroup:  # a defect of this library: what a task raises is kept
+            self._finish()
+            raise
         return self._finish()
 
     def give(self, name: str, value: Any) -> None:
