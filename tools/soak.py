@@ -4,8 +4,9 @@ First the tests with the marker `soak`, file by file, with a limit: they may nee
 Then the whole suite on both ends of the ranges, what computes and then real calls, as `make test` does. Then calls, 20
 times beside a process that computes all the time; then properties, on a hundred times as many examples. The short form
 calls once, and tries five times as many examples; all else is the same.
-Each round that ends is appended to soak/results.jsonl, so that an interruption loses nothing; what pytest printed is
-beside it. After a failure it goes on. A test that lacks a tool skips itself: it is "not run", with its reason.
+Each round that ends is appended to soak/results.jsonl; what pytest printed is beside it. After a failure it goes on. A
+test that lacks a tool skips itself: it is "not run", with its reason. Called again on the same commit, it goes on where it
+was interrupted: what passed is not run again.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class Round:
     part: str
     round: int
     of: int
+    examples: int
+    """How many times as many as usual a property was tried on."""
     outcome: Literal["passed", "failed", "not run"]
     seconds: float
     summary: str
@@ -126,7 +129,19 @@ async def soak(part: Part, number: int, examples: int, commit: str, report: Call
     seconds, ended = time.monotonic() - began, datetime.now(UTC).isoformat(timespec="seconds")
     outcome, summary = judged(code, log.read_text(encoding="utf-8"))
     summary = summary if code is not None else f"ended after {part.limit:.0f} s, which is its limit"
-    return Round(ended, commit, python_version(), part.name, number, part.rounds, outcome, round(seconds, 1), summary)
+    return Round(
+        ended, commit, python_version(), part.name, number, part.rounds, examples, outcome, round(seconds, 1), summary
+    )
+
+
+def passed_before(commit: str, examples: int) -> dict[tuple[str, int, int], Round]:
+    """Rounds of this commit that have passed, by part, number, and of how many. None of a commit with changes."""
+    if commit.endswith("-dirty") or not RESULTS.exists():
+        return {}
+    lines = (json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines())
+    rounds = [Round(**line) for line in lines if line["commit"] == commit]
+    same = [each for each in rounds if each.examples == examples and each.python == python_version()]
+    return {(each.part, each.round, each.of): each for each in same if each.outcome == "passed"}
 
 
 def judged(code: int | None, output: str) -> tuple[Literal["passed", "failed", "not run"], str]:
@@ -165,8 +180,14 @@ def main(rounds: int) -> bool:
     commit = subprocess.run(("git", "describe", "--always", "--dirty"), capture_output=True, text=True).stdout.strip()
     FOLDER.mkdir(exist_ok=True)
     ended, out = list[Round](), Console(stderr=True, markup=False, highlight=False)
+    before = passed_before(commit, EXAMPLES * rounds)
+    if before:
+        out.print(f"{len(before)} rounds of this commit have passed before: they are not run again.")
     for part in parts(rounds):
         for number in range(1, part.rounds + 1):
+            if kept := before.get((part.name, number, part.rounds)):
+                ended.append(kept)
+                continue
             with progress(out) as report:
                 result = asyncio.run(soak(part, number, EXAMPLES * rounds, commit, report))
             with RESULTS.open("a", encoding="utf-8") as results:
