@@ -169,9 +169,9 @@ class _Walk:
         """From an event that was there before it was needed to the task that needed it, which then waited for the loop."""
         while self._pieces and self._pieces[-1].end <= since:
             self._pieces.pop()
-        end = self._pieces.pop().end if self._pieces else self._reached
-        self._reached = end
+        self._reached = self._pieces.pop().end
         self.add(ObservedKind.EVENT_LOOP, since, *_waiting(needs))
+        self._told = False
         return needs.previous
 
     def _came_in(self, since: int, woken: Sequence[Step]) -> bool:
