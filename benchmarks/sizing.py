@@ -60,6 +60,11 @@ class Level:
         return p90(self.tuned) / p90(self.floor)
 
     @property
+    def is_carried(self) -> bool:
+        """Returns whether new callers of the worker were heard, and waited hardly longer than those of the floor."""
+        return math.isfinite(p90(self.tuned)) and self.ratio <= LIMIT
+
+    @property
     def row(self) -> str:
         """Returns a line of the table."""
         return f"| {self.calls} | {p90(self.floor):.3f} | {p90(self.tuned):.3f} | {self.ratio:.2f} | {self.cores:.2f} | {self.memory_mb:.0f} |"
@@ -137,7 +142,7 @@ async def measure(least: int, most: int, sessions: int) -> list[Level]:
                     print(f"one of {calls} calls heard nothing within {PATIENCE_S:g} s", flush=True)
                     break
                 print(levels[-1].row, flush=True)
-                if levels[-1].ratio > LIMIT:
+                if not levels[-1].is_carried:
                     break
     return levels
 
@@ -155,7 +160,7 @@ def main() -> int:
     typed = parser.parse_args()
     print(HEAD)
     levels = asyncio.run(measure(typed.least, typed.most, typed.sessions))
-    carried = [each.calls for each in levels if each.ratio <= LIMIT]
+    carried = [each.calls for each in levels if each.is_carried]
     print(f"carried: {max(carried, default=0)} calls (p90 at most {LIMIT:.2f} of the floor's)")
     return int(not carried)
 
