@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -284,24 +285,30 @@ def test_a_file_is_closed_however_busy_the_machine(tmp_path: Path, monkeypatch: 
     gc.collect()  # a connection that is open would warn, which is an error in these tests
 
 
-async def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path) -> None:
-    """However often it is cancelled: a connection that stays open has a thread, which keeps the process from ending."""
-    file = tmp_path / "accounts.db"
-    opened = await SQLStore.open(sqlite_url(file))
-    writer = sqlite3.connect(file, isolation_level=None)
-    writer.execute("BEGIN IMMEDIATE")
-    saving = asyncio.create_task(opened.save(ADA))
-    await asyncio.sleep(0.05)
-    closing = asyncio.create_task(opened.aclose())
-    for task in (saving, closing, closing):
-        await asyncio.sleep(0.01)
-        task.cancel()
-    await asyncio.gather(saving, closing, return_exceptions=True)
-    writer.execute("ROLLBACK")
-    writer.close()
-    async with asyncio.timeout(120):
-        while [each for each in threading.enumerate() if "_connection_worker_thread" in each.name]:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+@pytest.mark.parametrize("turns", range(1, 9))
+def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path, turns: int) -> None:
+    """To its end, in whichever turn of the loop and however often it is cancelled, also where the loop ends with it.
+
+    A connection that stays open has a thread, which keeps the process from ending.
+    """
+
+    async def use() -> None:
+        opened = await SQLStore.open(sqlite_url(tmp_path / "accounts.db"))
+        await asyncio.gather(*(opened.account(ADA.id) for _ in range(3)))  # three connections in the pool
+        closing = asyncio.create_task(opened.aclose())
+        await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+            closing.cancel()
+        await asyncio.wait({closing})
+        assert closing.cancelled()
+
+    asyncio.run(use())
+    gc.collect()  # a connection that is open would warn, which is an error in these tests
+    deadline = time.monotonic() + 120
+    while [each for each in threading.enumerate() if "_connection_worker_thread" in each.name]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -179,11 +179,18 @@ class SQLStore(AccountStore):
     async def aclose(self) -> None:
         """Closes every connection, once statements that were given up have ended. The store is not used afterwards.
 
-        It goes on if its caller is cancelled: a connection that is left open is a thread that keeps the process.
+        A caller who is cancelled meanwhile waits for it too, however often: a connection that is left open is a thread
+        that keeps the process, and the loop may end with its caller.
         """
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
+        closing = self._closing = self._closing or asyncio.create_task(self._close())
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     async def _close(self) -> None:
         if self._running:
