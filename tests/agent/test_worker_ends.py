@@ -24,6 +24,21 @@ from tests.agent.test_worker import started_from
 from tests.calls.waiting import PATIENCE
 
 SHIPPED = data_file("agent/worker.py")
+BROKEN = """
+from firstword.agent.parts import Parts
+from firstword.agent.testing.providers import FakeTTS
+
+class Breaks(FakeTTS):
+    def synthesize(self, text, **options):
+        raise LookupError("not an answer")
+
+class Broken(Parts):
+    def tts(self):
+        return Breaks()
+
+    def voice_key(self, engine):
+        return "anybody's"
+"""
 
 
 @asynccontextmanager
@@ -97,6 +112,18 @@ async def test_at_any_moment(tmp_path: Path) -> None:
             code, log = await end(worker, processes)
             assert code in (0, -signal.SIGTERM), f"{moment}: {log}"
             assert "Traceback" not in log, f"{moment}: {log}"
+
+
+async def test_after_a_first_round_that_nobody_expected_to_fail(tmp_path: Path) -> None:
+    """It takes jobs all the same, and ends when it is told to."""
+    (tmp_path / "broken_parts.py").write_text(BROKEN)
+    broken = {"FIRSTWORD_PARTS": "broken_parts:Broken", "PYTHONPATH": str(tmp_path), "FIRSTWORD_PROFILE": "tuned"}
+    async with ready_worker(tmp_path, **broken) as (_, worker, _):
+        own = processes_of(worker)
+        worker.send_signal(signal.SIGTERM)
+        code, log = await end(worker, own)
+    assert code == 0
+    assert "accounts and greetings are not kept fresh" in log
 
 
 async def test_while_it_is_idle(tmp_path: Path) -> None:
