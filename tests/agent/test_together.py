@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from firstword.agent.process.together import together
+from firstword.agent.together import together
 
 
 async def _after(turns: int, value: int) -> int:

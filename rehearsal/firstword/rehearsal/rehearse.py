@@ -25,6 +25,7 @@ from livekit import api, rtc
 from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields
 from firstword.agent.accounts.sql_store import SQLStore
+from firstword.agent.together import together
 from firstword.rehearsal.agent_file import BadAgent
 from firstword.rehearsal.agent_process import AGENT, look_at, place_agent, running_agent
 from firstword.rehearsal.alignment import Samples
@@ -232,10 +233,9 @@ async def _perform(
             await asyncio.sleep(began - time.monotonic())
             began = time.monotonic() + group.size / plan.rate
         report(Progress(f"session {len(sessions) + 1} of {total}: {group.profile}", len(sessions), total))
-        async with asyncio.TaskGroup() as calls:
-            numbers = range(group.first, group.first + group.size)
-            group_calls = [calls.create_task(call(plan, running, worker, number, sessions)) for number in numbers]
-        for recording in filter(None, (each.result() for each in group_calls)):  # while nobody listens
+        numbers = range(group.first, group.first + group.size)
+        recordings = await together(*(call(plan, running, worker, number, sessions) for number in numbers))
+        for recording in filter(None, recordings):  # while nobody listens
             sessions[sessions.index(recording.session)] = await asyncio.to_thread(recording.compared)
         report(Progress(f"session {len(sessions)} of {total}: {group.profile}", len(sessions), total))
     # What a worker has not written yet is written as the last processes end.

@@ -29,8 +29,8 @@ from firstword.agent.greeting.greeting import NotKept
 from firstword.agent.greeting.text import greeting_text
 from firstword.agent.parts import WorkerParts
 from firstword.agent.process.caches import Caches, opened_caches
-from firstword.agent.process.together import together
 from firstword.agent.settings import Settings
+from firstword.agent.together import together
 
 logger = logging.getLogger("firstword")
 
