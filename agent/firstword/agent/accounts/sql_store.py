@@ -179,8 +179,8 @@ class SQLStore(AccountStore):
     async def aclose(self) -> None:
         """Closes every connection, once statements that were given up have ended. The store is not used afterwards.
 
-        A caller who is cancelled meanwhile waits for it too, however often: a connection that is left open is a thread
-        that keeps the process, and the loop may end with its caller.
+        A caller who is cancelled meanwhile waits for it too, however often: the loop may end with them. A connection
+        that is left open is a thread that keeps the process.
         """
         closing = self._closing = self._closing or asyncio.create_task(self._close())
         cancelled: asyncio.CancelledError | None = None
