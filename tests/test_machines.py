@@ -27,7 +27,7 @@ from firstword.rehearsal.stack import Stack
 from firstword.telemetry import vocabulary
 from tests.calls.traces import Traced, find_start, spans_of
 from tests.calls.waiting import PATIENCE, until
-from tests.calls.workers import DEADLINES
+from tests.calls.workers import PATIENT
 from tests.redis import redis_server
 from tests.rehearsal.test_stack import gone, nothing_left
 from tests.test_collector import exporter, send, stored, trace
@@ -101,7 +101,7 @@ async def test_two_machines_are_one_deployment(tmp_path: Path) -> None:
     (path / "redis-server").symlink_to(redis_server())
     shell = environment(tmp_path)
     shell |= {"PATH": f"{path}:{shell['PATH']}", "FIRSTWORD_IDLE_PROCESSES": "1"}
-    shell |= dict.fromkeys((*DEADLINES, "FIRSTWORD_CACHE_DEADLINE"), str(PATIENCE))
+    shell |= {**PATIENT, "FIRSTWORD_CACHE_DEADLINE": str(PATIENCE)}
     shell |= {"FIRSTWORD_SLOW": "0.001", "FIRSTWORD_KEEP_PERCENT": "0"}
     shell |= {"FIRSTWORD_DECISION_WAIT": "5s"}  # on a busy machine the two parts of a trace come one after the other
     async with nothing_left(Ports()), up(tmp_path, shell) as (at, children):

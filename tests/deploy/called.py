@@ -11,7 +11,7 @@ from typing import Any
 
 from firstword.rehearsal.processes import free_ports
 from tests.calls.waiting import PATIENCE
-from tests.calls.workers import DEADLINES, CallServers
+from tests.calls.workers import PATIENT, CallServers
 from tests.deploy import pods
 from tests.deploy.containers import Container
 from tests.deploy.rendered import Manifest, render
@@ -22,7 +22,7 @@ async def manifests_for(servers: CallServers) -> tuple[str, list[Manifest]]:
     """The name of an agent, and what the chart renders for it with the servers' addresses."""
     name = f"chart-{secrets.token_hex(3)}"
     (port,) = free_ports(1)
-    variables = {**servers.providers, **dict.fromkeys(DEADLINES, PATIENCE)}
+    variables = {**servers.providers, **PATIENT}
     values = {
         "livekit": {"url": servers.stack.livekit_url},
         "port": port,

@@ -20,7 +20,7 @@ from firstword.rehearsal.processes import Child, free_ports, running, started
 from firstword.rehearsal.servers import LIVEKIT, find
 from firstword.rehearsal.stack import Stack
 from tests.calls.waiting import PATIENCE
-from tests.calls.workers import DEADLINES, CallServers
+from tests.calls.workers import PATIENT, CallServers
 from tests.deploy.containers import CommandProbe, Container, image_environment
 from tests.deploy.rendered import compose, image_command
 
@@ -54,7 +54,7 @@ async def compose_project(folder: Path, redis: Path, postgres_url: str) -> Async
     store = services["worker"]["environment"]["FIRSTWORD_STORE_URL"]
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     places = {store: postgres_url, "redis://127.0.0.1": f"redis://127.0.0.1:{ports['6379']}", **ports}
-    patient = {"environment": services["worker"]["environment"] | dict.fromkeys(DEADLINES, str(PATIENCE))}
+    patient = {"environment": services["worker"]["environment"] | PATIENT}
     worker = of_service(services["worker"] | patient).moved(places)
     livekit = Container((), services["livekit"]["environment"], {}, 0).moved(places)
     url = worker.environment["LIVEKIT_URL"]
