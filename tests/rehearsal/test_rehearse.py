@@ -94,6 +94,28 @@ def test_a_worker_sees_no_key_and_no_address_of_the_shell() -> None:
     assert dropped_variables([*shell, *kept]) == set(shell)
 
 
+async def test_a_worker_has_what_the_rehearsal_gives_it_whatever_the_shell_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that is set for production has variables of the same names."""
+    names = ("LIVEKIT_URL", "FIRSTWORD_AGENT_NAME", "FIRSTWORD_FIXED_LOAD", "OPENAI_BASE_URL")
+    for name in (*names, "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "the shell's")
+    printer = tmp_path / "python"
+    printer.write_text("#!/bin/sh\nexec env\n")
+    printer.chmod(0o755)
+    stack = Stack(livekit_url="ws://here", api_key="key", api_secret="secret", pid=0)
+    simulated = {"OPENAI_BASE_URL": "http://there"}
+    async with running_worker(
+        "floor", agent_name="x", folder=tmp_path, stack=stack, environment=simulated, python=printer
+    ) as worker:
+        with pytest.raises(ServerFailed):
+            await worker.registered()
+    seen = dict(line.split("=", 1) for line in (tmp_path / LOGS / "floor.log").read_text().splitlines() if "=" in line)
+    assert [seen.get(name) for name in names] == ["ws://here", "x", "0.1", "http://there"]
+    assert "OPENAI_API_KEY" not in seen
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

@@ -210,7 +210,7 @@ async def running_worker(
     log, traces, cache = folder / LOGS / f"{profile}.log", folder / TRACES / profile, folder / "cache" / profile
     for path in (log.parent, traces, cache):
         path.mkdir(parents=True, exist_ok=True)
-    own = {
+    given = {
         "LIVEKIT_URL": stack.livekit_url,
         "LIVEKIT_API_KEY": stack.api_key,
         "LIVEKIT_API_SECRET": stack.api_secret,
@@ -221,13 +221,14 @@ async def running_worker(
         "FIRSTWORD_HTTP_PORT": "0",
         "FIRSTWORD_TRACES": str(traces.resolve()),
         "XDG_CACHE_HOME": str(cache.resolve()),
+        **environment,
     }
     dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
     server = entrypoint or worker_file(profile)
-    command = (*without(dropped), str(python), *START, str(server))
+    command = (*without(dropped - given.keys()), str(python), *START, str(server))
     # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
     place = None if real else folder
-    async with logged_worker(profile, command, {**own, **environment}, log=log, folder=place) as worker:
+    async with logged_worker(profile, command, given, log=log, folder=place) as worker:
         yield worker
 
 
