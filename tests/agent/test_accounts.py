@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
-import aiosqlite
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from firstword.agent.accounts import examples, sql_store
+from firstword.agent.accounts import examples
 from firstword.agent.accounts.account_store import StoreError, StoreFailure
 from firstword.agent.accounts.model import GENERIC, Account, GreetingFields, LastSession, SessionRow
 from firstword.agent.accounts.sql_store import SQLStore
@@ -264,51 +260,6 @@ async def test_a_deadline_holds_while_the_store_is_locked(tmp_path: Path, monkey
         assert await opened.account(ADA.id) == ADA
         writer.execute("ROLLBACK")
         writer.close()
-
-
-def test_a_file_is_closed_however_busy_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its loop may end at once after it. What limits a server's answer does not limit it."""
-    monkeypatch.setattr(sql_store, "_CLOSE_S", 0.0)
-    close = aiosqlite.Connection.close
-
-    async def late(connection: aiosqlite.Connection) -> None:
-        await asyncio.sleep(0.1)
-        await close(connection)
-
-    monkeypatch.setattr(aiosqlite.Connection, "close", late)
-
-    async def use() -> None:
-        async with aclosing(await SQLStore.open(sqlite_url(tmp_path / "accounts.db"), seed=True)) as opened:
-            assert await opened.account(ADA.id) == ADA
-
-    asyncio.run(use())
-    gc.collect()  # a connection that is open would warn, which is an error in these tests
-
-
-@pytest.mark.parametrize("turns", range(1, 9))
-def test_a_closing_that_is_cancelled_goes_on(tmp_path: Path, turns: int) -> None:
-    """To its end, in whichever turn of the loop and however often it is cancelled, also where the loop ends with it.
-
-    A connection that stays open has a thread, which keeps the process from ending.
-    """
-
-    async def use() -> None:
-        opened = await SQLStore.open(sqlite_url(tmp_path / "accounts.db"))
-        await asyncio.gather(*(opened.account(ADA.id) for _ in range(3)))  # three connections in the pool
-        closing = asyncio.create_task(opened.aclose())
-        await asyncio.sleep(0)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-            closing.cancel()
-        await asyncio.wait({closing})
-        assert closing.cancelled()
-
-    asyncio.run(use())
-    gc.collect()  # a connection that is open would warn, which is an error in these tests
-    deadline = time.monotonic() + 120
-    while [each for each in threading.enumerate() if "_connection_worker_thread" in each.name]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
