@@ -123,7 +123,7 @@ def place_agent(
         python,
         folder,
         observing({**path, **environment}, observe, at_start=AT_START),
-        without(dropped - environment.keys()),
+        without(dropped, environment),
         audit,
     )
 

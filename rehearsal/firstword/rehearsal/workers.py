@@ -225,7 +225,7 @@ async def running_worker(
     }
     dropped = {"PYTHONDONTWRITEBYTECODE"} if real else dropped_variables(os.environ)
     server = entrypoint or worker_file(profile)
-    command = (*without(dropped - given.keys()), str(python), *START, str(server))
+    command = (*without(dropped, given), str(python), *START, str(server))
     # Outside of the rehearsal's folder an `.env.local` of the user's would be read.
     place = None if real else folder
     async with logged_worker(profile, command, given, log=log, folder=place) as worker:
@@ -260,9 +260,12 @@ def dropped_variables(environment: Iterable[str]) -> set[str]:
     }
 
 
-def without(names: Iterable[str]) -> tuple[str, ...]:
-    """Returns the command prefix that runs a program without these variables: children otherwise inherit all of ours."""
-    return ("env", *(part for name in sorted(names) for part in ("-u", name)))
+def without(names: Iterable[str], given: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the command prefix that runs a program without these variables of ours, which children otherwise inherit.
+
+    given: what the program's environment has on top of ours. It stays, also where one of ours has its name.
+    """
+    return ("env", *(part for name in sorted(set(names) - given.keys()) for part in ("-u", name)))
 
 
 def worker_file(profile: str) -> Path:
