@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from firstword.telemetry.plan import Plan
-from firstword.telemetry.record import Outcome, TaskState
+from firstword.telemetry.record import Outcome, Start, TaskState
 from firstword.telemetry.run import Run, StartFailed, used_fallback
 from firstword.telemetry.testing import StartupTest
 from firstword.telemetry.vocabulary import CONNECT, GREET, WAIT
 from tests.telemetry.plans import a_plan
+
+CUT_OFF = pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "cancelled from outside"])
+"""How a start ends before its first word."""
 
 
 def test_a_required_task_that_fails_ends_the_start(startup_test: StartupTest) -> None:
@@ -282,7 +286,7 @@ def test_a_first_word_in_the_turn_of_a_failure_is_none(startup_test: StartupTest
     assert "analytics" not in spans
 
 
-@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "cancelled from outside"])
+@CUT_OFF
 def test_nothing_begins_or_runs_on_once_a_start_has_ended(startup_test: StartupTest, stopped: bool) -> None:
     """A task is done in the turn of the end: what needs it begins no more, or is cancelled before its first step."""
     plan, connected = Plan("session.startup"), asyncio.Event()
@@ -300,25 +304,17 @@ def test_nothing_begins_or_runs_on_once_a_start_has_ended(startup_test: StartupT
     plan.check()
     run = startup_test.new_run(plan)
 
-    async def end() -> None:
-        performing = asyncio.ensure_future(run.perform())
-        await asyncio.sleep(0.1)
-        connected.set()
-        if stopped:
-            run.stop(Outcome.TIMED_OUT)
-        else:
-            performing.cancel()
-        await asyncio.wait({performing})
-        assert performing.cancelled() is not stopped
-
-    startup_test.loop.run_until_complete(end())
+    performing = startup_test.loop.run_until_complete(
+        _cut_off(run, Outcome.TIMED_OUT if stopped else None, connected.set)
+    )
+    assert performing.cancelled() is not stopped
     states = [(task.name, task.state) for task in run.record().tasks]
     begun = [] if stopped else [("caller", TaskState.CANCELLED)]
     assert states == [("room", TaskState.DONE), *begun]
     assert {name for name, _ in states} <= {span.name for span in startup_test.exported()}
 
 
-@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "cancelled from outside"])
+@CUT_OFF
 def test_a_task_that_fails_as_it_is_cancelled_changes_no_end(startup_test: StartupTest, stopped: bool) -> None:
     """A provider's connection that breaks while it is closed. The stop or the cancellation came first, and counts."""
     plan = Plan("session.startup", phases=(GREET,))
@@ -333,20 +329,26 @@ def test_a_task_that_fails_as_it_is_cancelled_changes_no_end(startup_test: Start
     plan.check()
     run = startup_test.new_run(plan)
 
-    async def end() -> None:
-        performing = asyncio.ensure_future(run.perform())
-        await asyncio.sleep(0.1)
-        if stopped:
-            run.stop(Outcome.ABANDONED)
-        else:
-            performing.cancel()
-        await asyncio.wait({performing})
-        assert performing.cancelled() is not stopped
-        if stopped:
-            assert performing.result().outcome is Outcome.ABANDONED
-
-    startup_test.loop.run_until_complete(end())
+    performing = startup_test.loop.run_until_complete(_cut_off(run, Outcome.ABANDONED if stopped else None))
+    assert performing.cancelled() is not stopped
+    if stopped:
+        assert performing.result().outcome is Outcome.ABANDONED
     assert run.record().task("playout").error_type == "ConnectionResetError"
+
+
+async def _cut_off(
+    run: Run, outcome: Outcome | None, just_before: Callable[[], object] = lambda: None
+) -> asyncio.Task[Start]:
+    """Perform it, and after 0.1 s stop it with this outcome, or cancel it from outside where there is none. The task, ended."""
+    performing = asyncio.create_task(run.perform())
+    await asyncio.sleep(0.1)
+    just_before()
+    if outcome is None:
+        performing.cancel()
+    else:
+        run.stop(outcome)
+    await asyncio.wait({performing})
+    return performing
 
 
 def _plan_of_two() -> tuple[Plan, asyncio.Event]:

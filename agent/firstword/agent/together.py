@@ -15,7 +15,7 @@ async def together(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
     A cancellation always counts. `asyncio.TaskGroup` before Python 3.13 raises a failure instead of a cancellation that
     comes with it, and leaves the task around it counted as cancelled.
     """
-    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    tasks = [asyncio.create_task(each) for each in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:

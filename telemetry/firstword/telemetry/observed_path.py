@@ -153,10 +153,10 @@ class _Walk:
         if step.origin is Origin.BEGIN:
             return None
         last = let_go_on(woken, self.passed)
-        if last is not None and last.waited_since is not None and last.waited_since > self._reached:
-            return self._held_up(last, last.waited_since)
-        waiting = _waiting(last or (woken[-1] if woken else step))
         since = self._since if last is None or last.waited_since is None else last.waited_since
+        if last is not None and since > self._reached:
+            return self._held_up(last, since)
+        waiting = _waiting(last or (woken[-1] if woken else step))
         self.add(ObservedKind.EVENT_LOOP, max(step.scheduled, since), *waiting)
         before = len(self._pieces)
         self.add(_kind(step), since, *waiting)

@@ -170,8 +170,8 @@ class Run:
             record = self._finish()
             if not self._cancelled or performing.uncancel() > 0:  # from outside, or from there too
                 raise
-            if self._cause is not None:
-                raise StartFailed(self._failed or self._shape.first_word) from self._cause
+            if self._failed is not None:
+                raise StartFailed(self._failed) from self._cause
             return record
         except ExceptionGroup:  # a defect of this library: what a task raises is kept
             self._finish()
@@ -226,9 +226,9 @@ class Run:
         """Cancel every task. The group never sees an error: before Python 3.13 it forgets a cancellation from outside
         for one.
         """
+        assert self._performing is not None  # noqa: S101 - tasks only run inside perform()
         self._cancelled = True
-        if self._performing is not None:
-            self._performing.cancel()
+        self._performing.cancel()
 
     def _begin_ready(self, instant: int) -> None:
         """Start every task whose needs are all there, as of `instant`; none once the start ended without a first word."""

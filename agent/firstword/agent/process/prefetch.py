@@ -90,7 +90,7 @@ class Prefetch:
         speeches = caches.speeches if await _keeps(caches.speeches, self._speaking.back_off) else None
         if accounts is None and speeches is None:
             return 0
-        store, making = self._parts.store(), list[Coroutine[Any, Any, int]]()
+        store, making = self._parts.store(), list[Coroutine[Any, Any, int | None]]()
         try:
             await store.prepare()
             common = await store.common(self._settings.prefetch_accounts)
@@ -100,7 +100,7 @@ class Prefetch:
                 audio = AudioCache(speeches, days=self._settings.cache_days)
                 making.append(self._speaking.all_of([GENERIC.id, *common], store, audio))
             async with utils.http_context.open():
-                return sum(await together(*making))
+                return sum(filter(None, await together(*making)))
         finally:
             await store.aclose()
 
@@ -144,11 +144,9 @@ async def _keeps(cache: Cache | None, back_off: BackOff) -> bool:
     return False
 
 
-async def _preload(accounts: AccountCache, common: Sequence[str]) -> int:
-    """Returns how many pieces of speech it synthesised: none."""
+async def _preload(accounts: AccountCache, common: Sequence[str]) -> None:
     await accounts.preload(common)
     await accounts.aclose()
-    return 0
 
 
 @cache
