@@ -100,8 +100,7 @@ async def test_two_machines_are_one_deployment(tmp_path: Path) -> None:
     path.mkdir()
     (path / "redis-server").symlink_to(redis_server())
     shell = environment(tmp_path)
-    shell |= {"PATH": f"{path}:{shell['PATH']}", "FIRSTWORD_IDLE_PROCESSES": "1"}
-    shell |= {**PATIENT, "FIRSTWORD_CACHE_DEADLINE": str(PATIENCE)}
+    shell |= {"PATH": f"{path}:{shell['PATH']}", **PATIENT, "FIRSTWORD_CACHE_DEADLINE": str(PATIENCE)}
     shell |= {"FIRSTWORD_SLOW": "0.001", "FIRSTWORD_KEEP_PERCENT": "0"}
     shell |= {"FIRSTWORD_DECISION_WAIT": "5s"}  # on a busy machine the two parts of a trace come one after the other
     async with nothing_left(Ports()), up(tmp_path, shell) as (at, children):

@@ -35,9 +35,11 @@ PATIENT: Final = {
     **{f"FIRSTWORD_{name}_DEADLINE": str(PATIENCE) for name in ("ACCOUNT", "STORE", "GREETING", "SPEECH")},
     "FIRSTWORD_START_TIMEOUT": str(PATIENCE),
     "FIRSTWORD_FIXED_LOAD": "0.1",
+    "FIRSTWORD_IDLE_PROCESSES": "2",
 }
 """A worker's variables on a machine that is busy with other things: there a start would do without what is late, and
-LiveKit gives a worker no job from a load of 0.7 on. Tests of deadlines set their own.
+LiveKit gives a worker no job from a load of 0.7 on. With one idle process it counts as full while a call begins, and
+may say so for 2.5 s: who calls then has no agent. Tests of deadlines set their own.
 """
 READY = ("process initialized", "job runner initialized")
 """What LiveKit logs of a process or a thread that may take a job. On a busy machine its worker registers without."""
@@ -232,7 +234,6 @@ class CallServers:
             "OPENAI_API_KEY": "simulated",
             "DEEPGRAM_API_KEY": "simulated",
             "FIRSTWORD_STORE_URL": f"sqlite+simulated:///{folder / 'accounts.db'}",
-            "FIRSTWORD_IDLE_PROCESSES": "1",
             sent.FOLDER: str(folder / SENT),
             "OTEL_BSP_SCHEDULE_DELAY": "100",  # ms; nobody waits 5 s for a trace
         }

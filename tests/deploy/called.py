@@ -28,7 +28,7 @@ async def manifests_for(servers: CallServers) -> tuple[str, list[Manifest]]:
         "port": port,
         "drainSeconds": int(PATIENCE),
         "flags": {"enabled": True},
-        "env": {**variables, "FIRSTWORD_AGENT_NAME": name, "FIRSTWORD_IDLE_PROCESSES": 1},
+        "env": {**variables, "FIRSTWORD_AGENT_NAME": name},
     }
     return name, await asyncio.to_thread(render, values)
 
