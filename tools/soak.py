@@ -41,7 +41,7 @@ ROUNDS = 20
 EXAMPLES = 5
 """For each round: how many times as many examples a property is tried on."""
 COMPUTE = (sys.executable, "-c", "while True: pass")
-TEST_S, FILE_S, SUITE_S, CALLS_S, PROPERTIES_S = 3600.0, 2 * 3600.0, 2 * 3600.0, 3600.0, 4 * 3600.0
+TEST_S, FILE_S, SUITE_S, CALLS_S, PROPERTIES_S = 2 * 3600.0, 3 * 3600.0, 2 * 3600.0, 3600.0, 4 * 3600.0
 """Seconds after which a round is ended and has failed: of a test, of a file, of a half of the suite, of all calls, of all properties. On a busy machine
 Go builds a collector, and buildah images, for half an hour.
 """

@@ -30,7 +30,7 @@ async def test_flags_move_rightly_under_calls(tmp_path: Path) -> None:
 
     It takes 1,300 calls, and so half an hour on two cores: with two steps. `perform` raises where a flag moved otherwise.
     """
-    options = Options(tmp_path, steps=(50, 100), minutes=50.0, concurrency=2, executor="process", every_s=5.0)
+    options = Options(tmp_path, steps=(50, 100), minutes=110.0, concurrency=2, executor="process", every_s=5.0)
     assert len(await perform(options)) == 2 + 2 + 2
 
 
@@ -39,7 +39,7 @@ async def test_flags_move_rightly_by_all_steps(tmp_path: Path) -> None:
 
     It takes minutes: at each step the sessions of ten seconds count for nothing.
     """
-    options = Options(tmp_path, steps=(5, 25, 50, 100), minutes=18.0, concurrency=1, executor="", every_s=5.0)
+    options = Options(tmp_path, steps=(5, 25, 50, 100), minutes=60.0, concurrency=1, executor="", every_s=5.0)
     assert len(await perform(options, run=generated)) == 2 + 4 + 2
 
 

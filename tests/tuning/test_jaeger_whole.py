@@ -47,6 +47,24 @@ def test_an_honest_server_is_asked_little_more() -> None:
     assert store.asked < 70
 
 
+def test_what_comes_meanwhile_is_not_taken_for_what_was_left_out() -> None:
+    """While calls go on, a session is added after each question. A tuner reads again and again, and does not ask more for it."""
+    store = Store([NOW_US - 1_000_000 * n for n in range(1, 40)])
+
+    def answer(request: Request) -> Reply:
+        reply = store(request)
+        if store.asked < 100:  # else who asks more and more never ends
+            store.begins.append(time.time_ns() // 1000)
+        return reply
+
+    with serving(answer) as url:
+        jaeger = Jaeger(url)
+        for _ in range(5):
+            there = len(store.begins)
+            assert set(ids(jaeger)) >= {f"{n:032x}" for n in range(1, there + 1)}
+    assert store.asked <= 5 * 4
+
+
 @pytest.mark.parametrize(("most", "counts"), [(20, True), (None, False)])
 def test_what_cannot_be_had_ends_the_reading(most: int | None, counts: bool) -> None:
     """More began in one microsecond than the server gives: no figure may be made of the rest."""

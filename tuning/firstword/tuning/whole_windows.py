@@ -4,7 +4,7 @@ order.
 Between `firstword.tuning.jaeger`, which asks, and its callers. A window whose answer may not be whole is halved, until
 each is. An answer is not whole if it is as long as the limit asked for, or shorter than the server's own count. A
 server may also give fewer than it was asked for and not say so. So for an answer longer than any before, its two halves
-are tried for others.
+are tried for others. What came to the server meanwhile is no such other: asked again, it gives that too.
 """
 
 from __future__ import annotations
@@ -61,38 +61,46 @@ class WholeWindows:
             begin, end = windows.pop()
             most = self._page_size if end - begin > 1 else _MOST_AT_ONCE
             answer = ask(begin, end, most)
-            halves = self._halves(begin, end, answer, most, ask)
-            if halves:
-                windows += halves
+            whole = self._whole(begin, end, answer, most, ask)
+            if whole is None:
+                middle = _middle(begin, end, answer)
+                windows += [(begin, middle), (middle, end)]
                 continue
-            for note in answer.notes:
+            for note in whole.notes:
                 report(note)
-            for trace in sorted(answer.traces, key=lambda trace: (trace.root.start_ns, trace.trace_id), reverse=True):
+            for trace in sorted(whole.traces, key=lambda trace: (trace.root.start_ns, trace.trace_id), reverse=True):
                 if trace.trace_id not in seen:
                     seen.add(trace.trace_id)
                     yield trace
 
-    def _halves(self, begin: int, end: int, answer: WindowAnswer, most: int, ask: Ask) -> list[tuple[int, int]]:
-        """The two windows to read in place of one whose answer may not be whole; none where it is. Raises NotWhole."""
-        length = len(answer.traces)
-        full = length >= most or answer.count > length or (self._cut is not None and length >= self._cut)
+    def _whole(self, begin: int, end: int, answer: WindowAnswer, most: int, ask: Ask) -> WindowAnswer | None:
+        """The answer, or a later one, if it is whole; None where its window is to be halved. Raises NotWhole."""
+        length, full = len(answer.traces), self._full(answer, most)
         if end - begin <= 1:
             if full:
                 raise NotWhole(f"it gives at most {length} traces an answer, and more began in one microsecond")
-            return []
-        if not full and length <= self._trusted:
-            return []
+            return answer
+        if full:
+            return None
+        if length <= self._trusted:
+            return answer
         middle = _middle(begin, end, answer)
-        if not full:
-            # beside the middle, as whoever began just then would be in both parts
-            beside = (
-                ask(*window, most) for window in ((begin, middle - 1), (middle + 1, end)) if window[0] < window[1]
-            )
-            if all(part.ids <= answer.ids for part in beside):
-                self._trusted = length
-                return []
-            self._cut = length
-        return [(begin, middle), (middle, end)]
+        # beside the middle, as whoever began just then would be in both parts
+        beside = [window for window in ((begin, middle - 1), (middle + 1, end)) if window[0] < window[1]]
+        found = answer.ids.union(*(ask(*window, most).ids for window in beside))
+        if found > answer.ids:
+            answer = ask(begin, end, most)  # a server's limit holds again, and what came meanwhile is in it
+            if self._full(answer, most) or not found <= answer.ids:
+                if len(answer.traces) <= length:
+                    self._cut = length
+                return None
+        self._trusted = len(answer.traces)
+        return answer
+
+    def _full(self, answer: WindowAnswer, most: int) -> bool:
+        """Whether the answer is as long as the server gives, or shorter than its own count."""
+        length = len(answer.traces)
+        return length >= most or answer.count > length or (self._cut is not None and length >= self._cut)
 
 
 def _middle(begin: int, end: int, answer: WindowAnswer) -> int:
