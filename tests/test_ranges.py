@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def test_the_lock_of_the_oldest_has_the_lower_ends() -> None:
     """`make lock` renews it; a lower end that is raised without it fails here."""
     versions = locked("oldest")
     assert {name: versions[name] for name in OLDEST} == OLDEST
+
+
+@pytest.mark.parametrize("end", ["oldest", "newest"])
+def test_the_locks_of_both_ends_have_what_the_tests_need(end: str) -> None:
+    """`make soak` runs all tests on them; a package that is added without `make lock` fails here."""
+    development = tomllib.loads(PYPROJECT.read_text())["dependency-groups"]["dev"]
+    names = {re.split(r"[^\w.-]", each)[0] for each in development if isinstance(each, str)}
+    assert names
+    assert not names - locked(end).keys()
 
 
 def test_the_lock_of_the_newest_is_no_older_than_the_others() -> None:
