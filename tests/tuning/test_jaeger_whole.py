@@ -47,6 +47,15 @@ def test_an_honest_server_is_asked_little_more() -> None:
     assert store.asked < 70
 
 
+def test_a_week_is_seven_days() -> None:
+    """Though a day more is asked for, since clocks differ; what is older is read where there is nothing else."""
+    hour = 3_600_000_000
+    begins = [NOW_US - hour, NOW_US - 7 * 24 * hour + hour, NOW_US - 7 * 24 * hour - hour]
+    for there, newest in ((begins, 2), (begins[2:], 1)):
+        with serving(Store(there)) as url:
+            assert len(ids(Jaeger(url))) == newest
+
+
 def test_what_comes_meanwhile_is_not_taken_for_what_was_left_out() -> None:
     """While calls go on, a session is added after each question. A tuner reads again and again, and does not ask more for it."""
     store = Store([NOW_US - 1_000_000 * n for n in range(1, 40)])

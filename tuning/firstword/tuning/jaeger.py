@@ -102,10 +102,10 @@ class Jaeger:
             yield from self.traces(Query(service=query.service, limit=query.limit), report)
 
     def _newest(self, query: Query, report: Report) -> Iterator[Trace]:
-        ahead = time.time_ns() // 1000 + _CLOCKS_DIFFER_US
+        now = time.time_ns() // 1000
         end = _FAR_FUTURE_US if query.until_ns is None else query.until_ns // 1000
-        latest = min(ahead, end)
-        week, ever = (latest - _WEEK_US, latest), (0, end)
+        latest = min(now + _CLOCKS_DIFFER_US, end)
+        week, ever = (min(now, end) - _WEEK_US, latest), (0, end)
         stretches = (week, ever) if query.since_ns is None else ((query.since_ns // 1000, latest),)
         wanted = Query(query.since_ns, query.until_ns)
         for operation in (ROOT, None):
