@@ -53,9 +53,13 @@ class Machine:
     @property
     def node_id(self) -> str:
         """The name of its node among LiveKit's."""
-        log = (self.folder / LOGS / "livekit-server.log").read_text(errors="replace")
-        (line,) = (line for line in log.splitlines() if "starting LiveKit server" in line)
+        (line,) = (line for line in self.node_log.splitlines() if "starting LiveKit server" in line)
         return json.loads(line[line.index("{") :])["nodeID"]
+
+    @property
+    def node_log(self) -> str:
+        """What its node has logged."""
+        return (self.folder / LOGS / "livekit-server.log").read_text(errors="replace")
 
     @property
     def worker_pid(self) -> int:
@@ -120,6 +124,7 @@ async def test_two_machines_are_one_deployment(tmp_path: Path) -> None:
         for start in starts:
             await is_kept_whole(machines[0].stack, start)
         os.kill(machines[0].worker_pid, signal.SIGKILL)
+        await until(lambda: "worker deregistered" in machines[0].node_log)  # until then it is offered jobs
         assert (await greeted(machines, 0, account)).worker == 1, "the command goes on with the worker that is left"
     await gone(children)
 

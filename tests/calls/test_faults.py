@@ -101,7 +101,8 @@ async def test_processes_that_end_before_the_first_word(servers: CallServers) ->
 
     So they are by a worker that is told to end while their greeting is prepared; it exports the start, and ends well with its call.
     """
-    async with servers.worker("baseline", _slow_store(servers.folder / "ending")) as worker:
+    alone = {"FIRSTWORD_IDLE_PROCESSES": "1"}  # so the first process that began has the first job
+    async with servers.worker("baseline", _slow_store(servers.folder / "ending") | alone) as worker:
         killed, lost = await _waiting(worker)
         os.kill(next(line["pid"] for line in worker.log if line["message"] == "initializing process"), signal.SIGKILL)
         await killed.leave()
