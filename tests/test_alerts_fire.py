@@ -62,8 +62,8 @@ async def test_a_slow_provider_and_a_worker_that_is_gone_are_alerts(tmp_path: Pa
             caller = worker.caller()
             await caller.connect()
             await caller.hear(PATIENCE)
+            await server.until(LATE, PATIENCE)  # who hangs up at the first sound may count as gone before it
             await caller.leave()
-            await server.until(LATE, PATIENCE)
             assert "FirstwordNoWorker" not in await firing(server)
             assert stack.jaeger_url is not None
             trace = await until_there(Jaeger(stack.jaeger_url), await exemplar(server))

@@ -84,12 +84,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Call:
-    """One caller who was greeted: where they called, where the room lived, and whose worker greeted them."""
+    """One caller who was greeted: where they called, where the room lived, whose worker greeted them, and its trace."""
 
     entry: int
     node: int
     worker: int
-    sid: str
+    start: Traced
 
 
 @pytest.mark.real
@@ -112,11 +112,10 @@ async def test_two_machines_are_one_deployment(tmp_path: Path) -> None:
         parts = sent_in_parts([machine.stack for machine in machines])
         account = await stranger(at["store_url"])
         calls = [await greeted(machines, 0, account)]
-        starts = [await whole(machines[calls[0].worker], calls[0].sid)]  # what it has made is kept by now
         while len(calls) < MOST_CALLS and not all_seen(calls):
             calls.append(await greeted(machines, len(calls) % 2, account))
         assert all_seen(calls), calls
-        starts += [await whole(machines[call.worker], call.sid) for call in calls[1:]]
+        starts = [call.start for call in calls]
         assert {start.outcome for start in starts} == {"first_word"}
         hits = [start["greeting"].attributes[vocabulary.CACHE] for start in starts]
         assert hits == ["miss", *["hit"] * (len(hits) - 1)], calls
@@ -179,7 +178,8 @@ async def stranger(store_url: str) -> str:
 
 
 async def greeted(machines: Sequence[Machine], entry: int, account: str) -> Call:
-    """One caller of the node of `entry`, who hears the agent and hangs up."""
+    """One caller of the node of `entry`, who hears the agent and hangs up when its start has ended: what it has made is
+    kept by then, and no task was cancelled."""
     room = f"machines-{secrets.token_hex(4)}"
     stack = machines[entry].stack
     metadata = json.dumps({"account": account})
@@ -191,10 +191,11 @@ async def greeted(machines: Sequence[Machine], entry: int, account: str) -> Call
         sid = await caller.room.sid
         async with Redis.from_url(machines[entry].redis_url, decode_responses=True) as redis:
             node = await cast(Any, redis).hget("room_node_map", room)  # partly untyped
+        (worker,) = (number for number, machine in enumerate(machines) if machine.took(sid))
+        start = await whole(machines[worker], sid)
     finally:
         await caller.leave()
-    (worker,) = (number for number, machine in enumerate(machines) if machine.took(sid))
-    return Call(entry, [machine.node_id for machine in machines].index(node), worker, sid)
+    return Call(entry, [machine.node_id for machine in machines].index(node), worker, start)
 
 
 def all_seen(calls: Sequence[Call]) -> bool:

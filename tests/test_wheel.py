@@ -225,7 +225,7 @@ async def test_its_worker_takes_calls_among_a_users_files(installed: Environment
             LIVEKIT_API_SECRET=stack.api_secret,
             FIRSTWORD_FIXED_LOAD="0.1",
             FIRSTWORD_HTTP_PORT="0",
-            FIRSTWORD_IDLE_PROCESSES="1",
+            FIRSTWORD_IDLE_PROCESSES="2",
             XDG_CACHE_HOME=str(tmp_path),
         )
         program, *arguments = shlex.split(installed.worker_line)
