@@ -15,7 +15,6 @@ from firstword.agent.accounts.examples import ACCOUNTS
 from firstword.agent.accounts.sql_store import SQLStore
 from firstword.agent.audio.speaking import SAMPLE_RATE
 from firstword.rehearsal.privacy import PHONE, private_in
-from firstword.telemetry.libraries import COROUTINES
 from firstword.telemetry.spans import MOST_SPANS, MOST_SPANS_IN_ORDER
 from tests.agent.sound import clicks, largest_gap
 from tests.agent.test_startup_plan import BRIEF
@@ -75,7 +74,7 @@ async def test_baseline_greets(baseline: WorkerUnderTest) -> None:
     assert len(start.spans) <= MOST_SPANS_IN_ORDER
     # though LiveKit's own span is the current one in there
     explained = {span.name for span in start.spans if span.parent_id == start["session"].span_id}
-    assert {"GET", *(f"asyncio coro-{name}" for name in COROUTINES)} <= explained
+    assert {"GET", "AgentSession._update_activity_task", "RoomIO._init_task"} <= explained
 
 
 async def test_tuned_greets(greeted: Traced) -> None:
@@ -103,6 +102,12 @@ async def test_traces_are_whole_and_tell_nothing(tuned: WorkerUnderTest, greeted
     (entry,) = (span for span in job if span.name == "job_entrypoint")
     assert entry.edges[greeted.root.trace_id] == greeted.root.edges[job_trace] == "job"
     assert private_in(tuned.exported, tuned.servers.stack) == []
+
+
+async def test_a_log_is_json(tuned: WorkerUnderTest, greeted: Traced) -> None:
+    """Every line of it: Python prints warnings in words of its own, where a library has made a process warn."""
+    assert greeted.outcome == "first_word"
+    assert [line for line in tuned.lines if not line.startswith("{")] == []
 
 
 async def test_the_callers_own_traces_are_linked(tuned: WorkerUnderTest) -> None:

@@ -132,8 +132,12 @@ class WorkerUnderTest:
     @property
     def log(self) -> list[dict[str, Any]]:
         """What the worker and its processes have logged."""
-        lines = (self.folder / LOGS / f"{self.profile}.log").read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    @property
+    def lines(self) -> list[str]:
+        """The same as it stands there, with what others have printed."""
+        return (self.folder / LOGS / f"{self.profile}.log").read_text(errors="replace").splitlines()
 
     def errors(self, job: str | None = None) -> list[str]:
         """What was logged as an error (of one job): not by LiveKit's native client, to which each transport that ends early is one."""

@@ -1,22 +1,23 @@
 """Traces what libraries do inside a task, so that a critical piece explains itself: the one list, and the function that
 switches it on.
 
-OpenTelemetry's own instrumentations; their spans become children of the task they run in, also where LiveKit's own span
-is the current one (`Exporting.inside`). `firstword.telemetry.spans` keeps those that explain the critical path, within
-the budget of spans.
+OpenTelemetry's own instrumentations, but for LiveKit's coroutines. Their spans become children of the task they run in,
+also where LiveKit's own span is the current one (`Exporting.inside`). `firstword.telemetry.spans` keeps those that
+explain the critical path, within the budget of spans.
 
     library      gives a span for
     aiohttp      each request, and each new connection: name resolution, then TCP and TLS
     httpx2       each request of the OpenAI client
     SQLAlchemy   each statement, without its values
     redis        each command, without its arguments
-    asyncio      each coroutine named in COROUTINES
+    LiveKit      each coroutine in COROUTINES
 """
 
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Callable, Coroutine
+from functools import partial, wraps
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("firstword")
 
-COROUTINES = (START_ACTIVITY.name, LINK_CALLER.name)
-"""Coroutines of LiveKit that get a span. One starts STT, LLM and TTS of a session, the other links its caller and
-publishes its voice.
+COROUTINES = (START_ACTIVITY, LINK_CALLER)
+"""Coroutines of LiveKit that get a span, named as their class and function are. One starts STT, LLM and TTS of a session,
+the other links its caller and publishes its voice.
 """
 
 _switched_on = False
@@ -68,20 +69,34 @@ def _aiohttp(provider: otel.TracerProvider) -> None:
     AioHttpClientInstrumentor().instrument(tracer_provider=provider, trace_configs=[connections])
 
 
-def _asyncio(provider: otel.TracerProvider) -> None:
-    from opentelemetry.instrumentation.asyncio import AsyncioInstrumentor
-    from opentelemetry.instrumentation.asyncio.environment_variables import (
-        OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE,
-    )
-
-    os.environ.setdefault(OTEL_PYTHON_ASYNCIO_COROUTINE_NAMES_TO_TRACE, ",".join(COROUTINES))
-    AsyncioInstrumentor().instrument(tracer_provider=provider)
-
-
 def _httpx2(provider: otel.TracerProvider) -> None:
     from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 
     HTTPX2ClientInstrumentor().instrument(tracer_provider=provider)
+
+
+def _livekit(provider: otel.TracerProvider) -> None:
+    # OpenTelemetry's instrumentation of asyncio wraps every task of the process. So Python warns, in each process, of a
+    # coroutine that was never awaited: that of a task which was cancelled before its first step.
+    for coroutine in COROUTINES:
+        coroutine.wrap(partial(_traced, provider.get_tracer("firstword.livekit")))
+
+
+def _traced(tracer: otel.Tracer, function: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
+    """The function, whose coroutines make a span; it is never the current one."""
+
+    @wraps(function)
+    async def traced(*arguments: Any, **named: Any) -> Any:
+        span = tracer.start_span(function.__qualname__)
+        try:
+            return await function(*arguments, **named)
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__qualname__)
+            raise
+        finally:
+            span.end()
+
+    return traced
 
 
 def _redis(provider: otel.TracerProvider) -> None:
@@ -99,8 +114,8 @@ def _sqlalchemy(provider: otel.TracerProvider) -> None:
 
 _INSTRUMENTED = {
     "aiohttp": _aiohttp,
-    "asyncio": _asyncio,
     "httpx2": _httpx2,
+    "livekit": _livekit,
     "redis": _redis,
     "sqlalchemy": _sqlalchemy,
 }

@@ -9,6 +9,7 @@ that have no entry.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
@@ -36,6 +37,11 @@ class PrivateName:
     def load(self) -> Any:
         """Returns the attribute of the module or class itself. None if module, class or name is gone."""
         return self.of(self._owner())
+
+    def wrap(self, wrapper: Callable[[Any], Any]) -> None:
+        """Puts `wrapper(attribute)` in the attribute's place, in the module or class itself. Does nothing if it is gone."""
+        if (found := self.load()) is not None:
+            setattr(self._owner(), self.name, wrapper(found))
 
     def exists(self) -> bool:
         """Returns whether the name exists: in the module, in the class, or used by the constructor or `run` of the class."""
