@@ -29,8 +29,8 @@ WITHIN = 120.0
 
 
 def command(*arguments: str) -> tuple[str, ...]:
-    """pytest with the plugin alone, in another folder than ours."""
-    plugins = ("-p", "tests.leftovers", "-p", "no:cacheprovider")
+    """pytest with the plugin alone, in another folder than ours, and without a configuration that stands above it."""
+    plugins = ("-c", os.devnull, "--rootdir=.", "-p", "tests.leftovers", "-p", "no:cacheprovider")
     return (sys.executable, "-m", "pytest", "-q", *plugins, *arguments)
 
 
