@@ -43,11 +43,16 @@ class Speaker(RehearsalCaller):
         await self.speak(np.interp(at, np.arange(len(samples)), samples).astype(np.int16))
 
     async def connect(self) -> None:
-        """Join, and read along."""
+        """Join, and note when the agent listens."""
         await super().connect()
         self._listened_to = False
         self._start(self._await_listener())
-        self.room.register_text_stream_handler(TOPIC_TRANSCRIPTION, self._on_text)
+
+    def _new_room(self) -> rtc.Room:
+        """One in which transcripts are read."""
+        room = super()._new_room()
+        room.register_text_stream_handler(TOPIC_TRANSCRIPTION, self._on_text)
+        return room
 
     async def _await_listener(self) -> None:
         (microphone,) = self.room.local_participant.track_publications.values()

@@ -147,8 +147,7 @@ class RehearsalCaller:
         self._source = rtc.AudioSource(MICROPHONE_RATE, 1, queue_size_ms=200)
         track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
         self._first_heard_at = asyncio.get_running_loop().create_future()
-        self._room = rtc.Room()
-        self._room.on("track_subscribed", self._listen_to)  # pyright: ignore[reportUnknownMemberType]  # rtc's callbacks are untyped
+        self._room = self._new_room()
         self._called_at = time.monotonic()
         self._connecting = asyncio.ensure_future(self._room.connect(self._url, self._token))
         await asyncio.shield(self._connecting)
@@ -157,6 +156,14 @@ class RehearsalCaller:
         except PublishTrackError as error:
             raise rtc.ConnectError(error.message) from None
         self._start(self._speak(self._source))
+
+    def _new_room(self) -> rtc.Room:
+        """Returns the room to connect to. Whoever listens in it has to from the start: the agent may speak before
+        `connect` returns.
+        """
+        room = rtc.Room()
+        room.on("track_subscribed", self._listen_to)  # pyright: ignore[reportUnknownMemberType]  # rtc's callbacks are untyped
+        return room
 
     async def hear(self, within: float) -> float:
         """Waits for the first audible frame since `connect`. Returns its seconds since `connect` was called.
