@@ -89,9 +89,9 @@ async def test_tuned_greets(greeted: Traced) -> None:
     assert _phases(start) == PHASES
     assert start["dispatch"].begin == start.root.begin
     stages = {span.name for span in start.spans if span.parent_id == start["dispatch"].span_id}
-    # the worker had an idle process, so there is no wait for one
     assert {"critical dispatch.offer", "critical dispatch.entrypoint"} <= stages
-    assert "critical dispatch.process_start" not in stages
+    # the worker had an idle process: whether handing the job to it took a piece of its own is the machine's matter
+    assert "critical dispatch.process_wait" not in stages
     assert len(start.spans) <= MOST_SPANS
 
 
