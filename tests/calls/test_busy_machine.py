@@ -1,6 +1,6 @@
 """A worker on a machine that has no time for it, with a store that never answers: its processes get ready, and callers are greeted.
 
-Only `make soak` runs this: it wants the right to be nice and back again, and it holds every core for a minute.
+Only `make soak` runs this: it wants the right to be nice and back again, and it holds every core for minutes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ BUSY = (sys.executable, "-c", "while True: pass")
 STARVED_S = 1800.0
 """Seconds: the worker gives way to all else on the machine, and where that is much it has little."""
 
+GIVES_WAY = 10
+"""The worker's niceness: beside two busy loops a core the kernel gives it a twentieth of each. At 19 it would be a 140th."""
+
 
 @contextlib.contextmanager
 def nice() -> Generator[None]:
     """What is started meanwhile gives way to all else. PermissionError where this user may not take it back."""
-    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    os.setpriority(os.PRIO_PROCESS, 0, GIVES_WAY)
     try:
         yield
     finally:
