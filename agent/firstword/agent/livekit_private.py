@@ -231,7 +231,7 @@ def hear_ctrl_c_while_processes_start(loop: asyncio.AbstractEventLoop) -> None:
     resource_tracker.ensure_running()  # started by a thread that blocks the signal, it would unblock it there
     block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})
     loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio", initializer=block))
-    setattr(importlib.import_module(CTRL_C_MASK.where), CTRL_C_MASK.name, contextlib.nullcontext)
+    CTRL_C_MASK.wrap(lambda _: contextlib.nullcontext)
 
 
 def is_lost_connection(error: BaseException | None) -> bool:
