@@ -174,6 +174,16 @@ def test_the_first_words_have_the_process_to_themselves() -> None:
     assert seen[0] == 0 < seen[1]
 
 
+def test_who_finds_the_root_finds_its_path() -> None:
+    """It is exported last: an exporter's thread may cut a batch anywhere."""
+
+    async def entrypoint(job: JobContext) -> None:
+        await greet(job)
+
+    spans = call(entrypoint).spans
+    assert [span.name for span in spans].index(words.ROOT) == len(spans) - 1 > 0
+
+
 def test_two_agents_in_one_process() -> None:
     """Each start ends with the first word in its own room."""
     memories = InMemorySpanExporter(), InMemorySpanExporter()

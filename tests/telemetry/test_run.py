@@ -12,7 +12,7 @@ from firstword.telemetry.plan import Plan
 from firstword.telemetry.record import Dispatch
 from firstword.telemetry.run import Run, cache_result, waited_for
 from firstword.telemetry.testing import EPOCH, StartupTest
-from firstword.telemetry.vocabulary import CONNECT, GREET, WAIT
+from firstword.telemetry.vocabulary import CONNECT, GREET, ROOT, WAIT
 from tests.telemetry.plans import a_plan
 
 
@@ -95,6 +95,13 @@ def test_nothing_is_exported_before_the_first_word(startup_test: StartupTest) ->
 
     startup_test.run(a_plan(), given={"job": "job"}, meanwhile=look)
     assert seen == [0]
+
+
+def test_who_finds_the_root_finds_its_path(startup_test: StartupTest) -> None:
+    """An exporter's thread may cut a batch anywhere. After the root come only tasks that still ran, and readiness."""
+    startup_test.run(a_plan(), given={"job": "job"}, flags={"deferred-setup": True})
+    names = [span.name for span in startup_test.memory.get_finished_spans()]
+    assert names[names.index(ROOT) + 1 :] == ["session", "deferred.analytics", "session.ready"]
 
 
 def test_a_task_says_what_it_waited_for_and_what_its_cache_said(startup_test: StartupTest) -> None:

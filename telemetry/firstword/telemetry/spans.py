@@ -121,23 +121,27 @@ class StartTrace:
             analysis = self._within(most, start, analyse(start))
             later = frozenset[str]() if finished else unsettled(start)
             laid_out = lay_out(start, analysis, slow=self._slow)
-            for data in laid_out:
-                if data.key not in self._exported and data.key not in later:
-                    self._exported.add(data.key)
-                    self._exporting.emit(self._span(data))
+            settled = [data for data in laid_out if data.key not in self._exported and data.key not in later]
+            self._exported.update(data.key for data in settled)
             critical = {piece.task for piece in analysis.pieces if piece.task is not None}
             room = most - len(laid_out) - self._explained
-            for span in self._explaining(libraries, critical)[: max(room, 0)]:
-                self._explained += 1
-                self._exporting.emit(span)
+            explaining = self._explaining(libraries, critical)[: max(room, 0)]
+            self._explained += len(explaining)
+            self._emit(settled, explaining)
 
     @guarded
     def export_observed(self, spans: Sequence[SpanData]) -> None:
         """Exports all spans of an observed start at once."""
         self._exporting.close(self.context.trace_id)
         if self._live[ROOT_KEY].is_recording():
-            for data in spans:
-                self._exporting.emit(self._span(data))
+            self._emit(spans)
+
+    def _emit(self, laid_out: Sequence[SpanData], explaining: Sequence[ReadableSpan] = ()) -> None:
+        """Emit the root last: an exporter's thread may cut a batch anywhere, and who finds the root finds its path."""
+        spans = {data.key: self._span(data) for data in laid_out}
+        root = spans.pop(ROOT_KEY, None)
+        for span in (*spans.values(), *explaining, *((root,) if root else ())):
+            self._exporting.emit(span)
 
     def _within(self, most: int, start: Start, analysis: Analysis) -> Analysis:
         """With so few pieces of the event loop's delay that the start has no more spans than it may, if that can be.
