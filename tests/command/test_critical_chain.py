@@ -153,7 +153,7 @@ first word @1.000s
 ├─dispatch.entrypoint @830ms +110ms
 │   possible cause: a busy machine, or imports in the entrypoint
 ├─dispatch.process_start @710ms +120ms
-│   no process was idle; more idle processes spare this
+│   possible cause: no idle process; more of them spare this
 ├─dispatch.process_wait @590ms +120ms
 │   no process was idle; possible cause: machine full, or worker just begun
 ├─dispatch.assignment @470ms +120ms

@@ -168,7 +168,7 @@ def test_a_stage_of_the_dispatch_says_why(tmp_path: Path) -> None:
         "offer": "@ 0 ms + 30 ms",
         "process_start": "@ 30 ms + 70 ms",
     }
-    assert "no process was idle" in rows["process_start"].bars[0].told
+    assert "no idle process" in rows["process_start"].bars[0].told
 
 
 def test_a_name_has_one_colour_in_all_pictures(tmp_path: Path) -> None:

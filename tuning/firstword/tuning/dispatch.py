@@ -16,7 +16,7 @@ _WHY = {
     words.ACCEPTANCE: "possible cause: a busy worker, or a request handler that waits",
     words.ASSIGNMENT: "possible cause: a slow way between worker and server",
     words.PROCESS_WAIT: "no process was idle; possible cause: machine full, or worker just begun",
-    words.PROCESS_START: "no process was idle; more idle processes spare this",
+    words.PROCESS_START: "possible cause: no idle process; more of them spare this",
     words.ENTRYPOINT: "possible cause: a busy machine, or imports in the entrypoint",
 }
 
