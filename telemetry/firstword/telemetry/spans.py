@@ -138,9 +138,8 @@ class StartTrace:
 
     def _emit(self, laid_out: Sequence[SpanData], explaining: Sequence[ReadableSpan] = ()) -> None:
         """Emit the root last: an exporter's thread may cut a batch anywhere, and who finds the root finds its path."""
-        spans = {data.key: self._span(data) for data in laid_out}
-        root = spans.pop(ROOT_KEY, None)
-        for span in (*spans.values(), *explaining, *((root,) if root else ())):
+        spans = (*map(self._span, laid_out), *explaining)
+        for span in sorted(spans, key=lambda span: span.context == self.context):
             self._exporting.emit(span)
 
     def _within(self, most: int, start: Start, analysis: Analysis) -> Analysis:
